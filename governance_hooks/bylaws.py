@@ -1,0 +1,63 @@
+"""Bylaws: who admits members, who may halt, and by which rules each kind of proposal is decided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+__all__ = ["Bylaws", "MemberId", "ProposalKind", "Rules"]
+
+MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
+"""A random pseudonym; names live in a separate, erasable store."""
+
+ProposalKind = Literal["run", "release"]
+Percent = Annotated[int, Field(ge=0, le=100)]
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Rules(BaseModel):
+    """How one kind of proposal is decided; copied into each proposal when it opens."""
+
+    model_config = _STRICT
+
+    quorum_percent: Percent = 50
+    """Ballots cast, abstentions included, as a share of the roll."""
+    approval_percent: Percent = 60
+    """Ballots for, as a share of ballots for and against; exactly this share is enough."""
+    minimum_for: Annotated[int, Field(ge=1)] = 2
+    """So many members must say yes, however few vote."""
+    minimum_period_s: Annotated[int, Field(ge=0)] = 86_400
+    """Shortest time between opening and closing, seconds."""
+    challenge_s: Annotated[int, Field(ge=0)] = 0
+    """Time after the close before the approval may be used, seconds."""
+    expiry_s: Annotated[int, Field(gt=0)] = 30 * 86_400
+    """Time after the close in which the approval may be used, seconds."""
+
+
+class Bylaws(BaseModel):
+    """The cooperative's rules at a log position."""
+
+    model_config = _STRICT
+
+    version: Annotated[int, Field(ge=1)] = 1
+    registrars: Annotated[list[MemberId], Field(min_length=1)]
+    """Members who may admit others."""
+    registrars_required: Annotated[int, Field(ge=1)] = 2
+    """Signatures of distinct registrars an admission needs."""
+    oversight: list[MemberId]
+    """Members who may halt a run or a release for a limited time."""
+    oversight_required: Annotated[int, Field(ge=1)] = 1
+    halt_max_s: Annotated[int, Field(gt=0)] = 7 * 86_400
+    """Longest time one halt lasts before it lapses, seconds."""
+    kinds: dict[ProposalKind, Rules]
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Bylaws:
+        if self.registrars_required > len(set(self.registrars)):
+            raise ValueError("registrars_required is more than there are registrars")
+        if self.oversight and self.oversight_required > len(set(self.oversight)):
+            raise ValueError("oversight_required is more than the oversight body has members")
+        if set(self.kinds) != {"run", "release"}:
+            raise ValueError("rules for every kind are needed: run, release")
+        return self

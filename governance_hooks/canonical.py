@@ -1,0 +1,83 @@
+"""Canonical JSON (RFC 8785) and the digests taken over it.
+
+Every signed or hashed JSON document has exactly one byte form. `loads` refuses anything else:
+duplicate keys, NaN, integers of 2^53 and over, floats where the schema has none, and bytes that
+differ from their own canonical form. So two readers can never see two different documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NoReturn
+
+import rfc8785
+
+from governance_hooks.errors import BadInput
+
+__all__ = ["CanonicalError", "digest", "dumps", "is_digest", "loads", "sha256"]
+
+MAX_SAFE_INTEGER = 2**53 - 1
+
+
+class CanonicalError(BadInput):
+    """Bytes that are not the canonical form of one JSON document."""
+
+
+def dumps(value: Any) -> bytes:
+    """Return the RFC 8785 bytes of `value`; raise CanonicalError if it has none."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise CanonicalError(f"value has no canonical JSON form: {error}") from error
+
+
+def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any:
+    """Parse canonical JSON; `floats=True` also admits non-integers (plans, metrics), never in statements.
+
+    Raises:
+        CanonicalError: not UTF-8, not JSON, duplicate keys, unsafe numbers, or not canonical.
+    """
+
+    def refuse(what: str, value: object = None) -> NoReturn:
+        raise CanonicalError(f"{source}: {what}", value=value, allowed="canonical JSON (RFC 8785)")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(items)
+        if len(out) != len(items):
+            refuse("duplicate key", sorted(k for k, _ in items))
+        return out
+
+    def integer(text: str) -> int:
+        number = int(text) if len(text) <= 17 else MAX_SAFE_INTEGER + 1
+        if abs(number) > MAX_SAFE_INTEGER:
+            refuse("integer of 2^53 or more", text[:40])
+        return number
+
+    def real(text: str) -> float:
+        if not floats:
+            refuse("number is not an integer", text)
+        return float(text)
+
+    try:
+        value = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=integer, parse_float=real, parse_constant=lambda c: refuse("not a number", c))
+    except (ValueError, RecursionError) as error:
+        refuse(f"not JSON in UTF-8 ({error})")
+    if dumps(value) != data:
+        refuse("bytes differ from their canonical form")
+    return value
+
+
+def sha256(data: bytes) -> str:
+    """Return `sha256:<hex>` of the bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Return `sha256:<hex>` of the canonical JSON of `value`."""
+    return sha256(dumps(value))
+
+
+def is_digest(text: object) -> bool:
+    """Tell whether `text` is a lower-case `sha256:<64 hex>`."""
+    return isinstance(text, str) and len(text) == 71 and text.startswith("sha256:") and all(c in "0123456789abcdef" for c in text[7:])

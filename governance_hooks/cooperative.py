@@ -1,0 +1,150 @@
+"""A cooperative's folder on disk: its log, its register, and the one writer that appends to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.checkpoint import NoteKey, sign_checkpoint, verify_checkpoint
+from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.log import Log
+from governance_hooks.proof import Proof
+from governance_hooks.register import Register
+from governance_hooks.sshsig import PrivateKey, load_private_key
+from governance_hooks.statement import OPERATOR, Statement, body, entry, now, parse, sign
+
+__all__ = ["Cooperative", "Paths"]
+
+_RETRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where the parts of a cooperative's folder lie."""
+
+    root: Path
+
+    @property
+    def identity(self) -> Path:
+        """The pin: which cooperative this folder belongs to."""
+        return self.root / "cooperative.json"
+
+    @property
+    def log(self) -> Path:
+        """The log database."""
+        return self.root / "log.sqlite"
+
+    @property
+    def log_key(self) -> Path:
+        """The key that signs checkpoints (operator's machine only)."""
+        return self.root / "keys" / "log.key"
+
+    @property
+    def operator_key(self) -> Path:
+        """The operator's statement key (operator's machine only)."""
+        return self.root / "keys" / "operator"
+
+
+class Cooperative:
+    """An open cooperative; the register in it is replayed from the log, never read from a cache."""
+
+    def __init__(self, paths: Paths, log: Log, pin: str, read_only: bool) -> None:
+        self.paths, self.log, self.pin, self.read_only = paths, log, pin, read_only
+        self.register = Register()
+        self._entries: list[bytes] = []
+
+    @classmethod
+    @contextmanager
+    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Cooperative]:
+        """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
+        paths = Paths(root)
+        if not paths.identity.is_file():
+            raise BadInput(f"{root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
+        pin = loads(paths.identity.read_bytes(), source=str(paths.identity))["coop"]
+        with Log.open(paths.log, read_only=read_only) as log:
+            cooperative = cls(paths, log, pin, read_only)
+            cooperative.refresh()
+            yield cooperative
+
+    @classmethod
+    def found(cls, root: Path, entry_bytes: bytes, log_key: NoteKey) -> str:
+        """Write the first entry of a new cooperative and pin its identity; return the digest of the founding statement."""
+        paths = Paths(root)
+        register = Register()
+        founding = register.apply(entry_bytes)
+        if register.log_key != log_key.verifier:
+            raise BadInput("the founding statement names another log key", value=register.log_key.text)
+        with Log.open(paths.log) as log:
+            if log.size == 0:
+                log.append([entry_bytes], expected_size=0, note=lambda size, root: sign_checkpoint(log_key, size, root, _unix(now())))
+        # The pin comes last: a folder without it is not yet a cooperative, and `coop init` starts over.
+        write_bytes(paths.identity, dumps({"format": "coop.folder/v1", "coop": founding.id, "name": register.name}))
+        return founding.id
+
+    def refresh(self) -> None:
+        """Fold in what other writers appended since."""
+        for data in self.log.entries(self.register.size):
+            statement = self.register.apply(data)
+            if self.register.size == 1 and statement.id != self.pin:
+                raise Refused("the log is of another cooperative than this folder's pin", value=statement.id, allowed=self.pin)
+            self._entries.append(data)
+
+    def append(self, data: bytes) -> Statement:
+        """Check an entry by the rules, then append it durably under a new checkpoint.
+
+        Raises:
+            Refused: the rules do not allow it; nothing was appended.
+            CoopError: the log could not be written; nothing was appended.
+        """
+        key = NoteKey.load(self.paths.log_key)
+        for _ in range(_RETRIES):
+            self.refresh()
+            statement = self.register.apply(data)
+            size = self.register.size - 1
+            moment = max(_unix(now()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
+            try:
+                self.log.append([data], expected_size=size, note=lambda n, root: sign_checkpoint(key, n, root, moment))
+            except CoopError:
+                self.register, self._entries = Register(), []  # the rules said yes, the disk said no: start over from the log
+                self.refresh()
+                if self.register.size == size:
+                    raise
+                continue
+            self._entries.append(data)
+            return statement
+        raise CoopError("the log is too busy", next="run the command again")
+
+    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: PrivateKey, author: str, extra: tuple[PrivateKey, ...] = ()) -> Statement:
+        """Make a statement, sign it with `key` (and `extra` keys) and append it."""
+        made = body(kind, payload, coop=self.register.coop, author=author)
+        return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))
+
+    def operate(self, kind: str, payload: BaseModel | dict[str, Any]) -> Statement:
+        """Make a statement of the operator and append it."""
+        return self.state(kind, payload, key=load_private_key(self.paths.operator_key), author=OPERATOR)
+
+    def proof(self) -> Proof:
+        """Return the portable proof of everything up to now."""
+        self.refresh()
+        return Proof(self.log.checkpoint(), tuple(self._entries))
+
+    def find(self, prefix: str) -> Statement:
+        """Return the statement whose digest starts with `prefix`."""
+        hits = [
+            statement for statement in map(parse, self._entries) if statement.id.startswith(prefix) or statement.id.removeprefix("sha256:").startswith(prefix)
+        ]
+        if len(hits) != 1:
+            raise BadInput(("no statement" if not hits else "more than one statement") + " with this digest", value=prefix, next="coop log")
+        return hits[0]
+
+
+def _unix(instant: str) -> int:
+    return int(datetime.fromisoformat(instant).timestamp())

@@ -1,0 +1,205 @@
+"""The gate: nine numbered checks before, and while, a run uses members' records and the cooperative's compute.
+
+A pure function over files and a proof. It recounts the ballots and replays the log; it never trusts a stored
+"approved". What cannot be checked is UNKNOWN and blocks like a failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from governance_hooks.canonical import sha256
+from governance_hooks.checkpoint import Checkpoint
+from governance_hooks.code import installed_code
+from governance_hooks.errors import CoopError
+from governance_hooks.ledger import LedgerRow
+from governance_hooks.links import check_base, check_build, check_consents, check_usable, check_vote, find_proposal
+from governance_hooks.plan import Plan, read_plan
+from governance_hooks.proof import Proof, read_proof
+from governance_hooks.register import Register
+from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
+from governance_hooks.state import Proposal
+
+__all__ = ["MAX_AGE_S", "Request", "run_gate"]
+
+MAX_AGE_S = 7 * 86_400
+"""A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
+
+CLOCK_SKEW_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody wants to run, with everything the gate needs to judge it."""
+
+    plan: bytes
+    """The plan file, byte for byte."""
+    proof: bytes
+    """The approval proof file."""
+    base: Path
+    build: Path
+    now: str
+    """RFC 3339 UTC."""
+    pin: str | None = None
+    """Digest of the founding statement you expect."""
+    run: str | None = None
+    """Id of a run whose start the log must hold; None before the start is logged."""
+    devices: int = 1
+    minutes: int | None = None
+    """Wall time asked for; the plan's limit, if None."""
+    max_age_s: int = MAX_AGE_S
+
+
+class _Gate:
+    """Carries what one step finds to the steps after it."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.plan: Plan | None = None
+        self.proof: Proof | None = None
+        self.checkpoint: Checkpoint | None = None
+        self.register: Register | None = None
+        self.proposal: Proposal | None = None
+        self.rows: list[LedgerRow] | None = None
+
+    def _plan(self) -> Plan:
+        if self.plan is None:
+            raise StepUnknown("needs a readable plan")
+        return self.plan
+
+    def _register(self) -> Register:
+        if self.register is None:
+            raise StepUnknown("needs a log that holds")
+        return self.register
+
+    def _proposal(self) -> Proposal:
+        if self.proposal is None:
+            raise StepUnknown("needs a proposal about this plan")
+        return self.proposal
+
+    # (1) The plan is canonical, and its digest is the subject of a run proposal.
+    def plan_is_voted_subject(self) -> str:
+        broken: CoopError | None = None
+        try:
+            self.plan = read_plan(self.request.plan)
+        except CoopError as error:
+            broken = error
+        digest = sha256(self.request.plan)
+        self._replay()
+        if self.register is not None:
+            self.proposal = find_proposal(self.register, "run", digest)
+        if broken is not None:
+            raise StepFailed(f"plan cannot be read: {broken.what}", todo="coop plan")
+        if self.register is None:
+            raise StepUnknown("the proof's log does not hold (see step 2)")
+        return f"plan {digest[:19]} is the subject of proposal {self._proposal().id[:19]}"
+
+    def _replay(self) -> None:
+        try:
+            self.proof = read_proof(self.request.proof)
+            replay = self.proof.replay(self.request.pin)
+        except CoopError:
+            return  # steps 2 and 3 say why
+        self.register, self.checkpoint = replay.register, replay.checkpoint
+
+    # (2) The proof belongs to this cooperative, and every entry of its log is signed and allowed.
+    def log_holds(self) -> str:
+        proof = self.proof or read_proof(self.request.proof)
+        if self.register is None:
+            proof.replay(self.request.pin)
+        register = self._register()
+        if self.plan is not None and self.plan.coop != register.coop:
+            raise StepFailed("the plan is of another cooperative", todo="coop plan in this cooperative")
+        pinned = "pinned" if self.request.pin else "NOT pinned, compare the fingerprint"
+        return f"{register.name} {register.coop[:19]} ({pinned}), {register.size} entries replayed"
+
+    # (3) The checkpoint is signed and recent.
+    def checkpoint_is_recent(self) -> str:
+        if self.checkpoint is None:
+            (self.proof or read_proof(self.request.proof)).verify_log(self.request.pin)
+            raise StepUnknown("needs a log that holds")
+        age = int(datetime.fromisoformat(self.request.now).timestamp()) - self.checkpoint.time
+        if age > self.request.max_age_s:
+            raise StepFailed(
+                f"checkpoint is {age} s old, {self.request.max_age_s} s allowed: halts and withdrawals since would go unseen",
+                todo="coop proof, for a fresh one",
+            )
+        if age < -CLOCK_SKEW_S:
+            raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+        return f"signed by the log's key, {max(age, 0)} s old; time by the operator's word, no independent witness"
+
+    # (4) The ballots, recounted under the proposal's own rules, approve it.
+    def ballots_approve(self) -> str:
+        return check_vote(self._proposal())
+
+    # (5) The approval is in its time window, not halted, not used up.
+    def approval_is_usable(self) -> str:
+        proposal, run = self._proposal(), self.request.run
+        usable = check_usable(proposal, sha256(self.request.plan), self.request.now)
+        if run is None:
+            if proposal.used >= proposal.uses:
+                raise StepFailed(f"approval is used up: {proposal.used} of {proposal.uses} starts", todo="coop propose run again")
+            return usable
+        started = self._register().runs.get(run)
+        if started is None or started.proposal != proposal.id:
+            raise StepFailed(f"the log holds no start of run {run} under this approval", todo="coop train, which logs the start first")
+        if started.status == "completed":
+            raise StepFailed(f"run {run} is completed already", todo="coop propose run, for another one")
+        return usable
+
+    # (6) Base weights, dataset build and code are byte for byte the voted ones.
+    def inputs_match(self) -> str:
+        plan = self._plan()
+        base = check_base(self.request.base, plan.base)
+        build, self.rows = check_build(self.request.build, plan.build, plan.use, plan.coop)
+        if plan.build.manifest not in self._register().builds:
+            raise StepFailed("the log does not know this build", todo="coop build, which logs it")
+        code = installed_code()
+        if code.digest != plan.code.digest:
+            raise StepFailed("the installed code is not the voted code", todo="install the voted version, or plan and vote anew")
+        odd = sorted(name for name in plan.code.packages.keys() | code.packages.keys() if plan.code.packages.get(name) != code.packages.get(name))
+        if odd:
+            versions = ", ".join(f"{name} {code.packages.get(name)} (voted {plan.code.packages.get(name)})" for name in odd)
+            raise StepFailed(f"libraries differ from the voted ones: {versions}", todo="install the voted versions, or plan and vote anew")
+        return f"{base}; {build}; code {code.digest[:19]}"
+
+    # (7) Every record has consent in force, for this use, now.
+    def consents_stand(self) -> str:
+        if self.rows is None:
+            raise StepUnknown("needs the voted build")
+        return check_consents(self._register(), self.rows, self._plan().use, at=self.request.now)
+
+    # (8) The plan has no field the gate does not know.
+    def fields_are_known(self) -> str:
+        if self.plan is None:
+            read_plan(self.request.plan)
+        return f"{len(self._plan().training.model_dump())} training fields, all known"
+
+    # (9) The request keeps within the voted limits.
+    def limits_are_kept(self) -> str:
+        limits, request = self._plan().limits, self.request
+        minutes = limits.max_minutes if request.minutes is None else request.minutes
+        if request.devices > limits.max_devices:
+            raise StepFailed(f"{request.devices} devices asked, {limits.max_devices} voted", todo="ask for fewer, or vote on more")
+        if minutes > limits.max_minutes:
+            raise StepFailed(f"{minutes} minutes asked, {limits.max_minutes} voted", todo="ask for less, or vote on more")
+        if self._proposal().uses != limits.max_starts:
+            raise StepFailed(f"the vote allows {self._proposal().uses} starts, the plan {limits.max_starts}", todo="coop propose run again")
+        return f"{request.devices} of {limits.max_devices} devices, {minutes} of {limits.max_minutes} minutes, {limits.max_starts} starts"
+
+
+def run_gate(request: Request) -> Report:
+    """Judge a run and return the nine-line table; `report.require()` raises Blocked unless every line passed."""
+    gate, checklist = _Gate(request), Checklist("Gate for a training run")
+    checklist.run("plan matches a proposal", gate.plan_is_voted_subject)
+    checklist.run("proof is of this log", gate.log_holds)
+    checklist.run("checkpoint signed and recent", gate.checkpoint_is_recent)
+    checklist.run("ballots recounted", gate.ballots_approve)
+    checklist.run("approval usable", gate.approval_is_usable)
+    checklist.run("base, build and code match", gate.inputs_match)
+    checklist.run("consent in force", gate.consents_stand)
+    checklist.run("no unknown field", gate.fields_are_known)
+    checklist.run("within limits", gate.limits_are_kept)
+    return checklist.report()

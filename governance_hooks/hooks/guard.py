@@ -1,0 +1,93 @@
+"""The guard of one run: gate at the start, and a watch on the log while the run is on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import CoopError
+from governance_hooks.gate import Request, run_gate
+from governance_hooks.ledger import LedgerRow, read_ledger
+from governance_hooks.links import check_consents, find_proposal
+from governance_hooks.plan import Plan, read_plan
+from governance_hooks.proof import read_proof
+from governance_hooks.report import Report, StepFailed
+from governance_hooks.statement import now
+
+__all__ = ["Guard", "Stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run must stop at the next step boundary."""
+
+    kind: Literal["halted", "withdrawn", "unchecked"]
+    reason: str
+
+
+@dataclass(slots=True)
+class Guard:
+    """Blocks a run that may not start, and stops one that may not go on.
+
+    Args:
+        request: what is to run; its proof is the one the run starts with.
+        fresh: returns the newest proof bytes (the local log, or a file the operator refreshes on a cluster).
+        every_s: seconds between two looks at the log while training; a look costs a replay of the log.
+        clock: returns the time, RFC 3339 UTC.
+    """
+
+    request: Request
+    fresh: Callable[[], bytes]
+    every_s: float = 10.0
+    clock: Callable[[], str] = now
+    unreleasable: str | None = None
+    """Set when a consent was withdrawn and the plan says finish-unreleased."""
+    _plan: Plan | None = field(default=None, init=False)
+    _rows: list[LedgerRow] = field(default_factory=list, init=False)
+    _known: bytes = field(default=b"", init=False)
+    _looked: float = field(default=0.0, init=False)
+
+    def start(self) -> Report:
+        """Run the whole gate; raise Blocked unless it passes."""
+        report = run_gate(replace(self.request, now=self.clock())).require()
+        self._plan = read_plan(self.request.plan)
+        self._rows, _ = read_ledger(self.request.build / "ledger.jsonl")
+        self._known, self._looked = self.request.proof, time.monotonic()
+        return report
+
+    def stop(self, *, force: bool = False) -> Stop | None:
+        """Return why the run must stop, or None; looks at the log at most every `every_s` seconds unless forced.
+
+        Fails closed: a log that cannot be read, was rolled back or does not hold stops the run too.
+        """
+        if self._plan is None:
+            return Stop("unchecked", "the guard was never started")
+        if not force and time.monotonic() - self._looked < self.every_s:
+            return None
+        self._looked = time.monotonic()
+        try:
+            return self._judge(self.fresh())
+        except (CoopError, StepFailed, OSError) as error:
+            return Stop("unchecked", f"the log could not be checked: {error}")
+
+    def _judge(self, data: bytes) -> Stop | None:
+        assert self._plan is not None
+        proof, before = read_proof(data), read_proof(self._known)
+        if proof.entries[: len(before.entries)] != before.entries:
+            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
+        register = proof.replay(self.request.pin).register
+        self._known = data
+        proposal = find_proposal(register, "run", sha256(self.request.plan))
+        until = proposal.halted(self.clock())
+        if until is not None:
+            return Stop("halted", f"the oversight body halted this approval until {until}")
+        try:
+            check_consents(register, self._rows, self._plan.use, at=self.clock())
+        except StepFailed as failed:
+            if self._plan.policies.on_withdrawal == "stop":
+                return Stop("withdrawn", failed.why)
+            self.unreleasable = failed.why
+        return None

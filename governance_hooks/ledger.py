@@ -1,0 +1,76 @@
+"""The ledger of a build: one text-free line a record, with the consents it stands on; publishable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from governance_hooks import merkle
+from governance_hooks.bylaws import MemberId
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.errors import BadInput
+
+__all__ = ["LedgerRow", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class LedgerRow(BaseModel):
+    """One record of a build: who wrote it, on which consents it stands, where it came from."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    record: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    commitment: Digest
+    """Salted commitment to the text as contributed."""
+    content: Digest
+    """Salted digest of the normalised text that training reads."""
+    authors: Annotated[list[MemberId], Field(min_length=1)]
+    """Every author in the record's ancestry, sorted."""
+    consents: list[Digest]
+    """The consent statement of each author, in the order of `authors`."""
+    batch: Digest
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+    split: Literal["train", "heldout"]
+
+
+def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
+    """Return the file bytes: canonical lines in the order given."""
+    return b"".join(dumps(row.model_dump()) + b"\n" for row in rows)
+
+
+def ledger_root(lines: Sequence[bytes]) -> str:
+    """Return the Merkle root over ledger lines (without their newlines)."""
+    return "sha256:" + merkle.root([merkle.leaf_hash(line) for line in lines]).hex()
+
+
+def parse_ledger(data: bytes, *, source: str = "ledger") -> tuple[list[LedgerRow], str]:
+    """Return rows and root of ledger bytes; raise BadInput naming the line for anything malformed or out of order."""
+    if data and not data.endswith(b"\n"):
+        raise BadInput(f"{source}: the last line is cut off")
+    lines = data.split(b"\n")[:-1]
+    rows: list[LedgerRow] = []
+    for number, line in enumerate(lines, 1):
+        loads(line, source=f"{source}, line {number}")
+        try:
+            row = LedgerRow.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{source}, line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}", value=first.get("input")) from error
+        if len(row.consents) != len(row.authors) or row.authors != sorted(set(row.authors)):
+            raise BadInput(f"{source}, line {number}: authors are sorted and distinct, each with one consent", value=row.record)
+        if rows and row.record <= rows[-1].record:
+            raise BadInput(f"{source}, line {number}: records are sorted and distinct", value=row.record)
+        rows.append(row)
+    return rows, ledger_root(lines)
+
+
+def read_ledger(path: Path) -> tuple[list[LedgerRow], str]:
+    """Return rows and root of a ledger file."""
+    try:
+        return parse_ledger(path.read_bytes(), source=str(path))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error

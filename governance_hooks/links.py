@@ -1,0 +1,151 @@
+"""The checks that gate and verification share; each returns what it checked, or raises with the reason.
+
+They are pure functions over a replayed log and files: the same for `coop submit`, a SLURM prolog, the training
+process, the release step and the public's `coop verify`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from governance_hooks import tally
+from governance_hooks.canonical import loads, sha256
+from governance_hooks.consent import Use
+from governance_hooks.inventory import file_entry, inventory, inventory_digest
+from governance_hooks.ledger import LedgerRow, read_ledger
+from governance_hooks.plan import Base, BuildRef
+from governance_hooks.register import Register
+from governance_hooks.report import StepFailed, StepUnknown
+from governance_hooks.rules.runs import require_usable
+from governance_hooks.state import Proposal, Run
+
+__all__ = ["check_base", "check_build", "check_consents", "check_ledger", "check_usable", "check_vote", "check_withdrawals", "find_proposal", "read_manifest"]
+
+
+def find_proposal(register: Register, kind: str, subject: str) -> Proposal:
+    """Return the proposal about a subject: an approved one if there is any, else the newest; raise StepFailed if none."""
+    about = [p for p in register.proposals.values() if p.kind == kind and p.subject == subject]
+    if not about:
+        raise StepFailed(f"no {kind} proposal in the log names {subject}: members never voted on exactly this", todo=f"coop propose {kind} ...")
+    return max(about, key=lambda p: (p.tally is not None and p.tally.approved, p.opened))
+
+
+def check_vote(proposal: Proposal) -> str:
+    """Recount the ballots under the proposal's own rules; raise StepFailed unless they approve it."""
+    if proposal.closed is None:
+        todo = f"after {proposal.closes}: coop close {proposal.id[:19]}"
+        raise StepFailed(f"the vote is still open: {len(proposal.votes)} of {len(proposal.roll)} have voted so far", todo=todo)
+    counted = tally.count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
+    if not counted.approved:
+        raise StepFailed(f"members did not approve it: {counted.why}", todo="change the proposal and open a new one")
+    rules = proposal.rules
+    return f"{counted.why} (quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
+
+
+def check_usable(proposal: Proposal, subject: str, at: str) -> str:
+    """Check that an approval is in its time window and not halted at an instant."""
+    require_usable(proposal, proposal.kind, subject, at)
+    return f"in its time window, not halted, used {proposal.used} of {proposal.uses}"
+
+
+def check_base(folder: Path, base: Base) -> str:
+    """Re-hash the base weights against the plan."""
+    if not folder.is_dir():
+        raise StepUnknown(f"base weights are not at {folder}", todo="coop base")
+    found = inventory(folder)
+    if inventory_digest(found) != base.digest:
+        voted = {entry.path: entry.sha256 for entry in base.files}
+        odd = sorted({entry["path"] for entry in found if voted.get(entry["path"]) != entry["sha256"]} | (set(voted) - {entry["path"] for entry in found}))
+        raise StepFailed(f"base weights are not the voted ones: {', '.join(odd[:5]) or 'the list of files differs'}", todo="restore the voted base weights")
+    return f"base {base.name}, {len(found)} files"
+
+
+def read_manifest(path: Path) -> tuple[dict[str, object], str]:
+    """Return a build manifest and its digest."""
+    if not path.is_file():
+        raise StepUnknown(f"there is no build manifest at {path}", todo="coop build")
+    data = path.read_bytes()
+    manifest = loads(data, source=str(path))
+    if not isinstance(manifest, dict) or manifest.get("format") != "coop.build/v1":
+        raise StepFailed(f"{path} is no build manifest of a version we know")
+    return manifest, sha256(data)
+
+
+def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str, list[LedgerRow]]:
+    """Re-hash a build's manifest, files and ledger against the plan; return what was checked, and the ledger."""
+    manifest, identity = read_manifest(folder / "manifest.json")
+    if identity != build.manifest:
+        raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo="restore the voted build, or plan and vote anew")
+    rows = check_ledger(folder / "ledger.jsonl", manifest, build, use, coop)
+    listed = manifest["files"]
+    assert isinstance(listed, list)
+    for entry in listed:
+        path = folder / entry["path"]
+        if not path.is_file():
+            raise StepUnknown(f"build file {path} is missing", todo="restore the build folder")
+        if file_entry(folder, path) != entry:
+            raise StepFailed(f"build file {entry['path']} was changed after the build", todo="restore it, or build, plan and vote anew")
+    return f"build of {build.records} records, root {build.root[:19]}", rows
+
+
+def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
+    """Check a ledger file against its manifest and the plan: root, counts by language and split, use and cooperative."""
+    if not path.is_file():
+        raise StepUnknown(f"there is no ledger at {path}")
+    rows, root = read_ledger(path)
+    if not (root == manifest["root"] == build.root and len(rows) == manifest["records"] == build.records):
+        raise StepFailed("the ledger does not hash to the voted Merkle root", todo="restore the voted build")
+    if manifest["coop"] != coop or manifest["use"] != use.model_dump():
+        raise StepFailed("the build was made for another cooperative or another use than the plan's", todo="coop build with the plan's use")
+    counts: dict[str, Counter[str]] = {}
+    members: dict[str, set[str]] = {}
+    for row in rows:
+        counts.setdefault(row.language, Counter())[row.split] += 1
+        members.setdefault(row.language, set()).update(row.authors)
+    recounted = {code: {"train": n["train"], "heldout": n["heldout"], "members": len(members[code])} for code, n in counts.items()}
+    if not recounted == manifest["languages"] == build.languages:
+        raise StepFailed("the counts by language do not follow from the ledger")
+    return rows
+
+
+def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None) -> str:
+    """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not."""
+    where = register.size if position is None else position
+    known: dict[tuple[str, str, str], str | None] = {}
+    lacking: Counter[str] = Counter()
+    for row in rows:
+        if row.batch not in register.contributions:
+            raise StepFailed(f"record {row.record} names a batch the log does not know", todo="build again from the log")
+        if register.contributions[row.batch].author not in row.authors:
+            raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo="build again from the log")
+        for author, consent in zip(row.authors, row.consents, strict=True):
+            key = (author, row.language, row.batch)
+            if key not in known:
+                known[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where)
+            grant = register.grant(consent, author)
+            if known[key] is None or grant is None or grant.given >= where:
+                lacking[author] += 1
+    if lacking:
+        raise StepFailed(
+            f"{sum(lacking.values())} records lack a consent in force of {len(lacking)} member(s), first {min(lacking)}",
+            todo="coop build again without them, then plan and vote anew",
+        )
+    authors = {author for row in rows for author in row.authors}
+    return f"{len(rows)} records of {len(authors)} members, each with consent in force for {use.purpose}, {use.licence}"
+
+
+def check_withdrawals(register: Register, rows: Sequence[LedgerRow], run: Run, until: int) -> str:
+    """Check that no consent the run stood on was withdrawn between its first start and log position `until`."""
+    used = {(author, consent) for row in rows for author, consent in zip(row.authors, row.consents, strict=True)}
+    gone = 0
+    for author, consent in used:
+        grant = register.grant(consent, author)
+        if grant is not None and grant.withdrawn is not None and run.starts[0] <= grant.withdrawn < until:
+            gone += 1
+    if gone:
+        raise StepFailed(
+            f"{gone} consent(s) the run stood on were withdrawn before the release was decided", todo="build, plan, vote and train again without them"
+        )
+    return "no consent withdrawn between start and release vote"

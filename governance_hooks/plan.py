@@ -1,0 +1,198 @@
+"""The plan: the canonical document members vote on, which names everything a run depends on by digest.
+
+It lives beside the gate because the gate must know every field of it: an unknown one blocks (step 8).
+`train` resolves a YAML file into a plan and executes plans; it reads nothing that is not in here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from governance_hooks.canonical import loads
+from governance_hooks.consent import Use
+from governance_hooks.errors import BadInput
+
+__all__ = ["Base", "BuildRef", "Code", "EvaluationPolicy", "Limits", "Plan", "Policies", "Training", "explain_validation", "read_plan"]
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and never converts a value's type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class File(Strict):
+    """One file by relative path, size in bytes and digest."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+class Base(Strict):
+    """The base weights the run starts from."""
+
+    name: str
+    """The name downloaders know, for example `HuggingFaceTB/SmolLM2-135M-Instruct`."""
+    licence: str
+    """SPDX identifier of the base weights."""
+    digest: Digest
+    """Digest of `files` (paths, sizes and contents)."""
+    files: list[File]
+    """Every file of the base folder."""
+
+
+class BuildRef(Strict):
+    """The dataset build the run reads."""
+
+    manifest: Digest
+    """SHA-256 of the canonical manifest; the identity of the build."""
+    root: Digest
+    """Merkle root over the ledger of the build's records."""
+    records: Annotated[int, Field(gt=0)]
+    """Rows in the build, all splits."""
+    languages: dict[Language, dict[Literal["train", "heldout", "members"], int]]
+    """Rows by split, and contributing members, for each language."""
+
+
+class Code(Strict):
+    """The code that will run."""
+
+    digest: Digest
+    """Digest over the source files of our packages."""
+    packages: dict[str, str]
+    """Versions of the libraries that decide the result."""
+
+
+class Lora(Strict):
+    """Low-rank adaptation (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: Annotated[int, Field(gt=0, le=512)] = 16
+    alpha: Annotated[int, Field(gt=0)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+
+
+class Training(Strict):
+    """How the weights are trained; everything here changes the result."""
+
+    method: Literal["lora"] = "lora"
+    lora: Lora = Lora()
+    precision: Literal["bf16-true", "32-true"] = "32-true"
+    """Storage and compute type of the model."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    """Attention implementation; before training it must prove that packed samples do not see each other."""
+    sequence_tokens: Annotated[int, Field(ge=32)] = 512
+    """Length of one packed sequence; a sample that does not fit is dropped and counted."""
+    max_dropped_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The run is refused if more than this share of a language's training rows does not fit."""
+    sequences_per_step: Annotated[int, Field(gt=0)] = 4
+    """Packed sequences in one optimizer step."""
+    sequences_per_forward: Annotated[int, Field(gt=0)] = 4
+    """Packed sequences in one forward pass; lower it to save memory, the result stays the same but for rounding."""
+    epochs: Annotated[int, Field(gt=0)] = 1
+    max_steps: Annotated[int, Field(gt=0)] | None = None
+    """Stop after this many optimizer steps even if the epochs are not over."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    """Peak learning rate of AdamW, after warm-up."""
+    warmup_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the steps in which the rate rises linearly; then it falls along a cosine to zero."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are clipped to this global L2 norm."""
+    validate_every_steps: Annotated[int, Field(gt=0)] = 20
+    """Optimizer steps between two measurements of the held-out loss by language."""
+    validation_rows_per_language: Annotated[int, Field(gt=0)] = 16
+    checkpoint_every_steps: Annotated[int, Field(gt=0)] = 20
+    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class EvaluationPolicy(Strict):
+    """What the release must show, voted before the run."""
+
+    metric: Literal["heldout_nll_per_token"] = "heldout_nll_per_token"
+    """Negative log-likelihood of the held-out answers, nats per token of the answer."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    resamples: Annotated[int, Field(ge=200, le=100_000)] = 2000
+    """Bootstrap resamples for each interval."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """A language fails if it is worse than the base by more than this, in nats per token, beyond doubt."""
+    minimum_items: Annotated[int, Field(gt=0)] = 8
+    """With fewer held-out rows a language is INSUFFICIENT."""
+    allow_insufficient: bool = True
+    """Whether a release may contain languages that are INSUFFICIENT; the card names them."""
+    generations_per_language: Annotated[int, Field(ge=0)] = 1
+    """Sample answers on the card."""
+
+
+class Limits(Strict):
+    """What the approval is good for."""
+
+    max_starts: Annotated[int, Field(gt=0)] = 3
+    """Starts of the run, restarts after a crash or preemption included."""
+    max_devices: Annotated[int, Field(gt=0)] = 1
+    """Processes (GPUs, or CPU ranks) at a time."""
+    max_minutes: Annotated[int, Field(gt=0)] = 60
+    """Wall time of all segments together."""
+
+
+class Policies(Strict):
+    """What happens when members change their mind while the run is on."""
+
+    on_halt: Literal["stop"] = "stop"
+    on_withdrawal: Literal["stop", "finish-unreleased"] = "stop"
+
+
+class Plan(Strict):
+    """Everything a run depends on; its digest is the subject of the vote."""
+
+    format: Literal["coop.plan/v1"] = "coop.plan/v1"
+    coop: Digest
+    name: Slug
+    use: Use
+    """Purpose, processing, recipients and licence that every record's consent must allow."""
+    base: Base
+    build: BuildRef
+    code: Code
+    training: Training
+    evaluation: EvaluationPolicy
+    limits: Limits
+    policies: Policies
+
+
+def explain_validation(error: ValidationError, model: type[BaseModel], source: str) -> BadInput:
+    """Turn a pydantic error into one of ours, with the nearest known name for an unknown key."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    allowed: str | None = None
+    if first["type"] == "extra_forbidden":
+        owner: Any = model
+        for part in first["loc"][:-1]:
+            annotation = (
+                owner.model_fields[str(part)].annotation
+                if isinstance(owner, type) and issubclass(owner, BaseModel) and str(part) in owner.model_fields
+                else None
+            )
+            owner = annotation
+        names = sorted(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+        near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+        allowed = (f"did you mean {near[0]!r}? " if near else "") + ("known: " + ", ".join(names) if names else "")
+        return BadInput(f"{source}: unknown field {where}", value=first.get("input"), allowed=allowed or None)
+    return BadInput(f"{source}: {where}: {first['msg']}", value=first.get("input"))
+
+
+def read_plan(data: bytes, *, source: str = "plan") -> Plan:
+    """Parse canonical plan bytes; raise BadInput for any byte that is not canonical or any field the gate does not know."""
+    loads(data, floats=True, source=source)
+    try:
+        return Plan.model_validate_json(data)
+    except ValidationError as error:
+        raise explain_validation(error, Plan, source) from error

@@ -1,0 +1,95 @@
+"""Approval proof: one portable file that carries all a gate needs to know, and nothing it has to believe.
+
+It holds a signed checkpoint and every entry of the log up to it. Whoever checks it hashes the entries to the
+checkpoint's root, verifies each signature and replays each rule: no ballot, withdrawal or halt can be left out
+without changing the root. See docs/adr/0003 for what this costs at size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance_hooks import merkle
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.checkpoint import Checkpoint, verify_checkpoint
+from governance_hooks.errors import Refused
+from governance_hooks.register import Register
+from governance_hooks.statement import parse
+
+__all__ = ["Proof", "Replay", "read_proof"]
+
+FORMAT = "coop.proof/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A proof that holds: the register it folds into and the checkpoint over it."""
+
+    register: Register
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A checkpoint (signed note) and the log entries [0, size) under it."""
+
+    checkpoint: str
+    entries: tuple[bytes, ...]
+
+    def dumps(self) -> bytes:
+        """Return the canonical file bytes."""
+        return dumps({"format": FORMAT, "checkpoint": self.checkpoint, "entries": [loads(entry) for entry in self.entries]})
+
+    def verify_log(self, pin: str | None) -> Checkpoint:
+        """Check the cooperative's identity, the checkpoint's signatures and the Merkle root; return the checkpoint.
+
+        Args:
+            pin: digest of the founding statement you expect; None takes the one in the proof (say so to the user).
+
+        Raises:
+            Refused: another cooperative, a checkpoint the log's key did not sign, or entries that do not hash to its root.
+        """
+        if not self.entries:
+            raise Refused("the proof holds no entries")
+        founding = parse(self.entries[0], source="entry 0")
+        if founding.type != "coop.founding/v1":
+            raise Refused("the log does not start with a founding statement", value=founding.type)
+        if pin is not None and founding.id != pin:
+            raise Refused("the proof is of another cooperative", value=founding.id, allowed=pin)
+        start = Register()
+        start.admit(founding)
+        checkpoint = verify_checkpoint(self.checkpoint, start.log_key)
+        if checkpoint.size != len(self.entries):
+            raise Refused("the proof holds another number of entries than its checkpoint covers", value=len(self.entries), allowed=str(checkpoint.size))
+        if merkle.root([merkle.leaf_hash(entry) for entry in self.entries]) != checkpoint.root:
+            raise Refused("the entries do not hash to the checkpoint's root: one was changed, left out or put in")
+        return checkpoint
+
+    def replay(self, pin: str | None) -> Replay:
+        """Check everything: identity, checkpoint, root, every signature and every rule.
+
+        Raises:
+            Refused: with the number of the first entry that is not allowed.
+        """
+        checkpoint = self.verify_log(pin)
+        return Replay(self.fold(), checkpoint)
+
+    def fold(self, size: int | None = None) -> Register:
+        """Replay signatures and rules of the first `size` entries; all, if None."""
+        register = Register()
+        for position, entry in enumerate(self.entries[:size]):
+            try:
+                register.apply(entry)
+            except Refused as error:
+                raise Refused(f"entry {position} of the log is not allowed: {error.what}", value=error.value, allowed=error.allowed) from error
+        return register
+
+
+def read_proof(data: bytes) -> Proof:
+    """Parse a proof file; raise Refused or BadInput for any byte that is not canonical."""
+    value = loads(data, source="proof")
+    if not isinstance(value, dict) or set(value) != {"format", "checkpoint", "entries"} or value["format"] != FORMAT:
+        raise Refused("this file is no proof of a version we know", value=value.get("format") if isinstance(value, dict) else None, allowed=FORMAT)
+    if not isinstance(value["checkpoint"], str) or not isinstance(value["entries"], list):
+        raise Refused("the proof's checkpoint or entries are malformed")
+    return Proof(value["checkpoint"], tuple(dumps(entry) for entry in value["entries"]))

@@ -1,0 +1,106 @@
+"""Rules of builds, runs, evaluations and releases: each use of an approval is logged, and none goes beyond it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from governance_hooks.errors import Refused
+from governance_hooks.payloads import BuildMade, Evaluation, Released, RunEnd, RunStart
+from governance_hooks.state import Proposal, Run
+from governance_hooks.statement import shift
+
+if TYPE_CHECKING:
+    from governance_hooks.register import Register
+    from governance_hooks.statement import Statement
+
+__all__ = ["build", "end", "evaluate", "release", "require_usable", "start"]
+
+
+def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None:
+    """Refuse unless the proposal is an approval of exactly this subject that may be used at the instant `at`."""
+    if proposal.kind != kind:
+        raise Refused(f"this proposal is about a {proposal.kind}, not a {kind}", value=proposal.id)
+    if proposal.tally is None or proposal.closed_at is None:
+        raise Refused("this vote is not closed yet", value=proposal.id, allowed=f"after {proposal.closes}", next="coop tally, then coop close")
+    if not proposal.tally.approved:
+        raise Refused(f"members did not approve this: {proposal.tally.why}", value=proposal.id)
+    if proposal.subject != subject:
+        raise Refused("members voted on another subject", value=subject, allowed=proposal.subject, next="propose what you have now, or restore what was voted")
+    opens, expires = shift(proposal.closed_at, proposal.rules.challenge_s), shift(proposal.closed_at, proposal.rules.expiry_s)
+    if at < opens:
+        raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
+    if at >= expires:
+        raise Refused("this approval has expired", value=at, allowed=f"before {expires}", next="coop propose again")
+    until = proposal.halted(at)
+    if until is not None:
+        raise Refused("this approval is halted by the oversight body", value=at, allowed=f"after {until}, when the halt lapses")
+
+
+def build(register: Register, statement: Statement) -> None:
+    """Record a dataset build."""
+    register.require_operator(statement)
+    payload = cast(BuildMade, statement.payload)
+    if payload.manifest in register.builds:
+        raise Refused("this build is in the log already", value=payload.manifest)
+    register.builds[payload.manifest] = register.size
+
+
+def start(register: Register, statement: Statement) -> None:
+    """Record a start of an approved run; one approval serves one run, for as many starts as it allows."""
+    register.require_operator(statement)
+    payload = cast(RunStart, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    require_usable(proposal, "run", payload.plan, statement.issued)
+    other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
+    if other is not None:
+        raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
+    if proposal.used >= proposal.uses:
+        raise Refused("this approval is used up", value=f"start {proposal.used + 1}", allowed=f"{proposal.uses} starts", next="coop propose again")
+    run = register.runs.get(payload.run)
+    if run is not None and (run.proposal != proposal.id or run.status == "completed"):
+        raise Refused("this run is completed or belongs to another approval", value=run.id)
+    if payload.start != (len(run.starts) if run else 0) + 1:
+        raise Refused("starts of a run are counted one by one", value=payload.start)
+    if run is None:
+        run = register.runs[payload.run] = Run(payload.run, payload.plan, proposal.id)
+    run.starts.append(register.size)
+    run.started.append(statement.issued)
+    proposal.used += 1
+
+
+def end(register: Register, statement: Statement) -> None:
+    """Record how a run ended."""
+    register.require_operator(statement)
+    payload = cast(RunEnd, statement.payload)
+    run = register.run(payload.run)
+    if run.status == "completed":
+        raise Refused("this run is completed already", value=run.id)
+    run.ended, run.status, run.record, run.outputs = register.size, payload.status, payload.record, payload.outputs
+
+
+def evaluate(register: Register, statement: Statement) -> None:
+    """Record the evaluation of a completed run; the first one stands."""
+    register.require_operator(statement)
+    payload = cast(Evaluation, statement.payload)
+    run = register.run(payload.run)
+    if run.status != "completed":
+        raise Refused("only a completed run is evaluated", value=run.status, allowed="completed")
+    if run.report is not None:
+        raise Refused("this run is evaluated already: another try would be picking the better result", value=run.report)
+    run.report, run.results, run.evaluation_passed = payload.report, payload.results, payload.passed
+
+
+def release(register: Register, statement: Statement) -> None:
+    """Record a release that members approved by its digest, of a run whose evaluation passed."""
+    register.require_operator(statement)
+    payload = cast(Released, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    require_usable(proposal, "release", payload.release, statement.issued)
+    if proposal.used >= proposal.uses:
+        raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
+    run = register.run(payload.run)
+    if not run.evaluation_passed:
+        raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id)
+    run.release = payload.release
+    proposal.used += 1
+    register.releases[payload.release] = proposal.id

@@ -1,0 +1,105 @@
+"""What the fold knows: members, keys, consents, contributions, proposals and runs, each with its log positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from governance_hooks.bylaws import Rules
+from governance_hooks.consent import Consent
+from governance_hooks.tally import Tally
+
+__all__ = ["Contribution", "Grant", "Member", "Proposal", "Run", "Vote"]
+
+
+@dataclass(slots=True)
+class Member:
+    """A member: raw public keys in force, and the log positions at which they joined and left."""
+
+    id: str
+    keys: set[bytes]
+    joined: int
+    left: int | None = None
+
+
+@dataclass(slots=True)
+class Grant:
+    """A consent with the log positions of giving and withdrawing."""
+
+    id: str
+    member: str
+    consent: Consent
+    given: int
+    withdrawn: int | None = None
+
+    def stands(self, position: int) -> bool:
+        """Tell whether it was given and not yet withdrawn in a log of `position` entries."""
+        return self.given < position and (self.withdrawn is None or self.withdrawn >= position)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A committed batch."""
+
+    id: str
+    author: str
+    records: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A counted ballot."""
+
+    choice: str
+    sequence: int
+    ballot: str
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A proposal from opening to close."""
+
+    id: str
+    kind: str
+    subject: str
+    rules: Rules
+    roll: frozenset[str]
+    roll_root: str
+    proposer: str
+    opened: int
+    issued: str
+    closes: str
+    uses: int
+    """Starts of a run (or publications of a release) the approval allows."""
+    votes: dict[str, Vote] = field(default_factory=dict)
+    closed: int | None = None
+    closed_at: str | None = None
+    tally: Tally | None = None
+    halts: list[tuple[int, str, str]] = field(default_factory=list)
+    """(log position, issued, until) of each halt."""
+    used: int = 0
+
+    def halted(self, at: str) -> str | None:
+        """Return until when the approval is halted at an instant (RFC 3339 UTC), or None."""
+        return max((until for _, _, until in self.halts if at < until), default=None)
+
+
+@dataclass(slots=True)
+class Run:
+    """A run: its starts, its end and its evaluation."""
+
+    id: str
+    plan: str
+    proposal: str
+    starts: list[int] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    """Instant of each start."""
+    ended: int | None = None
+    status: str | None = None
+    record: str | None = None
+    outputs: str | None = None
+    report: str | None = None
+    results: str | None = None
+    evaluation_passed: bool | None = None
+    release: str | None = None

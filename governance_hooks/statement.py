@@ -1,0 +1,142 @@
+"""Statements: the signed sentences the log is made of.
+
+An entry of the log is the canonical JSON of `{"body": ..., "signatures": [...]}`. Each signature is an armored SSHSIG
+over the canonical bytes of the body, so `ssh-keygen -Y verify` checks it. A statement's id is the SHA-256 of its
+body: re-signing the same body does not make another statement.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from governance_hooks.canonical import dumps, is_digest, loads, sha256
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.payloads import PAYLOADS
+from governance_hooks.sshsig import PrivateKey, PublicKey, verify
+
+__all__ = ["MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
+
+MAX_ENTRY = 65_535
+"""Bytes; entries of C2SP tlog-tiles bundles have a 16-bit length."""
+
+SELF = "self"
+"""The `coop` field of a founding statement, which cannot hold its own digest."""
+
+OPERATOR = "operator"
+"""The `author` of statements the operator's key signs."""
+
+_FIELDS = {"type", "coop", "author", "issued", "nonce", "payload"}
+_AUTHOR = re.compile(r"^(operator|m-[0-9a-f]{16})$")
+_ISSUED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+_NONCE = re.compile(r"^[0-9a-f]{32}$")
+
+
+def timestamp(moment: datetime) -> str:
+    """Return RFC 3339 UTC with seconds; refuse a naive time."""
+    if moment.tzinfo is None:
+        raise ValueError("a time needs a zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now() -> str:
+    """Return this machine's time, RFC 3339 UTC."""
+    return timestamp(datetime.now(UTC))
+
+
+def shift(instant: str, seconds: int) -> str:
+    """Return an RFC 3339 instant moved by seconds."""
+    return timestamp(datetime.fromisoformat(instant) + timedelta(seconds=seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement whose signatures verify; whether its signers had the right is the register's question."""
+
+    id: str
+    type: str
+    coop: str
+    author: str
+    issued: str
+    payload: BaseModel
+    signers: frozenset[bytes]
+    """Distinct raw public keys that signed (thresholds count these, never key names)."""
+    entry: bytes
+
+
+def body(kind: str, payload: BaseModel | dict[str, Any], *, coop: str, author: str, issued: str | None = None, nonce: str | None = None) -> dict[str, Any]:
+    """Return a statement body ready to be signed; raise BadInput if the payload does not fit its type."""
+    value = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
+    made = {"type": kind, "coop": coop, "author": author, "issued": issued or now(), "nonce": nonce or secrets.token_hex(16), "payload": value}
+    try:
+        _check_body(made)
+    except Refused as error:
+        raise BadInput(error.what, value=error.value, allowed=error.allowed) from error
+    return made
+
+
+def sign(value: dict[str, Any], key: PrivateKey) -> str:
+    """Return the armored signature of `key` over a body."""
+    return key.sign(dumps(value))
+
+
+def entry(value: dict[str, Any], signatures: list[str]) -> bytes:
+    """Return the log entry of a body and its signatures."""
+    return dumps({"body": value, "signatures": signatures})
+
+
+def _check_body(value: Any) -> BaseModel:
+    if not isinstance(value, dict) or set(value) != _FIELDS:
+        raise Refused(
+            "statement does not have exactly the fields of a statement",
+            value=sorted(value) if isinstance(value, dict) else value,
+            allowed=", ".join(sorted(_FIELDS)),
+        )
+    model = PAYLOADS.get(value["type"]) if isinstance(value["type"], str) else None
+    if model is None:
+        raise Refused("statement type is unknown", value=value["type"], allowed=", ".join(PAYLOADS))
+    for field, pattern in (("author", _AUTHOR), ("issued", _ISSUED), ("nonce", _NONCE)):
+        if not isinstance(value[field], str) or not pattern.fullmatch(value[field]):
+            raise Refused(f"statement field {field} is malformed", value=value[field], allowed=pattern.pattern)
+    try:
+        datetime.fromisoformat(value["issued"])
+    except ValueError as error:
+        raise Refused("statement field issued is no date", value=value["issued"]) from error
+    if not (is_digest(value["coop"]) or (value["coop"] == SELF and value["type"] == "coop.founding/v1")):
+        raise Refused("statement field coop is not the digest of a founding statement", value=value["coop"])
+    try:
+        return model.model_validate_json(dumps(value["payload"]))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused(f"payload of {value['type']}: {where or 'payload'}: {first['msg']}", value=first.get("input")) from error
+
+
+def parse(data: bytes, *, source: str = "statement") -> Statement:
+    """Parse a log entry and check its form and every signature.
+
+    Raises:
+        Refused, BadInput: too long, not canonical, unknown type or field, or a signature that does not verify.
+    """
+    if len(data) > MAX_ENTRY:
+        raise Refused(f"{source} is too long", value=len(data), allowed=f"{MAX_ENTRY} bytes")
+    value = loads(data, source=source)
+    if not isinstance(value, dict) or set(value) != {"body", "signatures"} or not isinstance(value["signatures"], list):
+        raise Refused(f"{source} is not an entry of body and signatures")
+    payload = _check_body(value["body"])
+    message = dumps(value["body"])
+    keys: list[PublicKey] = []
+    for signature in value["signatures"]:
+        if not isinstance(signature, str):
+            raise Refused(f"{source} has a signature that is not text")
+        keys.append(verify(signature, message))
+    signers = frozenset(key.raw for key in keys)
+    if not keys or len(signers) != len(keys):
+        raise Refused(f"{source} needs signatures of distinct keys", value=len(keys))
+    made = value["body"]
+    return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data)

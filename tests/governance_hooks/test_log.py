@@ -1,0 +1,139 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from governance_hooks import merkle
+from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.log import Log
+from tests.village import Village
+
+
+def note(size: int, root: bytes) -> str:
+    return f"{size} {root.hex()}"
+
+
+def fill(log: Log, count: int) -> list[bytes]:
+    data = [b"entry %d" % i for i in range(count)]
+    log.append(data, expected_size=log.size, note=note)
+    return data
+
+
+@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 600])
+def test_tiles_give_the_same_root_and_proofs_as_all_leaves(tmp_path: Path, count: int) -> None:
+    with Log.open(tmp_path / "log") as log:
+        leaves = [merkle.leaf_hash(data) for data in fill(log, count)]
+        assert log.root() == merkle.root(leaves)
+        for size in {1, count // 2 + 1, count}:
+            assert log.root(size) == merkle.root(leaves[:size])
+            for index in {0, size // 2, size - 1}:
+                assert merkle.verify_inclusion(leaves[index], index, size, log.inclusion(index, size), log.root(size))
+            assert merkle.verify_consistency(size, count, log.consistency(size, count), log.root(size), log.root())
+
+
+def test_one_by_one_and_in_batches_give_the_same_tree(tmp_path: Path) -> None:
+    with Log.open(tmp_path / "a") as one, Log.open(tmp_path / "b") as many:
+        for data in fill(many, 300):
+            one.append([data], expected_size=one.size, note=note)
+        assert one.root() == many.root()
+
+
+def test_entries_can_neither_be_changed_nor_removed(tmp_path: Path) -> None:
+    with Log.open(tmp_path / "log") as log:
+        fill(log, 3)
+    with sqlite3.connect(tmp_path / "log") as raw:
+        for act in ("DELETE FROM entry", "UPDATE entry SET data = x'00'"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                raw.execute(act)
+
+
+def test_a_second_writer_is_refused_and_the_first_ones_entry_stays(tmp_path: Path) -> None:
+    with Log.open(tmp_path / "log") as first, Log.open(tmp_path / "log") as second:
+        first.append([b"mine"], expected_size=0, note=note)
+        with pytest.raises(CoopError, match="another writer"):
+            second.append([b"yours"], expected_size=0, note=note)
+        assert list(second.entries()) == [b"mine"]
+
+
+def test_two_writers_of_a_cooperative_take_turns(village: Village) -> None:
+    with Cooperative.open(village.root) as other:
+        village.consent(village.members[0])
+        other.append(village.entry("coop.leave/v1", {}, village.members[1]))
+        village.consent(village.members[2])
+        other.refresh()
+        assert other.register.size == village.coop.register.size == 4
+        assert other.log.root() == village.coop.log.root()
+
+
+def test_a_reader_cannot_write(village: Village) -> None:
+    with Cooperative.open(village.root, read_only=True) as reader, pytest.raises(CoopError, match="cannot write the log"):
+        reader.append(village.entry("coop.leave/v1", {}, village.members[1]))
+    village.consent(village.members[0])  # and blocks nobody
+
+
+def test_a_full_disk_appends_nothing_and_the_next_try_goes_on(village: Village) -> None:
+    entry = village.entry("coop.leave/v1", {}, village.members[1])
+    (village.root / "entry").write_bytes(entry)
+    code = textwrap.dedent(f"""
+        import resource, sys
+        from pathlib import Path
+        from governance_hooks.cooperative import Cooperative
+        from governance_hooks.errors import CoopError
+        root = Path({str(village.root)!r})
+        with Cooperative.open(root) as coop:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            try:
+                coop.append((root / "entry").read_bytes())
+            except CoopError as error:
+                print(error)
+                sys.exit(7)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert "cannot write the log" in done.stdout
+    assert "nothing was appended" in done.stdout
+    size = village.coop.log.size
+    village.coop.append(entry)
+    assert village.coop.log.size == size + 1
+
+
+def test_kill_minus_nine_while_appending_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        from pathlib import Path
+        from governance_hooks.log import Log
+        with Log.open(Path({str(tmp_path / "log")!r})) as log:
+            while True:
+                size = log.size
+                log.append([b"entry %d" % size], expected_size=size, note=lambda n, root: f"{{n}} {{root.hex()}}")
+                print(size, flush=True)
+    """)
+    acknowledged = -1
+    for pause in (0.9, 1.0, 1.1):
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        time.sleep(pause)
+        os.kill(child.pid, signal.SIGKILL)
+        output = child.communicate()[0]
+        lines = [int(line) for line in output.split("\n")[:-1]]
+        acknowledged = max([acknowledged, *lines])
+    with Log.open(tmp_path / "log") as log:
+        entries = list(log.entries())
+        assert acknowledged >= 0
+        assert len(entries) > acknowledged
+        assert entries == [b"entry %d" % i for i in range(len(entries))]
+        assert log.root() == merkle.root([merkle.leaf_hash(data) for data in entries])
+        assert log.checkpoint() == note(len(entries), log.root())
+
+
+def test_a_folder_without_a_pin_or_with_another_log_is_refused(village: Village, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="coop init"), Cooperative.open(tmp_path / "nothing"):
+        pass
+    (village.root / "cooperative.json").write_bytes(b'{"coop":"sha256:' + b"0" * 64 + b'","format":"coop.folder/v1","name":"village"}')
+    with pytest.raises(Refused, match="another cooperative"), Cooperative.open(village.root):
+        pass
