@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Cooperative:
             raise BadInput("the founding statement names another log key", value=register.log_key.text)
         with Log.open(paths.log) as log:
             if log.size == 0:
-                log.append([entry_bytes], expected_size=0, note=lambda size, root: sign_checkpoint(log_key, size, root, _unix(now())))
+                log.append([entry_bytes], expected_size=0, note=partial(_checkpoint, log_key, _unix(now())))
         # The pin comes last: a folder without it is not yet a cooperative, and `coop init` starts over.
         write_bytes(paths.identity, dumps({"format": "coop.folder/v1", "coop": founding.id, "name": register.name}))
         return founding.id
@@ -111,7 +112,7 @@ class Cooperative:
             size = self.register.size - 1
             moment = max(_unix(now()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
             try:
-                self.log.append([data], expected_size=size, note=lambda n, root: sign_checkpoint(key, n, root, moment))
+                self.log.append([data], expected_size=size, note=partial(_checkpoint, key, moment))
             except CoopError:
                 self.register, self._entries = Register(), []  # the rules said yes, the disk said no: start over from the log
                 self.refresh()
@@ -144,6 +145,10 @@ class Cooperative:
         if len(hits) != 1:
             raise BadInput(("no statement" if not hits else "more than one statement") + " with this digest", value=prefix, next="coop log")
         return hits[0]
+
+
+def _checkpoint(key: NoteKey, moment: int, size: int, root: bytes) -> str:
+    return sign_checkpoint(key, size, root, moment)
 
 
 def _unix(instant: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError
@@ -37,12 +37,14 @@ class Guard:
         fresh: returns the newest proof bytes (the local log, or a file the operator refreshes on a cluster).
         every_s: seconds between two looks at the log while training; a look costs a replay of the log.
         clock: returns the time, RFC 3339 UTC.
+        on_end: called with the run record when training ends, however it ended: logs it, evaluates, emits the card.
     """
 
     request: Request
     fresh: Callable[[], bytes]
     every_s: float = 10.0
     clock: Callable[[], str] = now
+    on_end: Callable[[dict[str, Any]], None] | None = None
     unreleasable: str | None = None
     """Set when a consent was withdrawn and the plan says finish-unreleased."""
     _plan: Plan | None = field(default=None, init=False)
@@ -72,6 +74,11 @@ class Guard:
             return self._judge(self.fresh())
         except (CoopError, StepFailed, OSError) as error:
             return Stop("unchecked", f"the log could not be checked: {error}")
+
+    def end(self, record: dict[str, Any]) -> None:
+        """Hand the record of an ended run to `on_end`."""
+        if self.on_end is not None:
+            self.on_end(record)
 
     def _judge(self, data: bytes) -> Stop | None:
         assert self._plan is not None

@@ -34,6 +34,11 @@ class GovernanceTrainerCallback(TrainerCallback):
         """Look at the log at every checkpoint, whatever the clock says."""
         return self._obey(control, self.guard.stop(force=True))
 
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Hand on how training ended."""
+        status = "completed" if self.stopped is None else "halted"
+        self.guard.end({"status": status, "reason": self.stopped.reason if self.stopped else None, "steps": state.global_step})
+
     def _obey(self, control: TrainerControl, stop: Stop | None) -> TrainerControl:
         if self.stopped is None and stop is not None:
             self.stopped = stop

@@ -109,7 +109,9 @@ def test_step_5_blocks_a_process_whose_start_is_not_in_the_log(approved: Approve
     assert run_gate(request(approved, run="run-1")).passed
 
 
-@pytest.mark.parametrize("name", ["base/model.safetensors", "base/config.json", "builds/one/manifest.json", "builds/one/ledger.jsonl", "builds/one/records.parquet"])
+@pytest.mark.parametrize(
+    "name", ["base/model.safetensors", "base/config.json", "builds/one/manifest.json", "builds/one/ledger.jsonl", "builds/one/records.parquet"]
+)
 def test_step_6_blocks_one_flipped_byte(approved: Approved, name: str) -> None:
     path = approved.village.root / name
     data = bytearray(path.read_bytes())

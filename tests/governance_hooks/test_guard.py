@@ -9,7 +9,9 @@ from tests.village import Approved
 
 
 def guard(a: Approved) -> Guard:
-    request = Request(plan=a.plan_bytes, proof=a.village.coop.proof().dumps(), base=a.base, build=a.build, now=a.village.clock, pin=a.village.coop.pin, run="run-1")
+    request = Request(
+        plan=a.plan_bytes, proof=a.village.coop.proof().dumps(), base=a.base, build=a.build, now=a.village.clock, pin=a.village.coop.pin, run="run-1"
+    )
     return Guard(request, fresh=lambda: a.village.coop.proof().dumps(), every_s=0, clock=lambda: a.village.clock)
 
 

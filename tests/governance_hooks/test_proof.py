@@ -44,7 +44,7 @@ def test_an_operator_who_signs_an_unlawful_entry_into_the_log_is_named(village: 
     village.coop.log.append([forged], expected_size=village.coop.log.size, note=_sign(village))
     proof = Proof(village.coop.log.checkpoint(), tuple(village.coop.log.entries()))
     proof.verify_log(village.coop.pin)
-    with pytest.raises(Refused, match="entry 2 of the log is not allowed: .* signed by operator"):
+    with pytest.raises(Refused, match=r"entry 2 of the log is not allowed: .* signed by operator"):
         proof.replay(village.coop.pin)
 
 

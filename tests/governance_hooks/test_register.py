@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import generate_key

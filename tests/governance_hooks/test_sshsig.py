@@ -7,6 +7,7 @@ import pytest
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import NAMESPACE, PublicKey, armor, dearmor, generate_key, load_private_key, signer_of, verify
 
+pytestmark = pytest.mark.openssh
 MESSAGE = b'{"type":"coop.ballot/v1"}'
 
 

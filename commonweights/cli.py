@@ -1,0 +1,152 @@
+"""The `coop` command line; every verb is imported only when it is used, so `coop --help` loads no torch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commonweights import __version__
+
+__all__ = ["Session", "coop", "main"]
+
+_SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Everybody": {
+        "demo": ("demo:demo", "Play the whole story on real data in a few minutes."),
+        "status": ("status:status", "Show where the cooperative stands, and what needs you."),
+        "why": ("why:why", "Say in plain words what blocks a plan, run or release."),
+        "verify": ("verify:verify", "Check a release bundle offline, link by link."),
+        "audit": ("audit:audit", "Replay the whole log: signatures, rules, tree."),
+        "log": ("log:log", "List, show and prove log entries."),
+        "doctor": ("doctor:doctor", "Check this installation."),
+    },
+    "Members": {
+        "join": ("membership:join", "Ask to become a member with your own key."),
+        "sign": ("membership:sign", "Add your signature to a drafted statement."),
+        "append": ("membership:append", "Put a fully signed draft into the log."),
+        "consent": ("consent:consent", "Give, show, preview and withdraw consent."),
+        "contribute": ("contribute:contribute", "Give prompts and answers, under your signature."),
+        "propose": ("vote:propose", "Open a vote on a plan or a release."),
+        "vote": ("vote:vote", "Cast or change your ballot."),
+        "tally": ("vote:tally", "Count a vote, from the ballots themselves."),
+        "halt": ("vote:halt", "Halt an approval for a limited time (oversight body)."),
+    },
+    "Operators and engineers": {
+        "init": ("init:init", "Found a cooperative in a folder."),
+        "close": ("vote:close", "Close a vote whose time is over."),
+        "build": ("build:build", "Build the consented dataset at this log position."),
+        "base": ("base:base", "Fetch or check base weights."),
+        "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
+        "proof": ("proof:proof", "Write the portable proof a gate needs."),
+        "train": ("train:train", "Train what members approved; resumes what was cut off."),
+        "eval": ("evaluate:evaluate", "Measure a run's weights on held-out answers, by language."),
+        "card": ("card:card", "Write the model card of a run."),
+        "release": ("release:release", "Assemble a release bundle, and publish it after its vote."),
+    },
+}
+_COMMANDS = {name: spec for section in _SECTIONS.values() for name, spec in section.items()}
+
+
+@dataclass(slots=True)
+class Session:
+    """Options every verb sees."""
+
+    folder: Path | None
+    json: bool
+
+    def show(self, value: dict[str, Any], text: str) -> None:
+        """Print a result: canonical-order JSON with --json, else the text."""
+        click.echo(json.dumps(value, ensure_ascii=False, sort_keys=True) if self.json else text)
+
+
+class _LazyGroup(click.Group):
+    """Knows names and one-line helps; imports the module of a verb when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"commonweights.commands.{module}"), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "; see coop --help"))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in _SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "-C", "--coop", "folder", type=click.Path(path_type=Path), envvar="COOP", help="The cooperative's folder [default: the nearest one above, or $COOP]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print results and errors as JSON.")
+@click.version_option(__version__, prog_name="coop")
+@click.pass_context
+def coop(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """Train a language model as a cooperative: only with members' consent, only by their vote.
+
+    \b
+    New here?           coop demo
+    Check a download:   coop verify DIR
+    Found one:          coop init DIR --name NAME --founder KEY --founder KEY
+
+    Exit codes: 0 done, 1 refused, blocked or failed, 2 bad input or could not be checked.
+    """
+    ctx.obj = Session(folder, as_json)
+
+
+def main() -> None:
+    """Run `coop`; expected errors are printed in full words and without a traceback."""
+    from governance_hooks.errors import CoopError
+    from governance_hooks.report import Blocked
+
+    # Nothing here may fetch anything nobody asked for; libraries read these when they are imported.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("WANDB_MODE", "offline")
+    # `coop status --json` means the same as `coop --json status`.
+    arguments = sys.argv[1:]
+    as_json = "--json" in arguments
+    rest = [argument for argument in arguments if argument != "--json"]
+    try:
+        code = coop(["--json", *rest] if as_json else rest, standalone_mode=False)  # returns the code of a command that left early
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on where it was", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CoopError as error:
+        if as_json:
+            click.echo(json.dumps(error.report.as_dict() if isinstance(error, Blocked) else error.as_dict(), ensure_ascii=False, sort_keys=True))
+        elif isinstance(error, Blocked):
+            click.echo(error.report.text(), err=True)
+            click.echo("\nBLOCKED", err=True)
+        else:
+            click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`coop contribute`: records into the private store, their commitment into the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from commonweights.cli import Session
+from commonweights.options import key_option
+from commonweights.progress import progress
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+
+__all__ = ["contribute", "seal_batches"]
+
+
+def seal_batches(space: Workspace, store: object) -> None:
+    """Link batches to log statements that were appended just before a crash."""
+    from data_pipeline.store import ContributionStore
+
+    assert isinstance(store, ContributionStore)
+    known = {(c.author, c.root): c.id for c in space.coop.register.contributions.values()}
+    for batch in store.unsealed():
+        statement = known.get((batch.member, batch.root))
+        if statement is not None:
+            store.seal(batch.batch, statement)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--licence", default=None, help="SPDX licence of the text, for lines that name none.")
+@key_option
+@click.pass_obj
+def contribute(session: Session, file: Path, licence: str | None, key: Path | None) -> None:
+    """Give the prompts and answers in FILE (JSON lines in the schema of the Aya dataset), under your signature.
+
+    \b
+    {"inputs": "¿Qué hora es?", "targets": "Son las tres.", "language_code": "spa"}
+
+    All or nothing: one bad line and nothing is stored; every problem is listed with its line. The text stays in the
+    cooperative's private store; the log gets one salted commitment for the whole batch. It is used only where you consent.
+    """
+    from data_pipeline.importers import aya
+    from data_pipeline.record import NO_LICENCE
+    from data_pipeline.store import ContributionStore
+
+    own = load_key(key)
+    with open_workspace(session.folder) as space, ContributionStore(space.contributions) as store, progress(quiet=session.json) as show:
+        member = member_of(space.coop, own)
+        seal_batches(space, store)
+        drafts = aya.read(file, store=store, member=member, licence=licence or NO_LICENCE, progress=show)
+        batch = store.add_batch(member, drafts)
+        statement = space.coop.state("coop.contribution/v1", batch.payload(), key=own, author=member)
+        store.seal(batch.batch, statement.id)
+        consenting = any(grant.withdrawn is None for grant in space.coop.register.grants.get(member, []))
+    languages = ", ".join(f"{code} {count}" for code, count in sorted(batch.languages.items()))
+    text = f"{batch.records} records ({languages}) of {member}: {statement.id}"
+    if not consenting:
+        text += "\nThey are used nowhere until you consent: coop consent give"
+    session.show({"batch": statement.id, "records": batch.records, "languages": batch.languages, "member": member}, text)

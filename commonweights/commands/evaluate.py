@@ -1,0 +1,49 @@
+"""`coop eval`: measure a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commonweights.cli import Session
+from commonweights.end_of_run import evaluate_run, log_end
+from commonweights.progress import progress
+from commonweights.run_inputs import find_base, find_build
+from commonweights.workspace import open_workspace
+from governance_hooks.plan import read_plan
+
+__all__ = ["evaluate", "show_evaluation"]
+
+
+def show_evaluation(report: dict[str, Any]) -> str:
+    """Return the per-language table of a report."""
+    lines = [f"{'language':<10}{'items':>6}{'base':>9}{'tuned':>9}{'change':>9}   95% interval        verdict"]
+    for code, row in [*report["languages"].items(), ("overall", report["overall"])]:
+        change = "  (better)" if row["improved"] else ""
+        lines.append(
+            f"{code:<10}{row['items']:>6}{row['base'] or 0:>9.3f}{row['tuned'] or 0:>9.3f}{row['difference'] or 0:>+9.3f}"
+            f"   {row['low'] or 0:+.3f} to {row['high'] or 0:+.3f}   {row['verdict']}{change}"
+        )
+    return "\n".join(lines)
+
+
+@click.command(name="eval")
+@click.argument("run")
+@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
+@click.pass_obj
+def evaluate(session: Session, run: str, base: Path | None, threads: int | None) -> None:
+    """Measure RUN on held-out answers by language, before and after, under the policy members voted.
+
+    A run is evaluated once: trying again until the numbers please would make them worthless.
+    """
+    with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
+        plan = read_plan((space.run(run) / "plan.json").read_bytes())
+        log_end(space, run)
+        report = evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
+    session.show(
+        report,
+        show_evaluation(report) + f"\n\n{'passed' if report['passed'] else 'did NOT pass'} the voted policy (nats per token of the answer; lower is better)",
+    )

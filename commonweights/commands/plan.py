@@ -1,0 +1,65 @@
+"""`coop plan`: from a config to the plan members vote on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from commonweights.cli import Session
+from commonweights.progress import progress
+from commonweights.workspace import Workspace, open_workspace
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput
+
+__all__ = ["locate_base", "locate_build", "plan"]
+
+DEMO_BASE = "smollm2-135m-instruct"
+
+
+def locate_base(name: str, near: Path, show: object = None) -> Path:
+    """Return the folder of base weights named in a config: a path beside it, or the demo's, from the cache."""
+    if name == DEMO_BASE:
+        from train.base_weights import cached_base
+
+        return cached_base(progress=show).folder  # type: ignore[arg-type]
+    folder = (near / name).resolve()
+    if not folder.is_dir():
+        raise BadInput(f"there are no base weights at {folder}", value=name, allowed=f"a folder, or {DEMO_BASE}", next="coop base FOLDER")
+    return folder
+
+
+def locate_build(space: Workspace, name: str, near: Path) -> Path:
+    """Return the folder of a build: the cooperative's build of that name, or a path beside the config."""
+    for folder in (space.build(name), near / name):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise BadInput(f"there is no build {name}", next=f"coop build {name}")
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace a plan of this name that is different.")
+@click.pass_obj
+def plan(session: Session, config: Path, force: bool) -> None:
+    """Resolve CONFIG (YAML) into the canonical plan: every input by digest, every setting, every limit.
+
+    Prints what it means in plain words. Members vote on the SHA-256 of exactly this file.
+    """
+    from governance_hooks.code import installed_code
+    from train.config import read_config
+    from train.plan import describe, resolve
+
+    wanted = read_config(config)
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
+        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code())
+        out = space.plan(wanted.name)
+        if out.is_file() and out.read_bytes() != data and not force:
+            raise BadInput(
+                f"{out} is another plan of this name", value=sha256(data), allowed=sha256(out.read_bytes()), next="give the config another name, or use --force"
+            )
+        write_bytes(out, data)
+        words = describe(data, base=base, build=build)
+    session.show({"plan": str(out), "digest": sha256(data)}, f"{words}\n\nplan    {out}\ndigest  {sha256(data)}\nnext    coop propose run {wanted.name}")

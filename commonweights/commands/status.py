@@ -1,0 +1,84 @@
+"""`coop status`: where the cooperative stands, and what needs you."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commonweights.cli import Session
+from commonweights.commands.vote import describe
+from commonweights.options import key_option
+from commonweights.people import People
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+from governance_hooks.errors import CoopError
+from governance_hooks.statement import now
+
+__all__ = ["status"]
+
+
+def _todo(space: Workspace, member: str | None) -> list[str]:
+    register, lines = space.coop.register, []
+    for proposal in register.proposals.values():
+        short = proposal.id[7:19]
+        if proposal.closed is None and proposal.closes <= now():
+            lines.append(f"operator: the vote {short} is over: coop close {short}")
+        elif proposal.closed is None and member in proposal.roll and member not in proposal.votes:
+            lines.append(f"you: vote on the {proposal.kind} {short} until {proposal.closes}: coop vote {short} for|against|abstain")
+        elif proposal.closed is None:
+            lines.append(f"waiting for {len(proposal.roll) - len(proposal.votes)} of {len(proposal.roll)} members to vote on {short}")
+    if member is not None and not any(grant.withdrawn is None for grant in register.grants.get(member, [])):
+        lines.append("you: nothing of yours is used; to change that: coop consent give")
+    for run in register.runs.values():
+        if run.status != "completed":
+            lines.append(f"operator: run {run.id} is {run.status or 'started, not ended'}: coop train {run.id} goes on")
+        elif run.release is None:
+            lines.append(f"operator: run {run.id} is not released: coop release assemble {run.id}")
+    return lines
+
+
+@click.command()
+@key_option
+@click.pass_obj
+def status(session: Session, key: Path | None) -> None:
+    """Show where the cooperative stands, and what needs you."""
+    with open_workspace(session.folder, read_only=True) as space:
+        register, people = space.coop.register, People(space.people)
+        member: str | None = None
+        try:
+            member = member_of(space.coop, load_key(key))
+        except CoopError:
+            if key is not None:
+                raise
+        value: dict[str, Any] = {
+            "coop": register.coop,
+            "name": register.name,
+            "entries": register.size,
+            "members": register.active(),
+            "you": member,
+            "consenting": sorted(m for m in register.active() if any(g.withdrawn is None for g in register.grants.get(m, []))),
+            "contributed_records": sum(c.records for c in register.contributions.values()),
+            "builds": len(register.builds),
+            "proposals": [describe(p) for p in register.proposals.values()],
+            "runs": [
+                {"run": r.id, "status": r.status, "starts": len(r.starts), "evaluated": r.report is not None, "release": r.release}
+                for r in register.runs.values()
+            ],
+            "releases": list(register.releases),
+            "todo": _todo(space, member),
+        }
+        shown = people.show(member) if member else "no member (give your key with --key)"
+    lines = [
+        f"{value['name']}  {value['coop']}",
+        f"  you are {shown}",
+        f"  {len(value['members'])} members, {len(value['consenting'])} consenting; {value['contributed_records']} records given; log of {value['entries']} entries",
+    ]
+    for row in value["proposals"]:
+        lines.append(f"  proposal {row['proposal'][7:19]}  {row['kind']:<8} {row.get('outcome') or 'open until ' + row['closes']}: {row['why']}")
+    for row in value["runs"]:
+        lines.append(
+            f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['release'] else ''}"
+        )
+    lines += ["what is next:", *(f"  {line}" for line in value["todo"] or ["nothing"])]
+    session.show(value, "\n".join(lines))

@@ -1,0 +1,148 @@
+"""`coop train`: run what members approved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from commonweights.cli import Session
+from commonweights.end_of_run import evaluate_run, log_end, read_record, write_card
+from commonweights.progress import Progress, progress
+from commonweights.run_inputs import find_base, find_build
+from commonweights.table import show_report
+from commonweights.workspace import Workspace, open_workspace
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput
+from governance_hooks.gate import Request, run_gate
+from governance_hooks.hooks.guard import Guard
+from governance_hooks.links import find_proposal
+from governance_hooks.plan import read_plan
+from governance_hooks.report import Report, StepFailed
+from governance_hooks.statement import now
+
+__all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
+
+
+def read_plan_file(space: Workspace, name: str) -> bytes:
+    """Return the bytes of a plan by name or path."""
+    path = Path(name) if Path(name).is_file() else space.plan(name)
+    if not path.is_file():
+        raise BadInput(f"there is no plan {name}", next="coop plan CONFIG")
+    return path.read_bytes()
+
+
+def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | None = None) -> Report:
+    """Run the gate for a plan as the cooperative's folder stands now."""
+    return run_gate(_request(space, data, base, run))
+
+
+def _request(space: Workspace, data: bytes, base: Path | None, run: str | None) -> Request:
+    from governance_hooks.errors import CoopError
+
+    missing = space.root / "missing"
+    try:
+        plan = read_plan(data)
+        found_base, found_build = find_base(plan, base), find_build(space, plan)
+    except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
+        found_base, found_build = base or missing / "base", missing / "build"
+    return Request(plan=data, proof=space.coop.proof().dumps(), base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run)
+
+
+def run_plan(
+    space: Workspace,
+    data: bytes,
+    run: str,
+    *,
+    base: Path | None = None,
+    evaluate: bool = True,
+    wandb: bool = False,
+    threads: int | None = None,
+    show: Progress | None = None,
+) -> dict[str, object]:
+    """Train, log, evaluate and document one approved run; go on where an earlier call was cut off.
+
+    Raises:
+        Blocked: the gate does not pass.
+    """
+    plan = read_plan(data)
+    finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
+
+    def finish(record: dict[str, object]) -> None:
+        """The end-of-run hook: log how it ended; of a completed run, evaluate the weights and emit the card."""
+        log_end(space, run)
+        if record["status"] == "completed" and evaluate:
+            build = find_build(space, plan)
+            evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
+            write_card(space, run, build)
+
+    if finished:
+        record = read_record(space, run)
+        finish(record)
+        return record
+    run_gate(_request(space, data, base, None)).require()
+    register = space.coop.register
+    proposal = find_proposal(register, "run", sha256(data))
+    count = len(register.runs[run].starts) if run in register.runs else 0
+    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1})
+
+    from train.run import train as train_plan
+
+    started = _request(space, data, base, run)
+    guard = Guard(started, fresh=lambda: space.coop.proof().dumps(), on_end=finish)
+    return train_plan(
+        space.run(run),
+        data,
+        base=started.base,
+        build=started.build,
+        guard=guard,
+        run_id=run,
+        coop=register.coop,
+        proposal=proposal.id,
+        progress=show,
+        wandb=wandb,
+        threads=threads,
+    )
+
+
+@click.command()
+@click.argument("plan")
+@click.option("--run", help="Name of the run [default: the plan's name].")
+@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
+@click.option("--check", is_flag=True, help="Only show the gate's table.")
+@click.option("--no-eval", is_flag=True, help="Stop after training; `coop eval` goes on later.")
+@click.option("--wandb", is_flag=True, help="Also log to Weights & Biases, offline, into the run's folder.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
+@click.pass_obj
+def train(session: Session, plan: str, run: str | None, base: Path | None, check: bool, no_eval: bool, wandb: bool, threads: int | None) -> None:
+    """Train the PLAN members approved, evaluate it and write its card.
+
+    The gate checks everything first. While training runs, a halt or a withdrawal stops it at the next step boundary,
+    with a checkpoint. Run the same command again after a crash, kill or Ctrl-C: it resumes.
+    """
+    from train.console import quiet_libraries
+
+    with open_workspace(session.folder) as space:
+        data = read_plan_file(space, plan)
+        name = run or read_plan(data, source=plan).name
+        if check:
+            from commonweights.table import finish
+
+            finish(session, gate_plan(space, data, base=base), good="This run may start.", bad="BLOCKED.")
+            return
+        if not session.json:
+            done = space.run(name) / "run.json"
+            if not done.is_file():
+                try:
+                    click.echo(show_report(gate_plan(space, data, base=base).require()), err=True)
+                except StepFailed as failed:
+                    raise BadInput(failed.why) from failed
+        with quiet_libraries(), progress(quiet=session.json) as show:
+            record = run_plan(space, data, name, base=base, evaluate=not no_eval, wandb=wandb, threads=threads, show=show)
+    text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
+    session.show(
+        {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
+        text + f"\nnext: coop release assemble {name}" if record["status"] == "completed" else text,
+    )
+    if record["status"] != "completed":
+        raise click.exceptions.Exit(1)

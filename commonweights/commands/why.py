@@ -1,0 +1,42 @@
+"""`coop why`: what blocks a thing, and what would unblock it."""
+
+from __future__ import annotations
+
+import click
+
+from commonweights.cli import Session
+from commonweights.commands.train import gate_plan, read_plan_file
+from commonweights.workspace import open_workspace
+from governance_hooks.errors import BadInput
+from governance_hooks.report import Report
+
+__all__ = ["why"]
+
+
+@click.command()
+@click.argument("thing")
+@click.pass_obj
+def why(session: Session, thing: str) -> None:
+    """Say in plain words what blocks THING (the name of a plan, run or release), and what would unblock it."""
+    with open_workspace(session.folder, read_only=True) as space:
+        if (space.release(thing) / "release.json").is_file():
+            from model_card.verify import verify
+
+            report: Report = verify(space.release(thing), pin=space.coop.pin)
+        elif space.plan(thing).is_file() or space.run(thing).is_dir():
+            run = space.coop.register.runs.get(thing)
+            if run is not None and run.status == "completed":
+                session.show({"thing": thing, "blocked": []}, f"run {thing} is completed; next: coop release assemble {thing}")
+                return
+            plan = space.plan(thing) if space.plan(thing).is_file() else space.run(thing) / "plan.json"
+            report = gate_plan(space, read_plan_file(space, str(plan)), base=None)
+        else:
+            raise BadInput(f"there is no plan, run or release {thing}", next="coop status")
+    lines = (
+        [f"{thing} is not blocked: all {len(report.steps)} checks pass."]
+        if report.passed
+        else [f"{thing} is blocked by {len(report.blocking)} of {len(report.steps)} checks:"]
+    )
+    for step in report.blocking:
+        lines += [f"  {step.number}. {step.name}: {step.why}"] + ([f"     to unblock: {step.todo}"] if step.todo else [])
+    session.show({"thing": thing, "blocked": [step.as_dict() for step in report.blocking]}, "\n".join(lines))

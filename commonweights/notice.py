@@ -1,0 +1,19 @@
+"""The plain words a member is shown before consenting; its digest goes into the consent."""
+
+from __future__ import annotations
+
+__all__ = ["NOTICE"]
+
+NOTICE = """\
+What you allow
+  The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
+  and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
+
+What you keep
+  Your text stays yours and stays private: it is never published with the weights. In the public log you are a
+  random pseudonym. You can withdraw at any time with one command; it takes effect at that log position.
+
+What a withdrawal cannot do
+  Weights that were released before cannot be called back from people who copied them, and may still carry traces
+  of what they were trained on. The next build, and every run after it, leaves your records out.
+"""

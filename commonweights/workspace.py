@@ -1,0 +1,88 @@
+"""The layout of a cooperative's folder, and how a command finds it and the member's key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.sshsig import PrivateKey, load_private_key
+
+__all__ = ["Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """An open cooperative and the places of its private and public files."""
+
+    coop: Cooperative
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self.coop.paths.root
+
+    @property
+    def contributions(self) -> Path:
+        """Private texts, erasable."""
+        return self.root / "contributions.sqlite"
+
+    @property
+    def people(self) -> Path:
+        """Private names of members, erasable; never in the log."""
+        return self.root / "private" / "people.json"
+
+    def build(self, name: str) -> Path:
+        """Folder of a dataset build."""
+        return self.root / "builds" / name
+
+    def plan(self, name: str) -> Path:
+        """File of a plan."""
+        return self.root / "plans" / f"{name}.json"
+
+    def run(self, name: str) -> Path:
+        """Folder of a run."""
+        return self.root / "runs" / name
+
+    def release(self, name: str) -> Path:
+        """Folder of a release bundle."""
+        return self.root / "releases" / name
+
+
+def find_folder(given: Path | None) -> Path:
+    """Return the cooperative's folder: the one given, else the nearest at or above the current folder."""
+    if given is not None:
+        if not Paths(given).identity.is_file():
+            raise BadInput(f"{given} is no cooperative's folder", next=f"coop init {given} --name NAME --founder KEY")
+        return given
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if Paths(folder).identity.is_file():
+            return folder
+    raise BadInput("no cooperative at or above this folder", next="go into its folder, give it with -C DIR, or try: coop demo")
+
+
+@contextmanager
+def open_workspace(folder: Path | None, *, read_only: bool = False) -> Iterator[Workspace]:
+    """Open the cooperative a command works on."""
+    with Cooperative.open(find_folder(folder), read_only=read_only) as coop:
+        yield Workspace(coop)
+
+
+def load_key(path: Path | None) -> PrivateKey:
+    """Load the member's key: the one given, $COOP_KEY, or ~/.ssh/id_ed25519; its passphrase comes from $COOP_KEY_PASSPHRASE."""
+    chosen = path or (Path(os.environ["COOP_KEY"]) if "COOP_KEY" in os.environ else Path.home() / ".ssh" / "id_ed25519")
+    passphrase = os.environ.get("COOP_KEY_PASSPHRASE")
+    return load_private_key(chosen.expanduser(), passphrase=passphrase.encode() if passphrase else None)
+
+
+def member_of(coop: Cooperative, key: PrivateKey) -> str:
+    """Return the member a key belongs to; raise Refused if it belongs to nobody in good standing."""
+    owner = coop.register.known_keys.get(key.public.raw)
+    if owner is None or owner not in coop.register.members:
+        raise Refused("this key belongs to no member", value=key.public.fingerprint, next="coop join --key KEY, or give another key with --key")
+    coop.register.member(owner)
+    return owner
