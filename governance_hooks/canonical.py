@@ -19,6 +19,10 @@ __all__ = ["CanonicalError", "digest", "dumps", "is_digest", "loads", "sha256"]
 
 MAX_SAFE_INTEGER = 2**53 - 1
 
+# For documents without fractions and with ASCII keys, the standard library's C encoder writes the RFC 8785 bytes (tested
+# against rfc8785), several times faster; a replay of a log spends most of its time here.
+_PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 class CanonicalError(BadInput):
     """Bytes that are not the canonical form of one JSON document."""
@@ -42,8 +46,12 @@ def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any
     def refuse(what: str, value: object = None) -> NoReturn:
         raise CanonicalError(f"{source}: {what}", value=value, allowed="canonical JSON (RFC 8785)")
 
+    plain = True
+
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal plain
         out = dict(items)
+        plain = plain and all(map(str.isascii, out))
         if len(out) != len(items):
             refuse("duplicate key", sorted(k for k, _ in items))
         return out
@@ -55,6 +63,8 @@ def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any
         return number
 
     def real(text: str) -> float:
+        nonlocal plain
+        plain = False
         if not floats:
             refuse("number is not an integer", text)
         return float(text)
@@ -63,7 +73,11 @@ def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any
         value = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=integer, parse_float=real, parse_constant=lambda c: refuse("not a number", c))
     except (ValueError, RecursionError) as error:
         refuse(f"not JSON in UTF-8 ({error})")
-    if dumps(value) != data:
+    try:
+        canonical = _PLAIN.encode(value).encode() if plain else dumps(value)
+    except UnicodeEncodeError as error:
+        refuse(f"text is not Unicode ({error.reason})")
+    if canonical != data:
         refuse("bytes differ from their canonical form")
     return value
 

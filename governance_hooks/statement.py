@@ -110,7 +110,7 @@ def _check_body(value: Any) -> BaseModel:
     if not (is_digest(value["coop"]) or (value["coop"] == SELF and value["type"] == "coop.founding/v1")):
         raise Refused("statement field coop is not the digest of a founding statement", value=value["coop"])
     try:
-        return model.model_validate_json(dumps(value["payload"]))
+        return model.model_validate(value["payload"])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -129,7 +129,8 @@ def parse(data: bytes, *, source: str = "statement") -> Statement:
     if not isinstance(value, dict) or set(value) != {"body", "signatures"} or not isinstance(value["signatures"], list):
         raise Refused(f"{source} is not an entry of body and signatures")
     payload = _check_body(value["body"])
-    message = dumps(value["body"])
+    # The entry is canonical, so the canonical body is the part of it between `{"body":` and `,"signatures":[...]}`.
+    message = data[len(b'{"body":') : -len(b',"signatures":' + dumps(value["signatures"]) + b"}")]
     keys: list[PublicKey] = []
     for signature in value["signatures"]:
         if not isinstance(signature, str):

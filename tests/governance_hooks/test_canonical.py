@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,19 @@ def test_every_document_has_one_byte_form(value: object) -> None:
     data = dumps(value)
     assert loads(data) == value
     assert dumps(loads(data)) == data
+
+
+@given(VALUES)
+def test_our_bytes_are_those_of_rfc8785_whatever_the_keys(value: object) -> None:
+    assert loads(rfc8785.dumps(value)) == value  # type: ignore[arg-type]
+
+
+def test_keys_beyond_the_basic_plane_sort_by_utf_16() -> None:
+    value = {"\U0001f600": 1, "\ufb33": 2, "z": 3, "\x7f": 4, "\u2028": 5}
+    assert loads(rfc8785.dumps(value)) == value
+    code_points = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    with pytest.raises(CanonicalError, match="canonical form"):
+        loads(code_points)
 
 
 @given(VALUES.filter(lambda v: isinstance(v, dict) and len(v) > 0))
