@@ -63,9 +63,9 @@ def write_card(space: Workspace, run: str, build: Path) -> Path:
     folder = space.run(run)
     consents = {consent for row in read_ledger(build / "ledger.jsonl")[0] for consent in row.consents}
     votes = votes_of(space.coop.register, run=run, consents=consents)
-    plan = (folder / "plan.json").read_bytes()
-    files = [(folder / "run.json").read_bytes(), (build / "manifest.json").read_bytes(), (folder / "eval" / "report.json").read_bytes()]
-    card = make_card(CardRecords(run, space.coop.register.coop, plan, *files, votes))
+    plan, record, manifest, report = ((folder / "plan.json"), (folder / "run.json"), (build / "manifest.json"), (folder / "eval" / "report.json"))
+    records = CardRecords(run, space.coop.register.coop, plan.read_bytes(), record.read_bytes(), manifest.read_bytes(), report.read_bytes(), votes)
+    card = make_card(records)
     write_bytes(folder / "card" / "card.json", dumps(card))
     write_bytes(folder / "card" / "README.md", render(card).encode())
     return folder / "card"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from governance_hooks.fields import Strict
 
 __all__ = ["Bylaws", "MemberId", "ProposalKind", "Rules"]
 
@@ -13,13 +15,10 @@ MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 
 ProposalKind = Literal["run", "release"]
 Percent = Annotated[int, Field(ge=0, le=100)]
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Rules(BaseModel):
+class Rules(Strict):
     """How one kind of proposal is decided; copied into each proposal when it opens."""
-
-    model_config = _STRICT
 
     quorum_percent: Percent = 50
     """Ballots cast, abstentions included, as a share of the roll."""
@@ -35,10 +34,8 @@ class Rules(BaseModel):
     """Time after the close in which the approval may be used, seconds."""
 
 
-class Bylaws(BaseModel):
+class Bylaws(Strict):
     """The cooperative's rules at a log position."""
-
-    model_config = _STRICT
 
     version: Annotated[int, Field(ge=1)] = 1
     registrars: Annotated[list[MemberId], Field(min_length=1)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
+
+from governance_hooks.fields import Digest, Instant, Language, Strict
 
 __all__ = ["LICENCES", "PROCESSING", "PURPOSES", "RECIPIENTS", "Consent", "Scope", "Use", "permits"]
 
@@ -36,14 +38,10 @@ Purpose = Literal[
 Processing = Literal["ai:ModelFineTuning", "ai:ModelEvaluation"]
 Recipient = Literal["coop:Members", "coop:PublicViaReleasedWeights"]
 Licence = Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
-Instant = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Use(BaseModel):
+class Use(Strict):
     """What somebody wants to do with members' records."""
-
-    model_config = _STRICT
 
     purpose: Purpose
     processing: Annotated[list[Processing], Field(min_length=1)]
@@ -51,19 +49,15 @@ class Use(BaseModel):
     licence: Licence
 
 
-class Scope(BaseModel):
+class Scope(Strict):
     """Which of the member's records a consent covers; null means all."""
 
-    model_config = _STRICT
-
-    languages: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]] | None = None
-    batches: list[Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]] | None = None
+    languages: list[Language] | None = None
+    batches: list[Digest] | None = None
 
 
-class Consent(BaseModel):
+class Consent(Strict):
     """The payload of a consent statement: everything a member allows in one act."""
-
-    model_config = _STRICT
 
     purposes: Annotated[list[Purpose], Field(min_length=1)]
     processing: Annotated[list[Processing], Field(min_length=1)]
@@ -72,7 +66,7 @@ class Consent(BaseModel):
     scope: Scope
     expires: Instant | None
     """RFC 3339 UTC; after it the consent is not in force."""
-    notice: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+    notice: Digest
     """Digest of the plain-words text the member was shown."""
 
 

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from governance_hooks import merkle
-from governance_hooks.bylaws import MemberId
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput
+from governance_hooks.fields import Digest, Identifier, Language, Strict
 
-__all__ = ["LedgerRow", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
-
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+__all__ = ["LedgerRow", "count_languages", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
 
 
-class LedgerRow(BaseModel):
+
+class LedgerRow(Strict):
     """One record of a build: who wrote it, on which consents it stands, where it came from."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    record: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    record: Identifier
     commitment: Digest
     """Salted commitment to the text as contributed."""
     content: Digest
     """Salted digest of the normalised text that training reads."""
-    authors: Annotated[list[MemberId], Field(min_length=1)]
+    authors: Annotated[list[Identifier], Field(min_length=1)]
     """Every author in the record's ancestry, sorted."""
     consents: list[Digest]
     """The consent statement of each author, in the order of `authors`."""
     batch: Digest
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+    language: Language
     split: Literal["train", "heldout"]
 
 
@@ -74,3 +72,12 @@ def read_ledger(path: Path) -> tuple[list[LedgerRow], str]:
         return parse_ledger(path.read_bytes(), source=str(path))
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def count_languages(rows: Sequence[LedgerRow]) -> dict[str, dict[str, int]]:
+    """Return {language: {"train": rows, "heldout": rows, "members": distinct authors}}, languages sorted."""
+    counts = Counter((row.language, row.split) for row in rows)
+    members: dict[str, set[str]] = {}
+    for row in rows:
+        members.setdefault(row.language, set()).update(row.authors)
+    return {code: {"train": counts[code, "train"], "heldout": counts[code, "heldout"], "members": len(members[code])} for code in sorted(members)}

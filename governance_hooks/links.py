@@ -14,7 +14,7 @@ from governance_hooks import tally
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.consent import Use
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
-from governance_hooks.ledger import LedgerRow, read_ledger
+from governance_hooks.ledger import LedgerRow, count_languages, read_ledger
 from governance_hooks.plan import Base, BuildRef
 from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
@@ -99,13 +99,7 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
         raise StepFailed("the ledger does not hash to the voted Merkle root", todo="restore the voted build")
     if manifest["coop"] != coop or manifest["use"] != use.model_dump():
         raise StepFailed("the build was made for another cooperative or another use than the plan's", todo="coop build with the plan's use")
-    counts: dict[str, Counter[str]] = {}
-    members: dict[str, set[str]] = {}
-    for row in rows:
-        counts.setdefault(row.language, Counter())[row.split] += 1
-        members.setdefault(row.language, set()).update(row.authors)
-    recounted = {code: {"train": n["train"], "heldout": n["heldout"], "members": len(members[code])} for code, n in counts.items()}
-    if not recounted == manifest["languages"] == build.languages:
+    if not count_languages(rows) == manifest["languages"] == build.languages:
         raise StepFailed("the counts by language do not follow from the ledger")
     return rows
 

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
-from governance_hooks.consent import Consent, Instant
+from governance_hooks.consent import Consent
+from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
 
 __all__ = ["PAYLOADS"]
 
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+CoopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 KeyLine = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
 VerifierKey = Annotated[str, StringConstraints(max_length=256)]
-Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Payload(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Founder(_Payload):
+class Founder(Strict):
     """A founding member and their first key."""
 
     member: MemberId
     key: KeyLine
 
 
-class Founding(_Payload):
+class Founding(Strict):
     """The first entry of a log: its digest is the cooperative's identity."""
 
-    name: Slug
+    name: CoopName
     log: VerifierKey
     """Key that signs checkpoints."""
     operator: KeyLine
@@ -43,31 +37,31 @@ class Founding(_Payload):
     bylaws: Bylaws
 
 
-class Admission(_Payload):
+class Admission(Strict):
     """A new member, signed by the member's key and by the registrars."""
 
     member: MemberId
     key: KeyLine
 
 
-class Key(_Payload):
+class Key(Strict):
     """A key added to or revoked from the author's keys."""
 
     action: Literal["add", "revoke"]
     key: KeyLine
 
 
-class Leave(_Payload):
+class Leave(Strict):
     """The author leaves; all their consents end."""
 
 
-class Withdrawal(_Payload):
+class Withdrawal(Strict):
     """The author withdraws one consent, or all of them (null)."""
 
     consent: Digest | None
 
 
-class Contribution(_Payload):
+class Contribution(Strict):
     """A batch of records, committed to by a Merkle root over salted commitments."""
 
     records: Annotated[int, Field(gt=0)]
@@ -75,7 +69,7 @@ class Contribution(_Payload):
     languages: dict[Language, Count]
 
 
-class BuildMade(_Payload):
+class BuildMade(Strict):
     """A dataset build, by the digest of its manifest."""
 
     manifest: Digest
@@ -83,14 +77,14 @@ class BuildMade(_Payload):
     records: Annotated[int, Field(gt=0)]
 
 
-class Roll(_Payload):
+class Roll(Strict):
     """The electoral roll frozen at opening: Merkle root over sorted member ids, and their number."""
 
     root: Digest
     members: Annotated[int, Field(gt=0)]
 
 
-class ProposalOpened(_Payload):
+class ProposalOpened(Strict):
     """A proposal about exactly one subject digest, under rules copied from the bylaws in force."""
 
     kind: ProposalKind
@@ -102,7 +96,7 @@ class ProposalOpened(_Payload):
     """Starts of the run the approval allows (the plan's `max_starts`); 1 for a release."""
 
 
-class Ballot(_Payload):
+class Ballot(Strict):
     """The author's vote; the one with the highest sequence before the close counts."""
 
     proposal: Digest
@@ -111,7 +105,7 @@ class Ballot(_Payload):
     reason: Digest | None
 
 
-class Close(_Payload):
+class Close(Strict):
     """The count of a proposal; refused by everyone who counts differently."""
 
     proposal: Digest
@@ -121,45 +115,45 @@ class Close(_Payload):
     outcome: Literal["approved", "rejected"]
 
 
-class Halt(_Payload):
+class Halt(Strict):
     """The oversight body stops the use of an approval until an instant, after which the halt lapses."""
 
     proposal: Digest
     until: Instant
 
 
-class RunStart(_Payload):
+class RunStart(Strict):
     """One start of an approved run; consumes one of the approval's starts."""
 
-    run: RunId
+    run: Slug
     plan: Digest
     proposal: Digest
     start: Annotated[int, Field(ge=1)]
 
 
-class RunEnd(_Payload):
+class RunEnd(Strict):
     """The end of a run: its record and the files it made."""
 
-    run: RunId
+    run: Slug
     status: Literal["completed", "halted", "failed"]
     record: Digest
     outputs: Digest
     """Digest of the canonical list of output files; of an empty list if there are none."""
 
 
-class Evaluation(_Payload):
+class Evaluation(Strict):
     """The evaluation of a run's weights."""
 
-    run: RunId
+    run: Slug
     report: Digest
     results: Digest
     passed: bool
 
 
-class Released(_Payload):
+class Released(Strict):
     """A release went out after its vote."""
 
-    run: RunId
+    run: Slug
     release: Digest
     proposal: Digest
 

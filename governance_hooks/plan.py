@@ -9,23 +9,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from governance_hooks.canonical import loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
+from governance_hooks.fields import Digest, Language, Slug, Strict
 
 __all__ = ["Base", "BuildRef", "Code", "EvaluationPolicy", "Limits", "Plan", "Policies", "Training", "explain_validation", "read_plan"]
 
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown keys and never converts a value's type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class File(Strict):

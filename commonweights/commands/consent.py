@@ -105,7 +105,7 @@ def show(session: Session, key: Path | None) -> None:
     with open_workspace(session.folder, read_only=True) as space:
         member = member_of(space.coop, own)
         grants = space.coop.register.grants.get(member, [])
-    rows = [{"consent": g.id, "given": g.given, "withdrawn": g.withdrawn} | g.consent.model_dump() for g in grants]
+    rows: list[dict[str, Any]] = [{"consent": g.id, "given": g.given, "withdrawn": g.withdrawn} | g.consent.model_dump() for g in grants]
     lines = [f"{member}"] + [
         f"  {row['consent'][:19]}  {'withdrawn at entry ' + str(row['withdrawn']) if row['withdrawn'] is not None else 'in force'}: "
         f"{', '.join(row['purposes'])}; weights under {', '.join(row['licences'])}; "

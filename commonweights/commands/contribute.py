@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,19 +12,23 @@ from commonweights.options import key_option
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 
+if TYPE_CHECKING:
+    from data_pipeline.store import ContributionStore
+
 __all__ = ["contribute", "seal_batches"]
 
 
-def seal_batches(space: Workspace, store: object) -> None:
+def seal_batches(space: Workspace, store: ContributionStore) -> None:
     """Link batches to log statements that were appended just before a crash."""
-    from data_pipeline.store import ContributionStore
-
-    assert isinstance(store, ContributionStore)
-    known = {(c.author, c.root): c.id for c in space.coop.register.contributions.values()}
     for batch in store.unsealed():
-        statement = known.get((batch.member, batch.root))
-        if statement is not None:
-            store.seal(batch.batch, statement)
+        logged = _logged(space, batch.member, batch.root)
+        if logged is not None:
+            store.seal(batch.batch, logged)
+
+
+def _logged(space: Workspace, member: str, root: str) -> str | None:
+    """Return the statement that committed to a batch, if a crash came between the log and the seal."""
+    return next((c.id for c in space.coop.register.contributions.values() if (c.author, c.root) == (member, root)), None)
 
 
 @click.command()
@@ -47,14 +52,13 @@ def contribute(session: Session, file: Path, licence: str | None, key: Path | No
     own = load_key(key)
     with open_workspace(session.folder) as space, ContributionStore(space.contributions) as store, progress(quiet=session.json) as show:
         member = member_of(space.coop, own)
-        seal_batches(space, store)
         drafts = aya.read(file, store=store, member=member, licence=licence or NO_LICENCE, progress=show)
         batch = store.add_batch(member, drafts)
-        statement = space.coop.state("coop.contribution/v1", batch.payload(), key=own, author=member)
-        store.seal(batch.batch, statement.id)
+        logged = _logged(space, batch.member, batch.root) or space.coop.state("coop.contribution/v1", batch.payload(), key=own, author=member).id
+        store.seal(batch.batch, logged)
         consenting = any(grant.withdrawn is None for grant in space.coop.register.grants.get(member, []))
     languages = ", ".join(f"{code} {count}" for code, count in sorted(batch.languages.items()))
-    text = f"{batch.records} records ({languages}) of {member}: {statement.id}"
+    text = f"{batch.records} records ({languages}) of {member}: {logged}"
     if not consenting:
         text += "\nThey are used nowhere until you consent: coop consent give"
-    session.show({"batch": statement.id, "records": batch.records, "languages": batch.languages, "member": member}, text)
+    session.show({"batch": logged, "records": batch.records, "languages": batch.languages, "member": member}, text)

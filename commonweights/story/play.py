@@ -31,7 +31,7 @@ __all__ = ["Play"]
 NAME = "first-voices"
 """Name of the cooperative, its plan, its run and its release."""
 
-_SCENES = [
+_SCENES: list[tuple[str, float]] = [
     ("Founding: three people sign the first statement", 1),
     ("Six more join, each admitted by two registrars", 1),
     ("Everybody contributes, under their own signature", 3),

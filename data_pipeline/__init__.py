@@ -1,0 +1,1 @@
+"""From contributions to a consented, cleaned, content-addressed build that anyone can re-check."""

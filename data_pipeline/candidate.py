@@ -1,0 +1,40 @@
+"""A record on its way into a build, and the reason why one was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from data_pipeline.record import Record
+
+__all__ = ["Candidate", "Exclusion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record every author of which consents, with its text as far as the rules have brought it."""
+
+    source: Record
+    consents: tuple[str, ...]
+    """Digests of the consent statements in force, one per author, in the order of the authors."""
+    inputs: str = field(repr=False)
+    targets: str = field(repr=False)
+
+    @property
+    def record(self) -> str:
+        """The record's id."""
+        return self.source.record
+
+    @property
+    def language(self) -> str:
+        """ISO 639-3."""
+        return self.source.language
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Why a stored record is not in a build, in words its author can read."""
+
+    record: str
+    reason: str
+    """One of: unsealed, erased, no_consent, empty, too_long, duplicate."""
+    detail: str

@@ -1,0 +1,1 @@
+"""Readers of foreign formats: each turns files into drafts, and refuses what it cannot read."""

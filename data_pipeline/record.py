@@ -1,0 +1,181 @@
+"""One contributed prompt and answer: as handed in (Draft) and as kept (Record).
+
+All text is hostile until proven text: `problems` is the one list of what no record may contain. Importers ask it per
+line, and the store asks it again, so that no other way in (a form, a script) is more lenient.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from data_pipeline.language import allowed_languages, is_language
+from governance_hooks.canonical import digest
+
+__all__ = [
+    "ANNOTATION_TYPES",
+    "IDENTIFIER",
+    "MAX_TEXT_BYTES",
+    "NO_LICENCE",
+    "Draft",
+    "Problem",
+    "Record",
+    "commitment",
+    "content",
+    "instant",
+    "is_blank",
+    "problems",
+]
+
+ANNOTATION_TYPES: Final = ("original-annotations", "re-annotations")
+"""Aya's two kinds: a new pair, or an edit of another pair (arXiv 2402.06619)."""
+
+MAX_TEXT_BYTES: Final = 100_000
+"""Largest prompt or answer, in UTF-8 bytes."""
+
+NO_LICENCE: Final = "NOASSERTION"
+"""What SPDX writes where nobody stated a licence."""
+
+IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+"""Record and member ids: they stand in a public ledger, so no blanks, no @, no scripts that look alike."""
+
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+# Tab and the line ends are text; the other C0 and C1 controls are terminal escapes or damage.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A prompt and answer as handed in, before it has an id, a salt or authors."""
+
+    inputs: str
+    targets: str
+    language: str
+    """ISO 639-3."""
+    annotation_type: str = "original-annotations"
+    user_id: str | None = None
+    """The contributor as the source names them; provenance only, never the member who answers for the row."""
+    parents: tuple[str, ...] = ()
+    """Ids of the records this one edits or builds on."""
+    licence: str = NO_LICENCE
+    """SPDX identifier of the text."""
+    record_id: str | None = None
+    """The id in the source; kept if given, so that edits can name it."""
+    written_at: str | None = None
+    """When the source says it was written, RFC 3339 UTC; a claim, used for no decision."""
+    line: int = 0
+    """Line or ordinal in the source file, from 1; 0 if there was no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored draft. Text and salt of an erased record are empty; the row stays as a tombstone."""
+
+    record: str
+    inputs: str = field(repr=False)
+    targets: str = field(repr=False)
+    language: str
+    annotation_type: str
+    user_id: str | None
+    parents: tuple[str, ...]
+    licence: str
+    written_at: str | None
+    line: int
+    batch: str
+    """Id of the batch in this store."""
+    position: int
+    """Place in the batch, from 0."""
+    statement: str | None
+    """Digest of the coop.contribution statement that sealed the batch; None until then."""
+    member: str
+    authors: tuple[str, ...]
+    """The contributing member and every author of every ancestor, sorted."""
+    salt: str = field(repr=False)
+    """32 hex characters; without it nobody can test a guess at the text against the commitment."""
+    commitment: str
+    created_at: str
+    """When the store took it, RFC 3339 UTC: the order that decides between duplicates, out of the member's hands."""
+    erased_at: str | None
+
+
+class Problem(NamedTuple):
+    """One reason to refuse a draft: what, the offending value, what is allowed."""
+
+    what: str
+    value: object = None
+    allowed: str | None = None
+
+    def __str__(self) -> str:
+        shown = "" if self.value is None else f" (got {ascii(self.value) if len(ascii(self.value)) <= 60 else ascii(self.value)[:57] + '...'})"
+        return f"{self.what}{shown}" + (f"; allowed: {self.allowed}" if self.allowed else "")
+
+
+def commitment(salt: str, record: str, draft: Draft | Record) -> str:
+    """Return the digest a member signs for one record: salted text as contributed, with its parents."""
+    return digest(
+        {"salt": salt, "record": record, "inputs": draft.inputs, "targets": draft.targets, "language": draft.language, "parents": list(draft.parents)}
+    )
+
+
+def content(salt: str, record: str, inputs: str, targets: str, language: str) -> str:
+    """Return the digest that binds a build's normalised row to its ledger line."""
+    return digest({"salt": salt, "record": record, "inputs": inputs, "targets": targets, "language": language})
+
+
+def instant(text: str) -> str | None:
+    """Return an RFC 3339 time in UTC to the second (`2026-11-22T13:00:00Z`), or None if it is none."""
+    if len(text) > 40 or "T" not in text.upper():
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            return None
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year > 1 else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text shows nothing: only spaces, format characters and controls."""
+    return all(unicodedata.category(character)[0] in "ZC" for character in text)
+
+
+def _text_problems(name: str, text: str, max_text_bytes: int) -> Iterator[Problem]:
+    if len(text) > max_text_bytes:  # a character is at least a byte: refuse before encoding it
+        yield Problem(f"{name} is too long", f"{len(text)} characters", f"at most {max_text_bytes} bytes of UTF-8")
+        return
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        yield Problem(f"{name} holds a lone surrogate at character {error.start}", text[error.start], "Unicode scalar values")
+        return
+    if size > max_text_bytes:
+        yield Problem(f"{name} is too long", f"{size} bytes", f"at most {max_text_bytes} bytes of UTF-8")
+    elif found := _CONTROL.search(text):
+        label = "NUL" if found[0] == "\0" else "a control character"
+        yield Problem(f"{name} holds {label} at character {found.start()}", found[0], "printable text, tabs and line ends")
+    elif is_blank(text):
+        yield Problem(f"{name} is empty", text, "at least one visible character")
+
+
+def problems(draft: Draft, *, max_text_bytes: int = MAX_TEXT_BYTES) -> list[Problem]:
+    """Return everything that forbids storing a draft; an empty list means it may be stored."""
+    found = [*_text_problems("inputs", draft.inputs, max_text_bytes), *_text_problems("targets", draft.targets, max_text_bytes)]
+    if not is_language(draft.language):
+        found.append(Problem("unknown language code", draft.language, allowed_languages(draft.language)))
+    if draft.annotation_type not in ANNOTATION_TYPES:
+        found.append(Problem("unknown annotation_type", draft.annotation_type, " or ".join(ANNOTATION_TYPES)))
+    for name, value in [("record_id", draft.record_id), *(("parents", parent) for parent in draft.parents)]:
+        if value is not None and not IDENTIFIER.fullmatch(value):
+            found.append(Problem(f"{name} is not an identifier", value, "1 to 128 of A-Z a-z 0-9 . _ : -, beginning with a letter or digit"))
+    if draft.user_id is not None and (len(draft.user_id) > 128 or not draft.user_id.isprintable() or not draft.user_id):
+        found.append(Problem("user_id is not printable", draft.user_id, "1 to 128 printable characters"))
+    if not _LICENCE.fullmatch(draft.licence):
+        found.append(Problem("licence is not an SPDX identifier", draft.licence, "for example CC-BY-4.0 or Apache-2.0"))
+    if draft.written_at is not None and instant(draft.written_at) != draft.written_at:
+        found.append(Problem("written_at is not a time in UTC", draft.written_at, "RFC 3339, for example 2026-11-22T13:00:00Z"))
+    return found

@@ -1,0 +1,230 @@
+"""The contribution store: batches of records, added whole or not at all, sealed by a log statement, erasable.
+
+    drafts -> add_batch -> (member signs the root, the log takes the statement) -> seal -> builds may read it
+
+The log stays the only authority: this file is a private cache of texts. A kill between any two steps leaves a state from
+which the same calls go on: `add_batch` returns the unsealed batch that is already there, `seal` may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from data_pipeline.batch import Batch, batch_root, fingerprint, require_sound
+from data_pipeline.intake import as_batch, chunks, existing, insert_batch, unsealed_twin
+from data_pipeline.record import IDENTIFIER, Draft, Record, instant
+from data_pipeline.schema import FORMAT, batches, engine_for, metadata, records, store
+from governance_hooks.canonical import is_digest
+from governance_hooks.errors import BadInput, CoopError
+
+__all__ = ["Batch", "ContributionStore", "batch_root"]  # a batch is what the store hands out
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _at(at: str | None) -> str:
+    if at is not None and instant(at) != at:
+        raise BadInput("not a time in UTC", value=at, allowed="RFC 3339, for example 2026-11-22T13:00:00Z")
+    return at or _now()
+
+
+def _record(row: Row[Any]) -> Record:
+    values = dict(row._mapping)
+    values["parents"], values["authors"] = tuple(values["parents"]), tuple(values["authors"])
+    return Record(**values)
+
+
+_COLUMNS = [*records.c, batches.c.statement, batches.c.member, batches.c.created_at]
+
+
+def _select_records() -> Select[Any]:
+    return select(*_COLUMNS).join(batches, records.c.batch == batches.c.batch)
+
+
+class ContributionStore:
+    """Batches and records in one database.
+
+    Args:
+        location: path of the SQLite file, or an SQLAlchemy URL. The folder must exist.
+
+    Raises:
+        BadInput: no such folder or driver, or the file is something else.
+        CoopError: the database cannot be read or written; the message names it.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.engine = engine_for(location)
+        self.name = self.engine.url.database or self.engine.url.render_as_string()
+        with self._transaction(write=True) as connection:
+            metadata.create_all(connection)
+            found = connection.execute(select(store.c.format)).scalars().all()
+            if not found:
+                connection.execute(insert(store).values(format=FORMAT))
+            elif list(found) != [FORMAT]:
+                raise BadInput(f"{self.name} is a contribution store of another version", value=found, allowed=FORMAT)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as opened:
+                connection = opened.execution_options(coop_write=write)
+                with connection.begin():
+                    yield connection
+        except SQLAlchemyError as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise CoopError(
+                f"cannot {'write' if write else 'read'} the contribution store {self.name}: {reason}",
+                next="free space, or close what holds the file, then run the same command again; nothing was half-written" if write else None,
+            ) from error
+
+    # Adding
+
+    def add_batch(self, member: str, drafts: Sequence[Draft], *, at: str | None = None) -> Batch:
+        """Store drafts as one batch of `member` in one transaction and return it.
+
+        If the same drafts of the same member already stand in an unsealed batch, that one is returned: a command killed
+        after the commit can be run again. Parents may stand in the store or anywhere in the same batch.
+
+        Raises:
+            BadInput: no drafts, a draft no record may hold, an id that is taken, an unknown or erased parent, a cycle.
+        """
+        created_at = _at(at)
+        if not IDENTIFIER.fullmatch(member):
+            raise BadInput("not a member id", value=member, allowed="1 to 128 of A-Z a-z 0-9 . _ : -")
+        if not drafts:
+            raise BadInput("a batch without records", next="hand in at least one prompt and answer")
+        require_sound(drafts)
+        recognised_by = fingerprint(member, drafts)
+        with self._transaction(write=True) as connection:
+            twin = unsealed_twin(connection, member, recognised_by)
+            if twin is not None:
+                return twin
+            return insert_batch(connection, member, drafts, recognised_by, created_at)
+
+    def holds_unsealed(self, member: str, drafts: Sequence[Draft]) -> bool:
+        """Tell whether exactly these drafts of this member already stand in an unsealed batch."""
+        with self._transaction() as connection:
+            return unsealed_twin(connection, member, fingerprint(member, drafts)) is not None
+
+    # Sealing and erasing
+
+    def seal(self, batch: str, statement: str) -> Batch:
+        """Link a batch to the log statement that carries its root; from now on builds read it.
+
+        Repeating the same seal changes nothing. Raises BadInput for an unknown batch, CoopError if another statement sealed it
+        or the statement sealed another batch. Whether the statement really carries the root is the caller's check.
+        """
+        if not is_digest(statement):
+            raise BadInput("not the digest of a statement", value=statement, allowed="sha256:<64 hex>")
+        with self._transaction(write=True) as connection:
+            row = connection.execute(select(batches).where(batches.c.batch == batch)).first()
+            if row is None:
+                raise BadInput("no such batch", value=batch)
+            if row.statement not in (None, statement):
+                raise CoopError(f"batch {batch} is sealed by another statement", value=row.statement, next="contribute the records again as a new batch")
+            other = connection.execute(select(batches.c.batch).where((batches.c.statement == statement) & (batches.c.batch != batch))).scalar()
+            if other is not None:
+                raise CoopError(f"the statement already seals batch {other}", value=statement)
+            connection.execute(update(batches).where(batches.c.batch == batch).values(statement=statement))
+        return self.batch(batch)
+
+    def erase(self, ids: Iterable[str], *, at: str | None = None) -> int:
+        """Erase text and salt of records for good and return how many were erased now; the rows stay as tombstones.
+
+        SQLite overwrites freed pages with zeros (secure_delete) and the write-ahead log is cut, so the text is gone from
+        the files of this store. Backups, file-system snapshots and earlier builds are the caller's to erase.
+        """
+        wanted, moment = sorted(set(ids)), _at(at)
+        gone: dict[str, object] = {"inputs": "", "targets": "", "salt": "", "user_id": None, "written_at": None, "erased_at": moment}
+        erased = 0
+        with self._transaction(write=True) as connection:
+            unknown = set(wanted) - existing(connection, wanted)
+            if unknown:
+                raise BadInput(f"{len(unknown)} records are not in the store", value=sorted(unknown)[:5])
+            for chunk in chunks(wanted):
+                touched = select(records.c.batch).where(records.c.record.in_(chunk))
+                connection.execute(update(batches).where(batches.c.batch.in_(touched)).values(drafts=None))
+                erased += connection.execute(update(records).where(records.c.record.in_(chunk) & records.c.erased_at.is_(None)).values(**gone)).rowcount
+        self._cut_wal()
+        return erased
+
+    def _cut_wal(self) -> None:
+        if self.engine.dialect.name != "sqlite":
+            return
+        connection = self.engine.raw_connection()
+        try:
+            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.close()
+        if busy:
+            raise CoopError(
+                f"the records are erased, but another process reads {self.name}, so its write-ahead log still holds old pages", next="close it and erase again"
+            )
+
+    # Reading
+
+    def records(self, *, member: str | None = None, batch: str | None = None) -> list[Record]:
+        """Return stored records in the order of their ids, tombstones and unsealed ones included."""
+        query = _select_records()
+        if member is not None:
+            query = query.where(batches.c.member == member)
+        if batch is not None:
+            query = query.where(batches.c.batch == batch)
+        with self._transaction() as connection:
+            return sorted((_record(row) for row in connection.execute(query)), key=lambda record: record.record)
+
+    def snapshot(self) -> tuple[list[Batch], list[Record]]:
+        """Return all batches and all records as they stand at one moment."""
+        with self._transaction() as connection:
+            found = [as_batch(row) for row in connection.execute(select(batches).order_by(batches.c.position))]
+            return found, sorted((_record(row) for row in connection.execute(_select_records())), key=lambda record: record.record)
+
+    def record(self, record: str) -> Record:
+        """Return one record; raise BadInput if there is none."""
+        with self._transaction() as connection:
+            row = connection.execute(_select_records().where(records.c.record == record)).first()
+        if row is None:
+            raise BadInput("no such record", value=record)
+        return _record(row)
+
+    def existing(self, ids: Iterable[str]) -> set[str]:
+        """Return those of the record ids that are in the store."""
+        with self._transaction() as connection:
+            return existing(connection, ids)
+
+    def batch(self, batch: str) -> Batch:
+        """Return one batch; raise BadInput if there is none."""
+        with self._transaction() as connection:
+            row = connection.execute(select(batches).where(batches.c.batch == batch)).first()
+        if row is None:
+            raise BadInput("no such batch", value=batch)
+        return as_batch(row)
+
+    def batches(self, *, member: str | None = None) -> list[Batch]:
+        """Return all batches, or a member's, in the order they came."""
+        query = select(batches).order_by(batches.c.position)
+        with self._transaction() as connection:
+            return [as_batch(row) for row in connection.execute(query if member is None else query.where(batches.c.member == member))]
+
+    def unsealed(self) -> list[Batch]:
+        """Return the batches no log statement carries yet."""
+        return [batch for batch in self.batches() if batch.statement is None]

@@ -1,0 +1,30 @@
+"""Field types that statements, plans and ledgers share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+__all__ = ["Digest", "Identifier", "Instant", "Language", "Slug", "Strict"]
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""SHA-256 with its name in front."""
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+"""A record or member in a public ledger: no blanks, no @, no scripts that look alike."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""A name that is also a folder."""
+
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+"""ISO 639-3."""
+
+Instant = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+"""RFC 3339 in UTC, to the second."""
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and never converts a value's type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

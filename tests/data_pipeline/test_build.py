@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_pipeline.manifest import Build, read_build, read_ledger
+from data_pipeline.reader import rows
+from data_pipeline.record import Draft
+from data_pipeline.store import Batch, ContributionStore
+from data_pipeline.verify import read_exclusions, verify_build
+from governance_hooks.canonical import loads, sha256
+from governance_hooks.consent import Use
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.merkle import leaf_hash, root
+
+Give = Callable[..., Batch]
+MakeBuild = Callable[..., Build]
+
+
+def some(language: str = "eng", count: int = 20, prefix: str = "q") -> list[Draft]:
+    return [Draft(f"{prefix}{n}?", f"{prefix}{n}.", language, record_id=f"{prefix}-{language}-{n:03}", licence="CC-BY-4.0") for n in range(count)]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_a_build_says_what_it_holds_and_verifies(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *some("eng"))
+    give("ben", *some("spa", 10), Draft("q0?", "q0.", "eng", parents=("q-eng-001",), record_id="copy"))
+    build = make_build()
+    assert verify_build(build.folder) == build == read_build(build.folder)
+    manifest = build.manifest
+    assert manifest["records"] == 30 == manifest["splits"]["train"] + manifest["splits"]["heldout"]
+    assert sum(side for code in ("eng", "spa") for side in (manifest["languages"][code]["train"], manifest["languages"][code]["heldout"])) == 30
+    assert (manifest["languages"]["eng"]["members"], manifest["languages"]["spa"]["members"]) == (2, 1)
+    assert manifest["excluded"] == {"duplicate": 1}
+    assert manifest["licences"] == {"CC-BY-4.0": 29, "NOASSERTION": 1}
+    assert build.digest == sha256((build.folder / "manifest.json").read_bytes())
+    assert [entry["path"] for entry in manifest["files"]] == ["excluded.jsonl", "ledger.jsonl", "records.parquet"]
+    lines = build.ledger.read_bytes().splitlines()
+    assert manifest["root"] == "sha256:" + root([leaf_hash(line) for line in lines]).hex()
+    assert len(list(rows(build))) == len(list(rows(build, "train"))) + len(list(rows(build, "heldout")))
+
+
+def test_the_ledger_holds_every_author_with_a_consent_and_no_text(give: Give, make_build: MakeBuild) -> None:
+    batch = give("ana", Draft("geheim?", "geheim!", "deu", record_id="a"))
+    second = give("ben", Draft("geheim??", "geheim!!", "deu", record_id="b", parents=("a",)))
+    build = make_build()
+    first_line, line = (loads(raw) for raw in build.ledger.read_bytes().splitlines())
+    assert line["authors"] == ["ana", "ben"]
+    assert line["consents"] == [sha256(b"ana"), sha256(b"ben")]
+    assert (first_line["batch"], line["batch"]) == (batch.statement, second.statement)
+    assert b"geheim" not in build.ledger.read_bytes() + (build.folder / "manifest.json").read_bytes() + build.excluded.read_bytes()
+
+
+def test_the_same_store_position_and_parameters_give_the_same_bytes(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *some())
+    give("ben", *some("spa"), Draft("x", "y", "eng"))
+    assert tree(make_build(without=("cleo",)).folder) == tree(make_build().folder)
+    assert make_build(heldout_permille=200).digest != make_build().digest
+
+
+def test_text_is_normalised_in_the_build_and_not_in_the_store(give: Give, make_build: MakeBuild, store: ContributionStore) -> None:
+    give("ana", Draft("  cafe\u0301\r\n", "नमस्ते，世界 ", "fra", record_id="r"))
+    assert [(row.inputs, row.targets, row.authors, row.language) for row in rows(make_build())] == [("café", "नमस्ते，世界", ("ana",), "fra")]
+    assert store.record("r").inputs == "  cafe\u0301\r\n"
+
+
+def test_withdrawal_reaches_edits_and_frees_the_copy_of_somebody_who_stays(give: Give, make_build: MakeBuild) -> None:
+    give("ana", Draft("one", "1", "eng", record_id="a1"), Draft("two", "2", "eng", record_id="a2"), at="2026-01-01T00:00:00Z")
+    give("ben", Draft("two, better", "2", "eng", record_id="b2", parents=("a2",)), at="2026-01-02T00:00:00Z")
+    give("cleo", Draft("ONE", "1", "eng", record_id="c1"), at="2026-01-03T00:00:00Z")
+    assert [row.record for row in rows(make_build())] == ["a1", "a2", "b2"]
+    after = make_build(without=("ana",))
+    assert [row.record for row in rows(after)] == ["c1"]
+    assert {record: reason for record, (reason, _) in read_exclusions(after).items()} == {"a1": "no_consent", "a2": "no_consent", "b2": "no_consent"}
+
+
+def test_every_stored_record_is_in_the_build_or_has_a_reason(give: Give, make_build: MakeBuild, store: ContributionStore) -> None:
+    give("ana", *some(count=5), Draft("long" * 2000, "x", "eng", record_id="long"), Draft("erase me", "x", "eng", record_id="gone"))
+    give("ben", Draft("Q0?", "Q0.", "eng", record_id="copy"), at="2026-03-01T00:00:00Z")
+    give("cleo", Draft("not sealed", "x", "eng", record_id="open"), seal=False)
+    give("dora", Draft("no", "x", "eng", record_id="no"))
+    store.erase(["gone"])
+    build = make_build(without=("dora",))
+    exclusions = read_exclusions(build)
+    assert {record: reason for record, (reason, _) in exclusions.items()} == {
+        "long": "too_long",
+        "gone": "erased",
+        "copy": "duplicate",
+        "open": "unsealed",
+        "no": "no_consent",
+    }
+    assert {line.record for line in read_ledger(build)} | set(exclusions) == {record.record for record in store.records()}
+    assert build.manifest["excluded"] == {"duplicate": 1, "erased": 1, "no_consent": 1, "too_long": 1, "unsealed": 1}
+
+
+def test_a_build_without_rows_is_refused_and_says_how_many_lacked_consent(give: Give, make_build: MakeBuild, tmp_path: Path) -> None:
+    give("ana", *some(count=4))
+    give("ben", *some("spa", 2), seal=False)
+    with pytest.raises(CoopError, match="of 6 stored records 4 lack a consent in force; 2 unsealed"):
+        make_build(without=("ana",))
+    assert list(tmp_path.glob("build-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE records SET targets = 'planted' WHERE record = 'q-eng-002'", "record q-eng-002 is not the text"),
+        ("UPDATE records SET parents = '[\"q-eng-001\"]' WHERE record = 'q-eng-002'", "record q-eng-002 is not the text"),
+        ("DELETE FROM records WHERE record = 'q-eng-002'", "do not make the root ana signed"),
+        ("UPDATE records SET position = 9 - position", "do not make the root ana signed"),
+        ("UPDATE records SET authors = '[\"ben\"]' WHERE record = 'edit'", "record edit does not name every author"),
+        ("UPDATE batches SET member = 'eve' WHERE member = 'ana'", "record q-eng-000 does not name every author"),
+        ("DELETE FROM records WHERE record = 'q-eng-000'", "record edit does not name every author"),
+    ],
+)
+def test_a_store_changed_behind_the_members_backs_stops_the_build(give: Give, make_build: MakeBuild, store: ContributionStore, change: str, why: str) -> None:
+    give("ana", *some(count=4))
+    give("ben", Draft("better", "answer", "eng", record_id="edit", parents=("q-eng-000",)))
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(change)
+    with pytest.raises(CoopError, match=why):
+        make_build()
+
+
+def test_an_existing_folder_is_never_overwritten(give: Give, make_build: MakeBuild, tmp_path: Path) -> None:
+    give("ana", *some(count=4))
+    (tmp_path / "build-1").mkdir()
+    with pytest.raises(CoopError, match="exists already"):
+        make_build()
+    assert list((tmp_path / "build-1").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"heldout_permille": 1001}, {"max_characters": 1}, {"at": "today"}, {"coop": "coop"}, {"log_root": "sha256:x"}, {"log_size": -1}],
+)
+def test_parameters_out_of_range_leave_no_build(give: Give, make_build: MakeBuild, tmp_path: Path, options: dict[str, object]) -> None:
+    give("ana", *some(count=4))
+    with pytest.raises(BadInput):
+        make_build(**options)
+    assert list(tmp_path.glob("build-*")) == []
+    assert list(tmp_path.glob(".tmp-*")) == []
+
+
+def test_no_prompt_stands_on_both_sides_even_across_languages(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *[Draft(f"prompt {n % 40}", f"answer {n}", "eng" if n % 2 else "spa") for n in range(400)])
+    build = make_build(heldout_permille=500)
+    train, heldout = ({row.inputs for row in rows(build, side)} for side in ("train", "heldout"))  # type: ignore[arg-type] # literals
+    assert train
+    assert heldout
+    assert not train & heldout
+
+
+def _ledger(folder: Path, batches: list[tuple[str, list[Draft]]], make_build: MakeBuild, **options: object) -> dict[str, tuple[object, ...]]:
+    """Return what a ledger says of each record, but for the digests that depend on random salts."""
+    folder.mkdir()
+    with ContributionStore(folder / "s.sqlite") as store:
+        for number, (member, drafts) in enumerate(batches):
+            batch = store.add_batch(member, drafts, at="2026-01-01T00:00:00Z")
+            store.seal(batch.batch, sha256(f"{member}{len(batches)}{number}".encode()))
+        build = make_build(source=store, **options)
+    return {line.record: (line.authors, line.consents, line.language, line.split) for line in read_ledger(build)}
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["ana", "ben", "cleo"]), st.sampled_from("abcdeABCDE"), st.sampled_from("xyz"), st.sampled_from(["eng", "spa"])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows_=ROWS, seed=st.integers(0, 1000))
+def test_the_order_of_the_input_changes_no_ledger_line(
+    tmp_path_factory: pytest.TempPathFactory, make_build: MakeBuild, rows_: list[tuple[str, str, str, str]], seed: int
+) -> None:
+    base = tmp_path_factory.mktemp("order")
+    batches = [(member, [Draft(q, a, language, record_id=f"r{n:02}")]) for n, (member, q, a, language) in enumerate(rows_)]
+    shuffled = random.Random(seed).sample(batches, len(batches))
+    assert _ledger(base / "one", batches, make_build) == _ledger(base / "two", shuffled, make_build)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kept=ROWS, withdrawn=ROWS, position=st.integers(0, 12))
+def test_rows_of_a_member_who_withdrew_change_no_kept_ledger_line(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_build: MakeBuild,
+    kept: list[tuple[str, str, str, str]],
+    withdrawn: list[tuple[str, str, str, str]],
+    position: int,
+) -> None:
+    base = tmp_path_factory.mktemp("withdrawn")
+    batches = [(member, [Draft(q, a, language, record_id=f"r{n:02}")]) for n, (member, q, a, language) in enumerate(kept)]
+    others = [("zoe", [Draft(q, a, language, record_id=f"a{n:02}")]) for n, (_, q, a, language) in enumerate(withdrawn)]
+    mixed = batches[:position] + others + batches[position:]
+    assert _ledger(base / "one", batches, make_build) == _ledger(base / "two", mixed, make_build, without=("zoe",))
+
+
+def test_kept_ledger_bytes_stay_the_same_when_a_withdrawn_member_joined_the_store(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *some(count=8))
+    before = make_build()
+    give("zoe", *some(count=8, prefix="z"), Draft("q1?", "q1.", "eng"), at="2025-01-01T00:00:00Z")
+    after = make_build(without=("zoe",))
+    assert before.ledger.read_bytes() == after.ledger.read_bytes()
+    assert before.records.read_bytes() == after.records.read_bytes()
+
+
+def test_progress_reports_every_stage(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *some(count=4))
+    seen: list[tuple[str, int, int]] = []
+    make_build(progress=lambda *step: seen.append(step))
+    assert seen == [("consent", 4, 4), ("clean and deduplicate", 4, 4), ("write", 0, 4), ("write", 4, 4)]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from data_pipeline.build import build
+from data_pipeline.store import ContributionStore
+from governance_hooks.canonical import sha256
+from governance_hooks.consent import Use
+from governance_hooks.errors import CoopError
+use = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning"], recipients=["coop:Members"], licence="Apache-2.0")
+store = ContributionStore(sys.argv[1])
+store.records()
+limit = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    build(store, Path(sys.argv[2]), coop=sha256(b"c"), log_size=1, log_root=sha256(b"l"), at="2026-11-22T13:00:00Z", use=use, consent_for=lambda m, l, b: sha256(b"x"))
+except CoopError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("limit", "file"), [(100_000, "ledger.jsonl"), (300_000, "records.parquet")])
+def test_a_full_disk_names_the_file_leaves_nothing_and_the_next_run_works(
+    give: Give, store: ContributionStore, make_build: MakeBuild, tmp_path: Path, limit: int, file: str
+) -> None:
+    noise = random.Random(1)
+    give("ana", *[Draft(f"{n} " + noise.randbytes(600).hex(), "answer", "eng") for n in range(500)])
+    out = tmp_path / "builds" / "full"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "contributions.sqlite"), str(out), str(limit)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    assert f"{out}/{file}: cannot write" in done.stdout
+    assert "nothing was half-written" in done.stdout
+    assert list(out.parent.iterdir()) == []
+    assert make_build().manifest["records"] == 500
+
+
+def test_a_use_is_kept_as_it_was_given(give: Give, make_build: MakeBuild) -> None:
+    give("ana", *some(count=3))
+    use = Use(purpose="dpv:CommercialResearch", processing=["ai:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="CC-BY-4.0")
+    assert make_build(use=use).manifest["use"] == use.model_dump()

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_pipeline.record import Draft, commitment
+from data_pipeline.store import ContributionStore, batch_root
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput, CoopError
+
+SEAL = sha256(b"statement")
+
+
+def draft(text: str = "Why?", answer: str = "Because.", **changes: object) -> Draft:
+    return Draft(text, answer, "eng", **changes)  # type: ignore[arg-type] # a test changes any field
+
+
+def test_a_stored_record_is_bound_by_its_commitment_and_the_batch_root(store: ContributionStore) -> None:
+    batch = store.add_batch("ana", [draft("a"), draft("b"), Draft("c", "d", "spa")])
+    stored = sorted(store.records(), key=lambda record: "abc".index(record.inputs))
+    assert all(record.commitment == commitment(record.salt, record.record, record) for record in stored)
+    assert batch.root == batch_root([record.commitment for record in stored])
+    assert batch.payload() == {"records": 3, "root": batch.root, "languages": {"eng": 2, "spa": 1}}
+    assert len({record.salt for record in stored}) == 3
+
+
+def test_the_same_text_of_two_members_makes_two_records_with_unlike_commitments(store: ContributionStore) -> None:
+    store.add_batch("ana", [draft()])
+    store.add_batch("ben", [draft()])
+    first, second = store.records()
+    assert first.record != second.record
+    assert first.commitment != second.commitment
+
+
+def test_adding_the_same_drafts_again_before_the_seal_returns_the_same_batch(store: ContributionStore) -> None:
+    drafts = [draft("a", record_id="r1"), draft("b")]
+    batch = store.add_batch("ana", drafts)
+    assert store.add_batch("ana", drafts) == batch
+    assert store.add_batch("ana", drafts[1:]) != batch
+    assert len(store.records()) == 3
+
+
+def test_adding_sealed_drafts_again_is_refused_if_they_have_ids(store: ContributionStore) -> None:
+    drafts = [draft("a", record_id="r1", line=4)]
+    store.seal(store.add_batch("ana", drafts).batch, SEAL)
+    with pytest.raises(BadInput, match="line 4: this record id is already in the store"):
+        store.add_batch("ana", drafts)
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from data_pipeline.record import Draft
+from data_pipeline.store import ContributionStore
+store = ContributionStore(sys.argv[1])
+if sys.argv[2] == "before":
+    event.listen(store.engine, "commit", lambda connection: os.kill(os.getpid(), signal.SIGKILL))
+store.add_batch("ana", [Draft(f"q{n}", "a", "eng") for n in range(2000)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_kill_9_around_the_commit_leaves_all_or_nothing_and_the_rerun_one_batch(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "contributions.sqlite"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with ContributionStore(path) as store:
+        assert len(store.records()) == (0 if moment == "before" else 2000)
+        store.add_batch("ana", [Draft(f"q{n}", "a", "eng") for n in range(2000)])
+        assert len(store.batches()) == 1
+        assert len(store.records()) == 2000
+
+
+def test_authors_of_an_edit_are_all_authors_of_its_ancestry(store: ContributionStore) -> None:
+    store.add_batch("ana", [draft("a", record_id="a")])
+    store.add_batch("ben", [draft("b", record_id="b", parents=("a",))])
+    store.add_batch("cleo", [draft("d", record_id="d", parents=("c",)), draft("c", record_id="c", parents=("b",))])
+    assert {record.record: record.authors for record in store.records()} == {
+        "a": ("ana",),
+        "b": ("ana", "ben"),
+        "c": ("ana", "ben", "cleo"),
+        "d": ("ana", "ben", "cleo"),
+    }
+
+
+def test_a_chain_of_edits_may_be_longer_than_the_recursion_limit(store: ContributionStore) -> None:
+    chain = [draft(str(n), record_id=f"r{n}", parents=(f"r{n + 1}",) if n < 3000 else ()) for n in range(3001)]
+    assert store.add_batch("ana", chain).records == 3001
+
+
+@pytest.mark.parametrize(
+    ("drafts", "why"),
+    [
+        ([], "without records"),
+        ([draft(record_id="r", line=1), draft(record_id="r", line=2)], "line 2: duplicate record id"),
+        ([draft(parents=("nobody",), line=3)], "line 3: unknown parent"),
+        ([draft(record_id="r", parents=("r",))], "its own ancestor"),
+        ([draft(record_id="r", parents=("s",)), draft(record_id="s", parents=("t",)), draft(record_id="t", parents=("r",))], "its own ancestor"),
+        ([draft(), draft("")], "draft 2: inputs is empty"),
+        ([draft("x\ud800")], "lone surrogate"),
+        ([draft("x\0")], "NUL"),
+        ([draft("x\x1b[2J")], "control character"),
+        ([draft("x" * 100_001)], "too long"),
+        ([draft("é" * 50_001)], "too long"),
+        ([Draft("a", "b", "en")], "unknown language"),
+        ([draft(record_id="a b")], "not an identifier"),
+        ([draft(record_id="r\n")], "not an identifier"),
+        ([draft(licence="my own words")], "SPDX"),
+        ([draft(annotation_type="synthetic")], "annotation_type"),
+        ([draft(user_id="x\n")], "user_id"),
+        ([draft(written_at="yesterday")], "written_at"),
+    ],
+)
+def test_drafts_no_record_may_hold_are_refused_and_nothing_is_stored(store: ContributionStore, drafts: list[Draft], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        store.add_batch("ana", drafts)
+    assert store.records() == []
+    assert store.batches() == []
+
+
+def test_a_member_id_that_could_hold_personal_data_is_refused(store: ContributionStore) -> None:
+    with pytest.raises(BadInput, match="not a member id"):
+        store.add_batch("ana@example.org", [draft()])
+
+
+def test_two_parents_that_share_an_ancestor_are_no_cycle(store: ContributionStore) -> None:
+    store.add_batch(
+        "ana",
+        [
+            draft("4", record_id="4", parents=("2", "3")),
+            draft("2", record_id="2", parents=("1",)),
+            draft("3", record_id="3", parents=("1",)),
+            draft("1", record_id="1"),
+        ],
+    )
+    assert len(store.records()) == 4
+
+
+def test_sealing_links_one_statement_to_one_batch_for_good(store: ContributionStore) -> None:
+    first, second = store.add_batch("ana", [draft("a")]), store.add_batch("ana", [draft("b")])
+    assert [batch.batch for batch in store.unsealed()] == [first.batch, second.batch]
+    assert store.seal(first.batch, SEAL).statement == SEAL
+    assert store.seal(first.batch, SEAL).statement == SEAL
+    assert [batch.batch for batch in store.unsealed()] == [second.batch]
+    assert {record.statement for record in store.records(batch=first.batch)} == {SEAL}
+    with pytest.raises(CoopError, match="sealed by another statement"):
+        store.seal(first.batch, sha256(b"other"))
+    with pytest.raises(CoopError, match="already seals batch"):
+        store.seal(second.batch, SEAL)
+    with pytest.raises(BadInput, match="no such batch"):
+        store.seal("nobody", sha256(b"other"))
+    with pytest.raises(BadInput, match="not the digest"):
+        store.seal(second.batch, "sha256:xyz")
+
+
+def test_erased_text_is_in_no_file_of_the_store_and_the_row_stays(store: ContributionStore, tmp_path: Path) -> None:
+    secrets = ["Mein Geheimnis", "x-ray " * 4000]
+    store.add_batch("ana", [draft(secrets[0], secrets[1], record_id="gone", user_id="ana-at-home"), draft("kept text", record_id="kept")])
+    salt = store.record("gone").salt
+
+    def on_disk() -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
+
+    assert b"Mein Geheimnis" in on_disk()
+    assert store.erase(["gone"], at="2026-02-01T00:00:00Z") == 1
+    assert store.erase(["gone"]) == 0
+    stone = store.record("gone")
+    assert (stone.inputs, stone.targets, stone.salt, stone.user_id, stone.erased_at) == ("", "", "", None, "2026-02-01T00:00:00Z")
+    assert stone.commitment
+    for trace in (b"Geheimnis", b"x-ray", salt.encode(), b"ana-at-home"):
+        assert trace not in on_disk()
+    assert store.record("kept").inputs == "kept text"
+
+
+def test_erasing_also_forgets_the_digest_that_would_confirm_a_guess(store: ContributionStore) -> None:
+    batch = store.add_batch("ana", [draft()])
+    store.erase([store.records()[0].record])
+    assert store.add_batch("ana", [draft()]).batch != batch.batch
+
+
+def test_erasing_unknown_records_erases_nothing(store: ContributionStore) -> None:
+    store.add_batch("ana", [draft(record_id="r")])
+    with pytest.raises(BadInput, match="1 records are not in the store"):
+        store.erase(["r", "nobody"])
+    assert store.record("r").inputs == "Why?"
+
+
+def test_nothing_can_build_on_erased_text(store: ContributionStore) -> None:
+    store.add_batch("ana", [draft(record_id="r")])
+    store.erase(["r"])
+    with pytest.raises(BadInput, match="was erased"):
+        store.add_batch("ben", [draft("new", parents=("r",))])
+
+
+def test_two_openers_of_one_file_both_write(tmp_path: Path) -> None:
+    with ContributionStore(tmp_path / "s.sqlite") as one, ContributionStore(f"sqlite:///{tmp_path}/s.sqlite") as two:
+        one.add_batch("ana", [draft("a")])
+        two.add_batch("ben", [draft("b")])
+        assert len(one.records()) == len(two.records()) == 2
+
+
+def test_the_settings_that_make_an_acknowledged_write_durable_are_on(store: ContributionStore) -> None:
+    with store.engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys")]
+    assert found == ["wal", 2, 1, 1]
+
+
+def test_a_file_that_is_no_store_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but long enough to have a header " * 20)
+    with pytest.raises(CoopError, match="text"):
+        ContributionStore(tmp_path / "text")
+    with pytest.raises(BadInput, match="does not exist"):
+        ContributionStore(tmp_path / "missing" / "s.sqlite")
+    with pytest.raises(BadInput, match="no database driver"):
+        ContributionStore("nosuch://host/db")
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    ContributionStore(tmp_path / "s.sqlite").close()
+    with sqlite3.connect(tmp_path / "s.sqlite") as connection:
+        connection.execute("UPDATE store SET format = 'coop.contributions/v9'")
+    connection.close()
+    with pytest.raises(BadInput, match="another version"):
+        ContributionStore(tmp_path / "s.sqlite")
+
+
+def test_unknown_records_and_batches_are_refused(store: ContributionStore) -> None:
+    with pytest.raises(BadInput, match="no such record"):
+        store.record("nobody")
+    with pytest.raises(BadInput, match="no such batch"):
+        store.batch("nobody")
+
+
+FULL = """
+import resource, sys
+from data_pipeline.record import Draft
+from data_pipeline.store import ContributionStore
+from governance_hooks.errors import CoopError
+store = ContributionStore(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    store.add_batch("ana", [Draft("q" * 5000 + str(n), "a", "eng") for n in range(500)])
+except CoopError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+def test_a_full_disk_while_adding_names_the_store_and_leaves_it_usable(tmp_path: Path) -> None:
+    path = tmp_path / "contributions.sqlite"
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], check=False, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert f"cannot write the contribution store {path}" in done.stdout
+    with ContributionStore(path) as store:
+        assert store.batches() == []
+        assert store.add_batch("ana", [draft()]).records == 1
