@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -13,9 +14,14 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 
-__all__ = ["locate_base", "locate_build", "plan"]
+__all__ = ["example", "locate_base", "locate_build", "plan"]
 
 DEMO_BASE = "smollm2-135m-instruct"
+
+
+def example() -> str:
+    """Return the commented example config."""
+    return resources.files("commonweights").joinpath("examples/smollm2-lora.yaml").read_text(encoding="utf-8")
 
 
 def locate_base(name: str, near: Path, show: object = None) -> Path:
@@ -38,8 +44,23 @@ def locate_build(space: Workspace, name: str, near: Path) -> Path:
     raise BadInput(f"there is no build {name}", next=f"coop build {name}")
 
 
+def _print_example(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(example(), nl=False)
+        ctx.exit()
+
+
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--example",
+    "show_example",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_example,
+    help="Print a commented config to start from, and leave.",
+)
 @click.option("--force", is_flag=True, help="Replace a plan of this name that is different.")
 @click.pass_obj
 def plan(session: Session, config: Path, force: bool) -> None:

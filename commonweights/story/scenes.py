@@ -6,12 +6,12 @@ So a demo that was killed anywhere goes on when it is started again in the same 
 from __future__ import annotations
 
 import time
-from importlib import resources
 from pathlib import Path
 
 from commonweights import drafts
 from commonweights.commands.build import make_build
 from commonweights.commands.contribute import seal_batches
+from commonweights.commands.plan import example
 from commonweights.commands.vote import describe, subject_of
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
 from commonweights.notice import NOTICE
@@ -136,10 +136,14 @@ def plan(space: Workspace, build: Path, base: Path, *, quick: bool) -> Path:
     out = space.plan("first-voices")
     if not out.is_file():
         config = space.root / "first-voices.yaml"
-        text = resources.files("commonweights").joinpath("examples/smollm2-lora.yaml").read_text(encoding="utf-8")
+        text = example()
         if quick:
-            text = text.replace("validate_every_steps: 20", "validate_every_steps: 4").replace("checkpoint_every_steps: 20", "checkpoint_every_steps: 2")
-            text = text.replace("  epochs:", "  max_steps: 8\n  epochs:")
+            for line, short in (
+                ("max_steps: 50", "max_steps: 8"),
+                ("validate_every_steps: 20", "validate_every_steps: 4"),
+                ("checkpoint_every_steps: 20", "checkpoint_every_steps: 2"),
+            ):
+                text = text.replace(line, short)
         write_bytes(config, text.encode())
         write_bytes(out, resolve(read_config(config), coop=space.coop.register.coop, base=base, build=build, code=installed_code()))
     return out

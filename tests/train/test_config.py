@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import train
+from governance_hooks.errors import BadInput
+from governance_hooks.plan import Lora, Training
+from train.config import read_config, resolve_precision
+
+ROOT = Path(train.__file__).parent
+USE = """use:
+  purpose: dpv:NonCommercialResearch
+  processing: [ai:ModelFineTuning]
+  recipients: [coop:PublicViaReleasedWeights]
+  licence: Apache-2.0
+"""
+HEAD = "name: tiny\nbase: smollm2-135m-instruct\nbuild: first\n" + USE
+
+
+def read(tmp_path: Path, text: str) -> Training:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return read_config(path).training
+
+
+@pytest.mark.parametrize("written", ["2e-4", "2.0e-4", "0.0002", "2E-4", ".2e-3", "+2e-4"])
+def test_a_learning_rate_may_be_written_as_people_write_it(tmp_path: Path, written: str) -> None:
+    assert read(tmp_path, HEAD + f"training:\n  learning_rate: {written}\n").learning_rate == 2e-4
+
+
+def test_text_that_only_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"run\.yaml:10: training\.learning_rate"):
+        read(tmp_path, HEAD + 'training:\n  learning_rate: "2e-4"\n')
+
+
+def test_an_unknown_key_is_refused_with_line_and_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:11: unknown field training\.learning_rat\b.*did you mean 'learning_rate'"):
+        read(tmp_path, HEAD + "training:\n  seed: 1\n  learning_rat: 2e-4\n")
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:9: unknown field trainig.*did you mean 'training'"):
+        read(tmp_path, HEAD + "trainig:\n  seed: 1\n")
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:11: unknown field training\.lora\.alfa.*did you mean 'alpha'"):
+        read(tmp_path, HEAD + "training:\n  lora:\n    alfa: 3\n")
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:11: the key training\.seed stands twice.*line 10"):
+        read(tmp_path, HEAD + "training:\n  seed: 1\n  seed: 2\n")
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "name: [", "name: tiny\n", "name: !!python/object/apply:os.system [ls]\n", "a: &a [*a]\n", "\tname: x\n"])
+def test_what_is_no_config_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput):
+        read(tmp_path, text)
+
+
+def test_a_value_out_of_range_names_its_field_and_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"run\.yaml:10: training\.epochs"):
+        read(tmp_path, HEAD + "training:\n  epochs: 0\n")
+    with pytest.raises(BadInput, match=r"run\.yaml:10: training\.epochs"):
+        read(tmp_path, HEAD + "training:\n  epochs: 1.5\n")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", "bf16-true"),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16", "bf16-true"),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", "32-true"),
+        ("vendor_id : AuthenticAMD\nflags : avx2", "32-true"),
+    ],
+)
+def test_automatic_precision_is_the_faster_one_and_the_plan_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, expected: str) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr("train.config.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("train.config.NVIDIA", tmp_path / "none")
+    assert resolve_precision() == expected
+    assert read(tmp_path, HEAD).precision == expected
+    assert read(tmp_path, HEAD + "training:\n  precision: auto\n").precision == expected
+    assert read(tmp_path, HEAD + "training:\n  precision: 32-true\n").precision == "32-true"
+
+
+def test_the_example_is_a_config() -> None:
+    config = read_config(ROOT.parent / "commonweights/examples/smollm2-lora.yaml")
+    assert config.base == "smollm2-135m-instruct"
+    assert config.training.sequence_tokens == 256
+
+
+def test_reading_a_config_or_a_base_loads_no_torch() -> None:
+    code = "import sys, train.config, train.plan, train.base_weights; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def fields(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)
+
+
+def test_every_field_of_the_plan_s_training_section_is_read_by_the_code() -> None:
+    # An option that is declared and never read does nothing and warns nobody (allenai/open-instruct issue 1823).
+    read_names = {
+        node.attr
+        for path in ROOT.rglob("*.py")
+        if path.name not in ("config.py", "plan.py")  # these describe the plan; they do not execute it
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    # One method exists, so its name is compared when a second one comes.
+    assert fields(Training) | fields(Lora) - {"target_modules"} <= read_names | {"method"}
+    assert "target_modules" in read_names

@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from governance_hooks.canonical import loads, sha256
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.hooks.guard import Stop
+from governance_hooks.merkle import leaf_hash, root
+from governance_hooks.plan import Limits, Lora, Training
+from governance_hooks.report import Blocked, Report
+from train import optimizer
+from train.isolation import LeakingAttention
+from train.model import load_model, require_fit
+from train.run import train
+
+Plan = Callable[..., bytes]
+
+
+class Passing:
+    """A guard that lets everything through; the real one needs a cooperative and has its own tests."""
+
+    unreleasable: str | None = None
+
+    def __init__(self) -> None:
+        self.ended: list[dict[str, Any]] = []
+
+    def start(self) -> None: ...
+
+    def stop(self, *, force: bool = False) -> Stop | None: ...
+
+    def end(self, record: dict[str, Any]) -> None:
+        self.ended.append(record)
+
+
+@pytest.fixture
+def go(base: Path, build: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs (or resumes) a plan in a folder with a guard that passes."""
+
+    def start(folder: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
+        from governance_hooks.canonical import digest
+
+        arguments: dict[str, Any] = {
+            "base": base,
+            "build": build,
+            "guard": Passing(),
+            "run_id": folder.name,
+            "coop": digest("the cooperative of the tests"),
+            "proposal": None,
+            "threads": 1,
+        }
+        return train(folder, plan, **(arguments | changes))
+
+    return start
+
+
+def interrupt_at(step: int, number: int = signal.SIGTERM) -> Callable[[str, int, int], None]:
+    """Send this process a signal when `step` is reported."""
+
+    def progress(label: str, done: int, total: int) -> None:
+        if label == "training" and done == step:
+            os.kill(os.getpid(), number)
+
+    return progress
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [loads(line, floats=True) for line in path.read_bytes().splitlines()]
+
+
+def exact(folder: Path) -> tuple[bytes, list[Any], bytes]:
+    """What must be equal between an uninterrupted and a resumed run."""
+    timed = ("wall_s", "tokens_per_s")
+    metrics = [{key: value for key, value in line.items() if key not in timed} for line in lines(folder / "metrics.jsonl")]
+    return (folder / "adapter/adapter_model.safetensors").read_bytes(), metrics, (folder / "trace.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+def test_a_run_stopped_in_mid_epoch_and_resumed_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, plan_of: Plan, go: Any, precision: str) -> None:
+    plan = plan_of(precision=precision, checkpoint_every_steps=100)
+    assert go(tmp_path / "straight", plan)["status"] == "completed"
+    first = go(tmp_path / "parts", plan, progress=interrupt_at(3))
+    assert (first["status"], first["reason"], first["outputs"]) == ("halted", "interrupted", [])
+    # The signal arrives after step 3 has been reported, so step 4 is the boundary at which it is obeyed; an epoch has more steps.
+    assert first["steps"] == 4
+    assert lines(tmp_path / "parts/metrics.jsonl")[-1]["step"] == 4
+    second = go(tmp_path / "parts", plan)
+    assert (second["status"], second["starts"], second["steps"]) == ("completed", 2, 8)
+    assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
+
+
+def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_step_twice(
+    tmp_path: Path, plan_of: Plan, go: Any, base: Path, build: Path
+) -> None:
+    plan = plan_of()
+    go(tmp_path / "straight", plan)
+    (tmp_path / "plan").write_bytes(plan)
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from pathlib import Path
+        from governance_hooks.canonical import digest
+        from train.run import train
+
+        class Passing:
+            unreleasable = None
+            def start(self): pass
+            def stop(self, *, force=False): return None
+            def end(self, record): pass
+
+        def progress(label, done, total):
+            if label == "training" and done == 6:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        folder, plan, base, build = map(Path, sys.argv[1:])
+        train(folder, plan.read_bytes(), base=base, build=build, guard=Passing(), run_id=folder.name, coop=digest("the cooperative of the tests"),
+              proposal=None, progress=progress, threads=1)
+    """)
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "killed", tmp_path / "plan", base, build], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [line["step"] for line in lines(tmp_path / "killed/trace.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert not (tmp_path / "killed/run.json").exists()
+    with (tmp_path / "killed/metrics.jsonl").open("ab") as file:
+        file.write(b'{"step":7,"lo')  # as if it had died while writing
+    record = go(tmp_path / "killed", plan)
+    assert (record["status"], record["starts"], record["steps"]) == ("completed", 2, 8)
+    assert exact(tmp_path / "killed") == exact(tmp_path / "straight")
+
+
+def test_the_record_tells_what_was_trained(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    plan, guard = plan_of(), Passing()
+    record = go(tmp_path / "run", plan, guard=guard)
+    assert guard.ended == [record]
+    assert loads((tmp_path / "run/run.json").read_bytes(), floats=True) == record
+    trace = lines(tmp_path / "run/trace.jsonl")
+    trained = sorted({entry for line in trace for entry in line["records"]})
+    assert [line["step"] for line in trace] == list(range(1, 9))
+    assert record["trained_records"] == len(trained)
+    assert record["trained_root"] == "sha256:" + root([leaf_hash(entry.encode()) for entry in trained]).hex()
+    measured = [line for line in lines(tmp_path / "run/metrics.jsonl") if "loss" in line]
+    assert sum(counts["input"] for counts in record["tokens"].values()) == sum(line["tokens"] for line in measured)
+    assert sum(counts["supervised"] for counts in record["tokens"].values()) == sum(line["supervised"] for line in measured)
+    assert record["loss"] == {"first": measured[0]["loss"], "last": measured[-1]["loss"]}
+    assert record["loss"]["last"] < record["loss"]["first"]
+    validated = [line for line in lines(tmp_path / "run/metrics.jsonl") if "validation" in line]
+    assert [line["step"] for line in validated] == [0, 4, 8]
+    assert all(sorted(line["validation"]) == ["eus", "spa"] for line in validated)
+    for output in record["outputs"]:
+        assert output["sha256"] == sha256((tmp_path / "run" / output["path"]).read_bytes())
+    assert (tmp_path / "run/plan.json").read_bytes() == plan
+    assert record["plan"] == sha256(plan)
+
+
+def test_the_adapter_names_its_base_and_nothing_of_the_machine(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    go(tmp_path / "run", plan_of(max_steps=1))
+    config = json.loads((tmp_path / "run/adapter/adapter_config.json").read_bytes())
+    assert config["base_model_name_or_path"] == "village/tiny"
+    assert not any(text in json.dumps(config) for text in (str(tmp_path), str(Path.home()), "/tmp", "/home"))
+    with safe_open(tmp_path / "run/adapter/adapter_model.safetensors", "pt") as file:
+        assert len(file.metadata()) == 1
+        assert all("lora_" in name for name in file.keys())  # noqa: SIM118 - no mapping
+
+
+def test_held_out_rows_are_never_trained_on(tmp_path: Path, plan_of: Plan, go: Any, build: Path) -> None:
+    go(tmp_path / "run", plan_of(max_steps=None))
+    ledger = lines(build / "ledger.jsonl")
+    trained = {entry for line in lines(tmp_path / "run/trace.jsonl") for entry in line["records"]}
+    assert trained == {line["record"] for line in ledger if line["split"] == "train"}
+    assert any(line["split"] == "heldout" for line in ledger)
+
+
+def test_the_guard_stops_the_run_at_the_next_step(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    class Withdrawn(Passing):
+        looks = 0
+
+        def stop(self, *, force: bool = False) -> Stop | None:
+            self.looks += 1
+            return Stop("withdrawn", "m-one withdrew") if self.looks >= 3 else None
+
+    record = go(tmp_path / "run", plan_of(), guard=Withdrawn())
+    assert (record["status"], record["reason"], record["steps"], record["outputs"]) == ("halted", "withdrawn: m-one withdrew", 3, [])
+    assert not (tmp_path / "run/adapter").exists()
+    assert go(tmp_path / "run", plan_of())["status"] == "completed"
+
+
+def test_a_withdrawal_after_the_last_step_still_yields_no_weights(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    class Late(Passing):
+        def stop(self, *, force: bool = False) -> Stop | None:
+            return Stop("withdrawn", "m-two withdrew") if force else None
+
+    record = go(tmp_path / "run", plan_of(), guard=Late())
+    assert (record["status"], record["steps"], record["outputs"]) == ("halted", 8, [])
+    assert not (tmp_path / "run/adapter").exists()
+
+
+def test_a_blocked_run_writes_and_loads_nothing(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    class Blocking(Passing):
+        def start(self) -> None:
+            raise Blocked(Report("run", ()))
+
+    with pytest.raises(Blocked):
+        go(tmp_path / "run", plan_of(), guard=Blocking())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_changed_base_or_build_is_refused(tmp_path: Path, plan_of: Plan, go: Any, base: Path, build: Path) -> None:
+    plan = plan_of()
+    shutil.copytree(base, tmp_path / "base")
+    config = tmp_path / "base/config.json"
+    config.write_bytes(config.read_bytes().replace(b'"vocab_size"', b'"vocab_size" '))
+    with pytest.raises(BadInput, match="not those of the plan"):
+        go(tmp_path / "run", plan, base=tmp_path / "base")
+    shutil.copytree(build, tmp_path / "build")
+    manifest = tmp_path / "build/manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"13:00:00Z", b"13:00:01Z"))
+    with pytest.raises(BadInput, match="not the one of the plan"):
+        go(tmp_path / "run", plan, build=tmp_path / "build")
+    shutil.copytree(build, tmp_path / "swapped")
+    rows = tmp_path / "swapped/records.parquet"
+    data = bytearray(rows.read_bytes())
+    data[len(data) // 2] ^= 1
+    rows.write_bytes(data)
+    with pytest.raises(CoopError):
+        go(tmp_path / "run", plan, build=tmp_path / "swapped")
+    assert not (tmp_path / "run/adapter").exists()
+
+
+def test_a_run_folder_belongs_to_one_plan_and_is_used_once(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    go(tmp_path / "run", plan_of(max_steps=2), progress=interrupt_at(0))
+    with pytest.raises(BadInput, match="another plan"):
+        go(tmp_path / "run", plan_of(max_steps=3))
+    assert go(tmp_path / "run", plan_of(max_steps=2))["status"] == "completed"
+    with pytest.raises(CoopError, match="completed"):
+        go(tmp_path / "run", plan_of(max_steps=2))
+
+
+def test_two_processes_cannot_train_one_run(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    def second(label: str, done: int, total: int) -> None:
+        if label == "training" and done == 1:
+            with pytest.raises(CoopError, match="another process"):
+                go(tmp_path / "run", plan_of(max_steps=2))
+
+    assert go(tmp_path / "run", plan_of(max_steps=2), progress=second)["starts"] == 1
+
+
+def test_limits_of_the_plan_hold(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(limits=Limits(max_starts=2, max_minutes=1))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="more processes"):
+        go(tmp_path / "run", plan)
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setattr("train.clock.WallClock.seconds", lambda self: 61.0 if self._start else 0.0)
+    with pytest.raises(CoopError, match="voted time"):
+        go(tmp_path / "run", plan)
+    monkeypatch.undo()
+    starts = []
+    for _ in range(2):
+        record = go(tmp_path / "run", plan, progress=interrupt_at(len(starts)))
+        starts.append(record["starts"])
+    assert starts == [1, 2]
+    with pytest.raises(CoopError, match="as often as the plan allows"):
+        go(tmp_path / "run", plan)
+
+
+def test_the_time_limit_counts_all_segments_and_stops_at_a_step(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(limits=Limits(max_starts=5, max_minutes=1))
+    go(tmp_path / "run", plan, progress=interrupt_at(1))
+    record = json.loads((tmp_path / "run/run.json").read_bytes())
+    record["wall_s"] = 58
+    (tmp_path / "run/run.json").write_bytes(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("train.clock.time.monotonic", lambda: next(ticks) * 0.2)
+    stopped = go(tmp_path / "run", plan)
+    assert stopped["status"] == "halted"
+    assert "max_minutes" in stopped["reason"]
+    assert 2 < stopped["steps"] < 8
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(checkpoint_every_steps=1)
+    real = optimizer.MasterWeights.clip
+
+    def poisoned(self: Any) -> float:
+        next(iter(self.masters.values())).grad.fill_(float("nan"))
+        return real(self)
+
+    go(tmp_path / "run", plan, progress=interrupt_at(1))
+    before = (tmp_path / "run/checkpoints/step-00000002/tensors.safetensors").read_bytes()
+    monkeypatch.setattr(optimizer.MasterWeights, "clip", poisoned)
+    guard = Passing()
+    with pytest.raises(CoopError, match="gradient norm of optimizer step 3 is not finite"):
+        go(tmp_path / "run", plan, guard=guard)
+    assert [record["status"] for record in guard.ended] == ["failed"]
+    record = json.loads((tmp_path / "run/run.json").read_bytes())
+    assert (record["status"], record["steps"], record["outputs"]) == ("failed", 2, [])
+    assert "not finite" in record["reason"]
+    assert (tmp_path / "run/checkpoints/step-00000002/tensors.safetensors").read_bytes() == before
+    monkeypatch.undo()
+    assert go(tmp_path / "run", plan)["status"] == "completed"
+
+
+def test_an_attention_that_leaks_stops_the_run_before_the_first_step(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(self: Any, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self._decoder[0](input_ids=ids, position_ids=positions, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+        return states
+
+    monkeypatch.setattr("train.model.AdaptedModel.hidden", leaking)
+    with pytest.raises(LeakingAttention):
+        go(tmp_path / "run", plan_of())
+    assert json.loads((tmp_path / "run/run.json").read_bytes())["steps"] == 0
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once_and_it_still_resumes(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    def impatient(label: str, done: int, total: int) -> None:
+        if label == "training" and done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        go(tmp_path / "run", plan_of(), progress=impatient)
+    record = json.loads((tmp_path / "run/run.json").read_bytes())
+    assert (record["status"], record["reason"]) == ("halted", "interrupted")
+    assert go(tmp_path / "run", plan_of())["status"] == "completed"
+    trace = [line["step"] for line in lines(tmp_path / "run/trace.jsonl")]
+    assert trace == list(range(1, 9))
+
+
+def test_a_sequence_longer_than_the_base_can_attend_over_is_refused(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    with pytest.raises(BadInput, match="more than the base can attend over"):
+        go(tmp_path / "run", plan_of(sequence_tokens=1024))
+
+
+def test_a_tokenizer_larger_than_its_model_is_refused(base: Path) -> None:
+    model = load_model(base, Training(precision="32-true"))
+    require_fit(model, tokens=262, sequence_tokens=512)
+    with pytest.raises(BadInput, match="more tokens than its model"):
+        require_fit(model, tokens=100_000, sequence_tokens=512)
+
+
+def test_unknown_target_modules_are_named(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    with pytest.raises(BadInput, match="target_modules"):
+        go(tmp_path / "run", plan_of(lora=Lora(target_modules=["query_key_value"])))
+
+
+def test_wandb_is_off_unless_wanted_and_then_offline_and_silent_about_the_machine(
+    tmp_path: Path, plan_of: Plan, go: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    go(tmp_path / "without", plan_of(max_steps=1))
+    assert not (tmp_path / "without/wandb").exists()
+    go(tmp_path / "with", plan_of(max_steps=2), wandb=True)
+    runs = list((tmp_path / "with/wandb").glob("offline-run-*"))
+    assert len(runs) == 1
+    data = next(runs[0].glob("*.wandb")).read_bytes()
+    assert b"grad_norm" in data
+    assert sys.executable.encode() not in data
+    assert str(tmp_path).encode() not in data
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,1 @@
+"""Turn an approved plan into weights and a run record."""

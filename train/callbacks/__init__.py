@@ -1,0 +1,1 @@
+"""What happens at the boundary of optimizer steps: one callback per file."""

@@ -1,0 +1,40 @@
+"""Measures the held-out loss by language on the same fixed rows, before the first step, every N steps, and at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from train.module import TrainingModule
+from train.packing import Sample
+from train.step_log import StepLog
+
+__all__ = ["Validation"]
+
+
+class Validation(pl.Callback):
+    """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl."""
+
+    def __init__(self, rows: dict[str, list[Sample]], log: StepLog, *, every: int, pad: int) -> None:
+        self.rows, self.step_log, self.every, self.pad = rows, log, every, pad
+
+    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        if not self.rows:
+            return
+        values = {language: module.validate_samples(samples, self.pad) for language, samples in self.rows.items()}
+        self.step_log.append({"step": module.completed_steps, "validation": values})
+        for logger in trainer.loggers:
+            logger.log_metrics({f"validation/{language}": value for language, value in values.items()}, step=module.completed_steps)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure the untrained model; a resumed run has that line already."""
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.completed_steps == 0:
+            self._measure(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Measure every N steps and after the last."""
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.completed_steps % self.every == 0 or pl_module.completed_steps == pl_module.total_steps:
+            self._measure(trainer, pl_module)

@@ -1,0 +1,127 @@
+"""The run config: what an engineer writes in YAML, and nothing the plan does not know.
+
+Strict on purpose: a typo that falls back to a default trains another model than the one asked for
+(unslothai/unsloth PR 10452). No torch is imported here, so `coop plan` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from governance_hooks.consent import Use
+from governance_hooks.errors import BadInput
+from governance_hooks.fields import Slug, Strict
+from governance_hooks.plan import EvaluationPolicy, Limits, Policies, Training, explain_validation
+
+__all__ = ["RunConfig", "read_config", "resolve_precision"]
+
+CPUINFO = Path("/proc/cpuinfo")
+NVIDIA = Path("/proc/driver/nvidia/version")
+
+
+class RunConfig(Strict):
+    """A training run as an engineer asks for it; `train.plan.resolve` turns it into digests."""
+
+    name: Slug
+    """Name of the plan: lower-case letters, digits, dot, dash, underscore."""
+    use: Use
+    """What the records are used for; every record's consent must allow it."""
+    base: str
+    """A folder with base weights, relative to the config, or `smollm2-135m-instruct`."""
+    build: str
+    """A dataset build: a folder relative to the config, or the name of a build of the cooperative."""
+    training: Training = Training()
+    """How the weights are trained. `precision: auto`, the default, becomes what this machine computes fastest."""
+    evaluation: EvaluationPolicy = EvaluationPolicy()
+    limits: Limits = Limits()
+    policies: Policies = Policies()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers people write: PyYAML takes `2e-4` for text, as YAML 1.1 wants a dot in it."""
+
+
+_Loader.yaml_implicit_resolvers = {key: list(resolvers) for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def resolve_precision() -> str:
+    """Return `bf16-true` where bfloat16 is the faster type: AMX, AMD with AVX512-BF16, or such a GPU; else `32-true`.
+
+    The flag avx512_bf16 alone does not decide: an Intel Xeon that shows it without AMX multiplied bfloat16 at about 0.6 of its
+    float32 rate (docs/train.md), while a Zen 5 gained.
+    """
+    try:
+        words = set(CPUINFO.read_text().split())
+    except OSError:
+        words = set()
+    if "amx_bf16" in words or {"avx512_bf16", "AuthenticAMD"} <= words:
+        return "bf16-true"
+    if NVIDIA.exists():
+        import torch  # only on a machine with a GPU driver, where the seconds do not matter
+
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16-true"
+    return "32-true"
+
+
+def _lines(node: yaml.Node, source: str, where: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Return {path of a key: line}; raise BadInput for a key that stands twice (YAML would keep the last, silently)."""
+    lines: dict[tuple[str, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path, line = (*where, str(key.value)), key.start_mark.line + 1
+            if path in lines:
+                raise BadInput(f"{source}:{line}: the key {'.'.join(path)} stands twice", value=key.value, allowed=f"once; first at line {lines[path]}")
+            lines[path] = line
+            lines |= _lines(value, source, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*where, str(index))] = value.start_mark.line + 1
+            lines |= _lines(value, source, (*where, str(index)))
+    return lines
+
+
+def _parse(text: str, source: str) -> tuple[Any, dict[tuple[str, ...], int]]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise BadInput(f"{source} is empty", next="coop plan --example > first.yaml")
+        lines = _lines(node, source)
+        return loader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
+        raise BadInput(f"{source}:{line}: {error.problem or 'not YAML'}") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{source} is not YAML: {error}") from error
+    except RecursionError as error:
+        raise BadInput(f"{source} is nested too deeply") from error
+    finally:
+        loader.dispose()
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a run config; raise BadInput with file, line and nearest name for anything that is not exactly right."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}", next="coop plan --example > first.yaml") from error
+    document, lines = _parse(text, str(path))
+    if not isinstance(document, dict):
+        raise BadInput(f"{path} is not a mapping of keys to values", value=document, next="coop plan --example > first.yaml")
+    training = document.setdefault("training", {})
+    if isinstance(training, dict) and training.get("precision", "auto") == "auto":
+        training["precision"] = resolve_precision()
+    try:
+        return RunConfig.model_validate(document)
+    except ValidationError as error:
+        where = tuple(str(part) for part in error.errors()[0]["loc"])
+        while where and where not in lines:  # a missing key has no line; its section has
+            where = where[:-1]
+        raise explain_validation(error, RunConfig, f"{path}:{lines[where]}" if where else str(path)) from error

@@ -1,0 +1,105 @@
+"""The LightningModule: one batch is one optimizer step, and the reduction of the loss is ours."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from governance_hooks.errors import CoopError
+from governance_hooks.plan import Training
+from train.data import Forwarded, StepBatch, batch_rows
+from train.loss import require_finite, supervised_nll
+from train.model import AdaptedModel
+from train.optimizer import MasterWeights, learning_rate
+from train.packing import Sample
+
+__all__ = ["StepResult", "TrainingModule"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimizer step measured; `loss` is in nats per supervised token."""
+
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    supervised: int
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains an adapted model on packed steps.
+
+    Optimization is manual because Lightning's automatic kind divides by the number of batches, not of tokens
+    (Lightning-AI/pytorch-lightning issue 20350): here a step's summed loss is divided once, by the step's supervised tokens.
+    """
+
+    def __init__(self, model: AdaptedModel, training: Training, total_steps: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.training_plan = training
+        self.total_steps = total_steps
+        self.weights = MasterWeights(model.trainable(), training)
+        self.completed_steps = 0
+        self.tokens: dict[str, tuple[int, int]] = {}
+        self.first_loss: float | None = None
+        self.last_loss: float | None = None
+        self.last: StepResult | None = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Hand Lightning the optimizer over the float32 masters."""
+        return self.weights.optimizer
+
+    def nll(self, forwarded: Forwarded) -> Tensor:
+        """Return the negative log-likelihood of each supervised token of one forward pass, in nats, float32."""
+        return supervised_nll(self.model.hidden(forwarded.ids_BT, forwarded.positions_BT), forwarded.labels_BT, self.model.head)
+
+    def training_step(self, batch: StepBatch) -> None:
+        """Run one optimizer step; raise CoopError before the weights change if loss or gradient is not finite."""
+        if batch.step != self.completed_steps + 1:
+            raise CoopError("the loader is not where the model is", value=batch.step, allowed=str(self.completed_steps + 1))
+        # Dropout's random numbers depend on plan and step alone: nothing that draws in between (loaders, loggers) can shift a resumed run.
+        torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v1:{self.training_plan.seed}:{batch.step}".encode()).digest()[:8]))
+        total = 0.0
+        for forwarded in batch.passes:
+            part = self.nll(forwarded).sum()
+            total += require_finite(float(part.detach()), "loss", batch.step)
+            self.manual_backward(part / batch.supervised)
+            self.weights.collect()
+        grad_norm = require_finite(self.weights.clip(), "gradient norm", batch.step)
+        rate = learning_rate(batch.step, self.total_steps, self.training_plan)
+        self.weights.set_rate(rate)
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.step()
+        self.weights.publish()
+
+        self.completed_steps = batch.step
+        for language, (read, supervised) in batch.tokens.items():
+            before = self.tokens.get(language, (0, 0))
+            self.tokens[language] = (before[0] + read, before[1] + supervised)
+        loss = total / batch.supervised
+        self.first_loss = loss if self.first_loss is None else self.first_loss
+        self.last_loss = loss
+        self.last = StepResult(batch.step, batch.epoch, loss, rate, grad_norm, sum(read for read, _ in batch.tokens.values()), batch.supervised)
+
+    @torch.no_grad()
+    def validate_samples(self, samples: list[Sample], pad: int) -> float:
+        """Return the mean negative log-likelihood in nats per supervised token of `samples`, with dropout off."""
+        self.model.eval()
+        total, count, chunk = 0.0, 0, self.training_plan.sequences_per_forward
+        # Like lengths side by side: little padding, and the same batches at every measurement.
+        ordered = sorted(samples, key=lambda sample: (len(sample.ids), sample.record))
+        per_pass = max(1, chunk * self.training_plan.sequence_tokens // max(len(sample.ids) for sample in ordered))
+        for start in range(0, len(ordered), per_pass):
+            nll = self.nll(batch_rows([[sample] for sample in ordered[start : start + per_pass]], pad).to(self.device))
+            total, count = total + float(nll.double().sum()), count + nll.numel()
+        self.model.train()
+        return total / count

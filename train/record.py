@@ -1,0 +1,104 @@
+"""The run record run.json: what was trained, on what, for how long, and with which result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.inventory import FileEntry
+from governance_hooks.merkle import leaf_hash, root
+from governance_hooks.statement import now
+from train.clock import WallClock
+from train.data import PreparedData
+from train.module import TrainingModule
+from train.step_log import StepLog
+
+__all__ = ["Identity", "Status", "package_versions", "read_record", "trained_records", "write_record"]
+
+PACKAGES = ("torch", "pytorch-lightning", "transformers", "peft", "tokenizers", "safetensors")
+Status = Literal["completed", "halted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which run this is: its name and the digests it answers to."""
+
+    run: str
+    coop: str
+    plan: str
+    proposal: str | None
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide the result."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def trained_records(trace: StepLog) -> list[str]:
+    """Return the ids of all records that some optimizer step trained on, sorted."""
+    return sorted({record for line in trace.lines() for record in line["records"]})
+
+
+def read_record(run_dir: Path) -> dict[str, Any] | None:
+    """Return run.json of an earlier segment, or None."""
+    path = run_dir / "run.json"
+    document: dict[str, Any] | None = loads(path.read_bytes(), floats=True, source=str(path)) if path.is_file() else None
+    return document
+
+
+def write_record(
+    run_dir: Path,
+    identity: Identity,
+    *,
+    status: Status,
+    reason: str | None,
+    starts: StepLog,
+    trace: StepLog,
+    clock: WallClock,
+    prepared: PreparedData | None,
+    module: TrainingModule | None,
+    outputs: list[FileEntry],
+    unreleasable: str | None = None,
+) -> dict[str, Any]:
+    """Write run.json and return it; what a failed run never reached is null or empty."""
+    records = trained_records(trace)
+    begun = starts.lines()
+    dropped = prepared.dropped if prepared is not None else {}
+    document = {
+        "format": "coop.run/v1",
+        "run": identity.run,
+        "coop": identity.coop,
+        "plan": identity.plan,
+        "proposal": identity.proposal,
+        "status": status,
+        "reason": reason,
+        "unreleasable": unreleasable,
+        "started": begun[0]["started"],
+        "ended": now(),
+        "wall_s": round(clock.seconds()),
+        "starts": len(begun),
+        "steps": module.completed_steps if module is not None else 0,
+        "total_steps": module.total_steps if module is not None else 0,
+        "tokens": {language: {"input": read, "supervised": supervised} for language, (read, supervised) in sorted(module.tokens.items())}
+        if module is not None
+        else {},
+        "dropped": {"too_long": sum(dropped.values())},
+        "dropped_by_language": dropped,
+        "loss": {"first": module.first_loss, "last": module.last_loss} if module is not None else {"first": None, "last": None},
+        "trained_root": "sha256:" + root([leaf_hash(record.encode()) for record in records]).hex(),
+        "trained_records": len(records),
+        "device": begun[-1]["device"],
+        "threads": torch.get_num_threads(),
+        "packages": package_versions(),
+        "trainable_parameters": sum(master.numel() for master in module.weights.masters.values()) if module is not None else 0,
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()) if module is not None else 0,
+        "outputs": outputs,
+    }
+    write_bytes(run_dir / "run.json", dumps(document))
+    return document

@@ -1,0 +1,237 @@
+"""Executes one approved plan: check, load, prove, train, record; the same call resumes what was interrupted.
+
+plan + proof ──► guard ──► re-hash base and build ──► tokenise, pack ──► load, prove isolation ──► steps ──► adapter, run.json
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from data_pipeline.manifest import Build
+from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.hooks.guard import Guard
+from governance_hooks.hooks.lightning import GovernanceCallback
+from governance_hooks.inventory import FileEntry, file_entry
+from governance_hooks.plan import Plan, read_plan
+from governance_hooks.statement import now
+from train import checkpoint
+from train.callbacks.checkpoints import Checkpoints
+from train.callbacks.interruption import Interruption
+from train.callbacks.metrics import Metrics
+from train.callbacks.progress import ProgressReport
+from train.callbacks.trace import Trace
+from train.callbacks.validation import Validation
+from train.clock import WallClock
+from train.console import quiet_libraries
+from train.data import StepData, StepDataset, prepare
+from train.isolation import prove_head, prove_isolation
+from train.model import DTYPES, load_model, load_tokenizer, require_fit, save_adapter
+from train.module import TrainingModule
+from train.record import Identity, Status, write_record
+from train.segment import Segment, check_folder, check_inputs, earlier_seconds, locked
+from train.step_log import StepLog
+
+__all__ = ["train"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def _adapter(segment: Segment, plan: Plan) -> list[FileEntry]:
+    assert segment.module is not None
+    target = segment.run_dir / "adapter"
+    with atomic_directory(target, replace=True) as folder:
+        save_adapter(segment.module.model, folder, plan.base.name)
+    return [file_entry(segment.run_dir, path) for path in sorted(target.iterdir())]
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def _prepare_segment(
+    segment: Segment, plan: Plan, plan_digest: str, *, base: Path, build: Build, device: torch.device, progress: Progress | None
+) -> StepDataset:
+    """Tokenise and pack, load and prove the model, and continue from the newest checkpoint if there is one."""
+    training = plan.training
+    # (1) data first: a mistake in it should cost seconds, not a model load
+    tokenizer = load_tokenizer(base)
+    segment.prepared = prepare(build, tokenizer, training, progress=progress)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    dataset = StepDataset(segment.prepared.train, training, pad=pad)
+
+    # (2) the model, and the proofs on exactly this model, precision and attention backend
+    model = load_model(base, training).to(device)
+    require_fit(model, tokens=len(tokenizer), sequence_tokens=training.sequence_tokens)
+    model.eval()
+    # In sequences as long as the run's, within reason: two and a half samples each.
+    length = max(8, min(training.sequence_tokens, 128) * 2 // 5)
+    prove_isolation(model.hidden, len(tokenizer), dtype=DTYPES[training.precision], device=device, length=length)
+    prove_head(model, len(tokenizer), device=device)
+    model.train()
+
+    # (3) where an earlier segment stopped
+    segment.module = TrainingModule(model, training, dataset.total_steps).to(device)
+    root = segment.run_dir / "checkpoints"
+    checkpoint.preflight(root, segment.module, training.keep_checkpoints)
+    found = checkpoint.newest(root)
+    if found is not None:
+        checkpoint.restore(*found, segment.module, plan=plan_digest)
+    done = segment.module.completed_steps
+    segment.metrics.cut(done if found is not None else -1)
+    segment.trace.cut(done)
+    if [line["step"] for line in segment.trace.lines()] != list(range(1, done + 1)):
+        raise CoopError(
+            f"{segment.trace.path} does not cover the {done} steps of the checkpoint", next="this run cannot be traced any more; start it under a new name"
+        )
+    return dataset.from_step(done)
+
+
+def _fit(
+    segment: Segment, plan: Plan, plan_digest: str, dataset: StepDataset, guard: Guard, run_id: str, *, progress: Progress | None, wandb: bool
+) -> tuple[Status, str | None]:
+    """Train until the end or until somebody says stop; return status and reason."""
+    assert segment.module is not None
+    assert segment.prepared is not None
+    module, training = segment.module, plan.training
+    governance = GovernanceCallback(guard)
+    interruption = Interruption(segment.clock, plan.limits.max_minutes)
+    callbacks: list[pl.Callback] = [
+        governance,
+        interruption,
+        Metrics(segment.metrics, segment.clock),
+        Trace(segment.trace),
+        Validation(segment.prepared.validation, segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
+        Checkpoints(segment.run_dir / "checkpoints", segment.logs, plan=plan_digest, every=training.checkpoint_every_steps, keep=training.keep_checkpoints),
+    ]
+    if progress is not None:
+        callbacks.append(ProgressReport(progress))
+    logger: Any = False
+    if wandb:
+        from train.tracking import offline_wandb  # wandb starts a service process when it is imported and used; only on request
+
+        logger = offline_wandb(segment.run_dir, run_id)
+    with quiet_libraries(), interruption.listening():
+        trainer = pl.Trainer(
+            accelerator="gpu" if module.device.type == "cuda" else "cpu",
+            devices=1,
+            # One pass over a loader that holds exactly the remaining steps of all epochs.
+            max_epochs=1,
+            # Never Lightning's SLURM environment: it saves and requeues from inside a signal handler.
+            plugins=[LightningEnvironment()],
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=segment.run_dir,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        try:
+            if len(dataset):
+                trainer.fit(module, datamodule=StepData(dataset))
+        finally:
+            if logger:
+                logger.experiment.finish()
+    if governance.stopped is not None:
+        return "halted", f"{governance.stopped.kind}: {governance.stopped.reason}"
+    if module.completed_steps < module.total_steps:
+        return "halted", interruption.reason or "interrupted"
+    # Once more, whatever the guard's own clock says: no result of a run that lost its consent in the last seconds.
+    last = guard.stop(force=True)
+    return ("halted", f"{last.kind}: {last.reason}") if last is not None else ("completed", None)
+
+
+def train(
+    run_dir: Path,
+    plan_bytes: bytes,
+    *,
+    base: Path,
+    build: Path,
+    guard: Guard,
+    run_id: str,
+    coop: str,
+    proposal: str | None,
+    progress: Progress | None = None,
+    wandb: bool = False,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Train what the plan says into `run_dir` and return the run record (run.json); call it again to resume.
+
+    A stop by the guard, a signal or the time limit is not an error: the record says `halted` and why, and a checkpoint is kept.
+
+    Args:
+        guard: blocks the start, is asked at every optimizer step boundary, and gets the record however the run ends.
+        progress: called with a label, what is done and the total.
+        threads: CPU threads of torch; it does not enter the plan, and another number may change the last bits of the result.
+
+    Raises:
+        governance_hooks.report.Blocked: the gate does not pass; nothing was loaded or written.
+        BadInput, CoopError: inputs differ from the plan, the folder belongs to another run, a proof failed, a loss was not finite.
+    """
+    plan = read_plan(plan_bytes)
+    guard.start()
+    if plan.coop != coop:
+        raise BadInput("the plan belongs to another cooperative", value=plan.coop, allowed=coop)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    identity = Identity(run_id, coop, sha256(plan_bytes), proposal)
+    with locked(run_dir):
+        remove_leftovers(run_dir)
+        metrics, trace, starts = (StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts"))
+        starts.cut(2**53)  # a torn last line, if the machine died while writing it
+        check_folder(run_dir, plan_bytes, plan, starts)
+        checked_build = check_inputs(plan, base, build)
+        segment = Segment(run_dir, metrics, trace, starts, WallClock(earlier_seconds(run_dir, metrics)))
+        if segment.clock.seconds() >= plan.limits.max_minutes * 60:
+            raise CoopError(
+                f"run {run_id} has used its voted time",
+                value=f"{segment.clock.seconds() / 60:.1f} minutes",
+                allowed=f"limits.max_minutes = {plan.limits.max_minutes}",
+                next="propose a new plan",
+            )
+        device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        write_bytes(run_dir / "plan.json", plan_bytes)
+        starts.append({"step": len(starts.lines()) + 1, "started": now(), "device": _device_name(device)})
+        status: Status = "failed"
+        reason: str | None = None
+        outputs: list[FileEntry] = []
+        try:
+            dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, device=device, progress=progress)
+            status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
+            if status == "completed":
+                outputs = _adapter(segment, plan)
+        finally:
+            for log in segment.logs:
+                log.close()
+            error = sys.exc_info()[1]
+            if error is not None:
+                # Lightning turns a second Ctrl-C into SystemExit.
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                status, outputs = ("halted" if stopped else "failed"), []
+                reason = "interrupted" if stopped else f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            record = write_record(
+                run_dir,
+                identity,
+                status=status,
+                reason=reason,
+                starts=starts,
+                trace=trace,
+                clock=segment.clock,
+                prepared=segment.prepared,
+                module=segment.module,
+                outputs=outputs,
+                unreleasable=guard.unreleasable,
+            )
+            segment.module = None  # whoever evaluates next needs the memory
+            guard.end(record)
+        return record

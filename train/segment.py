@@ -1,0 +1,102 @@
+"""One start of a run: its folder, locked for one process, and the checks before anything is loaded."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_pipeline.manifest import Build, read_build
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.plan import Plan
+from train.base_weights import read_base
+from train.clock import WallClock
+from train.data import PreparedData
+from train.module import TrainingModule
+from train.record import read_record
+from train.step_log import StepLog
+
+__all__ = ["Segment", "check_folder", "check_inputs", "earlier_seconds", "locked"]
+
+
+@dataclass(slots=True)
+class Segment:
+    """One start of a run: its files, its clock, and what exists of it so far (a failure is recorded from this)."""
+
+    run_dir: Path
+    metrics: StepLog
+    trace: StepLog
+    starts: StepLog
+    clock: WallClock
+    prepared: PreparedData | None = None
+    module: TrainingModule | None = None
+
+    @property
+    def logs(self) -> list[StepLog]:
+        """The files of lines by step."""
+        return [self.metrics, self.trace, self.starts]
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run folder for this process; two trainings of one run would tear its files."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CoopError(f"another process is training in {run_dir}", next="wait for it, or stop it first") from error
+        yield
+
+
+def check_folder(run_dir: Path, plan_bytes: bytes, plan: Plan, starts: StepLog) -> None:
+    """Refuse a run that is over, belongs to another plan, or asks for more than the plan's limits."""
+    earlier = read_record(run_dir)
+    if earlier is not None and earlier["status"] == "completed":
+        raise CoopError(f"run {run_dir.name} is completed", next="evaluate it, or give a new run a new name")
+    written = run_dir / "plan.json"
+    if written.is_file() and written.read_bytes() != plan_bytes:
+        raise BadInput(
+            f"{written} is another plan", value=sha256(plan_bytes), allowed=sha256(written.read_bytes()), next="give the run of the changed plan a new name"
+        )
+    if len(starts.lines()) >= plan.limits.max_starts:
+        raise CoopError(
+            f"run {run_dir.name} was started as often as the plan allows",
+            value=len(starts.lines()),
+            allowed=f"limits.max_starts = {plan.limits.max_starts}",
+            next="propose a new plan",
+        )
+    processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    if processes > plan.limits.max_devices:
+        raise BadInput("more processes than the plan allows", value=processes, allowed=f"limits.max_devices = {plan.limits.max_devices}")
+    if processes > 1:
+        raise BadInput("this version trains in one process", value=processes, allowed="one task")
+
+
+def check_inputs(plan: Plan, base: Path, build: Path) -> Build:
+    """Hash the base again, identify the build, and refuse what is not what was voted on; rows are checked while they are read."""
+    found = read_base(base)
+    if found.as_plan() != plan.base:
+        raise BadInput(
+            f"base weights at {base} are not those of the plan", value=found.digest, allowed=plan.base.digest, next="restore them, or plan and vote again"
+        )
+    found_build = read_build(build)
+    if found_build.digest != plan.build.manifest:
+        raise BadInput(
+            f"build {build} is not the one of the plan",
+            value=found_build.digest,
+            allowed=plan.build.manifest,
+            next="give the build folder the plan names, or plan and vote again",
+        )
+    return found_build
+
+
+def earlier_seconds(run_dir: Path, metrics: StepLog) -> float:
+    """Return the wall time of earlier segments; after kill -9 the last metrics line is the last sign of life."""
+    seen = [float(line["wall_s"]) for line in metrics.lines() if "wall_s" in line]
+    earlier = read_record(run_dir)
+    return max([0.0, *seen, float(earlier["wall_s"]) if earlier else 0.0])
