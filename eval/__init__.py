@@ -1,0 +1,1 @@
+"""Measure what a run did to the weights, language by language, on answers it never saw."""

@@ -1,0 +1,167 @@
+"""README.md of a release: the Hugging Face card, rendered from the card document and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model_card import front_matter, iso639
+from model_card.hostile import code, fenced
+
+__all__ = ["render"]
+
+PROMISE = (
+    "A member may withdraw at any time. The cooperative stops using the member's records at once; the next release is trained without them and supersedes this one. "
+    "Copies already downloaded cannot be recalled and may still hold traces of the withdrawn records; no unlearning method is claimed to erase them."
+)
+_HUMAN = (("intended_use", "Intended use"), ("out_of_scope_use", "Out of scope"), ("limits", "Limits"), ("bias_and_risks", "Bias and risks"),
+          ("privacy_audit", "Leak test"), ("safety_evaluation", "Safety test"), ("energy", "Energy"), ("contact", "Contact"))  # fmt: skip
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{code(key)}: {_value(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value) or "none"
+    return code(value)
+
+
+def _show(field: Mapping[str, Any]) -> str:
+    """Return a typed field as inline Markdown; a field without a value says why."""
+    if "value" in field:
+        return _value(field["value"])
+    kind, reason = next(iter(field.items()))
+    return f"{kind.replace('_', ' ')}: {reason}"
+
+
+def _number(field: Mapping[str, Any], digits: int | None = None, *, sign: bool = False) -> str:
+    value = field.get("value")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(field["withheld"]) if "withheld" in field else "-"
+    if digits is None:
+        return f"{value:,}"
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if "value" not in row["low"]:
+        return "-"
+    note = " (rows)" if row["resampled"].get("value") == "items" else ""
+    return f"{_number(row['low'], 3, sign=True)} to {_number(row['high'], 3, sign=True)}{note}"
+
+
+def _names(languages: list[str]) -> str:
+    return ", ".join(f"{iso639.name(language)} ({code(language)})" for language in languages)
+
+
+def _status(card: Mapping[str, Any]) -> str:
+    vote = card["votes"]["run"]
+    if "for" in vote:
+        counted = (
+            f"{_show(vote['for'])} for, {_show(vote['against'])} against, {_show(vote['abstain'])} abstained, of {_show(vote['roll'])} members on the roll "
+            f"(turnout {_show(vote['turnout_percent'])} %, quorum {_show(vote['quorum_percent'])} %, approval at {_show(vote['approval_percent'])} %)"
+        )
+    else:
+        counted = _show(vote)
+    dissent = card["dissent"].get("value")
+    return (
+        "> **Do not believe this page: check it.** Run `coop verify DIR` on the downloaded folder, and compare the cooperative's fingerprint with one you got another way:\n"
+        f"> `coop verify DIR --pin {card['coop']['value']}`\n>\n"
+        "> These weights are released only if that command says so. It needs no account and no network.\n>\n"
+        f"> Vote on the training run: {counted}. The members' vote on this release came after this page was written, because it is about this page too; `coop verify` shows it.\n>\n"
+        f"> Reasons given by members who voted against, by digest: {', '.join(code(item) for item in dissent) if dissent else 'none'}."
+    )
+
+
+def _results(card: Mapping[str, Any]) -> str:
+    head = ["Language", "Members", "Rows trained on / held out", "Tokens trained on", "Base", "Tuned", "Difference", "Interval", "Verdict", "Better than base?"]
+    rows = []
+    for language, row in card["languages"].items():
+        cells = [_number(row["members"]), f"{_number(row['train'])} / {_number(row['heldout'])}", _number(row["supervised_tokens"])]
+        cells += [_number(row["base"], 3), _number(row["tuned"], 3), _number(row["difference"], 3, sign=True), _interval(row)]
+        verdict = _show(row["verdict"])
+        rows.append([f"{iso639.name(language)} ({code(language)})", *cells, verdict, "yes" if row["improved"].get("value") is True else "**not shown**"])
+    overall = card["evaluation"]["overall"]
+    rows.append(["All", "", "", "", _number(overall["base"], 3), _number(overall["tuned"], 3), _number(overall["difference"], 3, sign=True), _interval(overall),
+                 _show(overall["verdict"]), "yes" if overall["improved"].get("value") is True else "**not shown**"])  # fmt: skip
+    return _table(head, rows)
+
+
+def _unproven(card: Mapping[str, Any]) -> str:
+    worse, unproven = card["evaluation"]["worse"].get("value", []), card["evaluation"]["unproven"].get("value", [])
+    parts = []
+    if worse:
+        parts.append(f"**Measured worse than the base weights:** {_names(worse)}.")
+    if rest := [language for language in unproven if language not in worse]:
+        parts.append(f"**Not shown to be better than the base weights** (too few held-out rows, or the interval includes zero): {_names(rest)}.")
+    if not parts:
+        parts.append("In every language of this release the whole interval lies below zero: the held-out loss fell.")
+    parts.append("A lower loss on members' held-out answers is not proof that the answers are true, useful or safe.")
+    return " ".join(parts)
+
+
+def _generations(card: Mapping[str, Any]) -> str:
+    samples = card["generations"].get("value", [])
+    if not samples:
+        return "No sample answers were made."
+    parts = ["One greedy answer each to fixed questions of ours, never a member's text. They are shown as they came, right or wrong."]
+    for sample in samples:
+        parts.append(f"**{iso639.name(sample['language'])}** ({code(sample['language'])}), question:\n\n{fenced(sample['prompt'])}")
+        parts.append(f"Base weights:\n\n{fenced(sample['base'])}")
+        parts.append(f"Tuned weights:\n\n{fenced(sample['tuned'])}")
+    if missing := card["evaluation"]["languages_without_prompt"].get("value"):
+        parts.append(f"No question was ready in: {_names(missing)}.")
+    return "\n\n".join(parts)
+
+
+def _provenance(card: Mapping[str, Any]) -> str:
+    rows = [
+        ["Cooperative (digest of its founding statement)", _show(card["coop"])],
+        ["Plan members voted on", _show(card["plan"])],
+        ["Dataset build", _show(card["data"]["manifest"])],
+    ]
+    rows += [["Base weights", f"{_show(card['base']['name'])}, {_show(card['base']['licence'])}, {_show(card['base']['digest'])}"]]
+    rows += [[label, _show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
+                                                                   ("steps", "Optimizer steps"), ("trained_records", "Records trained on"), ("trainable_parameters", "Trained parameters"),
+                                                                   ("packages", "Packages"))]  # fmt: skip
+    return _table(["What", "Value"], rows)
+
+
+def render(card: Mapping[str, Any]) -> str:
+    """Return README.md for a card of `make_card`: Hugging Face metadata, then the page; the same card gives the same text.
+
+    Names and generated text are treated as hostile: they appear only in code spans and fenced blocks they cannot close.
+
+    Raises:
+        BadInput: the metadata would not pass our check of the Hub's rules.
+    """
+    policy = card["evaluation"]["policy"]["value"]
+    sections = [
+        f"# {code(card['name']['value'])}",
+        _status(card),
+        f"A LoRA adapter for {code(card['base']['name']['value'])}, trained by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
+        "## Results by language",
+        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {code(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
+        f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {'passed' if card['evaluation']['passed'].get('value') is True else 'not passed'}.",
+        _results(card),
+        "## Where it is worse or unproven",
+        _unproven(card),
+        "## Consent",
+        f"Every record was given by a member who consented to this use: {_show(card['consent']['use'])}. Consents behind the data: {_show(card['consent']['named'])}; "
+        f"withdrawn by the end of the run: {_show(card['consent']['withdrawn_by_run_end'])}. Records left out of the build: {_show(card['data']['excluded'])}.",
+        PROMISE,
+        "## Sample answers",
+        _generations(card),
+        "## Training",
+        _table(["Setting", "Value"], [[name.replace("_", " "), _show(field)] for name, field in card["training"].items()]),
+        "## Limits and use",
+        "\n".join(f"- {label}: {_show(card[name])}" for name, label in _HUMAN),
+        "## Provenance",
+        "Rendered from the records of this folder by machine; `card.json` holds the source of every value, and `coop verify` renders both again and compares every byte.",
+        _provenance(card),
+    ]
+    return front_matter.dumps(front_matter.front_matter(card)) + "\n" + "\n\n".join(sections) + "\n"

@@ -1,0 +1,147 @@
+"""Schemas of the records a release holds, as its reader needs them; fields they do not name are kept and shown, never trusted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from governance_hooks.canonical import loads
+from governance_hooks.consent import Use
+from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
+from governance_hooks.plan import EvaluationPolicy, File, explain_validation
+
+__all__ = ["Entry", "EvaluationReport", "Manifest", "ReleaseDocument", "RunRecord", "read"]
+
+Count = Annotated[int, Field(ge=0)]
+RecordId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")]
+Nats = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Role = Literal["card", "data", "evaluation", "plan", "run", "weights"]
+
+
+class _Open(BaseModel):
+    """A record of another room: known fields are checked, others stay."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class RunRecord(_Open):
+    """`run.json`."""
+
+    format: Literal["coop.run/v1"]
+    run: Slug
+    coop: Digest
+    plan: Digest
+    proposal: Digest | None
+    status: Literal["completed", "halted", "failed"]
+    unreleasable: str | None
+    """Why this run must not be released, if so: a withdrawal in a run whose plan says finish-unreleased."""
+    started: Instant
+    ended: Instant
+    trained_records: Count
+    trained_root: Digest
+    outputs: list[File]
+
+
+class _LogSize(Strict):
+    size: Count
+    root: Digest
+
+
+class Manifest(_Open):
+    """`data/manifest.json`."""
+
+    format: Literal["coop.build/v1"]
+    coop: Digest
+    log: _LogSize
+    at: Instant
+    use: Use
+    records: Count
+    root: Digest
+    splits: dict[Literal["train", "heldout"], Count]
+    languages: dict[Language, dict[Literal["train", "heldout", "members"], Count]]
+    files: list[File]
+
+
+class _Outcome(_Open):
+    items: Count
+    clusters: Count
+    tokens: Count
+    base: Nats | None
+    tuned: Nats | None
+    difference: Nats | None
+    low: Nats | None
+    high: Nats | None
+    verdict: Literal["PASS", "FAIL", "INSUFFICIENT"]
+    improved: bool
+
+
+class _Sample(Strict):
+    language: Language
+    prompt: str
+    base: str
+    tuned: str
+
+
+class _Skipped(Strict):
+    item: RecordId
+    reason: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
+
+
+class EvaluationReport(_Open):
+    """`eval/report.json`."""
+
+    format: Literal["coop.evaluation/v1"]
+    run: Slug
+    plan: Digest
+    build: Digest
+    weights: list[File]
+    results: Digest
+    policy: EvaluationPolicy
+    languages: dict[Language, _Outcome]
+    overall: _Outcome
+    worse: list[Language]
+    unproven: list[Language]
+    passed: bool
+    skipped: list[_Skipped]
+    generations: list[_Sample]
+    languages_without_prompt: list[Language]
+
+
+class Entry(File):
+    """One file of a release: path, size, digest and what it is."""
+
+    role: Role
+
+
+class ReleaseDocument(Strict):
+    """`release.json`: the document members vote on."""
+
+    format: Literal["coop.release/v1"]
+    coop: Digest
+    name: Slug
+    run: Slug
+    plan: Digest
+    run_proposal: Digest
+    build: Digest
+    record: Digest
+    report: Digest
+    licence: Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
+    created: Instant
+    files: Annotated[list[Entry], Field(min_length=1)]
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(model: type[M], data: bytes, *, source: str) -> tuple[M, Any]:
+    """Parse canonical JSON bytes into a record; return it with the plain document.
+
+    Raises:
+        CanonicalError, BadInput: not canonical, or a field that is missing or malformed.
+    """
+    document = loads(data, floats=True, source=source)
+    try:
+        return model.model_validate_json(data), document
+    except ValidationError as error:
+        raise explain_validation(error, model, source) from error

@@ -1,0 +1,236 @@
+"""The whole chain by the command line, on a tiny model: contribute, consent, build, plan, vote, train, evaluate, release, verify."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.statement import now
+from tests.tiny import write_base
+
+CONFIG = {
+    "name": "first",
+    "base": "tiny",
+    "build": "voices",
+    "use": {
+        "purpose": "dpv:NonCommercialResearch",
+        "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+        "recipients": ["coop:PublicViaReleasedWeights"],
+        "licence": "Apache-2.0",
+    },
+    "training": {
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
+        "precision": "32-true",
+        "sequence_tokens": 128,
+        "sequences_per_step": 2,
+        "epochs": 4,
+        "max_steps": 12,
+        "learning_rate": 0.01,
+        "validate_every_steps": 6,
+        "checkpoint_every_steps": 6,
+    },
+    "evaluation": {"minimum_items": 4, "resamples": 400},
+    "limits": {"max_starts": 3, "max_devices": 1, "max_minutes": 10},
+}
+
+
+def lines(person: str, language: str, count: int = 40) -> str:
+    words = {"spa": ("pregunta", "respuesta"), "eus": ("galdera", "erantzuna")}[language]
+    rows = [
+        {"inputs": f"{words[0]} {person} {i}", "targets": f"{words[1]} {i * 7 % 13}", "language_code": language, "licence": "CC-BY-4.0"} for i in range(count)
+    ]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def decide(coop, home: Path, keys: dict[str, Path], kind: str, target: str, choices: str = "for for for") -> str:
+    """Open, vote, wait, close."""
+    opened = coop("-C", home, "--json", "propose", kind, target, "--key", keys["anna"])
+    assert opened.code == 0, opened.err + opened.out
+    proposal = opened.json["proposal"]
+    for name, choice in zip(("anna", "bela", "caro"), choices.split(), strict=True):
+        assert coop("-C", home, "vote", proposal, choice, "--key", keys[name]).code == 0
+    while now() < opened.json["closes"]:
+        time.sleep(0.1)
+    assert coop("-C", home, "close", proposal).code == 0
+    return proposal
+
+
+@pytest.fixture
+def ready(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> Path:
+    """Three members contributed, two consented, and a plan is written."""
+    write_base(tmp_path / "tiny")
+    for name, language in (("anna", "spa"), ("bela", "eus"), ("caro", "spa")):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text(lines(name, language), encoding="utf-8")
+        done = coop("-C", home, "contribute", file, "--key", keys[name])
+        assert done.code == 0, done.err
+        assert "coop consent give" in done.out
+    for name in ("anna", "bela"):
+        assert coop("-C", home, "consent", "give", "--yes", "--key", keys[name]).code == 0
+    built = coop("-C", home, "--json", "build", "voices", "--heldout", "400").json
+    assert (built["records"], built["excluded"]) == (80, {"no_consent": 40})
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    planned = coop("-C", home, "plan", tmp_path / "first.yaml")
+    assert planned.code == 0, planned.err
+    assert "at most 10 minutes" in planned.out
+    return tmp_path
+
+
+def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    base = ["--base", ready / "tiny"]
+    blocked = coop("-C", home, "train", "first", *base)
+    assert blocked.code == 1
+    assert "members never voted on exactly this" in blocked.err
+    assert not (home / "runs" / "first").exists()
+
+    decide(coop, home, keys, "run", "first", "for for against")
+    assert coop("-C", home, "train", "first", *base, "--check").code == 0
+    trained = coop("-C", home, "train", "first", *base)
+    assert trained.code == 0, trained.err
+    report = loads((home / "runs/first/eval/report.json").read_bytes(), floats=True)
+    assert report["passed"], report
+    card = (home / "runs/first/card/README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---")[1])["base_model_relation"] == "adapter"
+    assert coop("-C", home, "train", "first", *base).code == 0  # nothing is done twice
+    assert len(loads((home / "runs/first/run.json").read_bytes(), floats=True)["outputs"]) == 2
+
+    assert coop("-C", home, "release", "assemble", "first").code == 0
+    unvoted = coop("-C", home, "release", "publish", "first")
+    assert (unvoted.code, "never voted on exactly this" in unvoted.err) == (2, True)
+    decide(coop, home, keys, "release", "first")
+    published = coop("-C", home, "release", "publish", "first")
+    assert published.code == 0, published.out + published.err
+    pin = coop("-C", home, "--json", "status").json["coop"]
+    verified = coop("--json", "verify", home / "releases/first", "--pin", pin)
+    assert verified.code == 0, verified.out
+    assert [step["status"] for step in verified.json["steps"]] == ["PASS"] * 10
+    assert coop("verify", home / "releases/first", "--pin", "sha256:" + "0" * 64).code == 1
+    assert coop("verify", home / "releases/nothing").code == 2
+
+    copy = ready / "copy"
+    shutil.copytree(home / "releases/first", copy)
+    weights = copy / "weights/adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(bytes(data))
+    broken = coop("verify", copy)
+    assert (broken.code, "weights/adapter_model.safetensors" in broken.out) == (1, True)
+    weights.unlink()
+    assert coop("verify", copy).code == 2
+    assert coop("-C", home, "audit").code == 0
+    assert "next: coop release assemble" in coop("-C", home, "why", "first").out or coop("-C", home, "why", "first").code == 0
+
+
+def test_an_edited_plan_is_blocked_and_why_says_how_to_unblock(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    decide(coop, home, keys, "run", "first")
+    path = home / "plans/first.json"
+    plan = loads(path.read_bytes(), floats=True)
+    plan["training"]["learning_rate"] = 0.02
+    path.write_bytes(dumps(plan))
+    done = coop("-C", home, "train", "first", "--base", ready / "tiny")
+    assert (done.code, "BLOCKED" in done.err) == (1, True)
+    why = coop("-C", home, "why", "first")
+    assert "1. plan matches a proposal" in why.out
+    assert "to unblock: coop propose run" in why.out
+
+
+def test_a_withdrawal_after_the_vote_blocks_the_run(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    decide(coop, home, keys, "run", "first")
+    coop("-C", home, "consent", "withdraw", "--key", keys["bela"])
+    done = coop("-C", home, "train", "first", "--base", ready / "tiny")
+    assert done.code == 1
+    assert "40 records lack a consent in force of 1 member(s)" in done.err
+    rebuilt = coop("-C", home, "--json", "build", "voices-2").json
+    assert set(rebuilt["languages"]) == {"spa"}
+
+
+def test_a_preview_counts_what_a_withdrawal_would_take_away(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    shown = coop("-C", home, "--json", "consent", "preview", "--key", keys["anna"]).json
+    assert (shown["own_records"], shown["built_on_yours"]) == (40, 0)
+
+
+def test_a_contribution_cut_off_between_log_and_store_is_not_given_twice(coop, home: Path, keys: dict[str, Path], tmp_path: Path, monkeypatch) -> None:
+    from data_pipeline.store import ContributionStore
+
+    file = tmp_path / "anna.jsonl"
+    file.write_text(lines("anna", "spa"), encoding="utf-8")
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ContributionStore, "seal", cut_off)
+        assert coop("-C", home, "contribute", file, "--key", keys["anna"]).code == 130
+    assert coop("-C", home, "contribute", file, "--key", keys["anna"]).code == 0
+    assert coop("-C", home, "--json", "status").json["contributed_records"] == 40
+    assert coop("-C", home, "audit").code == 0
+
+
+BAD = {
+    "broken JSON": (b'{"inputs": "a", "targets"\n', "broken JSON"),
+    "unknown language": (b'{"inputs": "a", "targets": "b", "language_code": "spanisch"}\n', "unknown language code"),
+    "duplicate id": (b'{"inputs": "c", "targets": "d", "language_code": "spa", "record_id": "r1"}\n' * 2, "r1"),
+    "empty completion": (b'{"inputs": "a", "targets": "  ", "language_code": "spa"}\n', "targets is empty"),
+    "ten megabytes": (b'{"inputs": "a", "targets": "' + b"x" * 10_000_000 + b'", "language_code": "spa"}\n', "too long"),
+    "invalid UTF-8": (b'{"inputs": "\xff", "targets": "b", "language_code": "spa"}\n', "UTF-8"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_line_stores_nothing_and_names_its_line(coop, home: Path, keys: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    bad, words = BAD[kind]
+    file = tmp_path / "given.jsonl"
+    file.write_bytes(b'{"inputs": "hola", "targets": "buenas", "language_code": "spa"}\n' + bad)
+    done = coop("-C", home, "contribute", file, "--key", keys["anna"])
+    assert done.code == 2
+    assert words in done.err, done.err[:500]
+    assert "given.jsonl:2:" in done.err or "given.jsonl:3:" in done.err
+    assert "Traceback" not in done.err
+    assert len(done.err) < 3000
+    assert coop("-C", home, "--json", "status").json["contributed_records"] == 0
+    file.write_bytes(file.read_bytes().split(b"\n")[0] + b"\n")
+    assert coop("-C", home, "contribute", file, "--key", keys["anna"]).code == 0
+
+
+def test_missing_base_weights_name_the_folder_and_the_command(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    (ready / "moved.yaml").write_text(yaml.safe_dump(CONFIG | {"base": "nowhere", "name": "second"}), encoding="utf-8")
+    done = coop("-C", home, "plan", ready / "moved.yaml")
+    assert (done.code, "no base weights at" in done.err, "coop base" in done.err) == (2, True, True)
+    decide(coop, home, keys, "run", "first")
+    shutil.rmtree(ready / "tiny")
+    (ready / "tiny").mkdir()
+    blocked = coop("-C", home, "train", "first", "--base", ready / "tiny")
+    assert (blocked.code, "base weights are not the voted ones" in blocked.err) == (1, True)
+
+
+def test_a_full_disk_leaves_no_half_written_release(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    """The kernel's limit on file size stands for the full disk: the write fails in the same place (builds and log: see their rooms)."""
+    decide(coop, home, keys, "run", "first")
+    assert coop("-C", home, "train", "first", "--base", ready / "tiny").code == 0
+    program = f"""
+import resource, sys
+from pathlib import Path
+from commonweights.commands.release import assemble_release
+from commonweights.workspace import open_workspace
+from governance_hooks.errors import CoopError
+with open_workspace(Path({str(home)!r})) as space:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+    try:
+        assemble_release(space, "first", "first")
+    except CoopError as error:
+        sys.exit(str(error))
+"""
+    full = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert full.returncode == 1, full.stdout + full.stderr
+    assert "cannot write" in full.stderr, full.stderr
+    assert "releases/first" in full.stderr, full.stderr
+    assert "Traceback" not in full.stderr
+    assert not list((home / "releases").iterdir())
+    assert coop("-C", home, "release", "assemble", "first").code == 0
+    assert coop("-C", home, "audit").code == 0

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.canonical import digest, dumps, sha256
+from governance_hooks.errors import BadInput
+from governance_hooks.proof import read_proof
+from model_card.card import make_card
+from model_card.records import CardRecords
+from model_card.votes import votes_of
+
+KINDS = [{"value", "source", "sha256"}, {"estimated", "method"}, {"not_collected"}, {"not_applicable"}, {"withheld"}]
+
+
+def records_of(bundle: Path, **changes: Any) -> CardRecords:
+    release = json.loads((bundle / "release.json").read_bytes())
+    consents = {c for line in (bundle / "data/ledger.jsonl").read_bytes().splitlines() for c in json.loads(line)["consents"]}
+    fields: dict[str, Any] = {
+        "name": release["name"],
+        "coop": release["coop"],
+        "plan_bytes": (bundle / "plan.json").read_bytes(),
+        "run_bytes": (bundle / "run.json").read_bytes(),
+        "manifest_bytes": (bundle / "data/manifest.json").read_bytes(),
+        "report_bytes": (bundle / "eval/report.json").read_bytes(),
+        "votes": votes_of(read_proof((bundle / "proof.json").read_bytes()).fold(), run=release["run"], consents=consents),
+    }
+    return CardRecords(**(fields | changes))
+
+
+def fields_of(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, dict) and set(value) in KINDS:
+        yield where, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from fields_of(item, f"{where}/{key}")
+    elif where != "/format":
+        pytest.fail(f"{where} is neither a field nor a group: {value!r}")
+
+
+def resolve(document: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        document = document[part.replace("~1", "/").replace("~0", "~")]
+    return document
+
+
+def test_every_value_points_to_the_record_it_came_from(bundle: Path) -> None:
+    card = json.loads((bundle / "card.json").read_bytes())
+    pointed = 0
+    for where, field in fields_of(card):
+        if "value" not in field:
+            assert next(iter(field.values())), where
+            continue
+        path, _, pointer = field["source"].partition("#")
+        if path == "proof.json:votes":
+            assert field["value"] == resolve(records_of(bundle).votes, pointer), where
+            assert field["sha256"] == digest(records_of(bundle).votes)
+        elif not pointer:
+            assert field["value"] == field["sha256"] == sha256((bundle / path).read_bytes()), where
+        elif path != "release.json":
+            data = (bundle / path).read_bytes()
+            assert (field["value"], field["sha256"]) == (resolve(json.loads(data), pointer), sha256(data)), where
+        pointed += 1
+    assert pointed > 100
+
+
+def test_the_card_is_a_function_of_the_records_alone(bundle: Path) -> None:
+    assert dumps(make_card(records_of(bundle))) == dumps(make_card(records_of(bundle))) == (bundle / "card.json").read_bytes()
+
+
+def test_nobody_is_counted_in_a_group_of_fewer_than_five(bundle: Path) -> None:
+    card = make_card(records_of(bundle))
+    assert card["languages"]["kin"]["members"] == {"withheld": "fewer than 5"}
+    assert card["languages"]["kin"]["contributors_heldout"] == {"withheld": "fewer than 5"}
+    assert card["languages"]["spa"]["members"]["value"] == 6
+
+
+def test_a_language_that_proves_nothing_is_named(bundle: Path) -> None:
+    card = make_card(records_of(bundle))
+    assert "kin" in card["evaluation"]["unproven"]["value"]
+    assert "low" in card["languages"]["kin"]
+    assert "not_collected" in card["languages"]["kin"]["low"]
+
+
+def test_what_no_person_stated_is_not_made_up(bundle: Path) -> None:
+    card = make_card(records_of(bundle))
+    for name in ("intended_use", "limits", "bias_and_risks", "energy", "privacy_audit", "safety_evaluation"):
+        assert set(card[name]) == {"not_collected"}
+
+
+def test_votes_and_dissent_come_from_the_ballots(finished: Any, tmp_path: Path) -> None:
+    village = finished.village
+    votes = finished.votes()["run"]
+    assert (votes["for"], votes["against"], votes["abstain"], votes["roll"], votes["turnout_percent"]) == (6, 0, 0, 6, 100)
+    reason = sha256(b"why not")
+    proposal = village.propose("run", sha256(b"another plan")).id
+    for member in village.members[:5]:
+        village.ballot(member, proposal)
+    village.say("coop.ballot/v1", {"proposal": proposal, "choice": "against", "sequence": 1, "reason": reason}, village.members[5])
+    village.close(proposal)
+    start = {"run": "run-2", "plan": sha256(b"another plan"), "proposal": proposal, "start": 1}
+    village.say("coop.run-start/v1", start, "operator")
+    counted = votes_of(village.coop.register, run="run-2", consents=[])["run"]
+    assert (counted["for"], counted["against"], counted["dissent"]) == (5, 1, [reason])
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        ("run_bytes", "plan", sha256(b"x")),
+        ("report_bytes", "plan", sha256(b"x")),
+        ("report_bytes", "build", sha256(b"x")),
+        ("manifest_bytes", "root", sha256(b"x")),
+        ("run_bytes", "format", "coop.run/v9"),
+        ("report_bytes", "generations", [{"language": "spa", "prompt": "p", "base": "b"}]),
+        ("report_bytes", "generations", [{"language": "<b>", "prompt": "p", "base": "b", "tuned": "t"}]),
+        ("report_bytes", "worse", ["not a code"]),
+    ],
+)
+def test_records_that_do_not_belong_together_make_no_card(bundle: Path, path: str, field: str, value: object) -> None:
+    records = records_of(bundle)
+    changed = dumps(json.loads(getattr(records, path)) | {field: value})
+    with pytest.raises(BadInput):
+        make_card(records_of(bundle, **{path: changed}))
+
+
+def test_another_cooperative_makes_no_card(bundle: Path) -> None:
+    for coop in (sha256(b"x"), "village"):
+        with pytest.raises(BadInput):
+            make_card(records_of(bundle, coop=coop))
