@@ -28,7 +28,7 @@ def find_proposal(register: Register, kind: str, subject: str) -> Proposal:
     """Return the proposal about a subject: an approved one if there is any, else the newest; raise StepFailed if none."""
     about = [p for p in register.proposals.values() if p.kind == kind and p.subject == subject]
     if not about:
-        raise StepFailed(f"no {kind} proposal in the log names {subject}: members never voted on exactly this", todo=f"coop propose {kind} ...")
+        raise StepFailed(f"no {kind} proposal in the log names {subject}: members never voted on exactly this", todo=f"coop propose {kind} NAME")
     return max(about, key=lambda p: (p.tally is not None and p.tally.approved, p.opened))
 
 

@@ -61,16 +61,13 @@ class Report:
         return [step for step in self.steps if step.status is not Status.PASS]
 
     def text(self) -> str:
-        """Return the plain table, one line a step, with reason and remedy below a step that did not pass."""
+        """Return the plain table, one line a step, with the reason in place of what was checked, and the remedy below, where a step did not pass."""
         width = max((len(step.name) for step in self.steps), default=0)
         lines = [self.subject]
         for step in self.steps:
-            lines.append(f"{step.number:>3}  {step.status.value:<7}  {step.name:<{width}}  {step.checked}")
-            indent = " " * (14 + width)
-            if step.why:
-                lines.append(f"{indent}why:  {step.why}")
+            lines.append(f"{step.number:>3}  {step.status.value:<7}  {step.name:<{width}}  {step.why or step.checked}")
             if step.todo:
-                lines.append(f"{indent}next: {step.todo}")
+                lines.append(f"{'':<{16 + width}}next: {step.todo}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,12 +125,12 @@ class Checklist:
         try:
             self.steps.append(Step(number, name, Status.PASS, check()))
         except StepFailed as failed:
-            self.steps.append(Step(number, name, failed.status, failed.checked or name, failed.why, failed.todo))
+            self.steps.append(Step(number, name, failed.status, failed.checked, failed.why, failed.todo))
         except CoopError as error:
             why = error.what if error.value is None else f"{error.what} (got {str(error.value)[:120]!r})"
-            self.steps.append(Step(number, name, Status.FAIL, name, why, error.next or ""))
+            self.steps.append(Step(number, name, Status.FAIL, "", why, error.next or ""))
         except Exception as error:  # fail closed: an unforeseen error is a check that could not be made
-            self.steps.append(Step(number, name, Status.UNKNOWN, name, f"the check itself broke: {type(error).__name__}: {error}"))
+            self.steps.append(Step(number, name, Status.UNKNOWN, "", f"the check itself broke: {type(error).__name__}: {error}"))
 
     def report(self) -> Report:
         """Return the finished report."""

@@ -21,11 +21,9 @@ def show_evaluation(report: dict[str, Any]) -> str:
     """Return the per-language table of a report."""
     lines = [f"{'language':<10}{'items':>6}{'base':>9}{'tuned':>9}{'change':>9}   95% interval        verdict"]
     for code, row in [*report["languages"].items(), ("overall", report["overall"])]:
-        change = "  (better)" if row["improved"] else ""
-        lines.append(
-            f"{code:<10}{row['items']:>6}{row['base'] or 0:>9.3f}{row['tuned'] or 0:>9.3f}{row['difference'] or 0:>+9.3f}"
-            f"   {row['low'] or 0:+.3f} to {row['high'] or 0:+.3f}   {row['verdict']}{change}"
-        )
+        numbers = "".join("        -" if row[name] is None else f"{row[name]:>9.3f}" for name in ("base", "tuned", "difference"))
+        interval = "too few answers" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        lines.append(f"{code:<10}{row['items']:>6}{numbers}   {interval:<18}  {row['verdict']}{'  (better)' if row['improved'] else ''}")
     return "\n".join(lines)
 
 

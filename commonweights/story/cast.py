@@ -34,7 +34,7 @@ CAST = (
     Person("Iman", consents=False),
 )
 
-LANGUAGES = ("spa", "ita", "por", "fra", "ind", "pes", "hin", "eng")
+LANGUAGES = ("spa", "ita", "por", "fra", "ind", "fas", "hin", "eng")
 """ISO 639-3 codes of the demo's build; the last is what the base model knows best."""
 
 QUICK_LANGUAGES = ("spa", "ind")

@@ -85,7 +85,7 @@ def join(space: Workspace, players: Players) -> int:
     return joined
 
 
-def contribute(space: Workspace, players: Players, languages: tuple[str, ...], limit: int | None, show: Progress) -> int:
+def contribute(space: Workspace, players: Players, languages: tuple[str, ...], limit: int, show: Progress) -> int:
     """Spread the corpus files over the members, each signing their own batch; return the number of records."""
     from data_pipeline.importers import chatterbot
     from data_pipeline.record import Draft
@@ -179,7 +179,7 @@ def decide(space: Workspace, players: Players, kind: str, target: str, proposer:
             member = players.member(space, person)
             if member not in proposal.votes and now() <= proposal.closes:
                 _cast(space, players, person, proposal, dissent)
-            show("members vote", done, len(CAST))
+            show(f"members vote on the {kind}", done, len(CAST))
         while now() < proposal.closes:
             time.sleep(0.2)
         value = describe(proposal)

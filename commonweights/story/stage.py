@@ -25,7 +25,7 @@ class Stage:
     def _left(self) -> str:
         expected, behind = sum(s for _, s in self.scenes[self.done :]), sum(s for _, s in self.scenes[: self.done])
         spent = time.monotonic() - self.began
-        pace = min(3.0, max(0.3, spent / behind)) if behind > 20 else 1.0
+        pace = min(3.0, max(0.5, spent / behind)) if behind > 60 else 1.0
         minutes = expected * pace / 60
         return "under a minute left" if minutes < 1 else f"about {minutes:.0f} min left"
 

@@ -1,5 +1,6 @@
 """Every step of the gate has a test in which it blocks, with the words a user sees."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,6 +217,5 @@ def test_garbage_blocks_with_reasons_and_without_a_traceback(approved: Approved,
 def test_the_table_says_what_why_and_what_next(approved: Approved) -> None:
     approved.village.say("coop.withdrawal/v1", {"consent": None}, approved.village.members[0])
     text = run_gate(request(approved)).text()
-    assert "7  FAIL     consent in force" in text
-    assert "why:  3 records lack a consent in force" in text
+    assert re.search(r"7  FAIL     consent in force +3 records lack a consent in force", text)
     assert "next: coop build again without them" in text
