@@ -12,6 +12,7 @@ from typing import Any
 from governance_hooks.canonical import is_digest
 from governance_hooks.errors import BadInput
 from model_card.records import CardRecords, Field, Source, not_applicable, not_collected, withheld
+from model_card.renderer import renderer_digest
 
 __all__ = ["FORMAT", "SUPPRESS_BELOW", "make_card"]
 
@@ -83,6 +84,7 @@ def make_card(records: CardRecords) -> dict[str, Any]:
     vote = {name: log.field("run", name) for name in log.get("run") or {} if name != "dissent"}
     return {
         "format": FORMAT,
+        "renderer": renderer_digest(),
         "name": {"value": records.name, "source": "release.json#/name", "sha256": None},  # release.json names the card, not the reverse
         "coop": plan.field("coop"),
         "licence": plan.field("use", "licence"),

@@ -18,6 +18,22 @@ _HUMAN = (("intended_use", "Intended use"), ("out_of_scope_use", "Out of scope")
           ("privacy_audit", "Leak test"), ("safety_evaluation", "Safety test"), ("energy", "Energy"), ("contact", "Contact"))  # fmt: skip
 
 
+HOW_TO_LOAD = """In this folder, with the base weights whose digest stands under Provenance (`coop base FOLDER` prints the digest of a folder):
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = "BASE"  # the folder of the base weights
+tokenizer = AutoTokenizer.from_pretrained(base)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "weights")
+messages = [{"role": "user", "content": "What is the sun?"}]
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=60)[0][prompt["input_ids"].shape[1]:]))
+```"""
+"""The tests run this code as it stands, with BASE replaced."""
+
+
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{code(key)}: {_value(item)}" for key, item in value.items()) or "none"
@@ -154,6 +170,8 @@ def render(card: Mapping[str, Any]) -> str:
         f"Every record was given by a member who consented to this use: {_show(card['consent']['use'])}. Consents behind the data: {_show(card['consent']['named'])}; "
         f"withdrawn by the end of the run: {_show(card['consent']['withdrawn_by_run_end'])}. Records left out of the build: {_show(card['data']['excluded'])}.",
         PROMISE,
+        "## How to load",
+        HOW_TO_LOAD,
         "## Sample answers",
         _generations(card),
         "## Training",

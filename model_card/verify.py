@@ -22,6 +22,7 @@ from model_card.card import make_card
 from model_card.evaluation import judge_again
 from model_card.readme import render
 from model_card.records import CardRecords
+from model_card.renderer import renderer_digest
 from model_card.schemas import ReleaseDocument
 from model_card.votes import votes_of
 from model_card.weights import check_safetensors
@@ -208,11 +209,21 @@ class _Verifier:
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
         return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages"
 
+    def _require_our_renderer(self) -> None:
+        """An untouched card of another renderer cannot be compared here; a touched one has failed link 1 already and fails here."""
+        release, written = self._release(), loads(self._bytes("card.json"), floats=True, source="card.json").get("renderer")
+        untouched = any(entry.path == "card.json" and entry.sha256 == self.bundle.digests["card.json"] for entry in release.files)
+        if untouched and written != renderer_digest():
+            raise StepUnknown(
+                "the card was rendered by another version of commonweights than this one", todo="install the version the cooperative used, and verify again"
+            )
+
     # (10) Card and README are what these records render to, byte for byte.
     def card(self) -> str:
         records = self._records()
         if records.plan.use.licence != self._release().licence:
             raise StepFailed("release.json states another licence than the voted plan", todo="the licence members agreed to is the plan's")
+        self._require_our_renderer()
         card = make_card(records)
         if dumps(card) != self._bytes("card.json"):
             raise StepFailed("card.json is not what the records render to", todo="do not believe the card")

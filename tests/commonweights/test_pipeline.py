@@ -113,6 +113,12 @@ def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, ke
     assert coop("verify", home / "releases/first", "--pin", "sha256:" + "0" * 64).code == 1
     assert coop("verify", home / "releases/nothing").code == 2
 
+    code = (home / "releases/first/README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    loaded = subprocess.run(
+        [sys.executable, "-c", code.replace("BASE", str(ready / "tiny"))], cwd=home / "releases/first", capture_output=True, text=True, check=False
+    )
+    assert loaded.returncode == 0, loaded.stderr
+
     copy = ready / "copy"
     shutil.copytree(home / "releases/first", copy)
     weights = copy / "weights/adapter_model.safetensors"

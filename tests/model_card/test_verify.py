@@ -319,3 +319,11 @@ def test_a_card_that_differs_from_its_records_is_named_even_if_the_page_fits(sig
         edit(bundle, "card.json", lambda card: card.update(extra={"not_collected": "nothing"}))
 
     assert "card.json is not what the records render to" in why(signed, tmp_path, "card renders identically", invent)
+
+
+def test_a_card_of_another_renderer_is_unknown_and_never_a_pass(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_card.verify.renderer_digest", lambda: "sha256:" + "0" * 64)
+    report = verify(bundle)
+    assert [step.name for step in report.blocking] == ["card renders identically"]
+    assert "another version of commonweights" in report.blocking[0].why
+    assert report.exit_code == 2
