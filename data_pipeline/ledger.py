@@ -23,4 +23,3 @@ def ledger_row(candidate: Candidate, split: Split) -> LedgerRow:
         language=candidate.language,
         split=split,
     )
-

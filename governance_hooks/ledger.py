@@ -17,7 +17,6 @@ from governance_hooks.fields import Digest, Identifier, Language, Strict
 __all__ = ["LedgerRow", "count_languages", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
 
 
-
 class LedgerRow(Strict):
     """One record of a build: who wrote it, on which consents it stands, where it came from."""
 

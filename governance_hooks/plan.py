@@ -19,7 +19,6 @@ from governance_hooks.fields import Digest, Language, Slug, Strict
 __all__ = ["Base", "BuildRef", "Code", "EvaluationPolicy", "Limits", "Plan", "Policies", "Training", "explain_validation", "read_plan"]
 
 
-
 class File(Strict):
     """One file by relative path, size in bytes and digest."""
 
