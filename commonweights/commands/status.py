@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.vote import describe
 from commonweights.options import key_option
 from commonweights.people import People
+from commonweights.voting import describe
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.errors import CoopError
 from governance_hooks.statement import now

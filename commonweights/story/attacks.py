@@ -6,17 +6,16 @@ import shutil
 from pathlib import Path
 
 from commonweights.commands.train import gate_plan
-from commonweights.commands.vote import subject_of
 from commonweights.story.cast import CAST
-from commonweights.story.scenes import Players, forged_ballot
+from commonweights.story.scenes import Players
+from commonweights.voting import proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.report import Report, Step
-from governance_hooks.sshsig import load_private_key
-from governance_hooks.statement import now, shift
-from governance_hooks.tally import roll_root
+from governance_hooks.sshsig import PrivateKey, load_private_key
+from governance_hooks.statement import body, entry, sign
 from model_card.verify import verify
 
 __all__ = ["edit_config", "flip_byte", "forge_ballots"]
@@ -40,27 +39,25 @@ def edit_config(space: Workspace) -> Step:
 def forge_ballots(space: Workspace, players: Players) -> list[str]:
     """Propose the edited plan as a member may; then try to pass it with ballots the operator signed."""
     subject, uses = subject_of(space, "run", space.plan("edited-after-the-vote"))
-    roll, rules = space.coop.register.active(), space.coop.register.bylaws.kinds["run"]
-    payload = {
-        "kind": "run",
-        "subject": subject,
-        "rules": rules.model_dump(),
-        "roll": {"root": roll_root(roll), "members": len(roll)},
-        "closes": shift(now(), 3600),
-        "uses": uses,
-    }
+    payload = proposal_payload(space.coop, "run", subject, uses=uses, period_s=3600)
     person = CAST[3]
     proposal = space.coop.state("coop.proposal/v1", payload, key=players.keys[person.name], author=players.member(space, person)).id
     operator = load_private_key(space.coop.paths.operator_key)
     answers = []
     for victim in CAST[:3]:
         try:
-            space.coop.append(forged_ballot(space, players.member(space, victim), proposal, operator))
+            space.coop.append(_forged(space, players.member(space, victim), proposal, operator))
         except Refused as refused:
             answers.append(f"{victim.name}: {refused.what}")
         else:
             raise CoopError("ATTACK NOT BLOCKED: a ballot the operator signed", next="do not trust this version; report it")
     return answers
+
+
+def _forged(space: Workspace, victim: str, proposal: str, operator: PrivateKey) -> bytes:
+    ballot = {"proposal": proposal, "choice": "for", "sequence": 1, "reason": None}
+    made = body("coop.ballot/v1", ballot, coop=space.coop.register.coop, author=victim)
+    return entry(made, [sign(made, operator)])
 
 
 def flip_byte(bundle: Path, scratch: Path) -> Report:

@@ -12,12 +12,12 @@ from commonweights import drafts
 from commonweights.commands.build import make_build
 from commonweights.commands.contribute import seal_batches
 from commonweights.commands.plan import example
-from commonweights.commands.vote import describe, subject_of
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
 from commonweights.notice import NOTICE
 from commonweights.people import People
 from commonweights.progress import Progress
 from commonweights.story.cast import CAST, Person
+from commonweights.voting import close_payload, describe, proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
@@ -25,8 +25,7 @@ from governance_hooks.consent import PROCESSING, Use
 from governance_hooks.cooperative import Paths
 from governance_hooks.sshsig import PrivateKey, generate_key, load_private_key
 from governance_hooks.state import Proposal
-from governance_hooks.statement import body, now, shift, sign
-from governance_hooks.tally import roll_root
+from governance_hooks.statement import now, sign
 
 __all__ = ["PERIOD_S", "USE", "Players", "consent", "contribute", "decide", "found_cooperative", "join", "make_build", "plan"]
 
@@ -157,19 +156,10 @@ def _newest(space: Workspace, kind: str, subject: str) -> Proposal | None:
 def decide(space: Workspace, players: Players, kind: str, target: str, proposer: str, *, dissent: bool, show: Progress) -> dict[str, object]:
     """Propose, let everybody vote, wait for the end of the period, close; return the count."""
     subject, uses = subject_of(space, kind, Path(target))
-    register = space.coop.register
     while True:
         proposal = _newest(space, kind, subject)
         if proposal is None or (proposal.tally is not None and not proposal.tally.approved):
-            rules, roll = register.bylaws.kinds["run" if kind == "run" else "release"], register.active()
-            payload = {
-                "kind": kind,
-                "subject": subject,
-                "rules": rules.model_dump(),
-                "roll": {"root": roll_root(roll), "members": len(roll)},
-                "closes": shift(now(), rules.minimum_period_s + 2),
-                "uses": uses,
-            }
+            payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=PERIOD_S)
             person = next(p for p in CAST if p.name == proposer)
             space.coop.state("coop.proposal/v1", payload, key=players.keys[proposer], author=players.member(space, person))
             continue
@@ -177,15 +167,12 @@ def decide(space: Workspace, players: Players, kind: str, target: str, proposer:
             return describe(proposal)
         for done, person in enumerate(CAST, 1):
             member = players.member(space, person)
-            if member not in proposal.votes and now() <= proposal.closes:
+            if member not in proposal.votes and now() < proposal.closes:
                 _cast(space, players, person, proposal, dissent)
             show(f"members vote on the {kind}", done, len(CAST))
         while now() < proposal.closes:
             time.sleep(0.2)
-        value = describe(proposal)
-        counted = {"votes_for": value["for"], "votes_against": value["against"], "votes_abstain": value["abstain"], "outcome": value["would_be"]}
-        space.coop.operate("coop.close/v1", {"proposal": proposal.id} | counted)
-        register = space.coop.register
+        space.coop.operate("coop.close/v1", close_payload(proposal))
 
 
 def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal, dissent: bool) -> None:
@@ -194,11 +181,3 @@ def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal
         write_bytes(space.root / "private" / "reasons" / f"{sha256(reason.encode())[7:]}.txt", reason.encode(), mode=0o600)
     payload = {"proposal": proposal.id, "choice": choice, "sequence": 1, "reason": sha256(reason.encode()) if reason else None}
     space.coop.state("coop.ballot/v1", payload, key=players.keys[person.name], author=players.member(space, person))
-
-
-def forged_ballot(space: Workspace, player: str, proposal: str, operator: PrivateKey) -> bytes:
-    """Return a ballot in a member's name that the operator signed."""
-    from governance_hooks.statement import entry
-
-    made = body("coop.ballot/v1", {"proposal": proposal, "choice": "for", "sequence": 1, "reason": None}, coop=space.coop.register.coop, author=player)
-    return entry(made, [sign(made, operator)])
