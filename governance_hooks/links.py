@@ -109,6 +109,10 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
     where = register.size if position is None else position
     known: dict[tuple[str, str, str], str | None] = {}
     lacking: Counter[str] = Counter()
+    for batch, found in Counter(row.batch for row in rows).items():
+        given = register.contributions.get(batch)
+        if given is not None and found > given.records:
+            raise StepFailed(f"{found} records name batch {batch[:19]}, for which its member signed {given.records}", todo="build again from the log")
     for row in rows:
         if row.batch not in register.contributions:
             raise StepFailed(f"record {row.record} names a batch the log does not know", todo="build again from the log")

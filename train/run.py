@@ -111,7 +111,14 @@ def _fit(
         Metrics(segment.metrics, segment.clock),
         Trace(segment.trace),
         Validation(segment.prepared.validation, segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
-        Checkpoints(segment.run_dir / "checkpoints", segment.logs, plan=plan_digest, every=training.checkpoint_every_steps, keep=training.keep_checkpoints),
+        Checkpoints(
+            segment.run_dir / "checkpoints",
+            segment.logs,
+            governance,
+            plan=plan_digest,
+            every=training.checkpoint_every_steps,
+            keep=training.keep_checkpoints,
+        ),
     ]
     if progress is not None:
         callbacks.append(ProgressReport(progress))

@@ -32,7 +32,11 @@ class GovernanceCallback(pl.Callback):
             self._obey(trainer, self.guard.stop())
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look at the log at every checkpoint, whatever the clock says."""
+        """Look at the log at every checkpoint of Lightning's own."""
+        self.look(trainer)
+
+    def look(self, trainer: pl.Trainer) -> None:
+        """Look at the log now, whatever the clock says; for loops that write checkpoints of their own."""
         if self.stopped is None:
             self._obey(trainer, self.guard.stop(force=True))
 

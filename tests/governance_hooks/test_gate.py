@@ -183,6 +183,20 @@ def test_step_7_blocks_a_co_author_who_never_consented(approved: Approved) -> No
     blocks(run_gate(request(approved, plan=data)), 7, f"first {silent}")
 
 
+def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
+    """The operator slips records into the build, under a real batch, and even gets them voted."""
+    rows, _ = read_ledger(approved.build / "ledger.jsonl")
+    invented = rows[0].model_copy(update={"record": "zz-invented", "content": sha256(b"x"), "commitment": sha256(b"y")})
+    approved.write_build([*rows, invented])
+    data = dumps(approved.make_plan().model_dump())
+    approved.village.approve("run", sha256(data), uses=2)
+    blocks(run_gate(request(approved, plan=data)), 7, "4 records name batch")
+    approved.write_build([*rows, invented.model_copy(update={"batch": sha256(b"no batch")})])
+    data = dumps(approved.make_plan(name="again").model_dump())
+    approved.village.approve("run", sha256(data), uses=2)
+    blocks(run_gate(request(approved, plan=data)), 7, "names a batch the log does not know")
+
+
 def test_step_8_blocks_a_field_nobody_knows(approved: Approved) -> None:
     plan = loads(approved.plan_bytes, floats=True)
     plan["training"]["learning_rat"] = 0.1

@@ -194,13 +194,19 @@ def test_the_guard_stops_the_run_at_the_next_step(tmp_path: Path, plan_of: Plan,
     assert go(tmp_path / "run", plan_of())["status"] == "completed"
 
 
-def test_a_withdrawal_after_the_last_step_still_yields_no_weights(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+@pytest.mark.parametrize(("looks", "steps"), [(1, 4), (3, 8)])
+def test_a_withdrawal_is_seen_at_every_checkpoint_and_after_the_last_step(tmp_path: Path, plan_of: Plan, go: Any, looks: int, steps: int) -> None:
+    """Whatever the guard's clock says: the checkpoints are at steps 4 and 8, the last look comes after them."""
+
     class Late(Passing):
+        forced = 0
+
         def stop(self, *, force: bool = False) -> Stop | None:
-            return Stop("withdrawn", "m-two withdrew") if force else None
+            self.forced += force
+            return Stop("withdrawn", "m-two withdrew") if self.forced == looks else None
 
     record = go(tmp_path / "run", plan_of(), guard=Late())
-    assert (record["status"], record["steps"], record["outputs"]) == ("halted", 8, [])
+    assert (record["status"], record["reason"], record["steps"], record["outputs"]) == ("halted", "withdrawn: m-two withdrew", steps, [])
     assert not (tmp_path / "run/adapter").exists()
 
 

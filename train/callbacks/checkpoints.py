@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from governance_hooks.hooks.lightning import GovernanceCallback
 from train import checkpoint
 from train.module import TrainingModule
 from train.step_log import StepLog
@@ -17,14 +18,16 @@ __all__ = ["Checkpoints"]
 class Checkpoints(pl.Callback):
     """Must stand last among the callbacks: the logs it relies on are written, and whoever wants to stop has said so."""
 
-    def __init__(self, root: Path, logs: list[StepLog], *, plan: str, every: int, keep: int) -> None:
-        self.root, self.logs, self.plan, self.every, self.keep = root, logs, plan, every, keep
+    def __init__(self, root: Path, logs: list[StepLog], governance: GovernanceCallback, *, plan: str, every: int, keep: int) -> None:
+        self.root, self.logs, self.governance = root, logs, governance
+        self.plan, self.every, self.keep = plan, every, keep
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Publish a checkpoint if one is due."""
+        """Publish a checkpoint if one is due, and look at the log again before the run goes on from it."""
         assert isinstance(pl_module, TrainingModule)
         done = pl_module.completed_steps
         if done % self.every == 0 or done == pl_module.total_steps or trainer.should_stop:
             for log in self.logs:
                 log.sync()
             checkpoint.save(self.root, pl_module, plan=self.plan, keep=self.keep)
+            self.governance.look(trainer)
