@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -52,12 +54,12 @@ _NEXT = """\
   releases/{name}/README.md   the model card       releases/{name}/   what the public downloads
   runs/{name}/metrics.jsonl   the training curve   log.sqlite               every decision, signed
 try next:
-  coop verify {root}/releases/{name} --explain
-  coop -C {root} status --key {root}/members/amina/id_ed25519
-  coop -C {root} log
-  coop -C {root} audit
-  coop -C {root} consent preview --key {root}/members/dmitri/id_ed25519
-  coop init mycoop --name mycoop --founder ~/.ssh/id_ed25519      found your own"""
+  {coop} verify {root}/releases/{name} --explain
+  {coop} -C {root} status --key {root}/members/amina/id_ed25519
+  {coop} -C {root} log
+  {coop} -C {root} audit
+  {coop} -C {root} consent preview --key {root}/members/dmitri/id_ed25519
+  {coop} init mycoop --name mycoop --founder ~/.ssh/id_ed25519      found your own"""
 
 
 class Play:
@@ -92,7 +94,7 @@ class Play:
                 self._verify(space, bundle)
                 self._attack(space, players, bundle)
         click.secho(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Everything lies in {self.root}", bold=True)
-        click.echo(_NEXT.format(root=self.root, name=NAME))
+        click.echo(_NEXT.format(root=self.root, name=NAME, coop="coop" if shutil.which("coop") else sys.argv[0]))
 
     def _gather(self, space: Workspace, players: scenes.Players, show: Progress) -> None:
         with self.stage.scene():
@@ -113,8 +115,8 @@ class Play:
 
     def _build(self, space: Workspace, show: Progress) -> Path:
         with self.stage.scene():
-            self.stage.command("coop build voices-1")
-            build = scenes.make_build(space, "voices-1", scenes.USE, show=show)
+            self.stage.command("coop build voices-1 --heldout 200")
+            build = scenes.make_build(space, "voices-1", scenes.USE, heldout_permille=200, show=show)
             manifest = read_build(build).manifest
             for code, n in manifest["languages"].items():
                 self.say(f"{language_name(code):<12} {n['train']:>5} to train on {n['heldout']:>4} held out   {n['members']} members")
