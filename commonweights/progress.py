@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
 __all__ = ["Progress", "progress"]
 
 EVERY_S = 5.0
@@ -42,26 +46,54 @@ class _Lines:
         print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {spent:.0f} s{left}", file=sys.stderr, flush=True)
 
 
+class _Bars:
+    """One bar per piece of work, on standard error, gone when it is done: nothing is drawn while a verb prints."""
+
+    def __init__(self) -> None:
+        self.bars: Bars | None = None
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, label: str, done: int, total: int, /) -> None:
+        if label not in self.tasks:
+            if done == total:
+                return  # too short to be worth drawing
+            if self.bars is None:
+                columns = (
+                    TextColumn("  {task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                    TextColumn("left"),
+                    TimeRemainingColumn(),
+                )
+                self.bars = Bars(*columns, console=Console(stderr=True), transient=True)
+                self.bars.start()
+            self.tasks[label] = self.bars.add_task(label, total=total or None)
+        assert self.bars is not None
+        self.bars.update(self.tasks[label], completed=done, total=total or None)
+        if done == total:
+            self.bars.remove_task(self.tasks.pop(label))
+            if not self.tasks:
+                self.close()
+
+    def close(self) -> None:
+        """Wipe what is drawn."""
+        if self.bars is not None:
+            self.bars.stop()
+        self.bars = None
+        self.tasks.clear()
+
+
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
     """Yield a progress callable; quiet shows nothing (with --json)."""
     if quiet:
         yield lambda label, done, total, /: None
-        return
-    if not sys.stderr.isatty():
+    elif not sys.stderr.isatty():
         yield _Lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("  {task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
-
-        def show(label: str, done: int, total: int, /) -> None:
-            if label not in tasks:
-                tasks[label] = bars.add_task(label, total=total or None)
-            bars.update(tasks[label], completed=done, total=total or None)
-
-        yield show
+    else:
+        bars = _Bars()
+        try:
+            yield bars
+        finally:
+            bars.close()
