@@ -1,85 +1,21 @@
 """The whole chain by the command line, on a tiny model: contribute, consent, build, plan, vote, train, evaluate, release, verify."""
 
-import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from governance_hooks.canonical import dumps, loads
-from governance_hooks.statement import now
-from tests.tiny import write_base
-
-CONFIG = {
-    "name": "first",
-    "base": "tiny",
-    "build": "voices",
-    "use": {
-        "purpose": "dpv:NonCommercialResearch",
-        "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
-        "recipients": ["coop:PublicViaReleasedWeights"],
-        "licence": "Apache-2.0",
-    },
-    "training": {
-        "lora": {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"},
-        "precision": "32-true",
-        "sequence_tokens": 128,
-        "sequences_per_step": 2,
-        "epochs": 4,
-        "max_steps": 12,
-        "learning_rate": 0.01,
-        "validate_every_steps": 6,
-        "checkpoint_every_steps": 6,
-    },
-    "evaluation": {"minimum_items": 4, "resamples": 400},
-    "limits": {"max_starts": 3, "max_devices": 1, "max_minutes": 10},
-}
-
-
-def lines(person: str, language: str, count: int = 40) -> str:
-    words = {"spa": ("pregunta", "respuesta"), "eus": ("galdera", "erantzuna")}[language]
-    rows = [
-        {"inputs": f"{words[0]} {person} {i}", "targets": f"{words[1]} {i * 7 % 13}", "language_code": language, "licence": "CC-BY-4.0"} for i in range(count)
-    ]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def decide(coop, home: Path, keys: dict[str, Path], kind: str, target: str, choices: str = "for for for") -> str:
-    """Open, vote, wait, close."""
-    opened = coop("-C", home, "--json", "propose", kind, target, "--key", keys["anna"])
-    assert opened.code == 0, opened.err + opened.out
-    proposal = opened.json["proposal"]
-    for name, choice in zip(("anna", "bela", "caro"), choices.split(), strict=True):
-        assert coop("-C", home, "vote", proposal, choice, "--key", keys[name]).code == 0
-    while now() < opened.json["closes"]:
-        time.sleep(0.1)
-    assert coop("-C", home, "close", proposal).code == 0
-    return proposal
+from tests.commonweights.pipeline import CONFIG, decide, lines, prepare
 
 
 @pytest.fixture
 def ready(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> Path:
     """Three members contributed, two consented, and a plan is written."""
-    write_base(tmp_path / "tiny")
-    for name, language in (("anna", "spa"), ("bela", "eus"), ("caro", "spa")):
-        file = tmp_path / f"{name}.jsonl"
-        file.write_text(lines(name, language), encoding="utf-8")
-        done = coop("-C", home, "contribute", file, "--key", keys[name])
-        assert done.code == 0, done.err
-        assert "coop consent give" in done.out
-    for name in ("anna", "bela"):
-        assert coop("-C", home, "consent", "give", "--yes", "--key", keys[name]).code == 0
-    built = coop("-C", home, "--json", "build", "voices", "--heldout", "400").json
-    assert (built["records"], built["excluded"]) == (80, {"no_consent": 40})
-    (tmp_path / "first.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    planned = coop("-C", home, "plan", tmp_path / "first.yaml")
-    assert planned.code == 0, planned.err
-    assert "at most 10 minutes" in planned.out
-    return tmp_path
+    return prepare(coop, home, keys, tmp_path)
 
 
 def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
