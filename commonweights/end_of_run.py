@@ -13,6 +13,7 @@ from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput
+from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import read_ledger
 
 __all__ = ["evaluate_run", "log_end", "read_record", "write_card"]
@@ -28,12 +29,18 @@ def read_record(space: Workspace, run: str) -> dict[str, Any]:
 
 
 def log_end(space: Workspace, run: str) -> None:
-    """Log how the run ended, unless the log knows it."""
+    """Log how the run ended, unless the log knows it; raise BadInput for a record that is not of this run, or not of these files."""
     data = (space.run(run) / "run.json").read_bytes()
     record = read_record(space, run)
     known = space.coop.register.run(run)
     if known.status == "completed" or known.record == sha256(data):
         return
+    for name, expected in (("run", run), ("plan", known.plan), ("proposal", known.proposal), ("coop", space.coop.pin)):
+        if record.get(name) != expected:
+            raise BadInput(f"run.json of {run} names another {name} than the log", value=record.get(name), allowed=expected, next="find out who wrote it")
+    for output in record["outputs"]:
+        if file_entry(space.run(run), space.run(run) / output["path"]) != output:
+            raise BadInput(f"{output['path']} of run {run} is not the file run.json names", next="find out who changed it")
     payload = {"run": run, "status": record["status"], "record": sha256(data), "outputs": digest(record["outputs"])}
     space.coop.operate("coop.run-end/v1", payload)
 
@@ -43,11 +50,12 @@ def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads
     from eval.report import evaluate
 
     folder = space.run(run) / "eval"
-    if not (folder / "report.json").is_file():
+    logged = space.coop.register.run(run).report
+    if logged is None:  # a report nobody signed yet may have been planted: measure, whatever lies there
         evaluate(space.run(run), base=base, build=build, progress=show, threads=threads)
     data = (folder / "report.json").read_bytes()
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
-    if space.coop.register.run(run).report is None:
+    if logged is None:
         payload = {"run": run, "report": sha256(data), "results": sha256((folder / "results.jsonl").read_bytes()), "passed": report["passed"]}
         space.coop.operate("coop.evaluation/v1", payload)
     return report

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
 from commonweights.workspace import Workspace
-from governance_hooks.canonical import sha256
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import read_plan
@@ -14,7 +16,7 @@ from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
 from governance_hooks.tally import count, roll_root
 
-__all__ = ["close_payload", "describe", "find_proposal", "proposal_payload", "subject_of"]
+__all__ = ["close_payload", "describe", "find_proposal", "keep_reason", "proposal_payload", "subject_of"]
 
 
 def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
@@ -66,6 +68,13 @@ def close_payload(proposal: Proposal) -> dict[str, Any]:
     value = describe(proposal)
     counts = {"votes_for": value["for"], "votes_against": value["against"], "votes_abstain": value["abstain"]}
     return {"proposal": proposal.id, **counts, "outcome": value["would_be"]}
+
+
+def keep_reason(space: Workspace, text: str) -> str:
+    """Keep a voter's reason in the private folder and return its digest, salted so that nobody can test a guess against the log."""
+    data = dumps({"salt": secrets.token_hex(16), "text": text})
+    write_bytes(space.root / "private" / "reasons" / f"{sha256(data)[7:]}.json", data, mode=0o600)
+    return sha256(data)
 
 
 def describe(proposal: Proposal) -> dict[str, Any]:

@@ -131,6 +131,7 @@ def _write(out: Path, manifest: dict[str, Any], ledger: bytes, kept: Sequence[Ca
             write_rows(folder / RECORDS, kept, lines)
         except CoopError as error:
             raise CoopError(f"{out / RECORDS}: {error.what}", next=error.next) from error
+        (folder / RECORDS).chmod(0o600)  # the texts
         files = [file_entry(folder, folder / name) for name in (EXCLUDED, LEDGER, RECORDS)]
         _write_file(folder / MANIFEST, dumps({**manifest, "files": files}), out)
         read_build(folder)  # a manifest we could not read back must never get its name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +74,8 @@ def engine_for(location: str | Path) -> Engine:
         folder = Path(url.database).parent
         if not folder.is_dir():
             raise BadInput(f"the folder {folder} of the contribution store does not exist", next="coop init")
+        with suppress(OSError):  # texts and salts: nobody else's to read; an error here comes back, in full words, when SQLite opens the file
+            os.close(os.open(url.database, os.O_CREAT | os.O_RDWR, 0o600))
     try:
         engine = create_engine(url)
     except (ImportError, ArgumentError) as error:

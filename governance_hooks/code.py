@@ -23,7 +23,8 @@ def _sources(package: str) -> list[FileEntry]:
     if spec is None or not spec.submodule_search_locations:
         raise BadInput(f"package {package} is not installed", next="pip install 'commonweights[train]'")
     folder = Path(spec.submodule_search_locations[0]).resolve()
-    return [file_entry(folder.parent, path) for path in sorted(folder.rglob("*")) if path.suffix in {".py", ".jinja"} and path.is_file()]
+    # Every file, not only *.py: Python would load run.cpython-311.so, if somebody put it there, instead of run.py.
+    return [file_entry(folder.parent, path) for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]
 
 
 def installed_code() -> Code:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from governance_hooks.fields import Digest, Instant, Language, Strict
 
-__all__ = ["LICENCES", "PROCESSING", "PURPOSES", "RECIPIENTS", "Consent", "Scope", "Use", "permits"]
+__all__ = ["LICENCES", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "Consent", "Scope", "Use", "permits"]
 
 PURPOSES: dict[str, str | None] = {
     "dpv:ResearchAndDevelopment": None,
@@ -23,7 +23,8 @@ PURPOSES: dict[str, str | None] = {
 PROCESSING = ("ai:ModelFineTuning", "ai:ModelEvaluation")
 """In DPV training is a processing operation, not a purpose."""
 
-RECIPIENTS = ("coop:Members", "coop:PublicViaReleasedWeights")
+PUBLIC = "coop:PublicViaReleasedWeights"
+RECIPIENTS = ("coop:Members", PUBLIC)
 LICENCES = ("Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0")
 """Licences of the resulting weights a member can agree to."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,14 +17,17 @@ from governance_hooks.canonical import dumps, loads
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint, verify_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
+from governance_hooks.payloads import Ballot, Halt, ProposalOpened
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PrivateKey, load_private_key
-from governance_hooks.statement import OPERATOR, Statement, body, entry, now, parse, sign
+from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, entry, now, parse, shift, sign
 
 __all__ = ["Cooperative", "Paths"]
 
 _RETRIES = 20
+DRAFT_S = 3600
+"""A proposal or a halt that waits longer for its signatures is drafted again, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Cooperative:
     def __init__(self, paths: Paths, log: Log, pin: str, read_only: bool) -> None:
         self.paths, self.log, self.pin, self.read_only = paths, log, pin, read_only
         self.register = Register()
+        self.clock: Callable[[], str] = now
+        """The writer's time, RFC 3339 UTC."""
         self._entries: list[bytes] = []
 
     @classmethod
@@ -106,11 +111,17 @@ class Cooperative:
             CoopError: the log could not be written; nothing was appended.
         """
         key = NoteKey.load(self.paths.log_key)
+        if key.verifier != self.register.log_key:
+            raise BadInput(
+                "this is not the key of this log; a checkpoint it signed could never be verified", value=key.verifier.text, allowed=self.register.log_key.text
+            )
         for _ in range(_RETRIES):
             self.refresh()
-            statement = self.register.apply(data)
+            statement = parse(data)
+            self._require_timely(statement)
+            self.register.admit(statement)
             size = self.register.size - 1
-            moment = max(_unix(now()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
+            moment = max(_unix(self.clock()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
             try:
                 self.log.append([data], expected_size=size, note=partial(_checkpoint, key, moment))
             except CoopError:
@@ -123,9 +134,21 @@ class Cooperative:
             return statement
         raise CoopError("the log is too busy", next="run the command again")
 
+    def _require_timely(self, statement: Statement) -> None:
+        """Refuse what the writer's own clock shows to be misdated: only the writer sees when a statement really came in."""
+        moment = self.clock()
+        if statement.issued > shift(moment, CLOCK_SKEW_S):
+            raise Refused("this statement is dated in the future", value=statement.issued, allowed=f"until {moment}", next="set the clock, and sign again")
+        if isinstance(statement.payload, ProposalOpened | Halt) and statement.issued < shift(moment, -DRAFT_S):
+            raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
+        if isinstance(statement.payload, Ballot):
+            proposal = self.register.proposal(statement.payload.proposal)
+            if moment > shift(proposal.closes, CLOCK_SKEW_S):
+                raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")
+
     def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: PrivateKey, author: str, extra: tuple[PrivateKey, ...] = ()) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
-        made = body(kind, payload, coop=self.register.coop, author=author)
+        made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))
 
     def operate(self, kind: str, payload: BaseModel | dict[str, Any]) -> Statement:
@@ -134,8 +157,12 @@ class Cooperative:
 
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""
-        self.refresh()
-        return Proof(self.log.checkpoint(), tuple(self._entries))
+        for _ in range(_RETRIES):
+            self.refresh()
+            note = self.log.checkpoint()
+            if verify_checkpoint(note, self.register.log_key).size == len(self._entries):  # else somebody appended in between
+                return Proof(note, tuple(self._entries))
+        raise CoopError("the log is too busy", next="run the command again")
 
     def find(self, prefix: str) -> Statement:
         """Return the statement whose digest starts with `prefix`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 __all__ = ["Digest", "Identifier", "Instant", "Language", "Slug", "Strict"]
 
@@ -20,8 +21,14 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 """ISO 639-3."""
 
-Instant = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-"""RFC 3339 in UTC, to the second."""
+
+def _a_date(text: str) -> str:
+    datetime.fromisoformat(text)  # ValueError for the 31st of February
+    return text
+
+
+Instant = Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_a_date)]
+"""RFC 3339 in UTC, to the second, in this century: arithmetic on it cannot overflow."""
 
 
 class Strict(BaseModel):

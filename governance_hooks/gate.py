@@ -21,13 +21,12 @@ from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Proposal
+from governance_hooks.statement import CLOCK_SKEW_S
 
-__all__ = ["MAX_AGE_S", "Request", "run_gate"]
+__all__ = ["MAX_AGE_S", "Request", "check_age", "run_gate"]
 
 MAX_AGE_S = 7 * 86_400
 """A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
-
-CLOCK_SKEW_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,16 @@ class Request:
     minutes: int | None = None
     """Wall time asked for; the plan's limit, if None."""
     max_age_s: int = MAX_AGE_S
+
+
+def check_age(checkpoint: Checkpoint, now: str, max_age_s: int) -> int:
+    """Return the age of a checkpoint in seconds; raise StepFailed if it is too old, or in the future."""
+    age = int(datetime.fromisoformat(now).timestamp()) - checkpoint.time
+    if age > max_age_s:
+        raise StepFailed(f"checkpoint is {age} s old, {max_age_s} s allowed: halts and withdrawals since would go unseen", todo="coop proof, for a fresh one")
+    if age < -CLOCK_SKEW_S:
+        raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+    return age
 
 
 class _Gate:
@@ -120,14 +129,7 @@ class _Gate:
         if self.checkpoint is None:
             (self.proof or read_proof(self.request.proof)).verify_log(self.request.pin)
             raise StepUnknown("needs a log that holds")
-        age = int(datetime.fromisoformat(self.request.now).timestamp()) - self.checkpoint.time
-        if age > self.request.max_age_s:
-            raise StepFailed(
-                f"checkpoint is {age} s old, {self.request.max_age_s} s allowed: halts and withdrawals since would go unseen",
-                todo="coop proof, for a fresh one",
-            )
-        if age < -CLOCK_SKEW_S:
-            raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+        age = check_age(self.checkpoint, self.request.now, self.request.max_age_s)
         return f"signed by the log's key, {max(age, 0)} s old; time by the operator's word, no independent witness"
 
     # (4) The ballots, recounted under the proposal's own rules, approve it.
@@ -147,6 +149,8 @@ class _Gate:
             raise StepFailed(f"the log holds no start of run {run} under this approval", todo="coop train, which logs the start first")
         if started.status == "completed":
             raise StepFailed(f"run {run} is completed already", todo="coop propose run, for another one")
+        if started.ended is not None and started.ended > started.starts[-1]:
+            raise StepFailed(f"run {run} has ended since its last start", todo="coop train, which logs the next start first")
         return usable
 
     # (6) Base weights, dataset build and code are byte for byte the voted ones.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from governance_hooks import tally
 from governance_hooks.canonical import loads, sha256
-from governance_hooks.consent import Use
+from governance_hooks.consent import Use, permits
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, count_languages, read_ledger
 from governance_hooks.plan import Base, BuildRef
@@ -21,7 +21,18 @@ from governance_hooks.report import StepFailed, StepUnknown
 from governance_hooks.rules.runs import require_usable
 from governance_hooks.state import Proposal, Run
 
-__all__ = ["check_base", "check_build", "check_consents", "check_ledger", "check_usable", "check_vote", "check_withdrawals", "find_proposal", "read_manifest"]
+__all__ = [
+    "check_base",
+    "check_build",
+    "check_consents",
+    "check_contributions",
+    "check_ledger",
+    "check_usable",
+    "check_vote",
+    "check_withdrawals",
+    "find_proposal",
+    "read_manifest",
+]
 
 
 def find_proposal(register: Register, kind: str, subject: str) -> Proposal:
@@ -99,31 +110,46 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
         raise StepFailed("the ledger does not hash to the voted Merkle root", todo="restore the voted build")
     if manifest["coop"] != coop or manifest["use"] != use.model_dump():
         raise StepFailed("the build was made for another cooperative or another use than the plan's", todo="coop build with the plan's use")
+    splits = Counter(row.split for row in rows)
+    if manifest["splits"] != {"train": splits["train"], "heldout": splits["heldout"]}:
+        raise StepFailed("the counts by split do not follow from the ledger")
     if not count_languages(rows) == manifest["languages"] == build.languages:
         raise StepFailed("the counts by language do not follow from the ledger")
     return rows
 
 
-def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None) -> str:
-    """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not."""
-    where = register.size if position is None else position
-    known: dict[tuple[str, str, str], str | None] = {}
-    lacking: Counter[str] = Counter()
-    for batch, found in Counter(row.batch for row in rows).items():
+def check_contributions(register: Register, rows: Sequence[LedgerRow]) -> None:
+    """Check that members signed for the records: batch and contributor, and no more of a language than they signed."""
+    for (batch, language), found in Counter((row.batch, row.language) for row in rows).items():
         given = register.contributions.get(batch)
-        if given is not None and found > given.records:
-            raise StepFailed(f"{found} records name batch {batch[:19]}, for which its member signed {given.records}", todo="build again from the log")
+        if given is None:
+            raise StepFailed(f"{found} records name a batch the log does not know: {batch[:19]}", todo="build again from the log")
+        if found > given.languages.get(language, 0):
+            raise StepFailed(
+                f"{found} records in {language} name batch {batch[:19]}, for which its member signed {given.languages.get(language, 0)}",
+                todo="build again from the log",
+            )
     for row in rows:
-        if row.batch not in register.contributions:
-            raise StepFailed(f"record {row.record} names a batch the log does not know", todo="build again from the log")
         if register.contributions[row.batch].author not in row.authors:
             raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo="build again from the log")
+
+
+def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None) -> str:
+    """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not.
+
+    The consent a row cites must itself allow the use, and one that does must stand: the cited one may have been renewed.
+    """
+    check_contributions(register, rows)
+    where = register.size if position is None else position
+    standing: dict[tuple[str, str, str], bool] = {}
+    lacking: Counter[str] = Counter()
+    for row in rows:
         for author, consent in zip(row.authors, row.consents, strict=True):
             key = (author, row.language, row.batch)
-            if key not in known:
-                known[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where)
-            grant = register.grant(consent, author)
-            if known[key] is None or grant is None or grant.given >= where:
+            if key not in standing:
+                standing[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where) is not None
+            cited = register.grant(consent, author)
+            if not standing[key] or cited is None or cited.given >= where or not permits(cited.consent, use, language=row.language, batch=row.batch, at=at):
                 lacking[author] += 1
     if lacking:
         raise StepFailed(
@@ -134,16 +160,18 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
     return f"{len(rows)} records of {len(authors)} members, each with consent in force for {use.purpose}, {use.licence}"
 
 
-def check_withdrawals(register: Register, rows: Sequence[LedgerRow], run: Run, until: int) -> str:
-    """Check that no consent the run stood on was withdrawn between its first start and log position `until`."""
-    used = {(author, consent) for row in rows for author, consent in zip(row.authors, row.consents, strict=True)}
-    gone = 0
-    for author, consent in used:
-        grant = register.grant(consent, author)
-        if grant is not None and grant.withdrawn is not None and run.starts[0] <= grant.withdrawn < until:
-            gone += 1
+def check_withdrawals(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, until: int) -> str:
+    """Check that for every author one consent that allows the use stood unbroken from the run's first start to log position `until`."""
+    gone = set()
+    for author, language, batch in {(author, row.language, row.batch) for row in rows for author in row.authors}:
+        unbroken = any(
+            grant.stands(run.starts[0]) and grant.stands(until) and permits(grant.consent, use, language=language, batch=batch, at=run.started[0])
+            for grant in register.grants.get(author, [])
+        )
+        if not unbroken:
+            gone.add(author)
     if gone:
         raise StepFailed(
-            f"{gone} consent(s) the run stood on were withdrawn before the release was decided", todo="build, plan, vote and train again without them"
+            f"consent of {len(gone)} member(s) was withdrawn before the release was decided", todo="build, plan, vote and train again without them"
         )
-    return "no consent withdrawn between start and release vote"
+    return "no consent withdrawn between start and release"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
-from governance_hooks.canonical import loads
+from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, Slug, Strict
@@ -38,6 +38,12 @@ class Base(Strict):
     """Digest of `files` (paths, sizes and contents)."""
     files: list[File]
     """Every file of the base folder."""
+
+    @model_validator(mode="after")
+    def _digest_of_files(self) -> Base:
+        if self.digest != digest([file.model_dump() for file in self.files]):
+            raise ValueError("digest is not that of files")
+        return self
 
 
 class BuildRef(Strict):
@@ -157,6 +163,13 @@ class Plan(Strict):
     evaluation: EvaluationPolicy
     limits: Limits
     policies: Policies
+
+    @model_validator(mode="after")
+    def _use_covers_the_run(self) -> Plan:
+        lacking = {"ai:ModelFineTuning", "ai:ModelEvaluation"} - set(self.use.processing)
+        if lacking:
+            raise ValueError(f"a run fine-tunes and evaluates, so its use must name {' and '.join(sorted(lacking))} too")
+        return self
 
 
 def explain_validation(error: ValidationError, model: type[BaseModel], source: str) -> BadInput:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from governance_hooks import merkle
 from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import Checkpoint, verify_checkpoint
 from governance_hooks.errors import Refused
 from governance_hooks.register import Register
-from governance_hooks.statement import parse
+from governance_hooks.statement import CLOCK_SKEW_S, parse, shift, timestamp
 
 __all__ = ["Proof", "Replay", "read_proof"]
 
@@ -77,10 +78,15 @@ class Proof:
 
     def fold(self, size: int | None = None) -> Register:
         """Replay signatures and rules of the first `size` entries; all, if None."""
-        register = Register()
+        register, latest = Register(), ""
         for position, entry in enumerate(self.entries[:size]):
             try:
-                register.apply(entry)
+                statement = register.apply(entry)
+                if position == 0:
+                    time = datetime.fromtimestamp(verify_checkpoint(self.checkpoint, register.log_key).time, UTC)
+                    latest = shift(timestamp(time), CLOCK_SKEW_S)
+                if statement.issued > latest:
+                    raise Refused("it is dated after the checkpoint that covers it", value=statement.issued, allowed=f"until {latest}")
             except Refused as error:
                 raise Refused(f"entry {position} of the log is not allowed: {error.what}", value=error.value, allowed=error.allowed) from error
         return register

@@ -17,7 +17,7 @@ from governance_hooks.payloads import Founding
 from governance_hooks.rules import consents, membership, proposals, runs
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import Contribution, Grant, Member, Proposal, Run
-from governance_hooks.statement import OPERATOR, SELF, Statement, parse
+from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
 
@@ -119,6 +119,11 @@ class Register:
         """Refuse a statement that is the operator's to make but names another author."""
         if statement.author != OPERATOR:
             raise Refused(f"{statement.type} is the operator's to state", value=statement.author, allowed=OPERATOR)
+
+    def require_recent(self, statement: Statement) -> None:
+        """Refuse a statement whose timing matters if it is dated before what the operator has already stated."""
+        if statement.issued < shift(self.operator_clock, -CLOCK_SKEW_S):
+            raise Refused("this statement is backdated", value=statement.issued, allowed=f"{self.operator_clock} or later, {CLOCK_SKEW_S} s for slow clocks")
 
     def active(self) -> list[str]:
         """Return the ids of all members in good standing, sorted."""

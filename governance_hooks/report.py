@@ -36,6 +36,11 @@ class Step:
         return {"number": self.number, "name": self.name, "status": self.status.value, "checked": self.checked, "why": self.why, "todo": self.todo}
 
 
+def _printable(line: str) -> str:
+    """Escape what could move a terminal's cursor or reverse its text: file names and fields may come from an attacker."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of all steps of one gate."""
@@ -68,7 +73,7 @@ class Report:
             lines.append(f"{step.number:>3}  {step.status.value:<7}  {step.name:<{width}}  {step.why or step.checked}")
             if step.todo:
                 lines.append(f"{'':<{16 + width}}next: {step.todo}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for `--json` output."""

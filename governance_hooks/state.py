@@ -44,6 +44,7 @@ class Contribution:
     author: str
     records: int
     root: str
+    languages: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +104,4 @@ class Run:
     results: str | None = None
     evaluation_passed: bool | None = None
     release: str | None = None
+    released: int | None = None

@@ -20,7 +20,7 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.payloads import PAYLOADS
 from governance_hooks.sshsig import PrivateKey, PublicKey, verify
 
-__all__ = ["MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
+__all__ = ["CLOCK_SKEW_S", "MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
 
 MAX_ENTRY = 65_535
 """Bytes; entries of C2SP tlog-tiles bundles have a 16-bit length."""
@@ -28,12 +28,15 @@ MAX_ENTRY = 65_535
 SELF = "self"
 """The `coop` field of a founding statement, which cannot hold its own digest."""
 
+CLOCK_SKEW_S = 300
+"""By so much honest clocks may differ, seconds."""
+
 OPERATOR = "operator"
 """The `author` of statements the operator's key signs."""
 
 _FIELDS = {"type", "coop", "author", "issued", "nonce", "payload"}
 _AUTHOR = re.compile(r"^(operator|m-[0-9a-f]{16})$")
-_ISSUED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+_ISSUED = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
 _NONCE = re.compile(r"^[0-9a-f]{32}$")
 
 

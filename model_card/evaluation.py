@@ -22,8 +22,10 @@ def _require(condition: bool, what: str, *, value: object = None, allowed: str |
         raise BadInput(what, value=value, allowed=allowed, next=_DISTRUST)
 
 
-def _check_coverage(rows: Sequence[dict[str, Any]], skipped: Sequence[dict[str, str]], ledger: Sequence[LedgerRow]) -> None:
+def _check_coverage(rows: Sequence[dict[str, Any]], skipped: Sequence[dict[str, str]], ledger: Sequence[LedgerRow], *, at_most: float) -> None:
     heldout = {row.record: row for row in ledger if row.split == "heldout"}
+    _require(all(entry["reason"] == "too_long" for entry in skipped), "a held-out record was skipped for a reason that does not count", allowed="too_long")
+    _require(len(skipped) <= at_most * len(heldout), "too many held-out records were skipped", value=len(skipped), allowed=f"{at_most:.0%} of {len(heldout)}")
     measured = [row["item"] for row in rows]
     _require(measured == sorted(set(measured)), f"{RESULTS} is not sorted by record, each once")
     covered = sorted([*measured, *(entry["item"] for entry in skipped)])
@@ -56,7 +58,7 @@ def judge_again(records: CardRecords, results: bytes, ledger: Sequence[LedgerRow
     _require(results.endswith(b"\n"), f"{RESULTS} is empty or cut off")
     rows = [loads(line, floats=True, source=f"{RESULTS}, line {number}") for number, line in enumerate(results[:-1].split(b"\n"), 1)]
     judged: dict[str, Any] = loads(dumps(judge(rows, plan.evaluation, languages=plan.build.languages)), floats=True)
-    _check_coverage(rows, report.get("skipped"), ledger)
+    _check_coverage(rows, report.get("skipped"), ledger, at_most=plan.training.max_dropped_fraction)
     differing = sorted(key for key, value in judged.items() if report.get(key) != value)
     _require(not differing, "the report's verdicts do not follow from the results", value=differing)
     return judged

@@ -10,12 +10,14 @@ from typing import Any
 
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.canonical import dumps, sha256
+from governance_hooks.consent import PUBLIC
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.ledger import parse_ledger
 from governance_hooks.proof import read_proof
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS
 from model_card.card import make_card
+from model_card.conformity import check_adapter_config
 from model_card.evaluation import judge_again
 from model_card.leaks import check_no_leaks
 from model_card.readme import render
@@ -67,6 +69,14 @@ def _check(records: CardRecords, data: Mapping[str, bytes], weights: Path, run_p
     run, manifest = records.run, records.manifest
     _require(run.get("status") == "completed", "the run is not completed", value=run.get("status"), allowed="completed")
     _require(run.get("unreleasable") is None, "the run may not be released", value=run.get("unreleasable"), todo="build, plan, vote and train again")
+    _require(
+        PUBLIC in records.plan.use.recipients,
+        "members agreed to no release to the public",
+        value=records.plan.use.recipients,
+        allowed=PUBLIC,
+        todo="ask for that consent, build, plan and vote anew",
+    )
+    check_adapter_config(records.plan, data["weights/adapter_config.json"])
     _require(run.get("coop") == records.coop, "the run record names another cooperative", value=run.get("coop"), allowed=records.coop)
     _require(run.get("proposal") == run_proposal, "the run was not made under this proposal", value=run.get("proposal"), allowed=run_proposal)
     found = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from governance_hooks import merkle
 from governance_hooks.canonical import digest, dumps, loads, sha256
+from governance_hooks.consent import PUBLIC
 from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.links import check_consents, check_ledger, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
@@ -19,6 +20,7 @@ from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Run
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
+from model_card.conformity import check_adapter_config, check_run
 from model_card.evaluation import judge_again
 from model_card.readme import render
 from model_card.records import CardRecords
@@ -31,6 +33,9 @@ __all__ = ["LINKS", "NOT_PROVEN", "verify"]
 
 NOT_PROVEN = """What this does not prove:
 - that training read only the listed records: it would take training again to show it; the operator signed that it did
+- that the commitments in the ledger are those in the batches members signed, and that no author of an edit was left out: the log has
+  their number by language, contributor and batch; the cooperative's own store can show the rest
+- that the losses were measured honestly: verdicts are recomputed from them, but the operator signed the measurement
 - that a member understood what they consented to, or owned what they gave
 - that the clock of the log is right: its times are the operator's word
 - that the log shown to you is the one shown to others: compare the checkpoint with somebody else's
@@ -52,6 +57,7 @@ class _Verifier:
         self.pin, self.now = pin, now
         self.proof: Proof | None = None
         self.register: Register | None = None
+        self.run_was_voted = False
 
     def _bytes(self, path: str) -> bytes:
         if path not in self.bundle.data:
@@ -138,6 +144,10 @@ class _Verifier:
         run = self._run()
         if not (run.proposal == proposal.id and run.plan == subject):
             raise StepFailed("the log says the run was made under another proposal or plan", todo="do not use these files")
+        check_run(self._plain().plan, self._plain().run, starts=len(run.starts), uses=proposal.uses)
+        if self.now is not None and (until := proposal.halted(self.now)) is not None:
+            raise StepFailed(f"the oversight body halted this run until {until}", todo="wait, and ask the cooperative why")
+        self.run_was_voted = True
         return f"{counted}; {len(run.starts)} start(s), all after the vote"
 
     # (6) The weights are what the signed end of the run says came out of it, and they are plain safetensors.
@@ -151,6 +161,7 @@ class _Verifier:
         found = [{"path": f"adapter/{n}", "size": bundle.sizes[f"weights/{n}"], "sha256": bundle.digests[f"weights/{n}"]} for n in names]
         if sorted(record.get("outputs"), key=lambda entry: str(entry["path"])) != found:
             raise StepFailed("the weights are not the output run.json names", todo="do not load them")
+        check_adapter_config(self._plain().plan, self._bytes("weights/adapter_config.json"))
         tensors, parameters = check_safetensors(bundle.folder / WEIGHTS)
         run = self._run()
         if not (run.status == record.get("status") == "completed" and record.get("run") == run.id):
@@ -179,25 +190,27 @@ class _Verifier:
         size, stated = manifest.get("log", "size"), manifest.get("log", "root")
         if size > len(self.proof.entries) or _root(self.proof.entries[:size]) != stated:
             raise StepFailed("the build was made from another log than this one", todo="ask the cooperative")
+        cited = [self._register().grant(consent, author) for row in rows for author, consent in zip(row.authors, row.consents, strict=True)]
+        if any(grant is None or grant.given >= size for grant in cited):
+            raise StepFailed("the build names consents that were not in the log it says it was made from", todo="ask the cooperative")
         train = sorted(row.record for row in rows if row.split == "train")
         trained, trained_root = records.run.get("trained_records"), records.run.get("trained_root")
         if trained > len(train) or (trained == len(train) and trained_root != _root([record.encode() for record in train])):
             raise StepFailed("run.json says it trained on other records than the ledger's", todo="do not use these files")
         return f"{len(rows)} records in {len(plan.build.languages)} languages, {trained} of {len(train)} trained on, root {plan.build.root[:19]}"
 
-    # (8) Every author of every record consented to this use when the run started, and nobody withdrew before the release was decided.
+    # (8) Every author of every record consented to this use at every start, to the public's having it, and nobody withdrew before the release.
     def consent(self) -> str:
         register, rows, plan, run = self._register(), self._ledger(), self._plain().plan, self._run()
-        assert self.proof is not None  # there is no register without it
-        first = run.starts[0]
-        started = loads(self.proof.entries[first])["body"]["issued"]
-        standing = check_consents(register, rows, plan.use, at=started, position=first)
-        subject = sha256(self._bytes(RELEASE))
-        decided = [p.closed for p in register.proposals.values() if p.kind == "release" and p.subject == subject and p.closed is not None]
-        return f"{standing}; {check_withdrawals(register, rows, run, max(decided, default=register.size))}"
+        if PUBLIC not in plan.use.recipients:
+            raise StepFailed("members agreed to no release to the public", todo="do not use these files")
+        for position, at in zip(run.starts, run.started, strict=True):
+            standing = check_consents(register, rows, plan.use, at=at, position=position)
+        return f"{standing}; {check_withdrawals(register, rows, plan.use, run, register.size if run.released is None else run.released)}"
 
     # (9) The evaluation follows the voted policy, covers every held-out record, and its verdicts follow from the per-record losses.
     def evaluation(self) -> str:
+        self._require_run_vote()
         release, records, results = self._release(), self._plain(), self._bytes("eval/results.jsonl")
         judged = judge_again(records, results, self._ledger())
         if not judged["passed"]:
@@ -207,7 +220,12 @@ class _Verifier:
             raise StepFailed("the report is not the evaluation the operator signed in the log", todo="do not trust the card's numbers")
         verdicts = [row["verdict"] for row in judged["languages"].values()]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
-        return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages"
+        return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages; {len(records.report.get('skipped'))} skipped as too long"
+
+    def _require_run_vote(self) -> None:
+        """Recomputing what no members' vote stands behind would only let a stranger's files keep this machine busy."""
+        if not self.run_was_voted:
+            raise StepUnknown("needs the run vote (link 5)")
 
     def _require_our_renderer(self) -> None:
         """An untouched card of another renderer cannot be compared here; a touched one has failed link 1 already and fails here."""
@@ -223,6 +241,7 @@ class _Verifier:
         records = self._records()
         if records.plan.use.licence != self._release().licence:
             raise StepFailed("release.json states another licence than the voted plan", todo="the licence members agreed to is the plan's")
+        self._require_run_vote()
         self._require_our_renderer()
         card = make_card(records)
         if dumps(card) != self._bytes("card.json"):

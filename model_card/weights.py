@@ -7,6 +7,7 @@ import math
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 from governance_hooks.errors import BadInput
 
@@ -37,6 +38,13 @@ def _refuse(path: Path, why: str, value: object = None) -> BadInput:
     return BadInput(f"{path.name} is not a plain safetensors file: {why}", value=value)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: a reader would show one value and load the other."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
 def check_safetensors(path: Path) -> tuple[int, int]:
     """Return the number of tensors and of parameters; refuse a file whose header does not account for every byte (BadInput).
 
@@ -51,8 +59,8 @@ def check_safetensors(path: Path) -> tuple[int, int]:
             raise _refuse(path, "the header is longer than the file", length)
         raw = file.read(length)
     try:
-        header = json.loads(raw)
-        if not isinstance(header, dict) or not set(header.pop("__metadata__", {})) <= {"format"}:
+        header = json.loads(raw, object_pairs_hook=_once)
+        if not isinstance(header, dict) or header.pop("__metadata__", {"format": "pt"}) != {"format": "pt"}:
             raise _refuse(path, "the header holds other metadata than its format")
         spans, parameters = [], 0
         for name, tensor in header.items():

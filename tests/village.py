@@ -18,7 +18,12 @@ from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import count, roll_root
 
-USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning"], recipients=["coop:PublicViaReleasedWeights"], licence="Apache-2.0")
+USE = Use(
+    purpose="dpv:NonCommercialResearch",
+    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    recipients=["coop:PublicViaReleasedWeights"],
+    licence="Apache-2.0",
+)
 CONSENT = {
     "purposes": ["dpv:NonCommercialResearch"],
     "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
@@ -38,6 +43,7 @@ class Village:
         self.root, self.coop, self.keys, self.operator = root, coop, keys, operator
         self.members = sorted(keys)
         self.clock = now()
+        coop.clock = lambda: self.clock
 
     def wait(self, seconds: int) -> None:
         """Turn the clock forward."""

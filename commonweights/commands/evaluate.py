@@ -45,3 +45,5 @@ def evaluate(session: Session, run: str, base: Path | None, threads: int | None)
         report,
         show_evaluation(report) + f"\n\n{'passed' if report['passed'] else 'did NOT pass'} the voted policy (nats per token of the answer; lower is better)",
     )
+    if not report["passed"]:
+        raise click.exceptions.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -43,14 +44,18 @@ def join(session: Session, key: Path | None, out: Path) -> None:
 
 @click.command()
 @click.argument("draft", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--yes", is_flag=True, help="Do not show the statement and ask.")
 @key_option
 @click.pass_obj
-def sign(session: Session, draft: Path, key: Path | None) -> None:
-    """Add your signature to the statement in DRAFT.
+def sign(session: Session, draft: Path, yes: bool, key: Path | None) -> None:
+    """Show the statement in DRAFT, and add your signature to it.
 
-    The same as `ssh-keygen -Y sign -n coop-statement@v1 -f KEY DRAFT`. Read the draft first: it is plain JSON.
+    The same as `ssh-keygen -Y sign -n coop-statement@v1 -f KEY DRAFT`, which shows nothing.
     """
     made = drafts.read_body(draft)
+    if not yes:
+        click.echo(json.dumps(made, indent=2, ensure_ascii=True), err=True)
+        click.confirm(f"Sign this {made.get('type')} of {made.get('author')}?", abort=True, err=True)
     target = drafts.add_signature(draft, load_key(key))
     session.show(
         {"signature": str(target), "type": made.get("type")}, f"signed {made.get('type')}: {target}\nnext: coop append {draft}  (when all have signed)"

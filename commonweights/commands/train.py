@@ -78,6 +78,8 @@ def run_plan(
 
     if finished:
         record = read_record(space, run)
+        if space.coop.register.run(run).status != "completed":  # cut off before the end was logged: nothing is signed past a halt or a withdrawal
+            run_gate(_request(space, data, base, run)).require()
         finish(record)
         return record
     run_gate(_request(space, data, base, None)).require()

@@ -9,10 +9,8 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.options import draft_option, key_option
-from commonweights.voting import close_payload, describe, find_proposal, proposal_payload, subject_of
+from commonweights.voting import close_payload, describe, find_proposal, keep_reason, proposal_payload, subject_of
 from commonweights.workspace import load_key, member_of, open_workspace
-from governance_hooks.atomic import write_bytes
-from governance_hooks.canonical import sha256
 from governance_hooks.statement import now, shift
 
 __all__ = ["close", "halt", "propose", "tally", "vote"]
@@ -61,11 +59,9 @@ def vote(session: Session, proposal: str, choice: str, reason: str | None, key: 
             "proposal": found.id,
             "choice": choice,
             "sequence": earlier.sequence + 1 if earlier else 1,
-            "reason": sha256(reason.encode()) if reason else None,
+            "reason": keep_reason(space, reason) if reason else None,
         }
         statement = drafts.say(space.coop, "coop.ballot/v1", payload, key=own, author=member, draft=draft)
-        if reason and statement is not None:
-            write_bytes(space.root / "private" / "reasons" / f"{sha256(reason.encode())[7:]}.txt", reason.encode(), mode=0o600)
         position = space.coop.register.size - 1
     if statement is None:
         session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")

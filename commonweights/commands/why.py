@@ -40,3 +40,5 @@ def why(session: Session, thing: str) -> None:
     for step in report.blocking:
         lines += [f"  {step.number}. {step.name}: {step.why}"] + ([f"     to unblock: {step.todo}"] if step.todo else [])
     session.show({"thing": thing, "blocked": [step.as_dict() for step in report.blocking]}, "\n".join(lines))
+    if not report.passed:
+        raise click.exceptions.Exit(report.exit_code)

@@ -17,7 +17,7 @@ from commonweights.notice import NOTICE
 from commonweights.people import People
 from commonweights.progress import Progress
 from commonweights.story.cast import CAST, Person
-from commonweights.voting import close_payload, describe, proposal_payload, subject_of
+from commonweights.voting import close_payload, describe, keep_reason, proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
@@ -177,7 +177,5 @@ def decide(space: Workspace, players: Players, kind: str, target: str, proposer:
 
 def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal, dissent: bool) -> None:
     choice, reason = (person.choice, person.reason) if dissent else ("for", None)
-    if reason:
-        write_bytes(space.root / "private" / "reasons" / f"{sha256(reason.encode())[7:]}.txt", reason.encode(), mode=0o600)
-    payload = {"proposal": proposal.id, "choice": choice, "sequence": 1, "reason": sha256(reason.encode()) if reason else None}
+    payload = {"proposal": proposal.id, "choice": choice, "sequence": 1, "reason": keep_reason(space, reason) if reason else None}
     space.coop.state("coop.ballot/v1", payload, key=players.keys[person.name], author=players.member(space, person))

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from governance_hooks.canonical import sha256
-from governance_hooks.errors import CoopError
-from governance_hooks.gate import Request, run_gate
+from governance_hooks.errors import BadInput
+from governance_hooks.gate import Request, check_age, run_gate
 from governance_hooks.ledger import LedgerRow, read_ledger
-from governance_hooks.links import check_consents, find_proposal
+from governance_hooks.links import check_consents
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report, StepFailed
@@ -53,7 +52,9 @@ class Guard:
     _looked: float = field(default=0.0, init=False)
 
     def start(self) -> Report:
-        """Run the whole gate; raise Blocked unless it passes."""
+        """Run the whole gate; raise Blocked unless it passes, and BadInput for a request that names no logged run."""
+        if self.request.run is None:
+            raise BadInput("a guard watches one run", allowed="Request(run=...), whose start is logged")
         report = run_gate(replace(self.request, now=self.clock())).require()
         self._plan = read_plan(self.request.plan)
         self._rows, _ = read_ledger(self.request.build / "ledger.jsonl")
@@ -72,7 +73,7 @@ class Guard:
         self._looked = time.monotonic()
         try:
             return self._judge(self.fresh())
-        except (CoopError, StepFailed, OSError) as error:
+        except Exception as error:  # whatever breaks the look, the run must not go on unwatched, nor lose its checkpoint
             return Stop("unchecked", f"the log could not be checked: {error}")
 
     def end(self, record: dict[str, Any]) -> None:
@@ -85,9 +86,12 @@ class Guard:
         proof, before = read_proof(data), read_proof(self._known)
         if proof.entries[: len(before.entries)] != before.entries:
             return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
-        register = proof.replay(self.request.pin).register
+        replay = proof.replay(self.request.pin)
+        register = replay.register
+        check_age(replay.checkpoint, self.clock(), self.request.max_age_s)
         self._known = data
-        proposal = find_proposal(register, "run", sha256(self.request.plan))
+        assert self.request.run is not None
+        proposal = register.proposal(register.run(self.request.run).proposal)
         until = proposal.halted(self.clock())
         if until is not None:
             return Stop("halted", f"the oversight body halted this approval until {until}")

@@ -35,6 +35,10 @@ class GovernanceCallback(pl.Callback):
         """Look at the log at every checkpoint of Lightning's own."""
         self.look(trainer)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look once more at the end; whoever writes the run record hands it to `guard.end`."""
+        self.look(trainer)
+
     def look(self, trainer: pl.Trainer) -> None:
         """Look at the log now, whatever the clock says; for loops that write checkpoints of their own."""
         if self.stopped is None:

@@ -35,9 +35,12 @@ class GovernanceTrainerCallback(TrainerCallback):
         return self._obey(control, self.guard.stop(force=True))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Hand on how training ended."""
+        """Look once more, whatever the clock says, and hand on how training ended."""
+        self._obey(control, self.guard.stop(force=True))
         status = "completed" if self.stopped is None else "halted"
-        self.guard.end({"status": status, "reason": self.stopped.reason if self.stopped else None, "steps": state.global_step})
+        self.guard.end(
+            {"status": status, "reason": self.stopped.reason if self.stopped else None, "steps": state.global_step, "unreleasable": self.guard.unreleasable}
+        )
 
     def _obey(self, control: TrainerControl, stop: Stop | None) -> TrainerControl:
         if self.stopped is None and stop is not None:

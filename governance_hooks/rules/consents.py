@@ -40,4 +40,4 @@ def contribute(register: Register, statement: Statement) -> None:
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
         raise Refused("records by language do not add up", value=sum(payload.languages.values()), allowed=str(payload.records))
-    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root)
+    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages))

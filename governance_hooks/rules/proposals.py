@@ -20,6 +20,7 @@ __all__ = ["cast_ballot", "close", "halt", "open_proposal"]
 def open_proposal(register: Register, statement: Statement) -> None:
     """Open a proposal whose rules and roll are those of this log position."""
     member = register.author(statement)
+    register.require_recent(statement)
     payload = cast(ProposalOpened, statement.payload)
     rules = register.bylaws.kinds[payload.kind]
     if payload.rules != rules:
@@ -54,9 +55,13 @@ def cast_ballot(register: Register, statement: Statement) -> None:
         raise Refused("not on the roll of this proposal, which was frozen when it opened", value=member.id)
     if proposal.closed is not None or statement.issued > proposal.closes:
         raise Refused("this vote is closed", value=statement.issued, allowed=f"until {proposal.closes}")
+    register.require_recent(statement)
     earlier = proposal.votes.get(member.id)
-    if earlier is not None and payload.sequence <= earlier.sequence:
-        raise Refused("a later ballot of yours is counted already", value=payload.sequence, allowed=f"a sequence above {earlier.sequence}")
+    expected = earlier.sequence + 1 if earlier else 1  # one by one: no ballot of a stolen key can be the last for ever
+    if payload.sequence != expected:
+        raise Refused(
+            "ballots of a member are numbered one by one", value=payload.sequence, allowed=f"{expected}: a later ballot of yours may be counted already"
+        )
     proposal.votes[member.id] = Vote(payload.choice, payload.sequence, statement.id, payload.reason)
 
 
@@ -79,6 +84,7 @@ def close(register: Register, statement: Statement) -> None:
 
 def halt(register: Register, statement: Statement) -> None:
     """Halt the use of an approval for a limited time, if enough of the oversight body signed."""
+    register.require_recent(statement)
     payload = cast(Halt, statement.payload)
     proposal = register.proposal(payload.proposal)
     owners = set()

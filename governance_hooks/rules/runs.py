@@ -75,6 +75,11 @@ def end(register: Register, statement: Statement) -> None:
     run = register.run(payload.run)
     if run.status == "completed":
         raise Refused("this run is completed already", value=run.id)
+    if run.ended is not None and run.ended > run.starts[-1]:
+        raise Refused("this run has not started again since its last end", value=run.id, next="coop train, which logs the start")
+    until = register.proposal(run.proposal).halted(statement.issued)
+    if payload.status == "completed" and until is not None:
+        raise Refused("this run is halted by the oversight body and cannot be completed", value=run.id, allowed=f"after {until}, when the halt lapses")
     run.ended, run.status, run.record, run.outputs = register.size, payload.status, payload.record, payload.outputs
 
 
@@ -101,6 +106,9 @@ def release(register: Register, statement: Statement) -> None:
     run = register.run(payload.run)
     if not run.evaluation_passed:
         raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id)
-    run.release = payload.release
+    until = register.proposal(run.proposal).halted(statement.issued)
+    if until is not None:
+        raise Refused("the run's approval is halted by the oversight body", value=run.id, allowed=f"after {until}, when the halt lapses")
+    run.release, run.released = payload.release, register.size
     proposal.used += 1
     register.releases[payload.release] = proposal.id

@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_a_strangers_and_the_operators_key_cannot_vote(coop, home: Path, keys: d
 def test_joining_takes_two_registrars_and_works_with_ssh_keygen(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
     request = tmp_path / "join.json"
     assert coop("-C", home, "join", "--key", keys["dora"], "--out", request).code == 0
-    coop("-C", home, "sign", request, "--key", keys["anna"])
+    coop("-C", home, "sign", request, "--yes", "--key", keys["anna"])
     few = coop("-C", home, "append", request)
     assert (few.code, "too few registrars" in few.err) == (1, True)
     subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "coop-statement@v1", "-f", str(keys["bela"]), str(request)], check=True, capture_output=True)
@@ -118,7 +119,7 @@ def test_joining_takes_two_registrars_and_works_with_ssh_keygen(coop, home: Path
 def test_a_draft_is_signed_elsewhere_and_appended(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
     draft = tmp_path / "consent.json"
     assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"], "--draft", draft).code == 0
-    assert coop("-C", home, "sign", draft, "--key", keys["anna"]).code == 0
+    assert coop("-C", home, "sign", draft, "--yes", "--key", keys["anna"]).code == 0
     assert coop("-C", home, "append", draft).code == 0
     shown = coop("-C", home, "--json", "consent", "show", "--key", keys["anna"]).json
     assert [row["withdrawn"] for row in shown["consents"]] == [None]
@@ -132,7 +133,7 @@ def test_founding_waits_for_those_who_sign_elsewhere(coop, keys: dict[str, Path]
     assert (first.code, "still needs the signatures" in first.out) == (0, True)
     again = coop(*command)
     assert (again.code, "by every founder" in again.err) == (1, True)
-    coop("sign", tmp_path / "slow" / "founding.json", "--key", keys["bela"])
+    coop("sign", tmp_path / "slow" / "founding.json", "--yes", "--key", keys["bela"])
     assert coop(*command).code == 0
     assert coop("-C", tmp_path / "slow", "audit").code == 0
     assert "is a cooperative already" in coop(*command).err
@@ -181,3 +182,14 @@ def test_no_name_of_a_member_is_in_the_log(coop, home: Path, keys: dict[str, Pat
 
 def test_doctor_is_content_here(coop) -> None:
     assert coop("doctor").code == 0
+
+
+def test_nothing_is_signed_unseen(coop, home: Path, keys: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    request = tmp_path / "join.json"
+    coop("-C", home, "join", "--key", keys["dora"], "--out", request)
+    before = sorted(tmp_path.glob("join.json*"))
+    done = coop("sign", request, "--key", keys["anna"])  # nobody answers
+    assert done.code == 130
+    assert '"type": "coop.admission/v1"' in done.err
+    assert sorted(tmp_path.glob("join.json*")) == before

@@ -231,7 +231,7 @@ from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.errors import CoopError
-use = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning"], recipients=["coop:Members"], licence="Apache-2.0")
+use = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "ai:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
 store = ContributionStore(sys.argv[1])
 store.records()
 limit = int(sys.argv[3])

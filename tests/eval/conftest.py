@@ -22,7 +22,12 @@ from governance_hooks.consent import Use
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
 
-USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning"], recipients=["coop:PublicViaReleasedWeights"], licence="Apache-2.0")
+USE = Use(
+    purpose="dpv:NonCommercialResearch",
+    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    recipients=["coop:PublicViaReleasedWeights"],
+    licence="Apache-2.0",
+)
 COOP = digest("the cooperative")
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"

@@ -190,11 +190,11 @@ def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
     approved.write_build([*rows, invented])
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 7, "4 records name batch")
+    blocks(run_gate(request(approved, plan=data)), 7, "4 records in spa name batch")
     approved.write_build([*rows, invented.model_copy(update={"batch": sha256(b"no batch")})])
     data = dumps(approved.make_plan(name="again").model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 7, "names a batch the log does not know")
+    blocks(run_gate(request(approved, plan=data)), 7, "name a batch the log does not know")
 
 
 def test_step_8_blocks_a_field_nobody_knows(approved: Approved) -> None:

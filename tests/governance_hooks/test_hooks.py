@@ -127,7 +127,7 @@ def test_transformers_stops_at_the_next_step_boundary_and_hands_on_the_end(appro
     assert hook.stopped is not None
     assert hook.stopped.kind == kind
     assert steps < STEPS
-    assert ended == [{"status": "halted", "reason": hook.stopped.reason, "steps": steps}]
+    assert ended == [{"status": "halted", "reason": hook.stopped.reason, "steps": steps, "unreleasable": None}]
 
 
 def test_an_undisturbed_run_ends_in_both_loops(approved: Approved, tmp_path: Path) -> None:

@@ -198,10 +198,12 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
     (run_dir / "adapter").mkdir(parents=True)
     (run_dir / "plan.json").write_bytes(dumps(plan.model_dump(mode="json")))
     plan_digest = sha256((run_dir / "plan.json").read_bytes())
-    proposal = village.approve("run", plan_digest)
+    proposal = village.approve("run", plan_digest, uses=plan.limits.max_starts)
     village.say("coop.run-start/v1", {"run": RUN, "plan": plan_digest, "proposal": proposal, "start": 1}, "operator")
     (run_dir / "adapter/adapter_model.safetensors").write_bytes(tiny_safetensors())
-    (run_dir / "adapter/adapter_config.json").write_bytes(dumps({"base_model_name_or_path": "example/base", "peft_type": "LORA", "r": 2}))
+    (run_dir / "adapter/adapter_config.json").write_bytes(
+        dumps({"base_model_name_or_path": "example/base", "peft_type": "LORA", "r": 16, "lora_alpha": 32, "lora_dropout": 0})
+    )
     outputs = [file_entry(run_dir, path) for path in sorted((run_dir / "adapter").iterdir())]
     record = {
         "format": "coop.run/v1", "run": RUN, "coop": coop.register.coop, "plan": plan_digest, "proposal": proposal, "status": "completed", "reason": None,

@@ -157,7 +157,7 @@ def test_a_secret_in_a_record_is_refused_and_not_repeated(finished: Any, tmp_pat
 
 def test_a_path_of_the_machine_is_refused(finished: Any, tmp_path: Path) -> None:
     config = finished.run_dir / "adapter/adapter_config.json"
-    config.write_bytes(dumps(json.loads(config.read_bytes()) | {"base_model_name_or_path": "/home/somebody/base"}))
+    config.write_bytes(dumps(json.loads(config.read_bytes()) | {"revision": "/home/somebody/base"}))
     rerecord(finished)
     refuse(finished, tmp_path / "out", "path of this machine")
 

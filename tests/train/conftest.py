@@ -22,7 +22,12 @@ from train.plan import resolve
 
 COOP = digest("the cooperative of the tests")
 CODE = Code(digest=digest("code"), packages={"torch": "0"})
-USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning"], recipients=["coop:PublicViaReleasedWeights"], licence="Apache-2.0")
+USE = Use(
+    purpose="dpv:NonCommercialResearch",
+    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    recipients=["coop:PublicViaReleasedWeights"],
+    licence="Apache-2.0",
+)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
