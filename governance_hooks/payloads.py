@@ -13,7 +13,16 @@ from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
 __all__ = ["PAYLOADS"]
 
 CoopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-KeyLine = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+OperatorKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+_KEY_LINES = "|".join(
+    (
+        r"ssh-ed25519 [A-Za-z0-9+/]{68}",
+        r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
+        r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
+    )
+)
+KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
+"""An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
 VerifierKey = Annotated[str, StringConstraints(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -31,7 +40,7 @@ class Founding(Strict):
     name: CoopName
     log: VerifierKey
     """Key that signs checkpoints."""
-    operator: KeyLine
+    operator: OperatorKey
     """Key that signs what the operator may state: builds, closings, runs, releases. It can never vote."""
     founders: Annotated[list[Founder], Field(min_length=1)]
     bylaws: Bylaws

@@ -14,7 +14,8 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import consents, membership, proposals, runs
+from governance_hooks.rules import consents, keys, membership, proposals, runs
+from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import Contribution, Grant, Member, Proposal, Run
 from governance_hooks.statement import OPERATOR, SELF, Statement, parse
@@ -65,10 +66,12 @@ class Register:
         else:
             if statement.coop != self.coop:
                 raise Refused("statement belongs to another cooperative", value=statement.coop, allowed=self.coop)
+            check_origins(self.bylaws, statement, clock=self.operator_clock)
             if statement.author == OPERATOR:
                 if statement.signers != {self.operator}:
                     raise Refused(
-                        f"{statement.type} speaks for the operator but is not signed by the operator's key alone", allowed=PublicKey(self.operator).fingerprint
+                        f"{statement.type} speaks for the operator but is not signed by the operator's key alone",
+                        allowed=PublicKey.from_raw(self.operator).fingerprint,
                     )
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
@@ -91,6 +94,7 @@ class Register:
             raise Refused(
                 "a founding statement is signed by the operator and by every founder", value=len(statement.signers), allowed=f"{len(everyone)} signatures"
             )
+        check_origins(payload.bylaws, statement, clock=statement.issued)
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
@@ -162,7 +166,7 @@ class Register:
 
 _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.admission/v1": membership.admit,
-    "coop.key/v1": membership.change_key,
+    "coop.key/v1": keys.change,
     "coop.leave/v1": membership.leave,
     "coop.consent/v1": consents.give,
     "coop.withdrawal/v1": consents.withdraw,
