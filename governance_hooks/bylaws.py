@@ -66,6 +66,10 @@ class Bylaws(Strict):
     halt_max_s: Annotated[int, Field(gt=0)] = 7 * 86_400
     """Longest time one halt lasts before it lapses, seconds."""
     kinds: dict[ProposalKind, Rules]
+    recovery_required: Annotated[int, Field(ge=1)] = 2
+    """Distinct registrars, or distinct guardians the member named, who together give a member a new key."""
+    recovery_delay_s: Annotated[int, Field(gt=0)] = 7 * 86_400
+    """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
 

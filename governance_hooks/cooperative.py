@@ -19,7 +19,7 @@ from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
-from governance_hooks.sshsig import PrivateKey, load_private_key
+from governance_hooks.sshsig import Signer, load_private_key
 from governance_hooks.statement import OPERATOR, Statement, body, entry, now, parse, sign
 
 __all__ = ["Cooperative", "Paths"]
@@ -123,7 +123,7 @@ class Cooperative:
             return statement
         raise CoopError("the log is too busy", next="run the command again")
 
-    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: PrivateKey, author: str, extra: tuple[PrivateKey, ...] = ()) -> Statement:
+    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
         made = body(kind, payload, coop=self.register.coop, author=author)
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))

@@ -60,6 +60,36 @@ class Key(Strict):
     key: KeyLine
 
 
+class Rotation(Strict):
+    """A new key of the author in place of an old one, signed by the new key and one in force."""
+
+    old: KeyLine
+    new: KeyLine
+
+
+class Guardians(Strict):
+    """The members who together may give the author a new key; an empty list ends it."""
+
+    guardians: Annotated[list[MemberId], Field(max_length=32)]
+
+
+class RecoveryOpened(Strict):
+    """A member who lost their keys asks for a new one, signed by it and by registrars or guardians."""
+
+    member: MemberId
+    key: KeyLine
+
+
+class RecoveryCancelled(Strict):
+    """The author stops the recovery of their keys."""
+
+    recovery: Digest
+
+
+class Time(Strict):
+    """The operator states the time (`issued`): the log's clock, by which delays pass."""
+
+
 class Leave(Strict):
     """The author leaves; all their consents end."""
 
@@ -171,6 +201,11 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
     "coop.key/v1": Key,
+    "coop.rotation/v1": Rotation,
+    "coop.guardians/v1": Guardians,
+    "coop.recovery/v1": RecoveryOpened,
+    "coop.recovery-cancel/v1": RecoveryCancelled,
+    "coop.time/v1": Time,
     "coop.leave/v1": Leave,
     "coop.consent/v1": Consent,
     "coop.withdrawal/v1": Withdrawal,

@@ -19,15 +19,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from governance_hooks.errors import Refused
 from governance_hooks.ssh.envelope import NAMESPACE, Envelope, armor, dearmor, to_be_signed
 from governance_hooks.ssh.passkey import WEBAUTHN_ECDSA, WebOrigin, check_client_data, check_flags, passkey_signature
-from governance_hooks.ssh.privatekey import PrivateKey, generate_key, load_private_key, load_public_key
+from governance_hooks.ssh.privatekey import KeyElsewhere, PrivateKey, Signer, generate_key, load_private_key, load_public_key
 from governance_hooks.ssh.publickey import ED25519, KINDS, SK_ECDSA, PublicKey
 from governance_hooks.ssh.wire import Reader
 
 __all__ = [
     "KINDS",
     "NAMESPACE",
+    "KeyElsewhere",
     "PrivateKey",
     "PublicKey",
+    "Signer",
     "Verified",
     "WebOrigin",
     "armor",

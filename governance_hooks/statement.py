@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.payloads import PAYLOADS
-from governance_hooks.sshsig import PrivateKey, Verified, WebOrigin, check
+from governance_hooks.sshsig import Signer, Verified, WebOrigin, check
 
 __all__ = ["MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
 
@@ -82,7 +82,7 @@ def body(kind: str, payload: BaseModel | dict[str, Any], *, coop: str, author: s
     return made
 
 
-def sign(value: dict[str, Any], key: PrivateKey) -> str:
+def sign(value: dict[str, Any], key: Signer) -> str:
     """Return the armored signature of `key` over a body."""
     return key.sign(dumps(value))
 

@@ -48,6 +48,7 @@ def leave(register: Register, statement: Statement) -> None:
     """End a membership and every consent of the member."""
     member = register.author(statement)
     member.left = register.size
+    register.recoveries.pop(member.id, None)
     for grant in register.grants.get(member.id, []):
         if grant.withdrawn is None:
             grant.withdrawn = register.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -16,7 +17,35 @@ from governance_hooks.ssh.envelope import Envelope, to_be_signed
 from governance_hooks.ssh.publickey import ED25519, PublicKey
 from governance_hooks.ssh.wire import string
 
-__all__ = ["PrivateKey", "generate_key", "load_private_key", "load_public_key"]
+__all__ = ["KeyElsewhere", "PrivateKey", "Signer", "generate_key", "load_private_key", "load_public_key"]
+
+
+class Signer(Protocol):
+    """Whatever signs statements."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        ...
+
+    def sign(self, message: bytes) -> str:
+        """Return an armored SSHSIG over `message` in our namespace."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyElsewhere:
+    """A key that signs where it lives: a FIDO key, a passkey, another machine. Here it only says whose draft this is."""
+
+    public: PublicKey
+
+    def sign(self, message: bytes) -> str:
+        """Refuse, and say how to sign there."""
+        raise BadInput(
+            "this key signs elsewhere",
+            value=self.public.fingerprint,
+            next="write the statement with --draft FILE, sign it there (ssh-keygen -Y sign -n coop-statement@v1 -f KEY FILE), then: coop append FILE",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +88,9 @@ def load_private_key(path: Path, *, passphrase: bytes | None = None) -> PrivateK
     try:
         key = serialization.load_ssh_private_key(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise BadInput(f"cannot use key {path}: {error}", allowed="an unencrypted OpenSSH ed25519 key, or the right COOP_KEY_PASSPHRASE") from error
+        raise BadInput(
+            f"cannot use key {path}: {error}", allowed="an OpenSSH ed25519 key, and COOP_KEY_PASSPHRASE if it has one; of a FIDO key its .pub, with --draft"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise BadInput(f"key {path} is not ed25519", value=type(key).__name__, allowed="ssh-ed25519", next="ssh-keygen -t ed25519")
     return PrivateKey(key)
