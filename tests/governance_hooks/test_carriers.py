@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.ssh.envelope import Envelope
+from governance_hooks.ssh.envelope import Envelope, to_be_signed
+from governance_hooks.ssh.passkey import check_client_data
 from governance_hooks.ssh.publickey import SK_ECDSA, SK_ED25519
 from governance_hooks.ssh.wire import Reader, mpint, string
 from governance_hooks.sshsig import NAMESPACE, PublicKey, armor, check, dearmor, generate_key, passkey_signature, verify
@@ -139,6 +140,18 @@ def test_client_data_is_parsed_as_strict_json() -> None:
             verify(key.assertion(data), MESSAGE)
 
 
+def test_client_data_that_is_no_json_object_is_refused() -> None:
+    good = Passkey().client_data(MESSAGE)
+    challenge = to_be_signed(MESSAGE, "sha256")
+    check_client_data(good, challenge, ORIGIN)
+    for data in (b"\xef\xbb\xbf" + good, good.decode().encode("utf-16"), good + b" x", b"\xff", b"[" * 100_000, b""):
+        with pytest.raises(Refused, match="not JSON"):
+            check_client_data(data, challenge, ORIGIN)
+    for data in (b"[]", b"1", b"null", b'"webauthn.get"'):
+        with pytest.raises(Refused, match="not an object"):
+            check_client_data(data, challenge, ORIGIN)
+
+
 def test_tampered_client_data_does_not_verify() -> None:
     key = Passkey()
     envelope = Envelope.parse(key.sign(MESSAGE))
@@ -258,7 +271,6 @@ def test_malformed_keys_are_refused(tmp_path: Path) -> None:
         (SK_ED25519, b"\1" * 31, "ssh:"),
         (SK_ED25519, bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"), RP_ID),
         ("ssh-ed25519", bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"), "ssh:"),
-        ("ssh-dss", point, ""),
     ]:
         with pytest.raises(Refused):
             PublicKey(kind, bad, application)
@@ -267,6 +279,16 @@ def test_malformed_keys_are_refused(tmp_path: Path) -> None:
         PublicKey.from_line("ssh-rsa " + key.line.split()[1])
     with pytest.raises(Refused, match="curve"):
         PublicKey.from_blob(string(SK_ECDSA.encode()) + string(b"nistp384") + string(point) + string(b"ssh:"))
+    with pytest.raises(Refused, match="type is not supported"):
+        PublicKey("ssh-dss", key.point)
+    with pytest.raises(Refused, match="type is not supported"):
+        PublicKey.from_blob(string(b"ssh-dss") + string(b"p") + string(b"q") + string(b"g") + string(b"y"))
+    fido = SecurityKey(SK_ED25519).public.line
+    assert fido.endswith("=")
+    last = fido.rstrip("=")[-1]
+    spelled = fido.rstrip("=")[:-1] + chr(ord(last) + 1) + "=" * fido.count("=")  # the same bytes, other padding bits
+    with pytest.raises(Refused, match="canonical"):
+        PublicKey.from_line(spelled)
     with pytest.raises(BadInput, match="public key line"):
         PublicKey.from_line("ssh-ed25519")
 
@@ -287,6 +309,16 @@ def test_malformed_keys_are_refused(tmp_path: Path) -> None:
 def test_ed25519_keys_with_which_anybody_signs_are_refused(point: str) -> None:
     with pytest.raises(Refused, match="small order"):
         PublicKey("ssh-ed25519", bytes.fromhex(point))
+
+
+def test_armor_has_one_width_and_one_frame() -> None:
+    good = Passkey().sign(MESSAGE)
+    text = "".join(good.split("\n")[1:-2])
+    narrow = "\n".join(["-----BEGIN SSH SIGNATURE-----", *(text[i : i + 64] for i in range(0, len(text), 64)), "-----END SSH SIGNATURE-----", ""])
+    with pytest.raises(Refused, match="canonical form"):
+        verify(narrow, MESSAGE)
+    with pytest.raises(Refused, match="not an armored"):
+        verify(good.replace("SSH SIGNATURE", "PGP SIGNATURE"), MESSAGE)
 
 
 def test_armor_of_other_bytes_is_refused() -> None:

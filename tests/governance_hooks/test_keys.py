@@ -154,6 +154,21 @@ def test_malformed_pages_are_refused_in_bylaws(tmp_path: Path, change: dict[str,
         found(tmp_path / "bad", passkey_origins=[PAGE | change])
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"registrars_required": 4}, "more than there are registrars"),
+        ({"oversight_required": 3}, "more than the oversight body"),
+        ({"kinds": {"run": RULES.model_dump()}}, "every kind"),
+        ({"recovery_required": 0}, "recovery_required"),
+        ({"recovery_delay_s": 0}, "recovery_delay_s"),
+    ],
+)
+def test_bylaws_nobody_can_follow_are_refused(tmp_path: Path, change: dict[str, object], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        found(tmp_path / "bad", **change)
+
+
 @pytest.mark.parametrize("change", [" comment", "\n", "=", " "])
 def test_a_key_line_has_one_spelling(web: Village, change: str) -> None:
     member, key = web.members[0], SecurityKey(SK_ED25519)
