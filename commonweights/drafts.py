@@ -13,7 +13,7 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
-from governance_hooks.sshsig import PrivateKey, verify
+from governance_hooks.sshsig import Signer, verify
 from governance_hooks.statement import Statement, body, entry
 
 __all__ = ["add_signature", "finish", "read_body", "say", "signatures", "write_draft"]
@@ -45,7 +45,7 @@ def signatures(path: Path) -> list[str]:
     return found
 
 
-def add_signature(path: Path, key: PrivateKey) -> Path:
+def add_signature(path: Path, key: Signer) -> Path:
     """Sign a draft and put the signature beside it; return its file."""
     read_body(path)
     target = path.with_name(f"{path.name}.{key.public.raw.hex()[:8]}.sig")
@@ -53,7 +53,7 @@ def add_signature(path: Path, key: PrivateKey) -> Path:
     return target
 
 
-def say(coop: Cooperative, kind: str, payload: Any, *, key: PrivateKey, author: str, draft: Path | None) -> Statement | None:
+def say(coop: Cooperative, kind: str, payload: Any, *, key: Signer, author: str, draft: Path | None) -> Statement | None:
     """Append a statement signed with `key`, or write its body to `draft` and return None."""
     if draft is not None:
         write_draft(draft, body(kind, payload, coop=coop.register.coop, author=author))

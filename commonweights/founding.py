@@ -33,7 +33,14 @@ def default_bylaws(members: list[str], *, period_s: int) -> Bylaws:
     """Return bylaws to start with: all founders are registrars and the oversight body; two registrars admit."""
     run = Rules(minimum_period_s=period_s, minimum_for=min(2, len(members)))
     required = min(2, len(members))
-    return Bylaws(registrars=members, registrars_required=required, oversight=members, oversight_required=1, kinds={"run": run, "release": run})
+    return Bylaws(
+        registrars=members,
+        registrars_required=required,
+        oversight=members,
+        oversight_required=1,
+        recovery_required=min(2, max(1, len(members) - 1)),
+        kinds={"run": run, "release": run},
+    )
 
 
 def founding_body(name: str, log_key: NoteKey, operator: PrivateKey, founders: dict[str, PublicKey], bylaws: Bylaws) -> dict[str, Any]:

@@ -17,8 +17,12 @@ session = click.pass_obj
 
 
 def key_option(function: F) -> F:
-    """Add --key: the member's own OpenSSH ed25519 key."""
-    return click.option("--key", type=click.Path(path_type=Path), help="Your OpenSSH ed25519 key [default: $COOP_KEY, else ~/.ssh/id_ed25519].")(function)
+    """Add --key: the member's own OpenSSH key."""
+    return click.option(
+        "--key",
+        type=click.Path(path_type=Path),
+        help="Your OpenSSH ed25519 key, or with --draft the .pub of any key of yours [default: $COOP_KEY, else ~/.ssh/id_ed25519].",
+    )(function)
 
 
 def draft_option(function: F) -> F:

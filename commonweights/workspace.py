@@ -10,7 +10,7 @@ from pathlib import Path
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.sshsig import PrivateKey, load_private_key
+from governance_hooks.sshsig import KeyElsewhere, Signer, load_private_key, load_public_key
 
 __all__ = ["Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
 
@@ -72,14 +72,19 @@ def open_workspace(folder: Path | None, *, read_only: bool = False) -> Iterator[
         yield Workspace(coop)
 
 
-def load_key(path: Path | None) -> PrivateKey:
-    """Load the member's key: the one given, $COOP_KEY, or ~/.ssh/id_ed25519; its passphrase comes from $COOP_KEY_PASSPHRASE."""
+def load_key(path: Path | None) -> Signer:
+    """Load the member's key: the one given, $COOP_KEY, or ~/.ssh/id_ed25519; its passphrase comes from $COOP_KEY_PASSPHRASE.
+
+    A .pub stands for a key that signs elsewhere: it can draft statements, not sign them.
+    """
     chosen = path or (Path(os.environ["COOP_KEY"]) if "COOP_KEY" in os.environ else Path.home() / ".ssh" / "id_ed25519")
+    if chosen.suffix == ".pub":
+        return KeyElsewhere(load_public_key(chosen.expanduser()))
     passphrase = os.environ.get("COOP_KEY_PASSPHRASE")
     return load_private_key(chosen.expanduser(), passphrase=passphrase.encode() if passphrase else None)
 
 
-def member_of(coop: Cooperative, key: PrivateKey) -> str:
+def member_of(coop: Cooperative, key: Signer) -> str:
     """Return the member a key belongs to; raise Refused if it belongs to nobody in good standing."""
     owner = coop.register.known_keys.get(key.public.raw)
     if owner is None or owner not in coop.register.members:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from governance_hooks.fields import Strict
+from governance_hooks.fields import Instant, Strict
 
-__all__ = ["Bylaws", "MemberId", "ProposalKind", "Rules"]
+__all__ = ["Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules"]
 
 MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 """A random pseudonym; names live in a separate, erasable store."""
@@ -34,6 +34,24 @@ class Rules(Strict):
     """Time after the close in which the approval may be used, seconds."""
 
 
+class PasskeyOrigin(Strict):
+    """A web page on which members may sign with passkeys, and in which time."""
+
+    origin: Annotated[str, StringConstraints(pattern=r"^(https://[a-z0-9.-]{1,253}|http://localhost)(:[1-9][0-9]{0,4})?$")]
+    """Scheme, host and port as the browser states them; plain http is for this machine only."""
+    rp_id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}$")]
+    """Relying party id: the domain the passkeys belong to."""
+    valid_from: Instant
+    valid_until: Instant | None = None
+    """First instant at which it is no longer accepted; null while there is no end."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PasskeyOrigin:
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            raise ValueError("valid_until is not after valid_from")
+        return self
+
+
 class Bylaws(Strict):
     """The cooperative's rules at a log position."""
 
@@ -48,6 +66,12 @@ class Bylaws(Strict):
     halt_max_s: Annotated[int, Field(gt=0)] = 7 * 86_400
     """Longest time one halt lasts before it lapses, seconds."""
     kinds: dict[ProposalKind, Rules]
+    recovery_required: Annotated[int, Field(ge=1)] = 2
+    """Distinct registrars, or distinct guardians the member named, who together give a member a new key."""
+    recovery_delay_s: Annotated[int, Field(gt=0)] = 7 * 86_400
+    """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
+    passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
+    """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:

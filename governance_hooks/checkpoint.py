@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.sshsig import _decode
+from governance_hooks.ssh.wire import decode_base64
 
 __all__ = ["Checkpoint", "NoteKey", "NoteVerifier", "sign_checkpoint", "verify_checkpoint"]
 
@@ -64,7 +64,7 @@ class NoteVerifier:
         """Parse a vkey; raise Refused if its hash does not match."""
         name, _, rest = text.partition("+")
         stated, _, encoded = rest.partition("+")
-        data = _decode(encoded)
+        data = decode_base64(encoded)
         if not _NAME.match(name) or len(data) != 33 or data[0] != _ED25519:
             raise Refused("not an Ed25519 note verifier key", value=text[:60])
         verifier = cls(name, data[1:])
@@ -131,7 +131,7 @@ def verify_checkpoint(note: str, verifier: NoteVerifier) -> Checkpoint:
     lines = body_text.split("\n")
     if not separator or len(lines) != 3 or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
         raise Refused("checkpoint is not a signed note of origin, size and root", value=note[:80])
-    root = _decode(lines[2])
+    root = decode_base64(lines[2])
     if lines[0] != verifier.name or len(root) != 32:
         raise Refused("checkpoint is of another log", value=lines[0][:60], allowed=verifier.name)
     body = (body_text + "\n").encode()
@@ -142,7 +142,7 @@ def verify_checkpoint(note: str, verifier: NoteVerifier) -> Checkpoint:
     blobs = []
     for row, kind, extra in ((rows[0], _ED25519, 0), (rows[1], _COSIGNATURE, 8)):
         prefix = f"— {verifier.name} "
-        blob = _decode(row.removeprefix(prefix)) if row.startswith(prefix) else b""
+        blob = decode_base64(row.removeprefix(prefix)) if row.startswith(prefix) else b""
         if len(blob) != 4 + extra + 64 or blob[:4] != verifier.key_id(kind):
             raise Refused("checkpoint is not signed by the log's key", value=row[:60], allowed=verifier.text)
         blobs.append(blob[4:])

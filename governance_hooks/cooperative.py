@@ -20,7 +20,7 @@ from governance_hooks.log import Log
 from governance_hooks.payloads import Ballot, Halt, ProposalOpened
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
-from governance_hooks.sshsig import PrivateKey, load_private_key
+from governance_hooks.sshsig import Signer, load_private_key
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, entry, now, parse, shift, sign
 
 __all__ = ["Cooperative", "Paths"]
@@ -146,7 +146,7 @@ class Cooperative:
             if moment > shift(proposal.closes, CLOCK_SKEW_S):
                 raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")
 
-    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: PrivateKey, author: str, extra: tuple[PrivateKey, ...] = ()) -> Statement:
+    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
         made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))

@@ -13,7 +13,16 @@ from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
 __all__ = ["PAYLOADS"]
 
 CoopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-KeyLine = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+OperatorKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+_KEY_LINES = "|".join(
+    (
+        r"ssh-ed25519 [A-Za-z0-9+/]{68}",
+        r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
+        r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
+    )
+)
+KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
+"""An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
 VerifierKey = Annotated[str, StringConstraints(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -31,7 +40,7 @@ class Founding(Strict):
     name: CoopName
     log: VerifierKey
     """Key that signs checkpoints."""
-    operator: KeyLine
+    operator: OperatorKey
     """Key that signs what the operator may state: builds, closings, runs, releases. It can never vote."""
     founders: Annotated[list[Founder], Field(min_length=1)]
     bylaws: Bylaws
@@ -49,6 +58,36 @@ class Key(Strict):
 
     action: Literal["add", "revoke"]
     key: KeyLine
+
+
+class Rotation(Strict):
+    """A new key of the author in place of an old one, signed by the new key and one in force."""
+
+    old: KeyLine
+    new: KeyLine
+
+
+class Guardians(Strict):
+    """The members who together may give the author a new key; an empty list ends it."""
+
+    guardians: Annotated[list[MemberId], Field(max_length=32)]
+
+
+class RecoveryOpened(Strict):
+    """A member who lost their keys asks for a new one, signed by it and by registrars or guardians."""
+
+    member: MemberId
+    key: KeyLine
+
+
+class RecoveryCancelled(Strict):
+    """The author stops the recovery of their keys."""
+
+    recovery: Digest
+
+
+class Time(Strict):
+    """The operator states the time (`issued`): the log's clock, by which delays pass."""
 
 
 class Leave(Strict):
@@ -162,6 +201,11 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
     "coop.key/v1": Key,
+    "coop.rotation/v1": Rotation,
+    "coop.guardians/v1": Guardians,
+    "coop.recovery/v1": RecoveryOpened,
+    "coop.recovery-cancel/v1": RecoveryCancelled,
+    "coop.time/v1": Time,
     "coop.leave/v1": Leave,
     "coop.consent/v1": Consent,
     "coop.withdrawal/v1": Withdrawal,

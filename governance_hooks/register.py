@@ -14,9 +14,10 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import consents, membership, proposals, runs
+from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs
+from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Grant, Member, Proposal, Run
+from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -35,6 +36,8 @@ class Register:
         self.members: dict[str, Member] = {}
         self.known_keys: dict[bytes, str] = {}
         """Every raw key ever enrolled -> its owner; a key never changes hands."""
+        self.recoveries: dict[str, Recovery] = {}
+        """Pending recoveries by member."""
         self.grants: dict[str, list[Grant]] = {}
         self.contributions: dict[str, Contribution] = {}
         self.builds: dict[str, int] = {}
@@ -65,16 +68,19 @@ class Register:
         else:
             if statement.coop != self.coop:
                 raise Refused("statement belongs to another cooperative", value=statement.coop, allowed=self.coop)
+            check_origins(self.bylaws, statement, clock=self.operator_clock)
             if statement.author == OPERATOR:
                 if statement.signers != {self.operator}:
                     raise Refused(
-                        f"{statement.type} speaks for the operator but is not signed by the operator's key alone", allowed=PublicKey(self.operator).fingerprint
+                        f"{statement.type} speaks for the operator but is not signed by the operator's key alone",
+                        allowed=PublicKey.from_raw(self.operator).fingerprint,
                     )
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
             _RULES[statement.type](self, statement)
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
+                recovery.advance(self)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -91,6 +97,7 @@ class Register:
             raise Refused(
                 "a founding statement is signed by the operator and by every founder", value=len(statement.signers), allowed=f"{len(everyone)} signatures"
             )
+        check_origins(payload.bylaws, statement, clock=statement.issued)
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
@@ -106,6 +113,11 @@ class Register:
         if found is None or found.left is not None:
             raise Refused("not a member of this cooperative", value=identifier, allowed="a member admitted in the log who has not left")
         return found
+
+    def holder(self, raw: bytes) -> str | None:
+        """Return the member in good standing whose key in force this is, or None."""
+        member = self.members.get(self.known_keys.get(raw, ""))
+        return member.id if member is not None and member.left is None and raw in member.keys else None
 
     def author(self, statement: Statement) -> Member:
         """Return the member who made a statement alone with one of their keys in force; raise Refused otherwise."""
@@ -167,7 +179,12 @@ class Register:
 
 _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.admission/v1": membership.admit,
-    "coop.key/v1": membership.change_key,
+    "coop.key/v1": keys.change,
+    "coop.rotation/v1": keys.rotate,
+    "coop.guardians/v1": recovery.name_guardians,
+    "coop.recovery/v1": recovery.open_recovery,
+    "coop.recovery-cancel/v1": recovery.cancel,
+    "coop.time/v1": recovery.state_time,
     "coop.leave/v1": membership.leave,
     "coop.consent/v1": consents.give,
     "coop.withdrawal/v1": consents.withdraw,

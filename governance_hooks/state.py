@@ -8,7 +8,7 @@ from governance_hooks.bylaws import Rules
 from governance_hooks.consent import Consent
 from governance_hooks.tally import Tally
 
-__all__ = ["Contribution", "Grant", "Member", "Proposal", "Run", "Vote"]
+__all__ = ["Contribution", "Grant", "Member", "Proposal", "Recovery", "Run", "Vote"]
 
 
 @dataclass(slots=True)
@@ -19,6 +19,21 @@ class Member:
     keys: set[bytes]
     joined: int
     left: int | None = None
+    guardians: frozenset[str] = frozenset()
+    """Members who may give them a new key."""
+
+
+@dataclass(slots=True)
+class Recovery:
+    """A pending recovery; the delay runs from the first time the operator states after it."""
+
+    id: str
+    member: str
+    key: bytes
+    supporters: tuple[str, ...]
+    opened: int
+    due: str | None = None
+    """Instant of the log's clock at which it takes effect; None until the log's clock was stated after it."""
 
 
 @dataclass(slots=True)

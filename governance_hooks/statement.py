@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.payloads import PAYLOADS
-from governance_hooks.sshsig import PrivateKey, PublicKey, verify
+from governance_hooks.sshsig import Signer, Verified, WebOrigin, check
 
 __all__ = ["CLOCK_SKEW_S", "MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
 
@@ -70,6 +70,8 @@ class Statement:
     signers: frozenset[bytes]
     """Distinct raw public keys that signed (thresholds count these, never key names)."""
     entry: bytes
+    origins: frozenset[WebOrigin] = frozenset()
+    """Where passkeys among the signers signed."""
 
 
 def body(kind: str, payload: BaseModel | dict[str, Any], *, coop: str, author: str, issued: str | None = None, nonce: str | None = None) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def body(kind: str, payload: BaseModel | dict[str, Any], *, coop: str, author: s
     return made
 
 
-def sign(value: dict[str, Any], key: PrivateKey) -> str:
+def sign(value: dict[str, Any], key: Signer) -> str:
     """Return the armored signature of `key` over a body."""
     return key.sign(dumps(value))
 
@@ -134,13 +136,14 @@ def parse(data: bytes, *, source: str = "statement") -> Statement:
     payload = _check_body(value["body"])
     # The entry is canonical, so the canonical body is the part of it between `{"body":` and `,"signatures":[...]}`.
     message = data[len(b'{"body":') : -len(b',"signatures":' + dumps(value["signatures"]) + b"}")]
-    keys: list[PublicKey] = []
+    found: list[Verified] = []
     for signature in value["signatures"]:
         if not isinstance(signature, str):
             raise Refused(f"{source} has a signature that is not text")
-        keys.append(verify(signature, message))
-    signers = frozenset(key.raw for key in keys)
-    if not keys or len(signers) != len(keys):
-        raise Refused(f"{source} needs signatures of distinct keys", value=len(keys))
+        found.append(check(signature, message))
+    signers = frozenset(one.key.raw for one in found)
+    if not found or len(signers) != len(found):
+        raise Refused(f"{source} needs signatures of distinct keys", value=len(found))
+    origins = frozenset(one.origin for one in found if one.origin is not None)
     made = value["body"]
-    return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data)
+    return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data, origins)

@@ -35,6 +35,16 @@ def log(ctx: click.Context, last: int) -> None:
 
 
 @log.command()
+@click.pass_obj
+def stamp(session: Session) -> None:
+    """State the time in the log (operator): delays, such as that of a recovery, pass by this clock."""
+    with open_workspace(session.folder) as space:
+        statement = space.coop.operate("coop.time/v1", {})
+        position = space.coop.register.size - 1
+    session.show({"statement": statement.id, "position": position, "time": statement.issued}, f"the log's clock is {statement.issued}: entry {position}")
+
+
+@log.command()
 @click.argument("statement")
 @click.pass_obj
 def show(session: Session, statement: str) -> None:

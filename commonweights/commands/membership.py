@@ -13,6 +13,7 @@ from commonweights.founding import new_member_id
 from commonweights.options import key_option
 from commonweights.workspace import load_key, open_workspace
 from governance_hooks.errors import Refused
+from governance_hooks.sshsig import PrivateKey
 from governance_hooks.statement import body
 
 __all__ = ["append", "join", "sign"]
@@ -26,7 +27,8 @@ def join(session: Session, key: Path | None, out: Path) -> None:
     """Ask to become a member with your own key.
 
     Writes a request signed by your key. Registrars add their signatures with `coop sign`, and anybody appends it.
-    No name is asked for: in the log you are a random pseudonym.
+    No name is asked for: in the log you are a random pseudonym. With the .pub of a FIDO key or a passkey, that key signs the
+    request elsewhere (`ssh-keygen -Y sign -n coop-statement@v1`).
     """
     own = load_key(key)
     with open_workspace(session.folder, read_only=True) as space:
@@ -36,9 +38,11 @@ def join(session: Session, key: Path | None, out: Path) -> None:
         member = new_member_id()
         payload = {"member": member, "key": own.public.line}
         drafts.write_draft(out, body("coop.admission/v1", payload, coop=register.coop, author=register.bylaws.registrars[0]))
-        drafts.add_signature(out, own)
+        if isinstance(own, PrivateKey):
+            drafts.add_signature(out, own)
         needed = register.bylaws.registrars_required
-    text = f"you would be {member}; request in {out}\nnext: {needed} registrars run  coop sign {out} --key THEIR_KEY\nthen: coop append {out}"
+    unsigned = "" if isinstance(own, PrivateKey) else ", still to be signed by your key"
+    text = f"you would be {member}; request in {out}{unsigned}\nnext: {needed} registrars run  coop sign {out} --key THEIR_KEY\nthen: coop append {out}"
     session.show({"member": member, "draft": str(out), "registrars_required": needed}, text)
 
 

@@ -13,6 +13,7 @@ from commonweights.people import People
 from commonweights.voting import describe
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.errors import CoopError
+from governance_hooks.sshsig import PublicKey
 from governance_hooks.statement import now
 
 __all__ = ["status"]
@@ -28,6 +29,15 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
             lines.append(f"you: vote on the {proposal.kind} {short} until {proposal.closes}: coop vote {short} for|against|abstain")
         elif proposal.closed is None:
             lines.append(f"waiting for {len(proposal.roll) - len(proposal.votes)} of {len(proposal.roll)} members to vote on {short}")
+    for pending in register.recoveries.values():
+        due = f"takes effect at {pending.due}" if pending.due else "waits for the log's clock"
+        fingerprint = PublicKey.from_raw(pending.key).fingerprint
+        if pending.member == member:
+            lines.append(f"you: a recovery puts your keys out of force for {fingerprint}, it {due}; if that is not you: coop key cancel")
+        if pending.due is None or pending.due <= now():
+            lines.append(f"operator: the recovery of {pending.member} needs the time stated: coop log stamp")
+        elif pending.member != member:
+            lines.append(f"waiting: the recovery of {pending.member} {due}, unless a key of theirs cancels it")
     if member is not None and not any(grant.withdrawn is None for grant in register.grants.get(member, [])):
         lines.append("you: nothing of yours is used; to change that: coop consent give")
     for run in register.runs.values():
@@ -60,6 +70,10 @@ def status(session: Session, key: Path | None) -> None:
             "consenting": sorted(m for m in register.active() if any(g.withdrawn is None for g in register.grants.get(m, []))),
             "contributed_records": sum(c.records for c in register.contributions.values()),
             "builds": len(register.builds),
+            "recoveries": [
+                {"recovery": r.id, "member": r.member, "key": PublicKey.from_raw(r.key).line, "supporters": list(r.supporters), "due": r.due}
+                for r in register.recoveries.values()
+            ],
             "proposals": [describe(p) for p in register.proposals.values()],
             "runs": [
                 {"run": r.id, "status": r.status, "starts": len(r.starts), "evaluated": r.report is not None, "release": r.release}
@@ -74,6 +88,8 @@ def status(session: Session, key: Path | None) -> None:
         f"  you are {shown}",
         f"  {len(value['members'])} members, {len(value['consenting'])} consenting; {value['contributed_records']} records given; log of {value['entries']} entries",
     ]
+    for row in value["recoveries"]:
+        lines.append(f"  recovery {row['recovery'][7:19]}  of {row['member']}: {'in effect from ' + row['due'] if row['due'] else 'delay not begun'}")
     for row in value["proposals"]:
         lines.append(f"  proposal {row['proposal'][7:19]}  {row['kind']:<8} {row.get('outcome') or 'open until ' + row['closes']}: {row['why']}")
     for row in value["runs"]:
