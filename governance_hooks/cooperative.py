@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,23 +105,54 @@ class Cooperative:
             Refused: the rules do not allow it; nothing was appended.
             CoopError: the log could not be written; nothing was appended.
         """
+        return self.append_all([data])[0]
+
+    def append_all(self, batch: Sequence[bytes]) -> list[Statement]:
+        """Check entries by the rules, each after the ones before it, then append all of them durably under one checkpoint.
+
+        Raises:
+            Refused: the rules do not allow one of them; nothing was appended.
+            CoopError: the log could not be written, or does not hash to its newest checkpoint; nothing was appended.
+        """
+        if not batch:
+            return []
         key = NoteKey.load(self.paths.log_key)
         for _ in range(_RETRIES):
             self.refresh()
-            statement = self.register.apply(data)
-            size = self.register.size - 1
-            moment = max(_unix(now()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
+            size = self.register.size
+            statements = self._admit(batch)
+            last = verify_checkpoint(self.log.checkpoint(), self.register.log_key)
+            moment = max(_unix(now()), last.time)
             try:
-                self.log.append([data], expected_size=size, note=partial(_checkpoint, key, moment))
+                self.log.append(list(batch), expected_size=size, note=partial(_checkpoint, key, moment), expected_root=last.root)
             except CoopError:
-                self.register, self._entries = Register(), []  # the rules said yes, the disk said no: start over from the log
-                self.refresh()
+                self._start_over()  # the rules said yes, the disk said no
                 if self.register.size == size:
                     raise
                 continue
-            self._entries.append(data)
-            return statement
+            self._entries.extend(batch)
+            return statements
         raise CoopError("the log is too busy", next="run the command again")
+
+    def _admit(self, batch: Sequence[bytes]) -> list[Statement]:
+        """Fold a batch into the register, all of it or nothing."""
+        statements = []
+        for number, data in enumerate(batch, start=1):
+            try:
+                statements.append(self.register.apply(data))
+            except Refused as error:
+                if statements:
+                    self._start_over()
+                    raise Refused(
+                        f"entry {number} of the {len(batch)} to append: {error.what}", value=error.value, allowed=error.allowed, next=error.next
+                    ) from error
+                raise
+        return statements
+
+    def _start_over(self) -> None:
+        """Fold the log again from its first entry."""
+        self.register, self._entries = Register(), []
+        self.refresh()
 
     def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: PrivateKey, author: str, extra: tuple[PrivateKey, ...] = ()) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
