@@ -1,93 +1,103 @@
-"""The audit of a whole log: identity, every signature and rule, the tree, and every checkpoint ever signed."""
+"""The audit of a whole log: identity, every signature and rule, the tree, and every checkpoint ever signed.
+
+Entries are read once, in order, and not kept: memory is that of the folded state, whatever the length of the log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from governance_hooks import merkle
 from governance_hooks.canonical import loads
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.cooperative import Paths
-from governance_hooks.errors import Refused
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
+from governance_hooks.tiles import Tiles, check_tiles, read_export
 
-__all__ = ["audit"]
+__all__ = ["audit", "audit_tiles"]
 
-
-class _Frontier:
-    """The perfect subtrees of a growing tree (a compact range): the root of every prefix in one pass."""
-
-    def __init__(self) -> None:
-        self.nodes: list[tuple[int, bytes]] = []
-
-    def push(self, leaf: bytes) -> None:
-        height, node = 0, leaf
-        while self.nodes and self.nodes[-1][0] == height:
-            node, height = merkle.node_hash(self.nodes.pop()[1], node), height + 1
-        self.nodes.append((height, node))
-
-    def root(self) -> bytes:
-        node = self.nodes[-1][1]
-        for _, left in reversed(self.nodes[:-1]):
-            node = merkle.node_hash(left, node)
-        return node
+Progress = Callable[[str, int, int], None]
 
 
-class _Audit:
-    def __init__(self, root: Path, log: Log, progress: Callable[[str, int, int], None] | None) -> None:
-        self.paths, self.log, self.progress = Paths(root), log, progress
-        self.register = Register()
-        self.roots: list[bytes] = []
+class _Fold:
+    """One pass over the entries: the register, and the root at each size asked for and at the end."""
 
-    # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
-    def entries(self) -> str:
-        pin = loads(self.paths.identity.read_bytes(), source=str(self.paths.identity))["coop"]
-        frontier, total = _Frontier(), self.log.size
-        for position, data in enumerate(self.log.entries()):
+    def __init__(self, pin: str | None, wanted: Iterable[int], progress: Progress | None) -> None:
+        self.pin, self.progress = pin, progress
+        self.register, self.frontier = Register(), merkle.Frontier()
+        self.roots: dict[int, bytes] = dict.fromkeys(wanted, b"")
+        self.complete = False
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    def run(self, entries: Iterable[bytes], total: int) -> None:
+        """Fold every entry; raise StepFailed with the number of the first that is not signed or not allowed."""
+        for position, data in enumerate(entries):
             try:
                 statement = self.register.apply(data)
             except Refused as error:
                 raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
-            if position == 0 and statement.id != pin:
-                raise StepFailed("the log is of another cooperative than this folder's pin")
-            frontier.push(merkle.leaf_hash(data))
-            self.roots.append(frontier.root())
+            if position == 0 and self.pin is not None and statement.id != self.pin:
+                raise StepFailed("the log is of another cooperative than the one you pinned")
+            self.frontier.push(merkle.leaf_hash(data))
+            if self.size in self.roots:
+                self.roots[self.size] = self.frontier.root()
             if self.progress:
                 self.progress("replay the log", position + 1, total)
-        if not self.roots:
-            raise StepUnknown("the log is empty", todo="coop init")
-        return f"{len(self.roots)} entries: signatures and rules hold"
+        self.complete = True
 
-    # (2) The stored tree is the tree over the entries.
+
+class _Audit:
+    def __init__(self, root: Path, log: Log, progress: Progress | None) -> None:
+        self.paths, self.log, self.progress = Paths(root), log, progress
+        self.fold = _Fold(None, (), progress)
+
+    # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
+    def entries(self) -> str:
+        pin = loads(self.paths.identity.read_bytes(), source=str(self.paths.identity))["coop"]
+        self.fold = _Fold(pin, (size for size, _ in self.log.checkpoints()), self.progress)
+        self.fold.run(self.log.entries(), self.log.size)
+        if not self.fold.size:
+            raise StepUnknown("the log is empty", todo="coop init")
+        return f"{self.fold.size} entries: signatures and rules hold"
+
+    # (2) Every stored tile is the one over the entries.
     def tree(self) -> str:
-        if len(self.roots) != self.log.size or not self.roots:
+        if not self.fold.complete or self.fold.size != self.log.size:
             raise StepUnknown("needs all entries (step 1)")
-        if self.log.root() != self.roots[-1]:
-            raise StepFailed("the stored tree does not match the entries", todo="rebuild it from the entries, and find out who changed it")
-        return f"root {self.roots[-1].hex()[:12]} over {len(self.roots)} entries"
+        todo = "rebuild it from the entries, and find out who changed it"
+        try:
+            root = check_tiles(self.log.entries(0, self.fold.size), self.log.tile)
+        except CoopError as error:
+            raise StepFailed(f"the stored tree does not match the entries: {error.what}", todo=todo) from error
+        if root != self.fold.frontier.root() or root != self.log.root():
+            raise StepFailed("the stored tree does not match the entries", todo=todo)
+        return f"root {root.hex()[:12]} over {self.fold.size} entries, every tile looked at"
 
     # (3) Every checkpoint ever signed is a prefix of this log, and the newest covers all of it.
     def checkpoints(self) -> str:
-        size, time = 0, 0
-        count = 0
+        size, time, count = 0, 0, 0
         for size, note in self.log.checkpoints():
-            checkpoint = verify_checkpoint(note, self.register.log_key)
-            if checkpoint.size != size or not 0 < size <= len(self.roots) or self.roots[size - 1] != checkpoint.root:
+            checkpoint = verify_checkpoint(note, self.fold.register.log_key)
+            if checkpoint.size != size or not self.fold.roots.get(size) or self.fold.roots[size] != checkpoint.root:
                 raise StepFailed(
                     f"checkpoint of {size} entries is not a prefix of this log: it was rewritten", todo="keep both as evidence and ask the operator"
                 )
             if checkpoint.time < time:
                 raise StepFailed(f"the time of checkpoint {size} goes back")
             time, count = checkpoint.time, count + 1
-        if size != len(self.roots):
+        if size != self.fold.size:
             raise StepFailed("the newest checkpoint does not cover the newest entry", todo="append through coop only")
         return f"{count} checkpoints signed, each a prefix of the next"
 
 
-def audit(root: Path, *, progress: Callable[[str, int, int], None] | None = None) -> Report:
+def audit(root: Path, *, progress: Progress | None = None) -> Report:
     """Replay a cooperative's log from its bytes and return the table; changes nothing."""
     with Log.open(Paths(root).log, read_only=True) as log:
         work, checklist = _Audit(root, log, progress), Checklist(f"Audit of the log in {root}")
@@ -95,3 +105,46 @@ def audit(root: Path, *, progress: Callable[[str, int, int], None] | None = None
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
         return checklist.report()
+
+
+class _TilesAudit:
+    def __init__(self, tiles: Tiles, pin: str | None, progress: Progress | None) -> None:
+        self.tiles, self.pin = tiles, pin
+        self.fold = _Fold(pin, (), progress)
+
+    # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
+    def entries(self) -> str:
+        self.fold.run(self.tiles.entries(), self.tiles.size)
+        if not self.fold.size:
+            raise StepUnknown("the export is empty")
+        which = "the pinned cooperative" if self.pin else f"cooperative {self.fold.register.coop}: compare it with the pin you know"
+        return f"{self.fold.size} entries of {which}: signatures and rules hold"
+
+    # (2) Every tile is over the entries below it.
+    def hashes(self) -> str:
+        root = self.tiles.verify_tiles()
+        return f"root {root.hex()[:12]}: every tile matches the entries below it"
+
+    # (3) The log's key signed this tree.
+    def checkpoint(self) -> str:
+        if not self.fold.complete:
+            raise StepUnknown("needs all entries (step 1)")
+        checkpoint = verify_checkpoint(self.tiles.note, self.fold.register.log_key)
+        if checkpoint.root != self.fold.frontier.root():
+            raise StepFailed("the entries do not hash to the checkpoint's root: one was changed, left out or put in")
+        return f"checkpoint of {checkpoint.size} entries signed by the log's key"
+
+
+def audit_tiles(folder: Path, pin: str | None, *, progress: Progress | None = None) -> Report:
+    """Replay an exported log (C2SP tlog-tiles files) and return the table.
+
+    Args:
+        folder: what `coop log export` wrote, or a copy of what a web host serves.
+        pin: digest of the founding statement you expect; None takes the one in the export, and the table says so.
+        progress: called with (label, done, total).
+    """
+    work, checklist = _TilesAudit(read_export(folder), pin, progress), Checklist(f"Audit of the exported log in {folder}")
+    checklist.run("entries signed and allowed", work.entries)
+    checklist.run("tiles match entries", work.hashes)
+    checklist.run("checkpoint signed", work.checkpoint)
+    return checklist.report()

@@ -21,7 +21,7 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import _decode
 
-__all__ = ["Checkpoint", "NoteKey", "NoteVerifier", "sign_checkpoint", "verify_checkpoint"]
+__all__ = ["Checkpoint", "NoteKey", "NoteVerifier", "read_body", "sign_checkpoint", "verify_checkpoint"]
 
 _ED25519, _COSIGNATURE = 0x01, 0x04
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")
@@ -119,6 +119,14 @@ def sign_checkpoint(key: NoteKey, size: int, root: bytes, time: int) -> str:
     signed = _line(key.name, key.verifier.key_id(_ED25519), key._key.sign(body))
     cosigned = _line(key.name, key.verifier.key_id(_COSIGNATURE), struct.pack(">Q", time) + key._key.sign(_cosigned(body, time)))
     return body.decode() + "\n" + signed + cosigned
+
+
+def read_body(note: str) -> Checkpoint:
+    """Return what a note says, its signatures unchecked and its time 0; raise Refused if it is no checkpoint."""
+    lines = note.partition("\n\n")[0].split("\n")
+    if len(lines) != 3 or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
+        raise Refused("checkpoint is not a signed note of origin, size and root", value=note[:80])
+    return Checkpoint(lines[0], int(lines[1]), _decode(lines[2]), 0)
 
 
 def verify_checkpoint(note: str, verifier: NoteVerifier) -> Checkpoint:

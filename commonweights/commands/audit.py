@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from commonweights.cli import Session
@@ -13,11 +15,19 @@ __all__ = ["audit"]
 
 
 @click.command()
+@click.option(
+    "--tiles", type=click.Path(path_type=Path, file_okay=False), help="Audit an exported log (see coop log export) instead of a cooperative's folder."
+)
+@click.option("--pin", help="With --tiles: digest of the founding statement of the cooperative you trust (sha256:...).")
 @click.pass_obj
-def audit(session: Session) -> None:
+def audit(session: Session, tiles: Path | None, pin: str | None) -> None:
     """Replay the whole log: every signature, every rule, the tree, and every checkpoint ever signed."""
     from governance_hooks.audit import audit as run_audit
+    from governance_hooks.audit import audit_tiles
+    from governance_hooks.errors import BadInput
 
+    if pin and not tiles:
+        raise BadInput("--pin goes with --tiles: a cooperative's folder has its own pin", next="coop audit --tiles DIR --pin sha256:...")
     with progress(quiet=session.json) as show:
-        report = run_audit(find_folder(session.folder), progress=show)
+        report = audit_tiles(tiles, pin, progress=show) if tiles else run_audit(find_folder(session.folder), progress=show)
     finish(session, report, good="The log holds.", bad="The log does NOT hold.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import click
 
 from commonweights.cli import Session
 from commonweights.people import People
+from commonweights.progress import progress
 from commonweights.workspace import open_workspace
 from governance_hooks import merkle
 from governance_hooks.canonical import loads
@@ -21,7 +23,7 @@ __all__ = ["log"]
 @click.option("--last", default=20, show_default=True, help="How many entries.")
 @click.pass_context
 def log(ctx: click.Context, last: int) -> None:
-    """List the newest entries of the log; `show` prints one, `prove` proves that it is in."""
+    """List the newest entries of the log; `show` prints one, `prove` proves that it is in, `export` writes static files."""
     if ctx.invoked_subcommand is not None:
         return
     session: Session = ctx.obj
@@ -65,3 +67,17 @@ def prove(session: Session, statement: str) -> None:
     session.show({"statement": found.id, "index": index, "size": size, "path": hashes, "checkpoint": note, "holds": holds}, "\n".join(text))
     if not holds:
         raise click.exceptions.Exit(1)
+
+
+@log.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.pass_obj
+def export(session: Session, folder: Path) -> None:
+    """Write the log into FOLDER as static files (C2SP tlog-tiles) for a web host; run it again to add what is new."""
+    from governance_hooks.tiles import export as run_export
+
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        done = run_export(space.coop.log, folder, progress=show)
+    value = {"folder": str(folder), "before": done.before, "size": done.size, "full": done.full, "partial": done.partial, "removed": done.removed}
+    wrote = f"wrote {done.full} full and {done.partial} partial files, removed {done.removed} outgrown" if done.changed else "nothing to write"
+    session.show(value, f"{folder}: {done.size} entries ({done.size - done.before} new); {wrote}")
