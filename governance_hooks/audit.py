@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from governance_hooks import merkle
-from governance_hooks.canonical import loads
-from governance_hooks.checkpoint import verify_checkpoint
+from governance_hooks.checkpoint import read_body, verify_checkpoint
 from governance_hooks.cooperative import Paths
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.log import Log
+from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
+from governance_hooks.statement import parse
 from governance_hooks.tiles import Tiles, check_tiles, read_export
 
 __all__ = ["audit", "audit_tiles"]
@@ -53,15 +54,35 @@ class _Fold:
         self.complete = True
 
 
+class _Remembered:
+    """The step that compares a folded log with what this machine remembers; loaded before the log is read."""
+
+    def __init__(self, memory: Memory | None) -> None:
+        self.memory = memory
+        self.note = memory.load() if memory else None
+
+    def sizes(self) -> list[int]:
+        return [read_body(self.note).size] if self.note else []
+
+    def check(self, fold: _Fold, note: str) -> str:
+        if self.memory is None or not fold.complete:
+            raise StepUnknown("needs all entries (step 1)")
+        roots = fold.roots | {fold.size: fold.frontier.root()}
+        found = self.memory.check(self.note, note, fold.register.log_key, roots.get)
+        self.memory.remember(note)
+        return found
+
+
 class _Audit:
-    def __init__(self, root: Path, log: Log, progress: Progress | None) -> None:
-        self.paths, self.log, self.progress = Paths(root), log, progress
+    def __init__(self, root: Path, log: Log, remembered: _Remembered, progress: Progress | None) -> None:
+        self.paths, self.log, self.memory, self.progress = Paths(root), log, remembered, progress
         self.fold = _Fold(None, (), progress)
 
     # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
     def entries(self) -> str:
-        pin = loads(self.paths.identity.read_bytes(), source=str(self.paths.identity))["coop"]
-        self.fold = _Fold(pin, (size for size, _ in self.log.checkpoints()), self.progress)
+        pin = self.paths.pin()
+        sizes = [size for size, _ in self.log.checkpoints()]
+        self.fold = _Fold(pin, [*sizes, *self.memory.sizes()], self.progress)
         self.fold.run(self.log.entries(), self.log.size)
         if not self.fold.size:
             raise StepUnknown("the log is empty", todo="coop init")
@@ -97,20 +118,29 @@ class _Audit:
         return f"{count} checkpoints signed, each a prefix of the next"
 
 
-def audit(root: Path, *, progress: Progress | None = None) -> Report:
-    """Replay a cooperative's log from its bytes and return the table; changes nothing."""
+def audit(root: Path, *, memory: Memory | None = None, progress: Progress | None = None) -> Report:
+    """Replay a cooperative's log from its bytes and return the table; changes nothing but what `memory` remembers.
+
+    Args:
+        root: the cooperative's folder.
+        memory: what this machine remembers of the cooperative; the log must extend it. Not looked at, if None.
+        progress: called with (label, done, total).
+    """
+    remembered = _Remembered(memory)
     with Log.open(Paths(root).log, read_only=True) as log:
-        work, checklist = _Audit(root, log, progress), Checklist(f"Audit of the log in {root}")
+        work, checklist = _Audit(root, log, remembered, progress), Checklist(f"Audit of the log in {root}")
         checklist.run("entries signed and allowed", work.entries)
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
+        if memory:
+            checklist.run("extends what was seen", lambda: remembered.check(work.fold, log.checkpoint()))
         return checklist.report()
 
 
 class _TilesAudit:
-    def __init__(self, tiles: Tiles, pin: str | None, progress: Progress | None) -> None:
+    def __init__(self, tiles: Tiles, pin: str | None, remembered: _Remembered, progress: Progress | None) -> None:
         self.tiles, self.pin = tiles, pin
-        self.fold = _Fold(pin, (), progress)
+        self.fold = _Fold(pin, remembered.sizes(), progress)
 
     # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
     def entries(self) -> str:
@@ -135,16 +165,32 @@ class _TilesAudit:
         return f"checkpoint of {checkpoint.size} entries signed by the log's key"
 
 
-def audit_tiles(folder: Path, pin: str | None, *, progress: Progress | None = None) -> Report:
+def _memory_of(tiles: Tiles) -> Memory | None:
+    """Return the memory of the cooperative an export says it is of; None where step 1 will fail anyway."""
+    try:
+        return Memory(parse(next(tiles.entries(), b""), source="entry 0").id)
+    except CoopError:
+        return None
+
+
+def audit_tiles(folder: Path, pin: str | None, *, remember: bool = False, progress: Progress | None = None) -> Report:
     """Replay an exported log (C2SP tlog-tiles files) and return the table.
 
     Args:
         folder: what `coop log export` wrote, or a copy of what a web host serves.
         pin: digest of the founding statement you expect; None takes the one in the export, and the table says so.
+        remember: whether the log must extend what this machine remembers of the cooperative, and is remembered then.
         progress: called with (label, done, total).
+
+    Raises:
+        BadInput: the folder holds no exported log.
     """
-    work, checklist = _TilesAudit(read_export(folder), pin, progress), Checklist(f"Audit of the exported log in {folder}")
+    tiles = read_export(folder)
+    remembered = _Remembered(_memory_of(tiles) if remember else None)
+    work, checklist = _TilesAudit(tiles, pin, remembered, progress), Checklist(f"Audit of the exported log in {folder}")
     checklist.run("entries signed and allowed", work.entries)
     checklist.run("tiles match entries", work.hashes)
     checklist.run("checkpoint signed", work.checkpoint)
+    if remember:
+        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note))
     return checklist.report()

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
-from governance_hooks.checkpoint import NoteKey, sign_checkpoint, verify_checkpoint
+from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.proof import Proof
@@ -37,6 +37,12 @@ class Paths:
     def identity(self) -> Path:
         """The pin: which cooperative this folder belongs to."""
         return self.root / "cooperative.json"
+
+    def pin(self) -> str:
+        """Return the digest of the founding statement this folder is pinned to; raise BadInput if it is none."""
+        if not self.identity.is_file():
+            raise BadInput(f"{self.root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
+        return str(loads(self.identity.read_bytes(), source=str(self.identity))["coop"])
 
     @property
     def log(self) -> Path:
@@ -67,9 +73,7 @@ class Cooperative:
     def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Cooperative]:
         """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
         paths = Paths(root)
-        if not paths.identity.is_file():
-            raise BadInput(f"{root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
-        pin = loads(paths.identity.read_bytes(), source=str(paths.identity))["coop"]
+        pin = paths.pin()
         with Log.open(paths.log, read_only=read_only) as log:
             cooperative = cls(paths, log, pin, read_only)
             cooperative.refresh()
@@ -127,7 +131,7 @@ class Cooperative:
                 self.log.append(list(batch), expected_size=size, note=partial(_checkpoint, key, moment), expected_root=last.root)
             except CoopError:
                 self._start_over()  # the rules said yes, the disk said no
-                if self.register.size == size:
+                if self.register.size <= size:  # nobody was faster: the disk is full, or the log was rolled back under us
                     raise
                 continue
             self._entries.extend(batch)
@@ -165,8 +169,9 @@ class Cooperative:
 
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""
+        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
         self.refresh()
-        return Proof(self.log.checkpoint(), tuple(self._entries))
+        return Proof(note, tuple(self._entries[: read_body(note).size]))
 
     def find(self, prefix: str) -> Statement:
         """Return the statement whose digest starts with `prefix`."""

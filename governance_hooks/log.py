@@ -99,6 +99,8 @@ class Log:
         try:
             with self._transaction(writes=True) as cursor:
                 size = self._size(cursor)
+                if size < expected_size:
+                    raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
                 if size != expected_size:
                     raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
                 # The transaction holds the write lock, so a tail of this size is the tail of what is stored.

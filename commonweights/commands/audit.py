@@ -21,13 +21,19 @@ __all__ = ["audit"]
 @click.option("--pin", help="With --tiles: digest of the founding statement of the cooperative you trust (sha256:...).")
 @click.pass_obj
 def audit(session: Session, tiles: Path | None, pin: str | None) -> None:
-    """Replay the whole log: every signature, every rule, the tree, and every checkpoint ever signed."""
+    """Replay the whole log: every signature, every rule, the tree, every checkpoint ever signed, and that it extends what you saw before."""
     from governance_hooks.audit import audit as run_audit
     from governance_hooks.audit import audit_tiles
+    from governance_hooks.cooperative import Paths
     from governance_hooks.errors import BadInput
+    from governance_hooks.memory import Memory
 
     if pin and not tiles:
         raise BadInput("--pin goes with --tiles: a cooperative's folder has its own pin", next="coop audit --tiles DIR --pin sha256:...")
     with progress(quiet=session.json) as show:
-        report = audit_tiles(tiles, pin, progress=show) if tiles else run_audit(find_folder(session.folder), progress=show)
+        if tiles:
+            report = audit_tiles(tiles, pin, remember=True, progress=show)
+        else:
+            root = find_folder(session.folder)
+            report = run_audit(root, memory=Memory(Paths(root).pin()), progress=show)
     finish(session, report, good="The log holds.", bad="The log does NOT hold.")
