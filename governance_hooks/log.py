@@ -80,7 +80,7 @@ class Log:
         if stop is not None:
             query = query.where(ENTRY.c.position < stop)
         with self._engine.connect() as connection:
-            for (data,) in connection.execute(query):
+            for (data,) in connection.execute(query.execution_options(yield_per=1000)):  # never the whole log at once
                 yield bytes(data)
 
     def append(self, batch: list[bytes], *, expected_size: int, note: Callable[[int, bytes], str], expected_root: bytes | None = None) -> str:
@@ -196,10 +196,11 @@ class Log:
             raise CoopError("this log has no checkpoint yet", next="coop init")
         return str(note)
 
-    def checkpoints(self) -> Iterator[tuple[int, str]]:
-        """Yield (size, note) of every checkpoint ever signed, oldest first."""
+    def checkpoints(self, start: int = 0) -> Iterator[tuple[int, str]]:
+        """Yield (size, note) of every checkpoint ever signed over at least `start` entries, oldest first."""
+        query = select(CHECKPOINT.c.size, CHECKPOINT.c.note).where(CHECKPOINT.c.size >= start).order_by(CHECKPOINT.c.size)
         with self._engine.connect() as connection:
-            for size, note in connection.execute(select(CHECKPOINT.c.size, CHECKPOINT.c.note).order_by(CHECKPOINT.c.size)):
+            for size, note in connection.execute(query.execution_options(yield_per=1000)):
                 yield int(size), str(note)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
