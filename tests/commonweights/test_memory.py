@@ -197,3 +197,7 @@ def test_the_state_folder_is_the_one_of_the_standard(monkeypatch: pytest.MonkeyP
 def test_roots_are_those_of_the_prefixes() -> None:
     entries = [b"%d" % i for i in range(40)]
     assert roots_at(entries, [0, 1, 7, 40, 41]) == {size: root([leaf_hash(entry) for entry in entries[:size]]) for size in (0, 1, 7, 40)}
+
+
+def test_no_test_remembers_in_the_real_home() -> None:
+    assert state_folder().parts[-2].startswith("coop-test-state-")
