@@ -10,6 +10,7 @@ from pathlib import Path
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.memory import Memory
 from governance_hooks.sshsig import KeyElsewhere, Signer, load_private_key, load_public_key
 
 __all__ = ["Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
@@ -67,9 +68,21 @@ def find_folder(given: Path | None) -> Path:
 
 @contextmanager
 def open_workspace(folder: Path | None, *, read_only: bool = False) -> Iterator[Workspace]:
-    """Open the cooperative a command works on."""
-    with Cooperative.open(find_folder(folder), read_only=read_only) as coop:
+    """Open the cooperative a command works on, once its log is seen to extend what this machine remembers of it.
+
+    Raises:
+        Refused: the log was rolled back, or is a fork of the one seen before.
+    """
+    root = find_folder(folder)
+    memory = Memory(Paths(root).pin())
+    known = memory.load()
+    with Cooperative.open(root, read_only=read_only) as coop:
+        memory.check_proof(coop.proof(), coop.register.log_key, known)
+        size = coop.register.size
         yield Workspace(coop)
+        if coop.register.size != size:  # what this command appended is what the next one must find
+            known = memory.load()
+            memory.check_proof(coop.proof(), coop.register.log_key, known)
 
 
 def load_key(path: Path | None) -> Signer:

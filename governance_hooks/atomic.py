@@ -30,8 +30,11 @@ def _failed(path: Path, error: OSError) -> CoopError:
     )
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data` in one step; on any error the old file is untouched (CoopError names the path)."""
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace `path` by `data` in one step; on any error the old file is untouched (CoopError names the path).
+
+    Without `sync` the step survives a killed process but not a power cut: for many files, synced together by the caller.
+    """
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,10 +43,12 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
         temporary = None
-        _fsync(path.parent)
+        if sync:
+            _fsync(path.parent)
     except OSError as error:
         raise _failed(path, error) from error
     finally:

@@ -1,97 +1,248 @@
-"""The audit of a whole log: identity, every signature and rule, the tree, and every checkpoint ever signed."""
+"""The audit of a whole log: identity, every signature and rule, the tree, and every checkpoint ever signed.
+
+Entries are read once, in order, and not kept: memory is that of the folded state, whatever the length of the log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from governance_hooks import merkle
-from governance_hooks.canonical import loads
-from governance_hooks.checkpoint import verify_checkpoint
+from governance_hooks.checkpoint import read_body, verify_checkpoint
 from governance_hooks.cooperative import Paths
-from governance_hooks.errors import Refused
+from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
+from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
+from governance_hooks.statement import parse
+from governance_hooks.tiles import Tiles, check_tiles, read_export
+from governance_hooks.vouching import vouched_entries, vouched_notes
 
-__all__ = ["audit"]
+__all__ = ["Scope", "audit", "audit_tiles"]
+
+Progress = Callable[[str, int, int], None]
 
 
-class _Frontier:
-    """The perfect subtrees of a growing tree (a compact range): the root of every prefix in one pass."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How an audit is done: processes, and entries whose signatures this machine has checked before."""
 
-    def __init__(self) -> None:
-        self.nodes: list[tuple[int, bytes]] = []
+    jobs: int = 1
+    """Processes that check signatures; with more than one, the calling program must be importable (multiprocessing's spawn)."""
+    since: int = 0
+    """Skip the signatures before this entry and the checkpoints below this size; the rules are replayed from the first entry."""
 
-    def push(self, leaf: bytes) -> None:
-        height, node = 0, leaf
-        while self.nodes and self.nodes[-1][0] == height:
-            node, height = merkle.node_hash(self.nodes.pop()[1], node), height + 1
-        self.nodes.append((height, node))
 
-    def root(self) -> bytes:
-        node = self.nodes[-1][1]
-        for _, left in reversed(self.nodes[:-1]):
-            node = merkle.node_hash(left, node)
-        return node
+class _Fold:
+    """One pass over the entries: the register, and the root at each size asked for and at the end."""
+
+    def __init__(self, pin: str | None, wanted: Iterable[int], scope: Scope, progress: Progress | None) -> None:
+        self.pin, self.scope, self.progress = pin, scope, progress
+        self.register, self.frontier = Register(), merkle.Frontier()
+        self.roots: dict[int, bytes] = dict.fromkeys(wanted, b"")
+        self.complete = False
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    def run(self, entries: Iterable[bytes], total: int) -> None:
+        """Fold every entry; raise StepFailed with the number of the first that is not signed or not allowed."""
+        source = iter(entries)
+        # The first entry names the log's key, so it is checked whatever is remembered.
+        before = chain(((data, False) for data in islice(source, 1)), ((data, True) for data in islice(source, max(0, self.scope.since - 1))))
+        with closing(vouched_entries(source, jobs=self.scope.jobs)) as rest:
+            for position, (data, vouched) in enumerate(chain(before, rest)):
+                try:
+                    statement = self.register.apply(data, signatures=not vouched)
+                except Refused as error:
+                    raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
+                if position == 0 and self.pin is not None and statement.id != self.pin:
+                    raise StepFailed("the log is of another cooperative than the one you pinned")
+                self.frontier.push(merkle.leaf_hash(data))
+                if self.size in self.roots:
+                    self.roots[self.size] = self.frontier.root()
+                if self.progress:
+                    self.progress("replay the log", position + 1, total)
+        self.complete = True
+
+
+class _Remembered:
+    """The step that compares a folded log with what this machine remembers; loaded before the log is read."""
+
+    def __init__(self, memory: Memory | None) -> None:
+        self.memory = memory
+        self.note = memory.load() if memory else None
+
+    def sizes(self) -> list[int]:
+        return [read_body(self.note).size] if self.note else []
+
+    def require(self, since: int) -> None:
+        """Raise BadInput unless signatures before entry `since` were checked on this machine."""
+        if since and (self.note is None or read_body(self.note).size < since):
+            known = 0 if self.note is None else read_body(self.note).size
+            raise BadInput("this machine has not checked so many entries of this log", value=since, allowed=f"at most {known}", next="coop audit")
+
+    def signatures(self, fold: _Fold) -> str:
+        """Say whose signatures hold; raise StepFailed if some were skipped and those entries are not the remembered ones."""
+        since = fold.scope.since
+        if not since:
+            return "signatures and rules hold"
+        assert self.memory is not None
+        assert self.note is not None
+        old = self.memory.known(self.note, fold.register.log_key)
+        if fold.roots.get(old.size) != old.root:
+            fold.complete = False
+            raise StepFailed(f"the first {old.size} entries are not those this machine checked before", todo="coop audit, without --since")
+        return f"rules hold; signatures hold from entry {since} on, those before were checked here earlier and their bytes are the same"
+
+    def check(self, fold: _Fold, note: str) -> str:
+        if self.memory is None or not fold.complete:
+            raise StepUnknown("needs all entries (step 1)")
+        roots = fold.roots | {fold.size: fold.frontier.root()}
+        found = self.memory.check(self.note, note, fold.register.log_key, roots.get)
+        self.memory.remember(note)
+        return found
 
 
 class _Audit:
-    def __init__(self, root: Path, log: Log, progress: Callable[[str, int, int], None] | None) -> None:
-        self.paths, self.log, self.progress = Paths(root), log, progress
-        self.register = Register()
-        self.roots: list[bytes] = []
+    def __init__(self, root: Path, log: Log, remembered: _Remembered, scope: Scope, progress: Progress | None) -> None:
+        self.paths, self.log, self.memory, self.progress = Paths(root), log, remembered, progress
+        self.scope = scope
+        self.fold = _Fold(None, (), scope, progress)
 
     # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
     def entries(self) -> str:
-        pin = loads(self.paths.identity.read_bytes(), source=str(self.paths.identity))["coop"]
-        frontier, total = _Frontier(), self.log.size
-        for position, data in enumerate(self.log.entries()):
-            try:
-                statement = self.register.apply(data)
-            except Refused as error:
-                raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
-            if position == 0 and statement.id != pin:
-                raise StepFailed("the log is of another cooperative than this folder's pin")
-            frontier.push(merkle.leaf_hash(data))
-            self.roots.append(frontier.root())
-            if self.progress:
-                self.progress("replay the log", position + 1, total)
-        if not self.roots:
+        self.fold = _Fold(self.paths.pin(), self.memory.sizes(), self.scope, self.progress)
+        self.fold.run(self.log.entries(), self.log.size)
+        if not self.fold.size:
             raise StepUnknown("the log is empty", todo="coop init")
-        return f"{len(self.roots)} entries: signatures and rules hold"
+        return f"{self.fold.size} entries: {self.memory.signatures(self.fold)}"
 
-    # (2) The stored tree is the tree over the entries.
+    # (2) Every stored tile is the one over the entries.
     def tree(self) -> str:
-        if len(self.roots) != self.log.size or not self.roots:
+        if not self.fold.complete or self.fold.size != self.log.size:
             raise StepUnknown("needs all entries (step 1)")
-        if self.log.root() != self.roots[-1]:
-            raise StepFailed("the stored tree does not match the entries", todo="rebuild it from the entries, and find out who changed it")
-        return f"root {self.roots[-1].hex()[:12]} over {len(self.roots)} entries"
+        todo = "rebuild it from the entries, and find out who changed it"
+        try:
+            root = check_tiles(self.log.entries(0, self.fold.size), self.log.tile)
+        except CoopError as error:
+            raise StepFailed(f"the stored tree does not match the entries: {error.what}", todo=todo) from error
+        if root != self.fold.frontier.root() or root != self.log.root():
+            raise StepFailed("the stored tree does not match the entries", todo=todo)
+        return f"root {root.hex()[:12]} over {self.fold.size} entries, every tile looked at"
 
     # (3) Every checkpoint ever signed is a prefix of this log, and the newest covers all of it.
     def checkpoints(self) -> str:
-        size, time = 0, 0
-        count = 0
-        for size, note in self.log.checkpoints():
-            checkpoint = verify_checkpoint(note, self.register.log_key)
-            if checkpoint.size != size or not 0 < size <= len(self.roots) or self.roots[size - 1] != checkpoint.root:
-                raise StepFailed(
-                    f"checkpoint of {size} entries is not a prefix of this log: it was rewritten", todo="keep both as evidence and ask the operator"
-                )
-            if checkpoint.time < time:
-                raise StepFailed(f"the time of checkpoint {size} goes back")
-            time, count = checkpoint.time, count + 1
-        if size != len(self.roots):
+        if not self.fold.complete:
+            raise StepUnknown("needs all entries (step 1)")
+        since, verifier = self.fold.scope.since, self.fold.register.log_key
+        size, time, count = 0, 0, 0
+        frontier, entries = merkle.Frontier(), self.log.entries(0, self.fold.size)
+        with closing(vouched_notes(self.log.checkpoints(since), verifier, jobs=self.fold.scope.jobs)) as notes:
+            for (size, note), vouched in notes:
+                checkpoint = verify_checkpoint(note, verifier, signatures=not vouched)
+                for entry in islice(entries, size - frontier.size):
+                    frontier.push(merkle.leaf_hash(entry))
+                if checkpoint.size != size or frontier.size != size or frontier.root() != checkpoint.root:
+                    raise StepFailed(
+                        f"checkpoint of {size} entries is not a prefix of this log: it was rewritten", todo="keep both as evidence and ask the operator"
+                    )
+                if checkpoint.time < time:
+                    raise StepFailed(f"the time of checkpoint {size} goes back")
+                time, count = checkpoint.time, count + 1
+                if self.progress:
+                    self.progress("check the checkpoints", size, self.fold.size)
+        if size != self.fold.size or frontier.root() != self.fold.frontier.root():
             raise StepFailed("the newest checkpoint does not cover the newest entry", todo="append through coop only")
-        return f"{count} checkpoints signed, each a prefix of the next"
+        return f"{count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
 
 
-def audit(root: Path, *, progress: Callable[[str, int, int], None] | None = None) -> Report:
-    """Replay a cooperative's log from its bytes and return the table; changes nothing."""
+def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = None, progress: Progress | None = None) -> Report:
+    """Replay a cooperative's log from its bytes and return the table; changes nothing but what `memory` remembers.
+
+    Args:
+        root: the cooperative's folder.
+        memory: what this machine remembers of the cooperative; the log must extend it. Not looked at, if None.
+        scope: how many processes, and whether signatures checked here earlier are left out.
+        progress: called with (label, done, total).
+
+    Raises:
+        BadInput: `scope.since` goes beyond what this machine has checked.
+    """
+    scope, remembered = scope or Scope(), _Remembered(memory)
+    remembered.require(scope.since)
     with Log.open(Paths(root).log, read_only=True) as log:
-        work, checklist = _Audit(root, log, progress), Checklist(f"Audit of the log in {root}")
+        work, checklist = _Audit(root, log, remembered, scope, progress), Checklist(f"Audit of the log in {root}")
         checklist.run("entries signed and allowed", work.entries)
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
+        if memory:
+            checklist.run("extends what was seen", lambda: remembered.check(work.fold, log.checkpoint()))
         return checklist.report()
+
+
+class _TilesAudit:
+    def __init__(self, tiles: Tiles, pin: str | None, remembered: _Remembered, scope: Scope, progress: Progress | None) -> None:
+        self.tiles, self.pin, self.memory = tiles, pin, remembered
+        self.fold = _Fold(pin, remembered.sizes(), scope, progress)
+
+    # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
+    def entries(self) -> str:
+        self.fold.run(self.tiles.entries(), self.tiles.size)
+        if not self.fold.size:
+            raise StepUnknown("the export is empty")
+        which = "the pinned cooperative" if self.pin else f"cooperative {self.fold.register.coop}: compare it with the pin you know"
+        return f"{self.fold.size} entries of {which}: {self.memory.signatures(self.fold)}"
+
+    # (2) Every tile is over the entries below it.
+    def hashes(self) -> str:
+        root = self.tiles.verify_tiles()
+        return f"root {root.hex()[:12]}: every tile matches the entries below it"
+
+    # (3) The log's key signed this tree.
+    def checkpoint(self) -> str:
+        if not self.fold.complete:
+            raise StepUnknown("needs all entries (step 1)")
+        checkpoint = verify_checkpoint(self.tiles.note, self.fold.register.log_key)
+        if checkpoint.root != self.fold.frontier.root():
+            raise StepFailed("the entries do not hash to the checkpoint's root: one was changed, left out or put in")
+        return f"checkpoint of {checkpoint.size} entries signed by the log's key"
+
+
+def _memory_of(tiles: Tiles) -> Memory | None:
+    """Return the memory of the cooperative an export says it is of; None where step 1 will fail anyway."""
+    try:
+        return Memory(parse(next(tiles.entries(), b""), source="entry 0").id)
+    except CoopError:
+        return None
+
+
+def audit_tiles(folder: Path, pin: str | None, *, remember: bool = False, scope: Scope | None = None, progress: Progress | None = None) -> Report:
+    """Replay an exported log (C2SP tlog-tiles files) and return the table.
+
+    Args:
+        folder: what `coop log export` wrote, or a copy of what a web host serves.
+        pin: digest of the founding statement you expect; None takes the one in the export, and the table says so.
+        remember: whether the log must extend what this machine remembers of the cooperative, and is remembered then.
+        scope: how many processes, and whether signatures checked here earlier are left out (needs `remember`).
+        progress: called with (label, done, total).
+
+    Raises:
+        BadInput: the folder holds no exported log, or `scope.since` goes beyond what this machine has checked.
+    """
+    tiles, scope = read_export(folder), scope or Scope()
+    remembered = _Remembered(_memory_of(tiles) if remember else None)
+    remembered.require(scope.since)
+    work, checklist = _TilesAudit(tiles, pin, remembered, scope, progress), Checklist(f"Audit of the exported log in {folder}")
+    checklist.run("entries signed and allowed", work.entries)
+    checklist.run("tiles match entries", work.hashes)
+    checklist.run("checkpoint signed", work.checkpoint)
+    if remember:
+        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note))
+    return checklist.report()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
-from governance_hooks.checkpoint import NoteKey, sign_checkpoint, verify_checkpoint
+from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.payloads import Ballot, Halt, ProposalOpened
@@ -40,6 +40,12 @@ class Paths:
     def identity(self) -> Path:
         """The pin: which cooperative this folder belongs to."""
         return self.root / "cooperative.json"
+
+    def pin(self) -> str:
+        """Return the digest of the founding statement this folder is pinned to; raise BadInput if it is none."""
+        if not self.identity.is_file():
+            raise BadInput(f"{self.root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
+        return str(loads(self.identity.read_bytes(), source=str(self.identity))["coop"])
 
     @property
     def log(self) -> Path:
@@ -72,9 +78,7 @@ class Cooperative:
     def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Cooperative]:
         """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
         paths = Paths(root)
-        if not paths.identity.is_file():
-            raise BadInput(f"{root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
-        pin = loads(paths.identity.read_bytes(), source=str(paths.identity))["coop"]
+        pin = paths.pin()
         with Log.open(paths.log, read_only=read_only) as log:
             cooperative = cls(paths, log, pin, read_only)
             cooperative.refresh()
@@ -110,6 +114,17 @@ class Cooperative:
             Refused: the rules do not allow it; nothing was appended.
             CoopError: the log could not be written; nothing was appended.
         """
+        return self.append_all([data])[0]
+
+    def append_all(self, batch: Sequence[bytes]) -> list[Statement]:
+        """Check entries by the rules, each after the ones before it, then append all of them durably under one checkpoint.
+
+        Raises:
+            Refused: the rules do not allow one of them; nothing was appended.
+            CoopError: the log could not be written, or does not hash to its newest checkpoint; nothing was appended.
+        """
+        if not batch:
+            return []
         key = NoteKey.load(self.paths.log_key)
         if key.verifier != self.register.log_key:
             raise BadInput(
@@ -117,22 +132,38 @@ class Cooperative:
             )
         for _ in range(_RETRIES):
             self.refresh()
-            statement = parse(data)
-            self._require_timely(statement)
-            self.register.admit(statement)
-            size = self.register.size - 1
-            moment = max(_unix(self.clock()), verify_checkpoint(self.log.checkpoint(), self.register.log_key).time)
+            size = self.register.size
+            statements = self._admit(batch)
+            last = verify_checkpoint(self.log.checkpoint(), self.register.log_key)
+            moment = max(_unix(self.clock()), last.time)
             try:
-                self.log.append([data], expected_size=size, note=partial(_checkpoint, key, moment))
+                self.log.append(list(batch), expected_size=size, note=partial(_checkpoint, key, moment), expected_root=last.root)
             except CoopError:
-                self.register, self._entries = Register(), []  # the rules said yes, the disk said no: start over from the log
-                self.refresh()
-                if self.register.size == size:
+                self._start_over()  # the rules said yes, the disk said no
+                if self.register.size <= size:  # nobody was faster: the disk is full, or the log was rolled back under us
                     raise
                 continue
-            self._entries.append(data)
-            return statement
+            self._entries.extend(batch)
+            return statements
         raise CoopError("the log is too busy", next="run the command again")
+
+    def _admit(self, batch: Sequence[bytes]) -> list[Statement]:
+        """Fold a batch into the register, all of it or nothing."""
+        statements: list[Statement] = []
+        for number, data in enumerate(batch, start=1):
+            try:
+                statement = parse(data)
+                self._require_timely(statement)
+                self.register.admit(statement)
+                statements.append(statement)
+            except Refused as error:
+                if statements:
+                    self._start_over()
+                    raise Refused(
+                        f"entry {number} of the {len(batch)} to append: {error.what}", value=error.value, allowed=error.allowed, next=error.next
+                    ) from error
+                raise
+        return statements
 
     def _require_timely(self, statement: Statement) -> None:
         """Refuse what the writer's own clock shows to be misdated: only the writer sees when a statement really came in."""
@@ -146,6 +177,11 @@ class Cooperative:
             if moment > shift(proposal.closes, CLOCK_SKEW_S):
                 raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")
 
+    def _start_over(self) -> None:
+        """Fold the log again from its first entry."""
+        self.register, self._entries = Register(), []
+        self.refresh()
+
     def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
         made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
@@ -157,12 +193,9 @@ class Cooperative:
 
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""
-        for _ in range(_RETRIES):
-            self.refresh()
-            note = self.log.checkpoint()
-            if verify_checkpoint(note, self.register.log_key).size == len(self._entries):  # else somebody appended in between
-                return Proof(note, tuple(self._entries))
-        raise CoopError("the log is too busy", next="run the command again")
+        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
+        self.refresh()
+        return Proof(note, tuple(self._entries[: read_body(note).size]))
 
     def find(self, prefix: str) -> Statement:
         """Return the statement whose digest starts with `prefix`."""

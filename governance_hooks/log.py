@@ -1,68 +1,40 @@
 """The log: an append-only Merkle log (RFC 6962 hashing) in SQLite, or any database SQLAlchemy speaks to.
 
 Leaf and inner hashes are kept as 256-wide tiles, as in C2SP tlog-tiles, so a root or a proof costs a few small reads
-whatever the size. Appending is one transaction, durable when it returns (synchronous=FULL). One writer at a time.
+whatever the size. The tile of the newest, fewer than 256 entries is not stored but hashed from them, so that an append
+writes its entry and its checkpoint and little else. Appending is one transaction, durable when it returns
+(synchronous=FULL). One writer at a time.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, create_engine, event, func, insert, select
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
 from governance_hooks import merkle
 from governance_hooks.errors import CoopError
+from governance_hooks.log_sql import CHECKPOINT, ENTRY, METADATA, Statements, open_engine
+from governance_hooks.tail import WIDTH, Tail, levels
 
 __all__ = ["Log"]
-
-_WIDTH = 256
-_METADATA = MetaData()
-_ENTRY = Table("entry", _METADATA, Column("position", Integer, primary_key=True, autoincrement=False), Column("data", LargeBinary, nullable=False))
-_TILE = Table(
-    "tile",
-    _METADATA,
-    Column("level", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("hashes", LargeBinary, nullable=False),
-)
-_CHECKPOINT = Table("checkpoint", _METADATA, Column("size", Integer, primary_key=True, autoincrement=False), Column("note", Text, nullable=False))
-
-
-def _engine(url: str, read_only: bool) -> Engine:
-    if url.startswith("sqlite") and read_only:
-        path = url.removeprefix("sqlite:///")
-        url = f"sqlite:///file:{path}?mode=ro&uri=true"
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _pragmas(connection: Any, record: object) -> None:
-            connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
-            connection.execute("PRAGMA busy_timeout=10000")
-            if not read_only:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
-
-    return engine
 
 
 class Log:
     """An open log; `with Log.open(path) as log:`."""
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._engine = _engine(url, read_only)
+        self._engine = open_engine(url, read_only)
+        self._sql = Statements(self._engine.dialect)
+        self._failure: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        self._tail = Tail()
         if not read_only:
-            _METADATA.create_all(self._engine)
+            METADATA.create_all(self._engine)
             self._forbid_changes()
 
     @classmethod
@@ -88,120 +60,155 @@ class Log:
     def _forbid_changes(self) -> None:
         if self._engine.dialect.name != "sqlite":
             return
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self._transaction(writes=True) as cursor:
             for act in ("DELETE", "UPDATE"):
-                connection.exec_driver_sql(
-                    f"CREATE TRIGGER IF NOT EXISTS entry_{act} BEFORE {act} ON entry BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
-                )
+                cursor.execute(f"CREATE TRIGGER IF NOT EXISTS entry_{act} BEFORE {act} ON entry BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END")
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        with self._engine.connect() as connection:
-            return self._size(connection)
+        with self._transaction() as cursor:
+            return self._size(cursor)
 
-    @staticmethod
-    def _size(connection: Connection) -> int:
-        highest = connection.execute(select(func.max(_ENTRY.c.position))).scalar()
+    def _size(self, cursor: Any) -> int:
+        highest = self._sql.size.one(cursor)
         return 0 if highest is None else int(highest) + 1
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the entries [start, stop) in order."""
-        query = select(_ENTRY.c.data).where(_ENTRY.c.position >= start).order_by(_ENTRY.c.position)
+        query = select(ENTRY.c.data).where(ENTRY.c.position >= start).order_by(ENTRY.c.position)
         if stop is not None:
-            query = query.where(_ENTRY.c.position < stop)
+            query = query.where(ENTRY.c.position < stop)
         with self._engine.connect() as connection:
-            for (data,) in connection.execute(query):
+            for (data,) in connection.execute(query.execution_options(yield_per=1000)):  # never the whole log at once
                 yield bytes(data)
 
-    def append(self, batch: list[bytes], *, expected_size: int, note: Any) -> str:
-        """Append entries in one durable transaction together with the checkpoint over them.
+    def append(self, batch: list[bytes], *, expected_size: int, note: Callable[[int, bytes], str], expected_root: bytes | None = None) -> str:
+        """Append entries in one durable transaction together with one checkpoint over them.
 
         Args:
             batch: entry bytes, in order.
             expected_size: size the writer's state was computed at; another writer in between is an error.
             note: called with (size, root) and returns the signed checkpoint.
+            expected_root: root the tree must have before the append; not checked, if None.
 
         Raises:
-            CoopError: another writer was faster, or the database could not be written (nothing is appended).
+            CoopError: another writer was faster, the tree is not the expected one, or the database could not be written.
+                Nothing is appended.
         """
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-                size = self._size(connection)
+            with self._transaction(writes=True) as cursor:
+                size = self._size(cursor)
+                if size < expected_size:
+                    raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
                 if size != expected_size:
                     raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
-                connection.execute(insert(_ENTRY), [{"position": size + i, "data": data} for i, data in enumerate(batch)])
-                dirty: dict[tuple[int, int], bytearray] = {}
-                for i, data in enumerate(batch):
-                    self._push(connection, dirty, 0, merkle.leaf_hash(data), size + i)
-                for (level, number), hashes in dirty.items():
-                    connection.execute(_TILE.delete().where(_TILE.c.level == level, _TILE.c.number == number))
-                    connection.execute(insert(_TILE).values(level=level, number=number, hashes=bytes(hashes)))
-                new = size + len(batch)
-                text: str = note(new, self._root(connection, new))
-                connection.execute(insert(_CHECKPOINT).values(size=new, note=text))
-                return text
-        except DatabaseError as error:
+                # The transaction holds the write lock, so a tail of this size is the tail of what is stored.
+                tail = self._tail.copy() if self._tail.size == size else self._read_tail(cursor, size)
+                if expected_root is not None and tail.root() != expected_root:
+                    self._tail = Tail()
+                    raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
+                if batch:
+                    self._sql.insert_entry.run(cursor, *enumerate(batch, start=size))
+                    tiles = tail.extend(batch)
+                    if tiles:
+                        self._sql.put_tile.run(cursor, *tiles)
+                text = note(tail.size, tail.root())
+                self._sql.insert_checkpoint.run(cursor, (tail.size, text))
+            self._tail = tail
+            return text
+        except self._failure as error:
             raise CoopError(
-                f"cannot write the log: {error.orig}", next="free space or mend the disk, then run the same command again; nothing was appended"
+                f"cannot write the log: {error}", next="free space or mend the disk, then run the same command again; nothing was appended"
             ) from error
 
-    def _push(self, connection: Connection, dirty: dict[tuple[int, int], bytearray], level: int, value: bytes, index: int) -> None:
-        number, offset = divmod(index, _WIDTH)
-        tile = dirty.get((level, number))
-        if tile is None:
-            tile = dirty[level, number] = bytearray(self._tile(connection, level, number))
-        if len(tile) != 32 * offset:
+    @contextmanager
+    def _transaction(self, *, writes: bool = False) -> Iterator[Any]:
+        """Yield a driver's cursor in one transaction; a writing one holds SQLite's write lock from its start."""
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if self._sql.begin:
+                cursor.execute(self._sql.begin if writes else "BEGIN")
+            try:
+                yield cursor
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        finally:
+            connection.close()
+
+    def _read_tail(self, cursor: Any, size: int) -> Tail:
+        """Rebuild the tail of a tree of `size` entries from the database."""
+        tiles: dict[tuple[int, int], bytes] = {}
+        partial = []
+        for level in range(levels(size)):
+            count = (size >> 8 * level) % WIDTH
+            partial.append(self._tile(cursor, level, size >> 8 * (level + 1), count, tiles) if count else b"")
+        return Tail.of(size, partial)
+
+    def _tile(self, cursor: Any, level: int, number: int, width: int, seen: dict[tuple[int, int], bytes]) -> bytes:
+        """Return at least `width` hashes of a tile; the last, partial tile of level 0 is hashed from its entries."""
+        tile = seen.get((level, number), b"")
+        if len(tile) < 32 * width:
+            tile = bytes(self._sql.tile.one(cursor, level, number) or b"")
+            if level == 0 and len(tile) < 32 * WIDTH:
+                entries = self._sql.span.run(cursor, (number * WIDTH, (number + 1) * WIDTH))
+                tile = b"".join([merkle.leaf_hash(data) for (data,) in entries])
+            seen[level, number] = tile
+        if len(tile) < 32 * width:
             raise CoopError("the log's tiles do not match its entries", value=f"level {level}, tile {number}", next="coop audit")
-        tile += value
-        if offset == _WIDTH - 1:
-            self._push(connection, dirty, level + 1, merkle.root([bytes(tile[i : i + 32]) for i in range(0, len(tile), 32)]), number)
+        return tile
 
-    @staticmethod
-    def _tile(connection: Connection, level: int, number: int) -> bytes:
-        found = connection.execute(select(_TILE.c.hashes).where(_TILE.c.level == level, _TILE.c.number == number)).scalar()
-        return b"" if found is None else bytes(found)
+    def _subtree(self, cursor: Any) -> Callable[[int, int], bytes]:
+        """Return the function that gives the tree hash of leaves [start, stop), reading one tile for a perfect subtree."""
+        seen: dict[tuple[int, int], bytes] = {}
 
-    def _range(self, connection: Connection, start: int, stop: int) -> bytes:
-        """Return the tree hash of leaves [start, stop), reading one tile for a perfect subtree."""
-        width = stop - start
-        if width & (width - 1) == 0 and start % width == 0:
-            height = width.bit_length() - 1
-            level, rest = divmod(height, 8)
-            number, offset = divmod((start >> height) << rest, _WIDTH)
-            tile = self._tile(connection, level, number)
-            return merkle.root([tile[32 * (offset + i) : 32 * (offset + i + 1)] for i in range(1 << rest)])
-        middle = start + (1 << (width - 1).bit_length() - 1)
-        return merkle.node_hash(self._range(connection, start, middle), self._range(connection, middle, stop))
+        def subtree(start: int, stop: int) -> bytes:
+            width = stop - start
+            if width & (width - 1) == 0 and start % width == 0:
+                level, rest = divmod(width.bit_length() - 1, 8)
+                number, offset = divmod(start >> 8 * level, WIDTH)
+                tile = self._tile(cursor, level, number, offset + (1 << rest), seen)
+                return merkle.root([tile[32 * i : 32 * (i + 1)] for i in range(offset, offset + (1 << rest))])
+            middle = start + (1 << (width - 1).bit_length() - 1)
+            return merkle.node_hash(subtree(start, middle), subtree(middle, stop))
 
-    def _root(self, connection: Connection, size: int) -> bytes:
-        return self._range(connection, 0, size) if size else hashlib.sha256(b"").digest()
+        return subtree
 
     def root(self, size: int | None = None) -> bytes:
         """Return the Merkle root (32 bytes) over the first `size` entries; of all, if None."""
-        with self._engine.connect() as connection:
-            return self._root(connection, self._size(connection) if size is None else size)
+        with self._transaction() as cursor:
+            size = self._size(cursor) if size is None else size
+            return self._subtree(cursor)(0, size) if size else merkle.root([])
+
+    def tile(self, level: int, number: int, width: int) -> bytes:
+        """Return the first `width` hashes of a tile, 32 bytes each (C2SP tlog-tiles); raise CoopError if there are fewer."""
+        with self._transaction() as cursor:
+            return self._tile(cursor, level, number, width, {})[: 32 * width]
 
     def checkpoint(self) -> str:
         """Return the newest signed checkpoint."""
         with self._engine.connect() as connection:
-            note = connection.execute(select(_CHECKPOINT.c.note).order_by(_CHECKPOINT.c.size.desc()).limit(1)).scalar()
+            note = connection.execute(select(CHECKPOINT.c.note).order_by(CHECKPOINT.c.size.desc()).limit(1)).scalar()
         if note is None:
             raise CoopError("this log has no checkpoint yet", next="coop init")
         return str(note)
 
-    def checkpoints(self) -> Iterator[tuple[int, str]]:
-        """Yield (size, note) of every checkpoint ever signed, oldest first."""
+    def checkpoints(self, start: int = 0) -> Iterator[tuple[int, str]]:
+        """Yield (size, note) of every checkpoint ever signed over at least `start` entries, oldest first."""
+        query = select(CHECKPOINT.c.size, CHECKPOINT.c.note).where(CHECKPOINT.c.size >= start).order_by(CHECKPOINT.c.size)
         with self._engine.connect() as connection:
-            for size, note in connection.execute(select(_CHECKPOINT.c.size, _CHECKPOINT.c.note).order_by(_CHECKPOINT.c.size)):
+            for size, note in connection.execute(query.execution_options(yield_per=1000)):
                 yield int(size), str(note)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of entry `index` in the tree of `size` entries."""
-        with self._engine.connect() as connection:
-            return merkle.inclusion_proof(index, size, lambda start, stop: self._range(connection, start, stop))
+        with self._transaction() as cursor:
+            return merkle.inclusion_proof(index, size, self._subtree(cursor))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that the tree of `old` entries is a prefix of that of `new` entries."""
-        with self._engine.connect() as connection:
-            return merkle.consistency_proof(old, new, lambda start, stop: self._range(connection, start, stop))
+        with self._transaction() as cursor:
+            return merkle.consistency_proof(old, new, self._subtree(cursor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-__all__ = ["consistency_proof", "inclusion_proof", "leaf_hash", "node_hash", "root", "verify_consistency", "verify_inclusion"]
+__all__ = ["Frontier", "consistency_proof", "inclusion_proof", "leaf_hash", "node_hash", "root", "verify_consistency", "verify_inclusion"]
 
 Subtree = Callable[[int, int], bytes]
 """Returns the Merkle tree hash of the leaves [start, stop)."""
@@ -29,6 +29,43 @@ def root(leaves: Sequence[bytes]) -> bytes:
     while len(level) > 1:  # an odd last node is promoted unchanged: the same tree as the recursive definition
         level = [node_hash(level[i], level[i + 1]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
+
+
+class Frontier:
+    """The perfect subtrees of a growing tree (a compact range): the root of every prefix in one pass, in memory of its height."""
+
+    __slots__ = ("nodes", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.nodes: list[tuple[int, bytes]] = []
+        """(height, hash), tallest first."""
+
+    def copy(self) -> Frontier:
+        """Return an independent copy."""
+        made = Frontier()
+        made.size, made.nodes = self.size, self.nodes.copy()
+        return made
+
+    def push(self, leaf: bytes) -> list[bytes]:
+        """Add a leaf hash; return the hashes of the perfect subtrees it completes, of height 0, 1, 2, ..."""
+        nodes, size, made = self.nodes, self.size, [leaf]
+        while size & 1:
+            leaf = node_hash(nodes.pop()[1], leaf)
+            made.append(leaf)
+            size >>= 1
+        nodes.append((len(made) - 1, leaf))
+        self.size += 1
+        return made
+
+    def root(self) -> bytes:
+        """Return the Merkle root over all leaves so far."""
+        if not self.nodes:
+            return root([])
+        node = self.nodes[-1][1]
+        for _, left in reversed(self.nodes[:-1]):
+            node = node_hash(left, node)
+        return node
 
 
 def _split(size: int) -> int:

@@ -49,13 +49,17 @@ class Register:
         self.operator_clock = ""
         self.seen: set[str] = set()
 
-    def apply(self, data: bytes) -> Statement:
+    def apply(self, data: bytes, *, signatures: bool = True) -> Statement:
         """Check the entry at position `size` and fold it in.
+
+        Args:
+            data: the entry's bytes.
+            signatures: False only for bytes whose signatures were checked before (see governance_hooks.vouching).
 
         Raises:
             Refused: the entry is malformed, badly signed, or the rules do not allow it here. The state is unchanged.
         """
-        statement = parse(data, source=f"entry {self.size}")
+        statement = parse(data, source=f"entry {self.size}", signatures=signatures)
         self.admit(statement)
         return statement
 

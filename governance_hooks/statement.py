@@ -7,6 +7,7 @@ body: re-signing the same body does not make another statement.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -18,9 +19,23 @@ from pydantic import BaseModel, ValidationError
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.payloads import PAYLOADS
-from governance_hooks.sshsig import Signer, Verified, WebOrigin, check
+from governance_hooks.sshsig import Signer, Verified, WebOrigin, check, signer_of
 
-__all__ = ["CLOCK_SKEW_S", "MAX_ENTRY", "OPERATOR", "SELF", "Statement", "body", "entry", "now", "parse", "shift", "sign", "timestamp"]
+__all__ = [
+    "CLOCK_SKEW_S",
+    "MAX_ENTRY",
+    "OPERATOR",
+    "SELF",
+    "Statement",
+    "body",
+    "entry",
+    "now",
+    "parse",
+    "shift",
+    "sign",
+    "timestamp",
+    "verify_signatures",
+]
 
 MAX_ENTRY = 65_535
 """Bytes; entries of C2SP tlog-tiles bundles have a 16-bit length."""
@@ -122,8 +137,35 @@ def _check_body(value: Any) -> BaseModel:
         raise Refused(f"payload of {value['type']}: {where or 'payload'}: {first['msg']}", value=first.get("input")) from error
 
 
-def parse(data: bytes, *, source: str = "statement") -> Statement:
+def _message(data: bytes, signatures: list[Any]) -> bytes:
+    """Return what was signed: the canonical body, in an entry that is canonical, lies between `{"body":` and `,"signatures":[...]}`."""
+    return data[len(b'{"body":') : -len(b',"signatures":' + dumps(signatures) + b"}")]
+
+
+def verify_signatures(data: bytes) -> None:
+    """Check the signatures of an entry and nothing else: for bytes that `parse` without signatures accepts, this is the rest of it.
+
+    Raises:
+        Refused, BadInput: the bytes are no entry, or a signature does not verify.
+    """
+    try:
+        signatures = json.loads(data)["signatures"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused("not an entry of body and signatures") from error
+    if not isinstance(signatures, list) or not all(isinstance(signature, str) for signature in signatures):
+        raise Refused("an entry's signatures are a list of texts")
+    message = _message(data, signatures)
+    for signature in signatures:
+        check(signature, message)
+
+
+def parse(data: bytes, *, source: str = "statement", signatures: bool = True) -> Statement:
     """Parse a log entry and check its form and every signature.
+
+    Args:
+        data: the entry's bytes.
+        source: what to call it in errors.
+        signatures: False only for bytes whose signatures were checked before: the signers are then read, not verified.
 
     Raises:
         Refused, BadInput: too long, not canonical, unknown type or field, or a signature that does not verify.
@@ -134,13 +176,14 @@ def parse(data: bytes, *, source: str = "statement") -> Statement:
     if not isinstance(value, dict) or set(value) != {"body", "signatures"} or not isinstance(value["signatures"], list):
         raise Refused(f"{source} is not an entry of body and signatures")
     payload = _check_body(value["body"])
-    # The entry is canonical, so the canonical body is the part of it between `{"body":` and `,"signatures":[...]}`.
-    message = data[len(b'{"body":') : -len(b',"signatures":' + dumps(value["signatures"]) + b"}")]
+    message = _message(data, value["signatures"])
     found: list[Verified] = []
     for signature in value["signatures"]:
         if not isinstance(signature, str):
             raise Refused(f"{source} has a signature that is not text")
-        found.append(check(signature, message))
+        plain = None if signatures else signer_of(signature)
+        # A passkey's signature is checked in any case: where it was made stands inside what is checked.
+        found.append(Verified(plain, None) if plain is not None and plain.kind == "ssh-ed25519" else check(signature, message))
     signers = frozenset(one.key.raw for one in found)
     if not found or len(signers) != len(found):
         raise Refused(f"{source} needs signatures of distinct keys", value=len(found))

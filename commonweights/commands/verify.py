@@ -28,7 +28,28 @@ def verify(session: Session, bundle: Path, pin: str | None, now: bool, explain: 
     from model_card.verify import verify as run_verify
 
     report = run_verify(bundle, pin=pin, now=this_moment() if now else None)
+    seen = compare_with_memory(bundle) if report.passed else ""
     if explain and not session.json:
         click.echo(NOT_PROVEN + "\n")
-    good = "VERIFIED: every link holds." + ("" if pin else " Compare the fingerprint of link 2 with one you got elsewhere, or give it with --pin.")
+    good = (
+        "VERIFIED: every link holds."
+        + ("" if pin else " Compare the fingerprint of link 2 with one you got elsewhere, or give it with --pin.")
+        + f" Log: {seen}."
+    )
     finish(session, report, good=good, bad="NOT VERIFIED." if report.exit_code == 1 else "COULD NOT CHECK.")
+
+
+def compare_with_memory(bundle: Path) -> str:
+    """Compare the log of a bundle that holds with what this machine remembers, and remember it; return what was found.
+
+    Raises:
+        Refused: it is a fork of the log this machine saw before.
+    """
+    from governance_hooks.memory import Memory
+    from governance_hooks.proof import read_proof
+
+    proof = read_proof((bundle / "proof.json").read_bytes())
+    register = proof.fold(1)
+    proof.verify_log(register.coop)
+    memory = Memory(register.coop)
+    return memory.check_proof(proof, register.log_key, memory.load(), older=True)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from governance_hooks.canonical import dumps, loads
+from governance_hooks.checkpoint import NoteKey, sign_checkpoint
+from governance_hooks.memory import Memory
 from tests.commonweights.pipeline import CONFIG, decide, lines, prepare
 
 
@@ -46,6 +48,12 @@ def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, ke
     verified = coop("--json", "verify", home / "releases/first", "--pin", pin)
     assert verified.code == 0, verified.out
     assert [step["status"] for step in verified.json["steps"]] == ["PASS"] * 10
+    memory = Memory(pin)
+    memory.path.write_text(sign_checkpoint(NoteKey.load(home / "keys" / "log.key"), 1, bytes(32), 1_800_000_000), encoding="utf-8")
+    refused = coop("verify", home / "releases/first", "--pin", pin)
+    assert refused.code == 1
+    assert "the log is a fork" in refused.err
+    memory.path.unlink()
     assert coop("verify", home / "releases/first", "--pin", "sha256:" + "0" * 64).code == 1
     assert coop("verify", home / "releases/nothing").code == 2
 

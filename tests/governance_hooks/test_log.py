@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import mysql, postgresql
 
 from governance_hooks import merkle
+from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
-from tests.village import Village
+from governance_hooks.log_sql import Statements
+from tests.village import CONSENT, Village
 
 
 def note(size: int, root: bytes) -> str:
@@ -137,3 +140,83 @@ def test_a_folder_without_a_pin_or_with_another_log_is_refused(village: Village,
     (village.root / "cooperative.json").write_bytes(b'{"coop":"sha256:' + b"0" * 64 + b'","format":"coop.folder/v1","name":"village"}')
     with pytest.raises(Refused, match="another cooperative"), Cooperative.open(village.root):
         pass
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_the_tail_read_from_the_database_is_the_one_kept_in_memory(tmp_path: Path, count: int) -> None:
+    with Log.open(tmp_path / "log") as log:
+        leaves = [merkle.leaf_hash(data) for data in fill(log, count)]
+        with Log.open(tmp_path / "log") as fresh:
+            for writer in (log, fresh, log):
+                size = writer.size
+                writer.append([b"more %d" % size], expected_size=size, note=note)
+                leaves.append(merkle.leaf_hash(b"more %d" % size))
+        assert log.checkpoint() == note(len(leaves), merkle.root(leaves))
+        assert log.root() == merkle.root(leaves)
+
+
+def test_a_log_with_stored_partial_tiles_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    with Log.open(tmp_path / "log") as log:
+        leaves = [merkle.leaf_hash(data) for data in fill(log, 255)]
+    with sqlite3.connect(tmp_path / "log") as raw:
+        raw.execute("INSERT INTO tile VALUES (0, 0, ?)", (b"".join(leaves[:200]),))
+    with Log.open(tmp_path / "log") as log:
+        for position in (255, 256):
+            log.append([b"entry %d" % position], expected_size=position, note=note)
+            leaves.append(merkle.leaf_hash(b"entry %d" % position))
+            assert log.root() == merkle.root(leaves)
+    with sqlite3.connect(tmp_path / "log") as raw:
+        assert raw.execute("SELECT hashes FROM tile WHERE level = 0").fetchall() == [(b"".join(leaves[:256]),)]
+
+
+def test_a_failed_append_leaves_the_tail_as_it_was(tmp_path: Path) -> None:
+    def broken(size: int, root: bytes) -> str:
+        raise CoopError("no key")
+
+    with Log.open(tmp_path / "log") as log:
+        leaves = [merkle.leaf_hash(data) for data in fill(log, 250)]
+        with pytest.raises(CoopError, match="no key"):
+            log.append([b"lost"] * 10, expected_size=250, note=broken)
+        log.append([b"kept"], expected_size=250, note=note)
+        assert log.root() == merkle.root([*leaves, merkle.leaf_hash(b"kept")])
+
+
+def test_nothing_is_signed_over_an_entry_that_was_changed_in_the_database(village: Village) -> None:
+    village.consent(village.members[0])
+    entry = village.entry("coop.leave/v1", {}, village.members[1])
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        raw.execute("DROP TRIGGER entry_UPDATE")
+        raw.execute("UPDATE entry SET data = (SELECT data FROM entry WHERE position = 0) WHERE position = 1")
+    with Log.open(village.root / "log.sqlite") as log:
+        size, root = log.size, verify_checkpoint(log.checkpoint(), village.coop.register.log_key).root
+        with pytest.raises(CoopError, match="do not hash to the newest checkpoint"):
+            log.append([entry], expected_size=size, note=note, expected_root=root)
+        assert log.size == size
+
+
+def test_a_batch_goes_in_under_one_checkpoint_or_not_at_all(village: Village) -> None:
+    one, two, three = (village.entry("coop.consent/v1", CONSENT, member) for member in village.members[:3])
+    forged = village.entry("coop.leave/v1", {}, village.members[0], village.operator)
+    size = village.coop.log.size
+    with pytest.raises(Refused, match="entry 3 of the 3"):
+        village.coop.append_all([one, two, forged])
+    assert village.coop.log.size == village.coop.register.size == size
+    assert village.coop.append_all([]) == []
+    assert [statement.author for statement in village.coop.append_all([one, two, three])] == village.members[:3]
+    assert [at for at, _ in village.coop.log.checkpoints()] == [size, size + 3]
+    village.coop.proof().replay(village.coop.pin)
+
+
+def test_a_batch_meets_another_writer_and_takes_its_turn(village: Village) -> None:
+    with Cooperative.open(village.root) as other:
+        village.consent(village.members[0])
+        other.append_all([village.entry("coop.consent/v1", CONSENT, member) for member in village.members[1:]])
+        assert other.register.size == other.log.size == 6
+
+
+def test_the_statements_of_an_append_also_fit_postgresql_and_no_other_database() -> None:
+    made = Statements(postgresql.dialect())
+    assert "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes" in made.put_tile.sql
+    assert made.begin is None
+    with pytest.raises(BadInput, match="cannot keep a log"):
+        Statements(mysql.dialect())

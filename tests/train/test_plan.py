@@ -17,7 +17,12 @@ from train.run import train
 
 COOP = digest("the cooperative of the tests")
 CODE = Code(digest=digest("code"), packages={})
-USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "ai:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="Apache-2.0")
+USE = Use(
+    purpose="dpv:NonCommercialResearch",
+    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    recipients=["coop:PublicViaReleasedWeights"],
+    licence="Apache-2.0",
+)
 
 
 def config(**changes: object) -> RunConfig:

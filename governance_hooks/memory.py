@@ -1,0 +1,129 @@
+"""What this machine remembers of a cooperative's log: the last checkpoint it verified, so that the log can only grow.
+
+Whoever serves a log can sign a shorter or another one; only somebody who remembers the old one sees it. The newest
+verified checkpoint of each cooperative is kept in $XDG_STATE_HOME/commonweights (else ~/.local/state/commonweights).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from governance_hooks import merkle
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import sha256
+from governance_hooks.checkpoint import Checkpoint, NoteVerifier, read_body, verify_checkpoint
+from governance_hooks.errors import Refused
+from governance_hooks.proof import Proof
+
+__all__ = ["Memory", "roots_at", "state_folder"]
+
+
+def state_folder() -> Path:
+    """Return the folder of what programs of ours remember on this machine (XDG Base Directory)."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if given and Path(given).is_absolute() else Path.home() / ".local" / "state"
+    return base / "commonweights"
+
+
+def roots_at(entries: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """Return the Merkle root over the first n entries for each size n there is, in one pass."""
+    wanted, frontier = set(sizes), merkle.Frontier()
+    found = {0: frontier.root()} if 0 in wanted else {}
+    for entry in entries:
+        frontier.push(merkle.leaf_hash(entry))
+        if frontier.size in wanted:
+            found[frontier.size] = frontier.root()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The last verified checkpoint of one cooperative.
+
+    Read it with `load` before the log is read, so that another command that goes on meanwhile is no rollback; then
+    `check` what was read, and `remember` it.
+    """
+
+    coop: str
+    """Digest of the founding statement."""
+    folder: Path = field(default_factory=state_folder)
+
+    @property
+    def path(self) -> Path:
+        """The file it is kept in."""
+        return self.folder / f"{self.coop.removeprefix('sha256:')}.checkpoint"
+
+    def load(self) -> str | None:
+        """Return the remembered note, or None if this cooperative is new here."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(
+                f"cannot read the remembered checkpoint {self.path}: {error}", next="mend or remove this file, if you know what happened to it"
+            ) from error
+
+    def known(self, note: str, verifier: NoteVerifier) -> Checkpoint:
+        """Return the remembered checkpoint; raise Refused if the file was damaged or is of another log key."""
+        try:
+            return verify_checkpoint(note, verifier)
+        except Refused as error:
+            raise Refused(
+                f"the remembered checkpoint {self.path} does not hold: {error.what}", next="remove this file, if you know what happened to it"
+            ) from error
+
+    def check(self, known: str | None, note: str, verifier: NoteVerifier, root_at: Callable[[int], bytes | None], *, older: bool = False) -> str:
+        """Check that a verified log extends the remembered one; return what was found, in words.
+
+        Args:
+            known: what `load` returned before the log was read.
+            note: the log's checkpoint.
+            verifier: the log's key, from its founding statement.
+            root_at: gives the root over the first n entries of the log at hand, computed from the entries.
+            older: a shorter log is no fault (the proof in a release is as old as the release); it cannot be compared.
+
+        Raises:
+            Refused: the log was rolled back, or is a fork; both checkpoints are kept as evidence.
+        """
+        new = verify_checkpoint(note, verifier)
+        if known is None:
+            return f"first seen here, at {new.size} entries: remembered from now on"
+        old = self.known(known, verifier)
+        if new.size < old.size:
+            if older:
+                return f"{new.size} entries, from before the {old.size} remembered here: not compared"
+            what = f"the log was rolled back: it has {new.size} entries, and had {old.size} when this machine last looked"
+        elif root_at(old.size) != old.root or root_at(new.size) != new.root:
+            what = f"the log is a fork: its first {old.size} entries are not those this machine saw before"
+        else:
+            return f"extends the {old.size} entries remembered here by {new.size - old.size}"
+        raise Refused(
+            what,
+            value=f"root {new.root.hex()[:16]} over {new.size}",
+            allowed=f"a log that extends root {old.root.hex()[:16]} over {old.size}",
+            next=f"keep {self._keep_evidence(known, note)} and show it to the members and the operator; both checkpoints are signed",
+        )
+
+    def check_proof(self, proof: Proof, verifier: NoteVerifier, known: str | None, *, older: bool = False) -> str:
+        """Check that a proof extends the remembered log, then remember its checkpoint; see `check`."""
+        sizes = [read_body(note).size for note in (known, proof.checkpoint) if note is not None]
+        found = self.check(known, proof.checkpoint, verifier, roots_at(proof.entries, sizes).get, older=older)
+        self.remember(proof.checkpoint)
+        return found
+
+    def remember(self, note: str) -> None:
+        """Keep a checked checkpoint, unless a longer one is remembered by now."""
+        now = self.load()
+        if now is None or read_body(now).size < read_body(note).size:
+            write_bytes(self.path, note.encode())
+
+    def _keep_evidence(self, known: str, note: str) -> Path:
+        """Write both checkpoints beside each other; the same two always into the same folder."""
+        folder = self.folder / "evidence" / f"{self.coop.removeprefix('sha256:')[:16]}-{sha256((known + note).encode())[7:23]}"
+        write_bytes(folder / "remembered.checkpoint", known.encode())
+        write_bytes(folder / "seen.checkpoint", note.encode())
+        return folder

@@ -1,0 +1,203 @@
+"""What this machine remembers: a log may only grow, and whoever rolls it back or forks it is told so."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import CoopError, Refused
+from governance_hooks.memory import Memory, roots_at, state_folder
+from governance_hooks.merkle import leaf_hash, root
+from governance_hooks.sshsig import load_private_key
+from tests.village import CONSENT
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "commonweights"
+
+
+def pin(home: Path) -> str:
+    return str(json.loads((home / "cooperative.json").read_text())["coop"])
+
+
+def consent(coop, home: Path, key: Path) -> None:  # type: ignore[no-untyped-def]
+    done = coop("-C", home, "consent", "give", "--yes", "--key", key)
+    assert done.code == 0, done.err
+
+
+def truncate(home: Path, size: int) -> None:
+    with sqlite3.connect(home / "log.sqlite") as raw:
+        raw.execute("DROP TRIGGER entry_DELETE")
+        raw.execute("DELETE FROM entry WHERE position >= ?", (size,))
+        raw.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
+
+
+def refused(coop, home: Path, *words: str) -> None:  # type: ignore[no-untyped-def]
+    """Every way in says no, in these words."""
+    for command in (["status"], ["log"], ["log", "watch", "--times", "1"], ["proof", home / "p.json"], ["log", "export", home / "out"]):
+        done = coop("-C", home, *command)
+        assert done.code == 1, command
+        for word in words:
+            assert word in done.err, command
+    audit = coop("-C", home, "audit")
+    assert audit.code == 1
+    for word in words:
+        assert word in audit.out
+    assert not (home / "p.json").exists()
+
+
+def evidence(state: Path) -> tuple[int, int]:
+    (folder,) = (state / "evidence").iterdir()
+    return tuple(int((folder / f"{name}.checkpoint").read_text().split("\n")[1]) for name in ("remembered", "seen"))  # type: ignore[return-value]
+
+
+def test_the_first_look_remembers_and_each_append_moves_it_on(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    memory = Memory(pin(home))
+    assert memory.load() is None
+    coop("-C", home, "status")
+    assert memory.load() == (state / f"{pin(home)[7:]}.checkpoint").read_text()
+    consent(coop, home, keys["anna"])
+    note = memory.load()
+    assert note is not None
+    assert note.split("\n")[1] == "2"
+
+
+def test_a_truncated_database_is_refused(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    for name in ("anna", "bela"):
+        consent(coop, home, keys[name])
+    truncate(home, 2)
+    refused(coop, home, "rolled back: it has 2 entries, and had 3")
+    assert evidence(state) == (3, 2)
+
+
+def test_an_older_snapshot_is_refused_and_takes_no_new_entry(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    consent(coop, home, keys["anna"])
+    shutil.copy(home / "log.sqlite", home / "snapshot")
+    consent(coop, home, keys["bela"])
+    shutil.copy(home / "snapshot", home / "log.sqlite")
+    refused(coop, home, "rolled back: it has 2 entries, and had 3")
+    assert coop("-C", home, "consent", "give", "--yes", "--key", keys["caro"]).code == 1
+    with Cooperative.open(home, read_only=True) as other:
+        assert other.register.size == 2
+    assert evidence(state) == (3, 2)
+
+
+def fork(home: Path, key: Path, entries: int) -> None:
+    """What an operator can do: write another history, signed as the first was."""
+    with Cooperative.open(home) as other:
+        signer = load_private_key(key)
+        for _ in range(entries):
+            other.state("coop.consent/v1", CONSENT, key=signer, author=other.register.known_keys[signer.public.raw])
+
+
+@pytest.mark.parametrize("entries", [1, 2])
+def test_a_fork_is_refused_at_the_same_size_and_beyond(coop, home: Path, keys: dict[str, Path], state: Path, entries: int) -> None:
+    consent(coop, home, keys["anna"])
+    shutil.copy(home / "log.sqlite", home / "snapshot")
+    consent(coop, home, keys["bela"])
+    shutil.copy(home / "snapshot", home / "log.sqlite")
+    fork(home, keys["caro"], entries)
+    refused(coop, home, "the log is a fork: its first 3 entries")
+    assert evidence(state) == (3, 2 + entries)
+
+
+def test_a_log_rolled_back_while_it_is_open_takes_no_entry(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    consent(coop, home, keys["anna"])
+    signer = load_private_key(keys["bela"])
+    with Cooperative.open(home) as open_before:
+        truncate(home, 1)
+        with pytest.raises(CoopError, match="rolled back while it was open"):
+            open_before.state("coop.consent/v1", CONSENT, key=signer, author=open_before.register.known_keys[signer.public.raw])
+    refused(coop, home, "rolled back: it has 1 entries, and had 2")
+
+
+def test_an_export_that_was_rolled_back_is_refused(coop, home: Path, keys: dict[str, Path], state: Path, tmp_path: Path) -> None:
+    consent(coop, home, keys["anna"])
+    assert coop("-C", home, "log", "export", tmp_path / "old").code == 0
+    consent(coop, home, keys["bela"])
+    assert coop("-C", home, "log", "export", tmp_path / "new").code == 0
+    new = coop("audit", "--tiles", tmp_path / "new", "--pin", pin(home))
+    assert new.code == 0
+    assert "extends the 3 entries remembered here by 0" in new.out
+    old = coop("audit", "--tiles", tmp_path / "old", "--pin", pin(home))
+    assert old.code == 1
+    assert "rolled back" in old.out
+
+
+def test_watch_reports_what_is_new(coop, home: Path, keys: dict[str, Path], state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: fork(home, keys["anna"], 2))
+    done = coop("-C", home, "log", "watch", "--every", "3", "--times", "2")
+    assert done.code == 0, done.err
+    first, second = done.out.rstrip().split("\n")
+    assert "1 entries" in first
+    assert "nothing new" in first
+    assert "3 entries" in second
+    assert "2 consent" in second
+
+
+def test_watch_stops_at_a_rollback(coop, home: Path, keys: dict[str, Path], state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    consent(coop, home, keys["anna"])
+    monkeypatch.setattr("time.sleep", lambda seconds: truncate(home, 1))
+    done = coop("-C", home, "log", "watch", "--times", "2")
+    assert done.code == 1
+    assert "rolled back" in done.err
+
+
+def test_another_machine_knows_nothing_and_remembers_from_its_first_look(coop, home: Path, keys: dict[str, Path], state: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    consent(coop, home, keys["anna"])
+    truncate(home, 1)
+    monkeypatch.setenv("XDG_STATE_HOME", str(state.parent.parent / "elsewhere"))
+    assert coop("-C", home, "status").code == 0
+
+
+def test_a_damaged_memory_is_refused_and_named(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    coop("-C", home, "status")
+    path = Memory(pin(home)).path
+    path.write_text(path.read_text().replace("\n1\n", "\n2\n"))
+    done = coop("-C", home, "status")
+    assert done.code == 1
+    assert str(path) in done.err
+    path.write_bytes(b"\xff")
+    assert str(path) in coop("-C", home, "status").err
+
+
+def test_a_shorter_checkpoint_never_takes_the_place_of_a_longer(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
+    coop("-C", home, "status")
+    memory = Memory(pin(home))
+    short = memory.load()
+    assert short is not None
+    consent(coop, home, keys["anna"])
+    long = memory.load()
+    memory.remember(short)
+    assert memory.load() == long != short
+
+
+def test_a_proof_of_an_older_log_is_let_through_only_where_that_is_said(village) -> None:  # type: ignore[no-untyped-def]
+    memory, key = Memory(village.coop.pin), village.coop.register.log_key
+    old = village.coop.proof()
+    village.consent(village.members[0])
+    assert "first seen here, at 2" in memory.check_proof(village.coop.proof(), key, memory.load())
+    assert "not compared" in memory.check_proof(old, key, memory.load(), older=True)
+    with pytest.raises(Refused, match="rolled back"):
+        memory.check_proof(old, key, memory.load())
+
+
+def test_the_state_folder_is_the_one_of_the_standard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("", "relative/path"):
+        monkeypatch.setenv("XDG_STATE_HOME", value)
+        assert state_folder() == tmp_path / ".local" / "state" / "commonweights"
+
+
+def test_roots_are_those_of_the_prefixes() -> None:
+    entries = [b"%d" % i for i in range(40)]
+    assert roots_at(entries, [0, 1, 7, 40, 41]) == {size: root([leaf_hash(entry) for entry in entries[:size]]) for size in (0, 1, 7, 40)}
+
+
+def test_no_test_remembers_in_the_real_home() -> None:
+    assert state_folder().parts[-2].startswith("coop-test-state-")

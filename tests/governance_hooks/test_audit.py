@@ -1,0 +1,138 @@
+"""The audit of a log: what it finds, and that it keeps neither entries nor roots."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from governance_hooks.audit import Scope, audit, audit_tiles
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.checkpoint import NoteKey, sign_checkpoint
+from governance_hooks.errors import BadInput
+from governance_hooks.memory import Memory
+from governance_hooks.report import Report
+from governance_hooks.tiles import export
+from tests.village import CONSENT, Village
+
+
+def fill(village: Village, size: int) -> None:
+    """Grow the log to `size` entries: one by one up to a handful, the rest under one checkpoint."""
+    while village.coop.log.size < min(size, 4):
+        village.consent(village.members[0])
+    rest = range(village.coop.log.size, size)
+    village.coop.append_all([village.entry("coop.consent/v1", CONSENT, village.members[i % 5]) for i in rest])
+
+
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257])
+def test_an_honest_log_passes(village: Village, size: int) -> None:
+    fill(village, size)
+    report = audit(village.root)
+    assert report.passed, report.text()
+    assert report.steps[0].checked.startswith(f"{size} entries")
+
+
+def test_a_rewritten_tile_is_named_even_where_no_root_needs_it(village: Village) -> None:
+    fill(village, 257)
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        raw.execute("UPDATE tile SET hashes = zeroblob(8192) WHERE level = 0 AND number = 0")
+    report = audit(village.root)
+    assert [step.status.value for step in report.steps] == ["PASS", "FAIL", "PASS"]
+    assert "tile/0/000 does not match" in report.steps[1].why
+
+
+def test_a_missing_tile_is_named(village: Village) -> None:
+    fill(village, 257)
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        raw.execute("DELETE FROM tile WHERE level = 1")
+    assert "stored tree does not match" in audit(village.root).steps[1].why
+
+
+def rewrite(village: Village, position: int, data: bytes) -> None:
+    """Put other bytes at a position, past the rules."""
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        raw.execute("DROP TRIGGER IF EXISTS entry_UPDATE")
+        raw.execute("UPDATE entry SET data = ? WHERE position = ?", (data, position))
+
+
+def entry_at(village: Village, position: int) -> bytes:
+    return next(village.coop.log.entries(position, position + 1))
+
+
+def with_other_signature(village: Village, position: int) -> bytes:
+    """The entry with the signature of its neighbour: well-formed, signed by the right key, over other bytes."""
+    value, other = (loads(entry_at(village, at)) for at in (position, position + 5))
+    return dumps(value | {"signatures": other["signatures"]})
+
+
+def tables(village: Village, **scope: int) -> list[dict[str, object]]:
+    reports: list[Report] = [audit(village.root, scope=Scope(jobs=jobs, **scope)) for jobs in (1, 2)]
+    assert reports[0].as_dict() == reports[1].as_dict()
+    return [step.as_dict() for step in reports[0].steps]
+
+
+def test_many_processes_say_what_one_says(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governance_hooks.vouching.WORTH_IT", 8)
+    monkeypatch.setattr("governance_hooks.vouching.CHUNK", 16)
+    fill(village, 300)
+    assert all(step["status"] == "PASS" for step in tables(village))
+    good = entry_at(village, 290)
+    rewrite(village, 290, with_other_signature(village, 290))
+    assert "entry 290: signature does not verify" in str(tables(village)[0]["why"])
+    rewrite(village, 290, good[:-1])
+    assert "entry 290" in str(tables(village)[0]["why"])
+    rewrite(village, 290, entry_at(village, 3))
+    assert "entry 290: this statement is in the log already" in str(tables(village)[0]["why"])
+    rewrite(village, 290, good)
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        key = NoteKey.load(village.coop.paths.log_key)
+        raw.execute("UPDATE checkpoint SET note = ? WHERE size = 3", (sign_checkpoint(key, 3, bytes(32), 1),))
+    assert "checkpoint of 3 entries is not a prefix" in str(tables(village)[2]["why"])
+
+
+def test_a_checkpoint_signed_by_another_key_is_named_by_many_processes_too(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governance_hooks.vouching.WORTH_IT", 2)
+    fill(village, 6)
+    stranger = NoteKey.generate("village.example/log", village.root / "stranger.key")
+    with sqlite3.connect(village.root / "log.sqlite") as raw:
+        raw.execute("UPDATE checkpoint SET note = ? WHERE size = 2", (sign_checkpoint(stranger, 2, village.coop.log.root(2), 1),))
+    assert "not signed by the log's key" in str(tables(village)[2]["why"])
+
+
+def test_since_skips_what_this_machine_checked_and_says_so(village: Village, tmp_path: Path) -> None:
+    fill(village, 20)
+    memory = Memory(village.coop.pin, tmp_path / "memory")
+    with pytest.raises(BadInput, match="not checked so many"):
+        audit(village.root, memory=memory, scope=Scope(since=10))
+    assert audit(village.root, memory=memory).passed
+    fill(village, 30)
+    report = audit(village.root, memory=memory, scope=Scope(since=20))
+    assert report.passed, report.text()
+    assert "signatures hold from entry 20 on, those before were checked here earlier" in report.steps[0].checked
+    assert "below 20 entries not looked at again" in report.steps[2].checked
+    with pytest.raises(BadInput, match="not checked so many"):
+        audit(village.root, memory=memory, scope=Scope(since=31))
+
+
+@pytest.mark.parametrize("position", [5, 19, 25])
+def test_since_misses_no_changed_entry(village: Village, tmp_path: Path, position: int) -> None:
+    """Before SINCE the bytes are compared by the remembered root, from there on each signature is checked."""
+    fill(village, 20)
+    memory = Memory(village.coop.pin, tmp_path / "memory")
+    assert audit(village.root, memory=memory).passed
+    known = memory.load()
+    fill(village, 31)
+    rewrite(village, position, with_other_signature(village, position))
+    report = audit(village.root, memory=memory, scope=Scope(since=20))
+    assert report.steps[0].status.value == "FAIL"
+    expected = "not those this machine checked before" if position < 20 else f"entry {position}: signature does not verify"
+    assert expected in report.steps[0].why
+    assert memory.load() == known
+
+
+def test_since_serves_an_export_too(village: Village) -> None:
+    fill(village, 20)
+    export(village.coop.log, village.root / "out")
+    assert audit_tiles(village.root / "out", village.coop.pin, remember=True).passed
+    report = audit_tiles(village.root / "out", village.coop.pin, remember=True, scope=Scope(jobs=2, since=20))
+    assert report.passed, report.text()
+    assert "from entry 20 on" in report.steps[0].checked
