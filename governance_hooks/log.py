@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 from sqlalchemy.exc import DatabaseError
 
 from governance_hooks import merkle
@@ -28,7 +28,7 @@ __all__ = ["Log"]
 class Log:
     """An open log; `with Log.open(path) as log:`."""
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str | URL, *, read_only: bool = False) -> None:
         self._engine = open_engine(url, read_only)
         self._sql = Statements(self._engine.dialect)
         self._failure: type[Exception] = self._engine.dialect.loaded_dbapi.Error
@@ -43,7 +43,7 @@ class Log:
         if read_only and not path.is_file():
             raise CoopError(f"there is no log at {path}", next="coop init, or give the cooperative's folder with -C")
         try:
-            return cls(f"sqlite:///{path}", read_only=read_only)
+            return cls(URL.create("sqlite", database=str(path)), read_only=read_only)
         except DatabaseError as error:
             raise CoopError(f"cannot open the log {path}: {error.orig}", next="check the disk, then coop audit") from error
 

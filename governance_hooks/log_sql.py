@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text, bindparam, create_engine, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.sql import Executable
 
 from governance_hooks.errors import BadInput
@@ -79,12 +80,13 @@ class Statement:
         return dict(zip(self.names, values, strict=True)) if self.names else values
 
 
-def open_engine(url: str, read_only: bool) -> Engine:
+def open_engine(url: str | URL, read_only: bool) -> Engine:
     """Return the engine of a database URL; SQLite commits durably (write-ahead log, synchronous=FULL)."""
-    if url.startswith("sqlite") and read_only:
-        path = url.removeprefix("sqlite:///")
-        url = f"sqlite:///file:{path}?mode=ro&uri=true"
-    engine = create_engine(url)
+    made = make_url(url)
+    if made.get_backend_name() == "sqlite" and made.database and read_only:
+        # Quoted: in a folder named a%41 SQLite would otherwise read the log of the folder aA.
+        made = made.set(database="file:" + quote(made.database), query={"mode": "ro", "uri": "true"})
+    engine = create_engine(made)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

@@ -12,7 +12,7 @@ from commonweights.cli import coop
 
 ROOT = Path(__file__).parents[2]
 ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-NETWORK = {"aiohttp", "http", "httpx", "requests", "smtplib", "socket", "urllib", "urllib3", "websockets"}
+NETWORK = {"aiohttp", "http", "httpx", "requests", "smtplib", "socket", "urllib.request", "urllib3", "websockets"}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -21,9 +21,9 @@ def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {part for alias in node.names for part in (alias.name, alias.name.split(".")[0])}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found |= {node.module, node.module.split(".")[0]}
     return found
 
 

@@ -220,3 +220,13 @@ def test_the_statements_of_an_append_also_fit_postgresql_and_no_other_database()
     assert made.begin is None
     with pytest.raises(BadInput, match="cannot keep a log"):
         Statements(mysql.dialect())
+
+
+@pytest.mark.parametrize("name", ["a%41", "a?mode=rwc", "a#b", "a b", "ä"])
+def test_a_folder_of_any_name_opens_its_own_log(tmp_path: Path, name: str) -> None:
+    for folder, data in ((name, b"mine"), ("aA", b"another"), ("a", b"a third")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        with Log.open(tmp_path / folder / "log.sqlite") as log:
+            log.append([data], expected_size=0, note=note)
+    with Log.open(tmp_path / name / "log.sqlite", read_only=True) as log:
+        assert list(log.entries()) == [b"mine"]
