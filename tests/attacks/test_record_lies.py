@@ -1,0 +1,121 @@
+"""A run record, an adapter or a manifest that says other things than the log and the voted plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.canonical import dumps, sha256
+from governance_hooks.errors import BadInput
+from governance_hooks.gate import run_gate
+from governance_hooks.statement import shift
+from tests.attacks.forge import Story, only_broken, request_for
+from tests.village import Approved
+
+
+def test_more_starts_than_the_plan_allows_do_not_verify(tmp_path: Path) -> None:
+    class Restarted(Story):
+        uses, starts = 50, 10  # the plan says 3
+
+    only_broken(Restarted(tmp_path).play(), "run vote", "the run was started more often than members voted", "got '10'")
+
+
+def test_a_vote_on_more_starts_than_the_plan_allows_does_not_pass_the_gate(approved: Approved) -> None:
+    approved.village.approve("run", sha256(approved.plan_bytes), uses=50)
+    only_broken(run_gate(request_for(approved)), "within limits", "the vote allows 50 starts, the plan 2")
+
+
+LIES = {
+    "days of wall time": (lambda r: {"wall_s": 10**9}, "the run took longer than members voted"),
+    "negative wall time": (lambda r: {"wall_s": -1}, "the run took longer than members voted"),
+    "wall time that is no number": (lambda r: {"wall_s": "12"}, "the run took longer than members voted"),
+    "an end before the start": (lambda r: {"ended": shift(r["started"], -60)}, "the run ended before it started"),
+    "other library versions": (lambda r: {"packages": {"torch": "0.1"}}, "the run used other library versions than members voted"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_run_record_that_breaks_the_plan_does_not_verify(tmp_path: Path, lie: str) -> None:
+    change, words = LIES[lie]
+
+    class Lying(Story):
+        def record(self, document: dict[str, Any]) -> dict[str, Any]:
+            return document | change(document)
+
+    only_broken(Lying(tmp_path).play(), "run vote", words)
+
+
+SETTINGS = {
+    "base_model_name_or_path": "evil/backdoored",
+    "peft_type": "LOHA",
+    "r": 512,
+    "lora_alpha": 100_000,
+    "lora_dropout": 0.5,
+    "use_dora": True,
+    "use_rslora": True,
+    "modules_to_save": ["lm_head"],
+}
+
+
+def adapter_story(folder: Path, name: str) -> Story:
+    class Other(Story):
+        def adapter_config(self, config: dict[str, Any]) -> dict[str, Any]:
+            return config | {name: SETTINGS[name]}
+
+    return Other(folder)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_adapter_with_another_setting_than_voted_is_not_assembled(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=f"adapter_config.json: {name} is not as voted"):
+        adapter_story(tmp_path, name).play()
+
+
+@pytest.mark.parametrize("name", ["base_model_name_or_path", "r"])
+def test_an_adapter_with_another_setting_assembled_by_other_tools_does_not_verify(tmp_path: Path, name: str) -> None:
+    story = adapter_story(tmp_path, name)
+    story.tampered_tools = True
+    only_broken(story.play(), "weights are the run's output", f"adapter_config.json: {name} is not as voted", str(SETTINGS[name]))
+
+
+def test_counts_by_split_are_counted_again(tmp_path: Path) -> None:
+    class Miscounted(Story):
+        def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
+            return document | {"splits": {"train": 10**9, "heldout": 0}}
+
+    only_broken(Miscounted(tmp_path).play(), "data is the voted build", "the counts by split do not follow from the ledger")
+
+
+def test_counts_by_split_are_counted_again_before_training(approved: Approved) -> None:
+    manifest = approved.manifest | {"splits": {"train": 10**9, "heldout": 0}}
+    (approved.build / "manifest.json").write_bytes(dumps(manifest))
+    said = {"manifest": sha256(dumps(manifest)), "root": manifest["root"], "records": manifest["records"]}
+    approved.village.say("coop.build/v1", said, "operator")
+    document = approved.plan.model_dump()
+    approved.plan_bytes = dumps(document | {"build": document["build"] | {"manifest": sha256(dumps(manifest))}})
+    approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
+    report = run_gate(request_for(approved))
+    assert [step.why for step in report.blocking if step.name == "base, build and code match"] == ["the counts by split do not follow from the ledger"]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_build_cannot_come_from_a_log_in_which_nobody_had_consented(tmp_path: Path, size: int) -> None:
+    class TooEarly(Story):
+        def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
+            from governance_hooks import merkle
+
+            entries = self.village.coop.proof().entries[:size]
+            return document | {"log": {"size": size, "root": "sha256:" + merkle.root([merkle.leaf_hash(entry) for entry in entries]).hex()}}
+
+    only_broken(TooEarly(tmp_path).play(), "data is the voted build", "names consents that were not in the log it says it was made from")
+
+
+def test_a_build_cannot_come_from_a_longer_log_than_there_is(tmp_path: Path) -> None:
+    class TooLate(Story):
+        def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
+            return document | {"log": document["log"] | {"size": 10**6}}
+
+    story = TooLate(tmp_path)
+    only_broken(story.play(), "data is the voted build", "the build was made from another log than this one")
+    assert json.loads((story.release.folder / "data/manifest.json").read_bytes())["log"]["size"] == 10**6
