@@ -63,7 +63,7 @@ class Session:
 
     def show(self, value: dict[str, Any], text: str) -> None:
         """Print a result: canonical-order JSON with --json, else the text."""
-        click.echo(json.dumps(value, ensure_ascii=False, sort_keys=True) if self.json else text)
+        click.echo(json.dumps(value, sort_keys=True) if self.json else text)
 
 
 class _LazyGroup(click.Group):
@@ -139,7 +139,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except CoopError as error:
         if as_json:
-            click.echo(json.dumps(error.report.as_dict() if isinstance(error, Blocked) else error.as_dict(), ensure_ascii=False, sort_keys=True))
+            click.echo(json.dumps(error.report.as_dict() if isinstance(error, Blocked) else error.as_dict(), sort_keys=True))
         elif isinstance(error, Blocked):
             click.echo(error.report.text(), err=True)
             click.echo("\nBLOCKED", err=True)

@@ -137,8 +137,8 @@ def assemble(
     check_safetensors(weights)
     records = CardRecords(name, coop, data["plan.json"], data["run.json"], data["data/manifest.json"], data["eval/report.json"], votes)
     card = make_card(records)
+    _check_leaks(data)  # first: another refusal might repeat a secret
     _check(records, data, weights, run_proposal)
-    _check_leaks(data)
     data |= {"card.json": dumps(card), "README.md": render(card).encode()}
     with atomic_directory(out) as folder:
         for done, path in enumerate(sorted(FILES), 1):

@@ -7,6 +7,7 @@ FAIL (exit 1); a file that is absent or unreadable is UNKNOWN (exit 2). What can
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from governance_hooks import merkle
@@ -18,6 +19,7 @@ from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Run
+from governance_hooks.statement import CLOCK_SKEW_S
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config, check_run
@@ -110,6 +112,8 @@ class _Verifier:
         coop = self.proof.fold(1).coop
         if self._release().coop != coop:
             raise StepFailed("release.json names another cooperative than the log", todo="ask where the folder comes from")
+        if self.now is not None and checkpoint.time > int(datetime.fromisoformat(self.now).timestamp()) + CLOCK_SKEW_S:
+            raise StepFailed("the checkpoint is dated in the future", todo="set this machine's clock, or ask the cooperative about theirs")
         pinned = "the pinned cooperative" if self.pin else f"not pinned: compare this fingerprint, {coop}"
         return f"{checkpoint.size} entries under a signed checkpoint; {pinned}"
 
@@ -144,7 +148,9 @@ class _Verifier:
         run = self._run()
         if not (run.proposal == proposal.id and run.plan == subject):
             raise StepFailed("the log says the run was made under another proposal or plan", todo="do not use these files")
-        check_run(self._plain().plan, self._plain().run, starts=len(run.starts), uses=proposal.uses)
+        assert self.proof is not None  # there is no register without it
+        ended = self.proof.entries[run.starts[-1] if run.ended is None else run.ended]
+        check_run(self._plain().plan, self._plain().run, run, uses=proposal.uses, ended=loads(ended)["body"]["issued"])
         if self.now is not None and (until := proposal.halted(self.now)) is not None:
             raise StepFailed(f"the oversight body halted this run until {until}", todo="wait, and ask the cooperative why")
         self.run_was_voted = True

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.train import gate_plan
 from commonweights.end_of_run import evaluate_run, log_end
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
@@ -38,7 +39,10 @@ def evaluate(session: Session, run: str, base: Path | None, threads: int | None)
     A run is evaluated once: trying again until the numbers please would make them worthless.
     """
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
-        plan = read_plan((space.run(run) / "plan.json").read_bytes())
+        data = (space.run(run) / "plan.json").read_bytes()
+        plan = read_plan(data)
+        if space.coop.register.run(run).status != "completed":  # nothing is signed past a halt or a withdrawal
+            gate_plan(space, data, base=base, run=run).require()
         log_end(space, run)
         report = evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
     session.show(

@@ -30,7 +30,14 @@ LIES = {
     "days of wall time": (lambda r: {"wall_s": 10**9}, "the run took longer than members voted"),
     "negative wall time": (lambda r: {"wall_s": -1}, "the run took longer than members voted"),
     "wall time that is no number": (lambda r: {"wall_s": "12"}, "the run took longer than members voted"),
-    "an end before the start": (lambda r: {"ended": shift(r["started"], -60)}, "the run ended before it started"),
+    "an end before the start": (lambda r: {"ended": shift(r["started"], -60)}, "run.json dates the run outside of what the log says"),
+    "an end next year": (lambda r: {"ended": shift(r["started"], 365 * 86_400)}, "run.json dates the run outside of what the log says"),
+    "a start years ago": (lambda r: {"started": "2020-01-01T00:00:00Z"}, "run.json dates the run outside of what the log says"),
+    "starts nobody logged": (lambda r: {"starts": 999}, "run.json counts other starts than the log"),
+    "no start at all": (lambda r: {"starts": 0}, "run.json counts other starts than the log"),
+    "more steps than there are": (lambda r: {"steps": 10**6}, "run.json counts more steps than there are"),
+    "no libraries": (lambda r: {"packages": {}}, "run.json names no libraries"),
+    "wall time that is true": (lambda r: {"wall_s": True}, "the run took longer than members voted"),
     "other library versions": (lambda r: {"packages": {"torch": "0.1"}}, "the run used other library versions than members voted"),
 }
 
@@ -55,6 +62,16 @@ SETTINGS = {
     "use_dora": True,
     "use_rslora": True,
     "modules_to_save": ["lm_head"],
+    "bias": "all",
+    "rank_pattern": {".*": 512},
+    "alpha_pattern": {".*": 100_000},
+    "auto_mapping": {"parent_library": "os"},
+    "init_lora_weights": "pissa",
+    "trainable_token_indices": [1],
+    "revision": "another",
+    "a_setting_of_a_later_version": True,
+    "target_modules": ["lm_head"],
+    "peft_version": "0.0.1",
 }
 
 
