@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
-from commonweights.progress import progress
+from commonweights.progress import Progress, progress
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
@@ -24,12 +24,12 @@ def example() -> str:
     return resources.files("commonweights").joinpath("examples/smollm2-lora.yaml").read_text(encoding="utf-8")
 
 
-def locate_base(name: str, near: Path, show: object = None) -> Path:
+def locate_base(name: str, near: Path, show: Progress | None = None) -> Path:
     """Return the folder of base weights named in a config: a path beside it, or the demo's, from the cache."""
     if name == DEMO_BASE:
         from train.base_weights import cached_base
 
-        return cached_base(progress=show).folder  # type: ignore[arg-type]
+        return cached_base(progress=show).folder
     folder = (near / name).resolve()
     if not folder.is_dir():
         raise BadInput(f"there are no base weights at {folder}", value=name, allowed=f"a folder, or {DEMO_BASE}", next="coop base FOLDER")
