@@ -22,11 +22,6 @@ class People:
         self.names[member] = name
         write_bytes(self.path, dumps(self.names), mode=0o600)
 
-    def erase(self, member: str) -> None:
-        """Forget a name; the log keeps only the pseudonym."""
-        self.names.pop(member, None)
-        write_bytes(self.path, dumps(self.names), mode=0o600)
-
     def show(self, member: str) -> str:
         """Return name and short id, or the id alone."""
         name = self.names.get(member)

@@ -142,9 +142,8 @@ class Limits(Strict):
 
 
 class Policies(Strict):
-    """What happens when members change their mind while the run is on."""
+    """What happens when members change their mind while the run is on; a halt always stops it."""
 
-    on_halt: Literal["stop"] = "stop"
     on_withdrawal: Literal["stop", "finish-unreleased"] = "stop"
 
 

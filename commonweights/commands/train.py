@@ -10,15 +10,15 @@ from commonweights.cli import Session
 from commonweights.end_of_run import evaluate_run, log_end, read_record, write_card
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_base, find_build
-from commonweights.table import show_report
+from commonweights.table import finish, show_report
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import sha256
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.gate import Request, run_gate
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.links import find_proposal
 from governance_hooks.plan import read_plan
-from governance_hooks.report import Report, StepFailed
+from governance_hooks.report import Report
 from governance_hooks.statement import now
 
 __all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
@@ -38,8 +38,6 @@ def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | No
 
 
 def _request(space: Workspace, data: bytes, base: Path | None, run: str | None) -> Request:
-    from governance_hooks.errors import CoopError
-
     missing = space.root / "missing"
     try:
         plan = read_plan(data)
@@ -128,17 +126,12 @@ def train(session: Session, plan: str, run: str | None, base: Path | None, check
         data = read_plan_file(space, plan)
         name = run or read_plan(data, source=plan).name
         if check:
-            from commonweights.table import finish
-
             finish(session, gate_plan(space, data, base=base), good="This run may start.", bad="BLOCKED.")
             return
         if not session.json:
             done = space.run(name) / "run.json"
             if not done.is_file():
-                try:
-                    click.echo(show_report(gate_plan(space, data, base=base).require()), err=True)
-                except StepFailed as failed:
-                    raise BadInput(failed.why) from failed
+                click.echo(show_report(gate_plan(space, data, base=base).require()), err=True)
         with quiet_libraries(), progress(quiet=session.json) as show:
             record = run_plan(space, data, name, base=base, evaluate=not no_eval, wandb=wandb, threads=threads, show=show)
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
