@@ -67,6 +67,8 @@ class Consent(Strict):
     scope: Scope
     expires: Instant | None
     """RFC 3339 UTC; after it the consent is not in force."""
+    occurrences: Annotated[int, Field(ge=1)] | None = None
+    """Distinct approved runs it may serve (dpv:FixedOccurrencesDuration), restarts not counted again; null: as many as members approve."""
     notice: Digest
     """Digest of the plain-words text the member was shown."""
 

@@ -14,6 +14,7 @@ from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import count, roll_root
@@ -193,5 +194,7 @@ class Approved:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
 
     def start(self, run: str = "run-1", start: int = 1) -> Statement:
-        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start}
+        register, rows = self.village.coop.register, parse_ledger((self.build / "ledger.jsonl").read_bytes())[0]
+        limited = counted(register, rows, USE, at=self.village.clock, run=run)
+        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
         return self.village.say("coop.run-start/v1", payload, "operator")
