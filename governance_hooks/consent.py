@@ -20,7 +20,7 @@ PURPOSES: dict[str, str | None] = {
 }
 """Purpose -> broader purpose. Consent to the broader one covers the narrower, never the reverse."""
 
-PROCESSING = ("ai:ModelFineTuning", "ai:ModelEvaluation")
+PROCESSING = ("ai:ModelFineTuning", "coop:ModelEvaluation")
 """In DPV training is a processing operation, not a purpose."""
 
 PUBLIC = "coop:PublicViaReleasedWeights"
@@ -36,7 +36,7 @@ Purpose = Literal[
     "dpv:CommercialResearch",
     "dpv:ServiceProvision",
 ]
-Processing = Literal["ai:ModelFineTuning", "ai:ModelEvaluation"]
+Processing = Literal["ai:ModelFineTuning", "coop:ModelEvaluation"]
 Recipient = Literal["coop:Members", "coop:PublicViaReleasedWeights"]
 Licence = Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
 

@@ -21,13 +21,13 @@ from governance_hooks.tally import count, roll_root
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )
 CONSENT = {
     "purposes": ["dpv:NonCommercialResearch"],
-    "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
     "recipients": ["coop:Members", "coop:PublicViaReleasedWeights"],
     "licences": ["Apache-2.0"],
     "scope": {"languages": None, "batches": None},

@@ -24,7 +24,7 @@ WORDS = {
     "coop:Members": "the members",
     "coop:PublicViaReleasedWeights": "the public, through released weights",
     "ai:ModelFineTuning": "fine-tuning a model",
-    "ai:ModelEvaluation": "evaluating a model",
+    "coop:ModelEvaluation": "evaluating a model",
 }
 
 

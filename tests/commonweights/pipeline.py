@@ -15,7 +15,7 @@ CONFIG = {
     "build": "voices",
     "use": {
         "purpose": "dpv:NonCommercialResearch",
-        "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+        "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
         "recipients": ["coop:PublicViaReleasedWeights"],
         "licence": "Apache-2.0",
     },

@@ -231,7 +231,7 @@ from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.errors import CoopError
-use = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "ai:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
+use = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "coop:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
 store = ContributionStore(sys.argv[1])
 store.records()
 limit = int(sys.argv[3])
@@ -266,5 +266,5 @@ def test_a_full_disk_names_the_file_leaves_nothing_and_the_next_run_works(
 
 def test_a_use_is_kept_as_it_was_given(give: Give, make_build: MakeBuild) -> None:
     give("ana", *some(count=3))
-    use = Use(purpose="dpv:CommercialResearch", processing=["ai:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="CC-BY-4.0")
+    use = Use(purpose="dpv:CommercialResearch", processing=["coop:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="CC-BY-4.0")
     assert make_build(use=use).manifest["use"] == use.model_dump()
