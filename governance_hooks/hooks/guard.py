@@ -16,14 +16,16 @@ from governance_hooks.proof import read_proof
 from governance_hooks.report import Report, StepFailed
 from governance_hooks.statement import now
 
-__all__ = ["Guard", "Stop"]
+__all__ = ["Guard", "Kind", "Stop"]
+
+Kind = Literal["halted", "withdrawn", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Why a run must stop at the next step boundary."""
 
-    kind: Literal["halted", "withdrawn", "unchecked"]
+    kind: Kind
     reason: str
 
 
