@@ -16,7 +16,7 @@ from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
-from governance_hooks.tally import count, roll_root
+from governance_hooks.tally import roll_root
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
@@ -65,14 +65,16 @@ class Village:
         return self.say("coop.contribution/v1", {"records": records, "root": digest(member), "languages": {language: records}}, member)
 
     def propose(self, kind: str, subject: str, *, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
-        roll = self.coop.register.active()
+        rules, roll = self.coop.register.bylaws.rules(kind), self.coop.register.roll(kind)  # type: ignore[arg-type]
         payload = {
             "kind": kind,
             "subject": subject,
-            "rules": self.coop.register.bylaws.kinds[kind].model_dump(),  # type: ignore[index]
+            "rules": rules.model_dump(),
             "roll": {"root": roll_root(roll), "members": len(roll)},
-            "closes": shift(self.clock, 60),
+            "closes": shift(self.clock, rules.minimum_period_s),
             "uses": uses,
+            "motion": None,
+            "draft": None,
         }
         return self.say("coop.proposal/v1", payload | changes, by or self.members[0])
 
@@ -82,7 +84,7 @@ class Village:
     def close(self, proposal: str) -> Statement:
         open_ = self.coop.register.proposal(proposal)
         self.clock = max(self.clock, open_.closes)
-        counted = count((vote.choice for vote in open_.votes.values()), len(open_.roll), open_.rules)
+        counted = open_.count()
         stated = {"votes_for": counted.votes_for, "votes_against": counted.votes_against, "votes_abstain": counted.votes_abstain, "outcome": counted.outcome}
         return self.say("coop.close/v1", {"proposal": proposal} | stated, "operator")
 
