@@ -196,5 +196,11 @@ class Run:
     evaluation_passed: bool | None = None
     waiver: str | None = None
     """The members' decision to release it although the evaluation did not pass."""
+    waived: int | None = None
+    """Log position at which that decision took effect."""
     release: str | None = None
     released: int | None = None
+
+    def waived_before_release(self) -> str | None:
+        """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
+        return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None

@@ -70,10 +70,13 @@ def _check_waiver(register: Register, motion: Waive) -> None:
         raise Refused("a waiver is about the evaluation the log knows", value=motion.report, allowed=run.report or "this run is not evaluated yet")
     if run.evaluation_passed:
         raise Refused("this evaluation passed: there is nothing to waive", value=run.id)
+    if run.waiver is not None:
+        raise Refused("this evaluation is waived already", value=run.waiver)
 
 
 def _waive(register: Register, proposal: Proposal, motion: Waive) -> None:
-    register.runs[motion.run].waiver = proposal.id
+    run = register.runs[motion.run]
+    run.waiver, run.waived = proposal.id, register.size
 
 
 def _check_admission(register: Register, motion: Admit) -> None:
