@@ -14,7 +14,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.plan import read_plan
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
-from governance_hooks.tally import count, roll_root
+from governance_hooks.tally import roll_root
 
 __all__ = ["close_payload", "describe", "find_proposal", "keep_reason", "proposal_payload", "subject_of"]
 
@@ -51,7 +51,7 @@ def subject_of(space: Workspace, kind: str, target: Path) -> tuple[str, int]:
 def proposal_payload(coop: Cooperative, kind: str, subject: str, *, uses: int, period_s: int) -> dict[str, Any]:
     """Return the payload of a proposal under the rules and the roll of this moment, open for at least the bylaws' minimum."""
     register = coop.register
-    rules, roll = register.bylaws.kinds["run" if kind == "run" else "release"], register.active()
+    rules, roll = register.bylaws.rules("run" if kind == "run" else "release"), register.active()
     return {
         "kind": kind,
         "subject": subject,
@@ -60,6 +60,8 @@ def proposal_payload(coop: Cooperative, kind: str, subject: str, *, uses: int, p
         # One second on top: the clock may tick between this line and the signature.
         "closes": shift(now(), max(period_s, rules.minimum_period_s) + 1),
         "uses": uses,
+        "motion": None,
+        "draft": None,
     }
 
 
@@ -79,7 +81,7 @@ def keep_reason(space: Workspace, text: str) -> str:
 
 def describe(proposal: Proposal) -> dict[str, Any]:
     """Return the count and the state of a proposal, counted from its ballots."""
-    counted = proposal.tally or count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
+    counted = proposal.tally or proposal.count()
     return {
         "proposal": proposal.id,
         "kind": proposal.kind,

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from governance_hooks import tally
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.consent import Use, permits
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
@@ -50,11 +49,13 @@ def check_vote(proposal: Proposal) -> str:
     if proposal.closed is None:
         todo = f"after {proposal.closes}: coop close {proposal.id[:19]}"
         raise StepFailed(f"the vote is still open: {len(proposal.votes)} of {len(proposal.roll)} have voted so far", todo=todo)
-    counted = tally.count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
+    counted = proposal.count()
     if not counted.approved:
         raise StepFailed(f"members did not approve it: {counted.why}", todo="change the proposal and open a new one")
     rules = proposal.rules
-    return f"{counted.why} (quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
+    if proposal.contested():
+        raise StepFailed(f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", todo="open a new proposal")
+    return f"{counted.why} ({rules.quorum} quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
 
 
 def check_usable(proposal: Proposal, subject: str, at: str) -> str:

@@ -92,7 +92,12 @@ def _check(records: CardRecords, data: Mapping[str, bytes], weights: Path, run_p
     rows, _ = parse_ledger(data["data/ledger.jsonl"], source="ledger.jsonl")
     judged = judge_again(records, data["eval/results.jsonl"], rows)
     failed = [language for language, row in judged["languages"].items() if row["verdict"] == "FAIL"]
-    _require(judged["passed"], "the evaluation did not pass the policy members voted", value=failed or "nothing passes", todo="train again under a new plan")
+    _require(
+        judged["passed"] or records.votes["run"]["waiver"] is not None,
+        "the evaluation did not pass the policy members voted",
+        value=failed or "nothing passes",
+        todo="train again under a new plan, or ask members: coop propose waiver RUN",
+    )
 
 
 def _check_leaks(data: Mapping[str, bytes]) -> None:

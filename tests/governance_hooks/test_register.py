@@ -96,6 +96,8 @@ def test_a_proposal_cannot_bring_its_own_rules_roll_or_haste(village: Village) -
         "roll": {"root": roll_root(roll), "members": 5},
         "closes": shift(village.clock, 60),
         "uses": 1,
+        "motion": None,
+        "draft": None,
     }
     member = village.members[0]
     refused(village, "copies the rules", "coop.proposal/v1", good | {"rules": RULES.model_dump() | {"quorum_percent": 0}}, member)
