@@ -12,7 +12,6 @@ from pathlib import Path
 
 from governance_hooks import merkle
 from governance_hooks.canonical import digest, dumps, loads, sha256
-from governance_hooks.consent import PUBLIC
 from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.links import check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
@@ -20,6 +19,7 @@ from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Run
 from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.vocabulary import PUBLIC
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config, check_run

@@ -10,7 +10,8 @@ from commonweights.cli import Session
 from commonweights.commands.contribute import seal_batches
 from commonweights.progress import Progress, progress
 from commonweights.workspace import Workspace, open_workspace
-from governance_hooks.consent import LICENCES, PROCESSING, PURPOSES, RECIPIENTS, Use
+from governance_hooks.consent import Use
+from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
 
 __all__ = ["build", "make_build"]
 

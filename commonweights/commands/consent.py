@@ -13,7 +13,7 @@ from commonweights.notice import NOTICE
 from commonweights.options import draft_option, key_option
 from commonweights.workspace import load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
-from governance_hooks.consent import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
+from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
 
 __all__ = ["consent"]
 

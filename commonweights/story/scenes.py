@@ -21,11 +21,12 @@ from commonweights.voting import close_payload, describe, keep_reason, proposal_
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
-from governance_hooks.consent import PROCESSING, Use
+from governance_hooks.consent import Use
 from governance_hooks.cooperative import Paths
 from governance_hooks.sshsig import PrivateKey, generate_key, load_private_key
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, sign
+from governance_hooks.vocabulary import PROCESSING
 
 __all__ = ["PERIOD_S", "USE", "Players", "consent", "contribute", "decide", "found_cooperative", "join", "make_build", "plan"]
 

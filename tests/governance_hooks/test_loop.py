@@ -110,14 +110,17 @@ def test_a_loop_that_goes_on_after_a_stop_is_refused_its_next_step(approved: App
     assert (taken, ended[0]["status"]) == ([1], "failed")
 
 
-def test_a_checkpoint_looks_whatever_the_clock_says(approved: Approved, tmp_path: Path) -> None:
+def test_a_checkpoint_looks_whatever_the_clock_says(approved: Approved) -> None:
     approved.start()
     with governed(guard(approved, [], every_s=1e9)) as run:
         halt(approved)
         assert run.step() is None
         assert run.checkpoint() is not None
+
+
+def test_a_saved_state_of_accelerate_looks_whatever_the_clock_says(approved: Approved, tmp_path: Path) -> None:
+    approved.start()
     accelerator = Accelerator(cpu=True)
-    approved.village.wait(700)
     with accelerate_hook.governed(guard(approved, [], every_s=1e9), accelerator) as other:
         halt(approved)
         assert other.step() is None
