@@ -31,7 +31,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sign": ("membership:sign", "Add your signature to a drafted statement."),
         "append": ("membership:append", "Put a fully signed draft into the log."),
         "key": ("key:key", "List, add, revoke, rotate and recover keys."),
-        "consent": ("consent:consent", "Give, show, preview and withdraw consent."),
+        "consent": ("consent:consent", "Give, show and withdraw consent; receipts of it."),
         "contribute": ("contribute:contribute", "Give prompts and answers, under your signature."),
         "propose": ("vote:propose", "Open a vote on a plan or a release."),
         "vote": ("vote:vote", "Cast or change your ballot."),

@@ -13,7 +13,7 @@ from commonweights.commands.build import make_build
 from commonweights.commands.contribute import seal_batches
 from commonweights.commands.plan import example
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
-from commonweights.notice import NOTICE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.people import People
 from commonweights.progress import Progress
 from commonweights.story.cast import CAST, Person
@@ -121,6 +121,7 @@ def consent(space: Workspace, players: Players) -> None:
                 "scope": {"languages": None, "batches": None},
                 "expires": None,
                 "notice": sha256(NOTICE.encode()),
+                "notice_language": NOTICE_LANGUAGE,
             }
             space.coop.state("coop.consent/v1", payload, key=players.keys[person.name], author=member)
         if person.withdraws and all(grant.withdrawn is None for grant in space.coop.register.grants[member]):
