@@ -7,6 +7,7 @@ import pytest
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.gate import run_gate
+from governance_hooks.ledger import read_ledger
 from governance_hooks.rules.consents import choose
 from governance_hooks.statement import shift
 from tests.attacks.forge import RUN, Story, only_broken, request_for
@@ -58,6 +59,34 @@ def test_a_second_approval_finds_it_used_up_before_it_starts(limited: Approved) 
     limited.start()
     another_approval(limited)
     only_broken(run_gate(request_for(limited)), "consent in force", "3 records lack a consent in force of 1 member(s)")
+
+
+def test_the_next_build_leaves_out_a_member_whose_consent_is_used_up(limited: Approved) -> None:
+    village, (one, two, *_) = limited.village, limited.village.members
+
+    def usable(member: str, run: str | None = None) -> bool:
+        found = village.coop.register.consent_for(member, USE, language="spa", batch=digest("b"), at=village.clock, run=run)
+        return found is not None
+
+    assert (usable(one), usable(two)) == (True, True)
+    limited.start()
+    assert (usable(one), usable(two), usable(one, RUN)) == (False, True, True)
+
+
+def test_an_edit_of_a_text_counts_the_consent_of_the_author_of_the_text(limited: Approved) -> None:
+    """The first member's own texts are in no build any more, but an edit of one of them is."""
+    village, (author, editor, *_) = limited.village, limited.village.members
+    rows, _ = read_ledger(limited.build / "ledger.jsonl")
+    cited = {row.authors[0]: row.consents[0] for row in rows}
+    kept = [row for row in rows if row.authors == [editor]]
+    edit = kept[0].model_copy(update={"authors": [author, editor], "consents": [cited[author], cited[editor]]})
+    limited.write_build([edit, *kept[1:]])
+    another_approval(limited)
+    start(limited, [])
+    only_broken(run_gate(request_for(limited, run=RUN)), "consent in force", "did not count exactly the consents")
+    another_approval(limited)
+    limited.start(run="run-2")
+    assert village.coop.register.runs["run-2"].counted == [counts(limited)]
 
 
 def test_a_second_start_that_names_it_is_refused_by_the_log(limited: Approved) -> None:
