@@ -29,7 +29,7 @@ __all__ = ["propose"]
 
 @click.group()
 def propose() -> None:
-    """Open a vote.
+    """Open a vote on a file or on a motion.
 
     A run, a release and a payout are files: members vote on exactly these bytes. Everything else is a motion, which stands in the
     proposal in full and takes effect by itself once it is approved and its challenge window is over.
