@@ -46,7 +46,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operators and engineers": {
         "init": ("init:init", "Found a cooperative in a folder."),
         "close": ("vote:close", "Close a vote whose time is over."),
-        "build": ("build:build", "Build the consented dataset at this log position."),
+        "build": ("build:build", "Make, verify, compare datasets; prove what is whose in them."),
         "base": ("base:base", "Fetch or check base weights."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
         "proof": ("proof:proof", "Write the portable proof a gate needs."),
