@@ -17,9 +17,10 @@ from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.people import People
 from commonweights.progress import Progress
 from commonweights.story.cast import CAST, Person
-from commonweights.voting import close_payload, describe, keep_reason, proposal_payload, subject_of
+from commonweights.voting import close_statement, describe, keep_reason, proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
+from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.cooperative import Paths
@@ -155,7 +156,7 @@ def _newest(space: Workspace, kind: str, subject: str) -> Proposal | None:
     return about[-1] if about else None
 
 
-def decide(space: Workspace, players: Players, kind: str, target: str, proposer: str, *, dissent: bool, show: Progress) -> dict[str, object]:
+def decide(space: Workspace, players: Players, kind: ProposalKind, target: str, proposer: str, *, dissent: bool, show: Progress) -> dict[str, object]:
     """Propose, let everybody vote, wait for the end of the period, close; return the count."""
     subject, uses = subject_of(space, kind, Path(target))
     while True:
@@ -174,7 +175,7 @@ def decide(space: Workspace, players: Players, kind: str, target: str, proposer:
             show(f"members vote on the {kind}", done, len(CAST))
         while now() < proposal.closes:
             time.sleep(0.2)
-        space.coop.operate("coop.close/v1", close_payload(proposal))
+        space.coop.operate(*close_statement(proposal))
 
 
 def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal, dissent: bool) -> None:
