@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from governance_hooks.batches import Batches, check_batches
 from governance_hooks.canonical import sha256
 from governance_hooks.checkpoint import Checkpoint
 from governance_hooks.code import installed_code
@@ -72,6 +73,7 @@ class _Gate:
         self.register: Register | None = None
         self.proposal: Proposal | None = None
         self.rows: list[LedgerRow] | None = None
+        self.batches: Batches = {}
 
     def _plan(self) -> Plan:
         if self.plan is None:
@@ -157,7 +159,7 @@ class _Gate:
     def inputs_match(self) -> str:
         plan = self._plan()
         base = check_base(self.request.base, plan.base)
-        build, self.rows = check_build(self.request.build, plan.build, plan.use, plan.coop)
+        build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop)
         if plan.build.manifest not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="coop build, which logs it")
         code = installed_code()
@@ -177,7 +179,7 @@ class _Gate:
         run = next((run for run in register.runs.values() if self.proposal and run.proposal == self.proposal.id), None)
         if run is not None and self.request.run is not None:
             check_counted(register, self.rows, use, run, at=now)
-        return check_consents(register, self.rows, use, at=now, run=run.id if run else None)
+        return f"{check_consents(register, self.rows, use, at=now, run=run.id if run else None)}; {check_batches(register, self.rows, self.batches)}"
 
     # (8) The plan has no field the gate does not know.
     def fields_are_known(self) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from governance_hooks.batches import Batches, read_batches
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.consent import Use, permits
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
@@ -25,7 +26,6 @@ __all__ = [
     "check_base",
     "check_build",
     "check_consents",
-    "check_contributions",
     "check_counted",
     "check_ledger",
     "check_usable",
@@ -87,8 +87,8 @@ def read_manifest(path: Path) -> tuple[dict[str, object], str]:
     return manifest, sha256(data)
 
 
-def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str, list[LedgerRow]]:
-    """Re-hash a build's manifest, files and ledger against the plan; return what was checked, and the ledger."""
+def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str, list[LedgerRow], Batches]:
+    """Re-hash a build's manifest, files and ledger against the plan; return what was checked, the ledger, and the batches behind it."""
     manifest, identity = read_manifest(folder / "manifest.json")
     if identity != build.manifest:
         raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo="restore the voted build, or plan and vote anew")
@@ -101,7 +101,7 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str
             raise StepUnknown(f"build file {path} is missing", todo="restore the build folder")
         if file_entry(folder, path) != entry:
             raise StepFailed(f"build file {entry['path']} was changed after the build", todo="restore it, or build, plan and vote anew")
-    return f"build of {build.records} records, root {build.root[:19]}", rows
+    return f"build of {build.records} records, root {build.root[:19]}", rows, read_batches(folder / "batches.jsonl")
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
@@ -121,29 +121,12 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
     return rows
 
 
-def check_contributions(register: Register, rows: Sequence[LedgerRow]) -> None:
-    """Check that members signed for the records: batch and contributor, and no more of a language than they signed."""
-    for (batch, language), found in Counter((row.batch, row.language) for row in rows).items():
-        given = register.contributions.get(batch)
-        if given is None:
-            raise StepFailed(f"{found} records name a batch the log does not know: {batch[:19]}", todo="build again from the log")
-        if found > given.languages.get(language, 0):
-            raise StepFailed(
-                f"{found} records in {language} name batch {batch[:19]}, for which its member signed {given.languages.get(language, 0)}",
-                todo="build again from the log",
-            )
-    for row in rows:
-        if register.contributions[row.batch].author not in row.authors:
-            raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo="build again from the log")
-
-
 def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None, run: str | None = None) -> str:
     """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not.
 
     The consent a row cites must itself allow the use, and one that does must stand: the cited one may have been renewed.
     One limited to a number of runs must have one left for `run` (None: a run that has not started).
     """
-    check_contributions(register, rows)
     where = register.size if position is None else position
     standing: dict[tuple[str, str, str], bool] = {}
     lacking: Counter[str] = Counter()

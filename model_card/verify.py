@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from governance_hooks import merkle
+from governance_hooks.batches import check_batches, parse_batches
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.links import check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
@@ -186,9 +187,10 @@ class _Verifier:
         manifest, plan = records.manifest, records.plan
         if not (manifest.sha256 == plan.build.manifest == release.build):
             raise StepFailed("data/manifest.json is not the build of the voted plan", todo="do not use these files")
-        ledger = self._bytes("data/ledger.jsonl")
-        if {"path": "ledger.jsonl", "size": len(ledger), "sha256": sha256(ledger)} not in manifest.get("files"):
-            raise StepFailed("data/ledger.jsonl is not the ledger the manifest names", todo="do not use these files")
+        for name in ("ledger.jsonl", "batches.jsonl"):
+            held = self._bytes(f"data/{name}")
+            if {"path": name, "size": len(held), "sha256": sha256(held)} not in manifest.get("files"):
+                raise StepFailed(f"data/{name} is not the file the manifest names", todo="do not use these files")
         rows = check_ledger(self.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
         if manifest.sha256 not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="ask the cooperative")
@@ -208,6 +210,7 @@ class _Verifier:
     # (8) Every author of every record consented to this use at every start, to the public's having it, and nobody withdrew before the release.
     def consent(self) -> str:
         register, rows, plan, run = self._register(), self._ledger(), self._plain().plan, self._run()
+        check_batches(register, rows, parse_batches(self._bytes("data/batches.jsonl"), source="data/batches.jsonl"))
         if PUBLIC not in plan.use.recipients:
             raise StepFailed("members agreed to no release to the public", todo="do not use these files")
         for position, at in zip(run.starts, run.started, strict=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from governance_hooks.batches import batch_root, batches_bytes
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.checkpoint import NoteKey
@@ -39,12 +41,18 @@ CONSENT = {
 RULES = Rules(quorum_percent=50, approval_percent=60, minimum_for=2, minimum_period_s=60, challenge_s=0, expiry_s=86_400)
 
 
+def committed(record: str) -> str:
+    """The commitment to a record of the village."""
+    return digest(["c", record])
+
+
 class Village:
     """Five founders, an operator, and a clock the test turns."""
 
     def __init__(self, root: Path, coop: Cooperative, keys: dict[str, PrivateKey], operator: PrivateKey) -> None:
         self.root, self.coop, self.keys, self.operator = root, coop, keys, operator
         self.members = sorted(keys)
+        self.batches: dict[str, list[str]] = {}
         self.clock = now()
         coop.clock = lambda: self.clock
 
@@ -64,8 +72,16 @@ class Village:
     def consent(self, member: str, **changes: Any) -> Statement:
         return self.say("coop.consent/v1", CONSENT | changes, member)
 
-    def contribute(self, member: str, records: int = 3, language: str = "spa") -> Statement:
-        return self.say("coop.contribution/v1", {"records": records, "root": digest(member), "languages": {language: records}}, member)
+    def contribute(self, member: str, records: Sequence[str] = ("a", "b", "c"), language: str = "spa") -> Statement:
+        """Sign for a batch of records, by their names; `batches` keeps their commitments."""
+        commitments = [committed(record) for record in records]
+        made = self.say("coop.contribution/v1", {"records": len(records), "root": batch_root(commitments), "languages": {language: len(records)}}, member)
+        self.batches[made.id] = commitments
+        return made
+
+    def write_batches(self, folder: Path, rows: Sequence[LedgerRow]) -> None:
+        """Write the file of the batches behind some rows."""
+        (folder / "batches.jsonl").write_bytes(batches_bytes({row.batch: self.batches[row.batch] for row in rows if row.batch in self.batches}))
 
     def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
         rules, roll = self.coop.register.bylaws.rules(kind), self.coop.register.roll(kind)  # type: ignore[arg-type]
@@ -147,9 +163,9 @@ class Approved:
         self.consents, rows = {}, []
         for member in village.members[:3]:
             self.consents[member] = village.consent(member).id
-            batch = village.contribute(member).id
-            for i in range(3):
-                rows.append(self.row(f"{member[-4:]}-{i}", [member], batch, "heldout" if i == 2 else "train"))
+            names = [f"{member[-4:]}-{i}" for i in range(3)]
+            batch = village.contribute(member, names).id
+            rows += [self.row(name, [member], batch, "heldout" if i == 2 else "train") for i, name in enumerate(names)]
         self.write_build(sorted(rows, key=lambda row: row.record))
         self.plan = self.make_plan()
         self.plan_bytes = dumps(self.plan.model_dump())
@@ -158,7 +174,7 @@ class Approved:
     def row(self, record: str, authors: list[str], batch: str, split: str) -> LedgerRow:
         return LedgerRow(
             record=record,
-            commitment=digest(["c", record]),
+            commitment=committed(record),
             content=digest(["t", record]),
             authors=authors,
             consents=[self.consents[a] for a in authors],
@@ -172,6 +188,7 @@ class Approved:
         (self.build / "ledger.jsonl").write_bytes(ledger_bytes(rows))
         (self.build / "records.parquet").write_bytes(b"stands for the private text" * 10)
         (self.build / "excluded.jsonl").write_bytes(b"")
+        self.village.write_batches(self.build, rows)
         root = parse_ledger((self.build / "ledger.jsonl").read_bytes())[1]
         train = sum(row.split == "train" for row in rows)
         members = len({author for row in rows for author in row.authors})
@@ -190,7 +207,7 @@ class Approved:
             "languages": {"spa": {"train": train, "heldout": len(rows) - train, "members": members}},
             "licences": {"BSD-3-Clause": len(rows)},
             "excluded": {},
-            "files": [file_entry(self.build, self.build / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+            "files": [file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
         }
         (self.build / "manifest.json").write_bytes(dumps(manifest))
         self.manifest = manifest

@@ -23,7 +23,7 @@ from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
 from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Approved, Village, found
+from tests.village import USE, Approved, Village, committed, found
 
 __all__ = ["RUN", "Story", "broken", "forged_proof", "only_broken", "request_for", "results_of", "vote_on"]
 
@@ -176,12 +176,12 @@ class Story:
         rows = []
         for member in village.members:
             self.consents[member] = self.consent(village, member)
-            batch = village.contribute(member, records=PER_MEMBER, language=self.signed_language).id
-            for number in range(PER_MEMBER):
-                name = f"r-{member[-4:]}-{number:03d}"
+            names = [f"r-{member[-4:]}-{number:03d}" for number in range(PER_MEMBER)]
+            batch = village.contribute(member, names, language=self.signed_language).id
+            for number, name in enumerate(names):
                 row = LedgerRow(
                     record=name,
-                    commitment=digest(["c", name]),
+                    commitment=committed(name),
                     content=digest(["t", name]),
                     authors=[member],
                     consents=[self.consents[member]],
@@ -197,6 +197,7 @@ class Story:
         ledger = ledger_bytes(rows)
         for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b"")):
             (folder / name).write_bytes(data)
+        village.write_batches(folder, rows)
         splits = {split: sum(row.split == split for row in rows) for split in ("train", "heldout")}
         manifest = self.manifest(
             {
@@ -213,7 +214,7 @@ class Story:
                 "languages": {self.claimed_language: splits | {"members": len(village.members)}},
                 "licences": {"BSD-3-Clause": len(rows)},
                 "excluded": {},
-                "files": [file_entry(folder, folder / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+                "files": [file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
             }
         )
         (folder / "manifest.json").write_bytes(dumps(manifest))
