@@ -31,11 +31,6 @@ _STALLED_S = 300
 _LOCK = 0x636F6F70
 """Number of the advisory lock of a log's writers ("coop")."""
 _BEGIN_READ = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-# One round trip. SET LOCAL also holds behind a pooler that hands out connections by transaction.
-_BEGIN_WRITE = (
-    f"BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '{WAIT_S}s'; "
-    f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED_S}s'; SELECT pg_advisory_xact_lock({_LOCK})"
-)
 _ALLOWED = "postgresql://USER@HOST/DATABASE"
 
 
@@ -103,7 +98,7 @@ class Database:
         """The address without a password."""
         if self.dialect.name == "sqlite":
             return str(self.url.database)
-        return self.url.set(drivername="postgresql", password=None).render_as_string()
+        return self.url._replace(drivername="postgresql", password=None).render_as_string()
 
     def close(self) -> None:
         """Close every connection."""
@@ -182,7 +177,11 @@ class Database:
         if not writes:
             cursor.execute(_BEGIN_READ[self.dialect.name])
         elif self.dialect.name == "postgresql":
-            cursor.execute(_BEGIN_WRITE)
+            # One round trip. SET LOCAL also holds behind a pooler that hands out connections by transaction.
+            cursor.execute(
+                f"BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '{WAIT_S}s'; "
+                f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED_S}s'; SELECT pg_advisory_xact_lock({_LOCK})"
+            )
         else:
             self._begin_immediate(cursor)
 

@@ -67,13 +67,20 @@ class Server:
         """Stop it; `immediate` is a crash: nothing is flushed, and the next start recovers."""
         self._run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
 
-    def conninfo(self, database: str) -> str:
+    def conninfo(self, database: str, schema: str = "public") -> str:
         """What psycopg connects to."""
-        return psycopg.conninfo.make_conninfo(host=str(self.folder), port=self.port, user="coop", dbname=database)
+        return psycopg.conninfo.make_conninfo(host=str(self.folder), port=self.port, user="coop", dbname=database, options=f"-csearch_path={schema}")
 
-    def url(self, database: str) -> str:
+    def url(self, database: str, schema: str = "public") -> str:
         """What `Log` opens."""
-        return f"postgresql://coop@/{database}?host={self.folder}&port={self.port}"
+        return f"postgresql://coop@/{database}?host={self.folder}&port={self.port}&options=-csearch_path%3D{schema}"
+
+    def new_schema(self) -> str:
+        """Make an empty schema in the database postgres, which is quicker than a database, and return its name."""
+        name = "log_" + secrets.token_hex(6)
+        with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier(name)))
+        return name
 
     def new_database(self) -> str:
         """Make an empty database and return its name."""
@@ -84,7 +91,7 @@ class Server:
 
     def close(self) -> None:
         """Stop it and remove its folder."""
-        self.stop()
+        self.stop("immediate")
         shutil.rmtree(self.folder)
 
 
@@ -95,15 +102,15 @@ class Database:
         self.folder, self.server = folder, server
         self._made: dict[str, str] = {}
 
-    def _name(self, name: str) -> str:
+    def _schema(self, name: str) -> str:
         assert self.server
         if name not in self._made:
-            self._made[name] = self.server.new_database()
+            self._made[name] = self.server.new_schema()
         return self._made[name]
 
     def url(self, name: str) -> URL | None:
         """The URL of a log on the server; None on SQLite."""
-        return make_url(self.server.url(self._name(name))) if self.server else None
+        return make_url(self.server.url("postgres", self._schema(name))) if self.server else None
 
     def __call__(self, name: str) -> Path | URL:
         """What `Log.open` takes."""
@@ -116,7 +123,7 @@ class Database:
             with closing(sqlite3.connect(self.folder / name, isolation_level=None)) as plain:
                 yield plain
             return
-        with psycopg.connect(self.server.conninfo(self._name(name)), autocommit=True, cursor_factory=_QuestionMarks) as connection:
+        with psycopg.connect(self.server.conninfo("postgres", self._schema(name)), autocommit=True, cursor_factory=_QuestionMarks) as connection:
             yield connection
 
 
