@@ -145,14 +145,9 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Any]:
+        connection, cursor = self._open(writes)
         try:
-            connection = self._engine.raw_connection()
-        except (self._driver, SQLAlchemyError) as error:
-            raise CoopError(f"cannot open the log {self.shown}: {self._told(error)}", next=self._advice("coop audit")) from error
-        try:
-            cursor = connection.cursor()
             try:
-                self._begin(cursor, writes and not self.read_only)
                 yield cursor
             except BaseException as error:
                 with suppress(self._driver):
@@ -172,6 +167,26 @@ class Database:
                 raise self._failed(error, writes) from error
         finally:
             connection.close()
+
+    def _open(self, writes: bool) -> tuple[Any, Any]:
+        """Return a connection, and its cursor in a new transaction."""
+        for may_be_stale in (True, False):  # a connection of the pool may have died since with its server
+            try:
+                connection = self._engine.raw_connection()
+            except (self._driver, SQLAlchemyError) as error:
+                raise CoopError(f"cannot open the log {self.shown}: {self._told(error)}", next=self._advice("coop audit")) from error
+            try:
+                cursor = connection.cursor()
+                self._begin(cursor, writes and not self.read_only)
+                return connection, cursor
+            except BaseException as error:
+                lost = self._drop_lost(connection, error)
+                connection.close()
+                if isinstance(error, self._driver) and not (lost and may_be_stale):
+                    raise self._failed(error, writes) from error
+                if not lost:
+                    raise
+        raise AssertionError("unreachable")
 
     def _begin(self, cursor: Any, writes: bool) -> None:
         if not writes:
