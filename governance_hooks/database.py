@@ -30,7 +30,6 @@ _STALLED_S = 300
 """After this long without a word from a writer, PostgreSQL takes the write lock from it, seconds."""
 _LOCK = 0x636F6F70
 """Number of the advisory lock of a log's writers ("coop")."""
-_BEGIN_READ = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 _ALLOWED = "postgresql://USER@HOST/DATABASE"
 
 
@@ -41,7 +40,7 @@ def parse_url(url: str | URL) -> URL:
         backend = made.get_backend_name()
     except (ArgumentError, ValueError):  # whose texts quote the URL
         raise BadInput("the URL of the log's database cannot be read", allowed=_ALLOWED, next="write special characters in it as %XX") from None
-    if backend not in _BEGIN_READ:
+    if backend not in ("sqlite", "postgresql"):
         raise BadInput("this database cannot keep a log", value=backend, allowed="sqlite, postgresql")
     if any("password" in name for name in made.query):
         raise BadInput("a password in the URL's query would be shown", allowed="postgresql://USER:PASSWORD@HOST/DATABASE")
@@ -86,6 +85,8 @@ class Database:
         self._writer: int | None = None
         """The thread in whose turn `_held` is the cursor."""
         self._spoilt = False
+        self._kept: Any = None
+        """The connection of the last turn."""
         self._driver: Any = self.dialect.loaded_dbapi.Error
 
     @property
@@ -102,6 +103,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._kept:
+            self._kept.close()
         self._engine.dispose()
 
     @contextmanager
@@ -146,42 +149,43 @@ class Database:
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Any]:
         connection, cursor = self._open(writes)
+        committing = False
         try:
-            try:
-                yield cursor
-            except BaseException as error:
-                with suppress(self._driver):
-                    connection.rollback()
-                self._drop_lost(connection, error)
-                if isinstance(error, self._driver):
-                    raise self._failed(error, writes) from error
+            yield cursor
+            committing = writes
+            connection.commit()
+        except BaseException as error:
+            with suppress(self._driver):
+                connection.rollback()
+            lost = self._discard(connection, error, writes)
+            if not isinstance(error, self._driver):
                 raise
-            try:
-                connection.commit()
-            except self._driver as error:
-                if self._drop_lost(connection, error) and writes:
-                    raise CoopError(
-                        f"the database was lost during a commit: {self._told(error)}",
-                        next="look with coop log whether the entry is there, before you run the command again",
-                    ) from error
-                raise self._failed(error, writes) from error
-        finally:
+            if committing and lost:
+                raise CoopError(
+                    f"the database was lost during a commit: {self._told(error)}",
+                    next="look with coop log whether the entry is there, before you run the command again",
+                ) from error
+            raise self._failed(error, writes) from error
+        if writes:
+            self._kept = connection
+        else:
             connection.close()
 
     def _open(self, writes: bool) -> tuple[Any, Any]:
-        """Return a connection, and its cursor in a new transaction."""
-        for may_be_stale in (True, False):  # a connection of the pool may have died since with its server
+        """Return a connection, and its cursor in a new transaction; the writer's connection is kept for the next turn."""
+        for may_be_stale in (True, False):  # a connection may have died with its server since it was last used
             try:
-                connection = self._engine.raw_connection()
+                connection = (writes and self._kept) or self._engine.raw_connection()
             except (self._driver, SQLAlchemyError) as error:
                 raise CoopError(f"cannot open the log {self.shown}: {self._told(error)}", next=self._advice("coop audit")) from error
+            if writes:
+                self._kept = None
             try:
                 cursor = connection.cursor()
-                self._begin(cursor, writes and not self.read_only)
+                self._begin(cursor, writes)
                 return connection, cursor
             except BaseException as error:
-                lost = self._drop_lost(connection, error)
-                connection.close()
+                lost = self._discard(connection, error, writes)
                 if isinstance(error, self._driver) and not (lost and may_be_stale):
                     raise self._failed(error, writes) from error
                 if not lost:
@@ -189,37 +193,38 @@ class Database:
         raise AssertionError("unreachable")
 
     def _begin(self, cursor: Any, writes: bool) -> None:
-        if not writes:
-            cursor.execute(_BEGIN_READ[self.dialect.name])
-        elif self.dialect.name == "postgresql":
+        if not writes or self.read_only:
+            cursor.execute("BEGIN" if self.dialect.name == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        elif self.dialect.name == "sqlite":
+            self._begin_immediate(cursor)
+        else:
             # One round trip. SET LOCAL also holds behind a pooler that hands out connections by transaction.
             cursor.execute(
                 f"BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '{WAIT_S}s'; "
                 f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED_S}s'; SELECT pg_advisory_xact_lock({_LOCK})"
             )
-        else:
-            self._begin_immediate(cursor)
 
     def _begin_immediate(self, cursor: Any) -> None:
         """Take SQLite's write lock; asking often, since SQLite's own waiting, 100 ms at a time, can miss every gap of a busy writer."""
         deadline = time.monotonic() + WAIT_S
-        cursor.execute("PRAGMA busy_timeout=0")
         while True:
             try:
+                cursor.execute("PRAGMA busy_timeout=0")
                 cursor.execute("BEGIN IMMEDIATE")
-                break
+                return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311  # no secret
-        cursor.execute(f"PRAGMA busy_timeout={WAIT_S * 1000}")
 
-    def _drop_lost(self, connection: Any, error: BaseException) -> bool:
-        """Forget all connections if this one is gone: the next transaction asks for a new one."""
+    def _discard(self, connection: Any, error: BaseException, writes: bool) -> bool:
+        """Let go of a connection after an error; return whether its server is gone, which ends the pool's other ones too."""
         lost = isinstance(error, self._driver) and self.dialect.is_disconnect(error, connection.dbapi_connection, None)
         if lost:
-            connection.invalidate()
             self._engine.dispose()
+        if lost or writes:  # a writer's does not go back to the readers: it does not wait for locks
+            connection.invalidate()
+        connection.close()
         return lost
 
     def _failed(self, error: Exception, writes: bool) -> CoopError:
