@@ -143,6 +143,7 @@ def proofs(log: Log, count: int = 1000) -> dict[str, Any]:
 
 COLD = """
 import sys, time
+import psycopg, sqlalchemy.dialects.postgresql.psycopg
 from pathlib import Path
 from governance_hooks.log import Log
 place = sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])

@@ -77,6 +77,23 @@ def test_a_reader_who_may_only_select_reads_and_cannot_append(postgres: Server) 
 
 
 @pytest.mark.postgres
+def test_a_writer_needs_no_right_to_change_or_remove_an_entry(postgres: Server) -> None:
+    name = postgres.new_database()
+    Log(postgres.url(name)).close()
+    with psycopg.connect(postgres.conninfo(name), autocommit=True) as owner:
+        owner.execute("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO guarded")
+        owner.execute("GRANT UPDATE ON tile TO guarded")
+    with Log(guarded(postgres, name, PASSWORD)) as log:
+        for size in (0, 300, 600):
+            log.append([b"%d" % i for i in range(300)], expected_size=size, note=note)
+        assert log.size == 900
+    with psycopg.connect(guarded(postgres, name, PASSWORD), autocommit=True) as writer:
+        for sql in ("DROP TRIGGER entry_append_only ON entry", "DELETE FROM entry", "UPDATE checkpoint SET note = ''", "TRUNCATE entry"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                writer.execute(sql)
+
+
+@pytest.mark.postgres
 def test_a_server_that_acknowledges_before_it_writes_is_refused(postgres: Server) -> None:
     name = postgres.new_database()
     with psycopg.connect(postgres.conninfo(name), autocommit=True) as owner:
