@@ -36,6 +36,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "propose": ("vote:propose", "Open a vote on a plan or a release."),
         "vote": ("vote:vote", "Cast or change your ballot."),
         "tally": ("vote:tally", "Count a vote, from the ballots themselves."),
+        "secret": ("secret:secret", "Secret ballots: set up, vote, count and audit them."),
         "halt": ("vote:halt", "Halt an approval for a limited time (oversight body)."),
     },
     "Operators and engineers": {

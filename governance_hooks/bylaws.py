@@ -72,6 +72,10 @@ class Bylaws(Strict):
     """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
+    secret_minimum_roll: Annotated[int, Field(ge=3)] = 10
+    """Members a roll needs for a secret poll: a count of few tells who voted what."""
+    secret_minimum_ballots: Annotated[int, Field(ge=2)] = 5
+    """Members who must vote before the trustees of a secret poll may decrypt."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:

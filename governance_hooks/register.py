@@ -14,10 +14,10 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs
+from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run
+from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -46,6 +46,7 @@ class Register:
         self.runs: dict[str, Run] = {}
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
+        self.secret_polls: dict[str, SecretPoll] = {}
         self.operator_clock = ""
         self.seen: set[str] = set()
 
@@ -202,5 +203,8 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.secret-poll/v1": secret.open_poll,
+    "coop.secret-event/v1": secret.anchor,
+    "coop.secret-result/v1": secret.state_result,
     "coop.founding/v1": membership.refuse_second_founding,
 }

