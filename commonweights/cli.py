@@ -37,6 +37,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "vote": ("vote:vote", "Cast or change your ballot."),
         "tally": ("vote:tally", "Count a vote, from the ballots themselves."),
         "secret": ("secret:secret", "Secret ballots: set up, vote, count and audit them."),
+        "panel": ("panel:panel", "Panels drawn by lot: open, draw, draw again to check."),
         "halt": ("vote:halt", "Halt an approval for a limited time (oversight body)."),
     },
     "Operators and engineers": {

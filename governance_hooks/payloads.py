@@ -245,6 +245,33 @@ class SecretResult(Strict):
     """The whole archive file."""
 
 
+class PanelOpened(Strict):
+    """A panel to be drawn by lot from the members of this log position, after a time whose checkpoint nobody knows yet."""
+
+    purpose: Literal["advice", "oversight"]
+    subject: Digest
+    """What the panel is for; there is one panel a subject."""
+    seats: Annotated[int, Field(ge=1)]
+    pool: Roll
+    targets: Digest
+    """CSV feature,value,min,max."""
+    private_features: Digest | None
+    """CSV of features that are not in the log; kept off it."""
+    algorithm: Literal["maximin", "legacy"]
+    engine: Annotated[str, StringConstraints(pattern=r"^sortition-algorithms [0-9.]{1,20} highspy [0-9.]{1,20} numpy [0-9.]{1,20} python [0-9.]{1,8}$")]
+    """Versions that decide what is drawn."""
+    draw_at: Instant
+
+
+class Draw(Strict):
+    """The draw of a panel: the checkpoint that seeds it, and who was drawn."""
+
+    panel: Digest
+    checkpoint: Annotated[str, StringConstraints(max_length=8192)]
+    """Signed note, with the cosignatures of witnesses."""
+    selected: Annotated[list[MemberId], Field(min_length=1, max_length=1000)]
+
+
 PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
@@ -270,5 +297,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.secret-poll/v1": SecretPoll,
     "coop.secret-event/v1": SecretEvent,
     "coop.secret-result/v1": SecretResult,
+    "coop.panel/v1": PanelOpened,
+    "coop.draw/v1": Draw,
 }
 """Statement type -> payload model. A type that is not here is refused."""

