@@ -21,12 +21,11 @@ RECORDED = Path(__file__).parent / "data" / "secret"
 ANSWERS = ["yes", "no", "abstain"]
 
 
-def settings(village: Village, uuid: str, **changes: Any) -> Settings:
+def settings(village: Village, **changes: Any) -> Settings:
     """Members 1 to 3 are trustees, any two of whom decrypt; member 4 makes the credentials."""
     m = village.members
     value: dict[str, Any] = {
         "coop": village.coop.register.coop,
-        "uuid": uuid,
         "subject": sha256(b"a question of people"),
         "question": "Shall the co-op do it?",
         "answers": ANSWERS,
@@ -52,7 +51,7 @@ class Ceremony:
     def __init__(self, village: Village, root: Path, tool: Tool, **changes: Any) -> None:
         self.village, self.tool, self.root = village, tool, root
         self.folder = PollFolder(root / "public")
-        self.settings = settings(village, new_uuid(tool), **changes)
+        self.settings = settings(village, **({"uuid": new_uuid(tool)} | changes))
         self.folder.write_settings(self.settings)
 
     def private(self, number: int) -> Path:
@@ -93,7 +92,7 @@ class Ceremony:
         return (self.root / "authority" / f"{voter}.credential").read_bytes()
 
     def ballot(self, voter: str, answer: str) -> bytes:
-        return make_ballot(self.folder, self.credential(voter), answer, self.tool)
+        return make_ballot(self.folder, self.village.coop.register, self.credential(voter), answer, self.tool)
 
     def decrypt(self, *numbers: int) -> None:
         for number in numbers:

@@ -41,7 +41,7 @@ def panel() -> None:
 @draft_option
 @click.pass_obj
 def open_(
-    session: Session, subject: Path, seats: int, targets: Path, private: Path | None, delay_s: int, key: Path | None, draft: Path | None, **how: Any
+    session: Session, /, subject: Path, seats: int, targets: Path, private: Path | None, delay_s: int, key: Path | None, draft: Path | None, **how: Any
 ) -> None:
     """Open a panel (any member): freezes the pool, the targets and the program's versions before the seed exists."""
     from governance_hooks.canonical import sha256

@@ -217,7 +217,8 @@ def ballot(session: Session, folder: Path, credential: Path, choice: str, out: P
     from governance_hooks.secret.election import make_ballot, read_file
     from governance_hooks.secret.tool import Tool
 
-    data = make_ballot(_poll(folder), read_file(credential, 4096), choice, Tool.find())
+    with open_workspace(session.folder, read_only=True) as space:
+        data = make_ballot(_poll(folder), space.coop.register, read_file(credential, 4096), choice, Tool.find())
     write_bytes(out, data, mode=0o600)
     tracker = sha256(data.strip())
     session.show(

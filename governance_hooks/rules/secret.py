@@ -31,8 +31,12 @@ def open_poll(register: Register, statement: Statement) -> None:
         raise Refused(
             "the credential authority is a trustee: one member would know whose ballot is whose and help to open it", value=payload.credential_authority
         )
-    if payload.threshold > len(trustees):
-        raise Refused("the threshold is more than there are trustees", value=payload.threshold, allowed=f"2 to {len(trustees)}")
+    if not len(trustees) < 2 * payload.threshold <= 2 * len(trustees):
+        raise Refused(
+            "the threshold is more than half of the trustees: two groups without one in common could decrypt two counts, and so single ballots",
+            value=payload.threshold,
+            allowed=f"{len(trustees) // 2 + 1} to {len(trustees)}",
+        )
     _require_signers(register, statement, {payload.credential_authority, *trustees})
     roll = register.active()
     if payload.roll.members != len(roll) or payload.roll.root != tally.roll_root(roll):

@@ -20,7 +20,7 @@ from governance_hooks.secret.grammar import require_order
 from governance_hooks.secret.tool import GROUP, INSTALL, Tool, complaint, scratch
 from governance_hooks.state import SecretPoll
 
-__all__ = ["audit_secret", "check_ballot"]
+__all__ = ["audit_secret", "check_ballot", "counts_of", "poll_of"]
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -40,6 +40,15 @@ def check_ballot(archive: Archive, ballot: Ballot) -> None:
         raise Refused("the ballot was in the archive before: an older ballot put over a newer one takes a changed vote back", value=ballot.credential[:16])
 
 
+def poll_of(register: Register, archive: Archive) -> SecretPoll:
+    """Return the poll an archive's setup belongs to; raise Refused if the log has none."""
+    setup = f"sha256:{archive.events[0].digest}"
+    found = next((poll for poll in register.secret_polls.values() if poll.events[0][1] == setup), None)
+    if found is None:
+        raise Refused("no secret poll in this log has the setup of this archive", value=setup, next="coop secret setup, until all have signed")
+    return found
+
+
 class _Audit:
     def __init__(self, data: bytes, register: Register, tool: Tool | None, counted: bool) -> None:
         self.data, self.register, self.tool, self.counted = data, register, tool, counted
@@ -50,11 +59,7 @@ class _Audit:
 
     @cached_property
     def poll(self) -> SecretPoll:
-        setup = f"sha256:{self.archive.events[0].digest}"
-        found = next((poll for poll in self.register.secret_polls.values() if poll.events[0][1] == setup), None)
-        if found is None:
-            raise Refused("no secret poll in this log has the setup of this archive", value=setup)
-        return found
+        return poll_of(self.register, self.archive)
 
     # (1) Every file has the digest it is named by, every event names the one before it.
     def form(self) -> str:

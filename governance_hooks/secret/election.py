@@ -14,14 +14,14 @@ from pathlib import Path
 from governance_hooks.atomic import write_bytes
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.secret.archive import MAX_ARCHIVE, Archive, read_archive, read_ballot
-from governance_hooks.secret.auditor import audit_secret, check_ballot, counts_of
+from governance_hooks.register import Register
+from governance_hooks.secret.archive import MAX_ARCHIVE, read_archive, read_ballot
+from governance_hooks.secret.auditor import audit_secret, check_ballot, counts_of, poll_of
 from governance_hooks.secret.ceremony import private_key
 from governance_hooks.secret.settings import PollFolder
 from governance_hooks.secret.tool import Tool, scratch
-from governance_hooks.state import SecretPoll
 
-__all__ = ["Box", "decrypt", "make_ballot", "poll_of", "read_file"]
+__all__ = ["Box", "decrypt", "make_ballot", "read_file"]
 
 _TRIES = 500
 """Choices of decryptions that are tried before giving up."""
@@ -41,29 +41,22 @@ def read_file(path: Path, limit: int = MAX_ARCHIVE) -> bytes:
     return data
 
 
-def poll_of(coop: Cooperative, archive: Archive) -> SecretPoll:
-    """Return the poll an archive belongs to; raise Refused if the log has none."""
-    setup = f"sha256:{archive.events[0].digest}"
-    found = next((poll for poll in coop.register.secret_polls.values() if poll.events[0][1] == setup), None)
-    if found is None:
-        raise Refused("no secret poll in this log has the setup of this archive", value=setup, next="coop append poll-statement.json, when all have signed it")
-    return found
-
-
-def make_ballot(folder: PollFolder, credential: bytes, answer: str, tool: Tool) -> bytes:
+def make_ballot(folder: PollFolder, register: Register, credential: bytes, answer: str, tool: Tool) -> bytes:
     """Return the encrypted ballot of a voter, made on the voter's own machine from the poll's public archive.
 
     Raises:
         BadInput: there is no such answer.
-        Refused: the credential is not one of this poll's.
+        Refused: the archive is of no poll in the log, so its key may be anybody's; or the credential is not one of this poll's.
     """
     settings, data = folder.settings(), read_file(folder.archive())
     if answer not in settings.answers:
         raise BadInput("there is no such answer", value=answer, allowed=", ".join(settings.answers))
     choice = [[int(one == answer) for one in settings.answers]]
     archive = read_archive(data)
-    if archive.object(archive.setup["election"])["questions"][0]["answers"] != settings.answers:
-        raise Refused("the archive's answers are not those of the poll's settings")
+    poll_of(register, archive)
+    asked = archive.object(archive.setup["election"])["questions"][0]
+    if (asked["question"], asked["answers"]) != (settings.question, settings.answers):
+        raise Refused("poll.json asks something else than the election", value=settings.question, allowed=str(asked["question"])[:200])
     with scratch({f"{settings.uuid}.bel": data, "credential": credential.strip(), "choice": json.dumps(choice).encode()}) as at:
         ballot = tool.output("election", "generate-ballot", "--privcred", "credential", "--choice", "choice", folder=at)
     check_ballot(archive, read_ballot(ballot.strip()))
@@ -79,7 +72,7 @@ class Box:
         self.next = self.path.with_suffix(".next")
         self.data = read_file(self.path)
         self.archive = read_archive(self.data)
-        self.poll = poll_of(coop, self.archive)
+        self.poll = poll_of(coop.register, self.archive)
         self._recover()
 
     def _recover(self) -> None:
@@ -183,12 +176,21 @@ class Box:
 def decrypt(folder: PollFolder, private: Path, number: int, coop: Cooperative, tool: Tool) -> None:
     """Decrypt the count as a trustee, once the archive passes the audit against the log: never a part of it, never few ballots.
 
+    Two counts that differ by one ballot tell that ballot, so a trustee decrypts one count of a poll; and because every two groups of k
+    trustees have one in common (rules of the log), no second one is decrypted by others.
+
     Raises:
         Blocked: the audit did not pass.
-        Refused: the tool could not decrypt.
+        Refused: this trustee decrypted another count of this poll, or the tool could not decrypt.
     """
     data = read_file(folder.archive())
     audit_secret(data, coop.register, tool, counted=False).require()
+    count, record = read_archive(data).of("EncryptedTally")[0].digest.encode(), private / "decrypted"
+    if record.is_file() and record.read_bytes() != count:
+        raise Refused(
+            "you decrypted another count of this poll: two that differ by one ballot tell that ballot", value=count.decode()[:16], next="tell the registrars"
+        )
+    write_bytes(record, count, mode=0o600)
     files = {f"{folder.settings().uuid}.bel": data, "key": private_key(private), "dkey": folder.read(f"dkey/{number}.json")}
     with scratch(files) as at:
         made = tool.output("election", "decrypt-threshold", "--key", "key", "--decryption-key", "dkey", "--trustee-id", str(number), folder=at)

@@ -53,8 +53,8 @@ class Settings(Strict):
             raise ValueError("two answers are the same")
         if len(set(self.trustees)) != len(self.trustees) or self.credential_authority in self.trustees:
             raise ValueError("trustees and credential authority are distinct members")
-        if self.threshold > len(self.trustees):
-            raise ValueError("the threshold is more than there are trustees")
+        if not len(self.trustees) < 2 * self.threshold <= 2 * len(self.trustees):
+            raise ValueError("the threshold is more than half of the trustees")
         if self.roll != sorted(set(self.roll)):
             raise ValueError("the roll is not sorted")
         return self

@@ -30,7 +30,7 @@ def parts() -> list[Part]:
 def anchor(village: Village, data: bytes) -> SecretPoll:
     """Open the archive's poll and give it the archive's events, past the rules of the log: the auditor must not lean on them."""
     archive = read_archive(data)
-    payload = poll_payload(settings(village, archive.uuid), archive)
+    payload = poll_payload(settings(village, uuid=archive.uuid), archive)
     poll = village.coop.register.secret_polls[open_poll(village, payload).id]
     poll.events = [(event.kind, f"sha256:{event.digest}") for event in archive.events]
     return poll

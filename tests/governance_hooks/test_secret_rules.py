@@ -70,7 +70,7 @@ def test_a_poll_is_signed_by_operator_authority_and_every_trustee_and_by_nobody_
     [
         ({"minimum_ballots": 4}, "more ballots"),
         ({"minimum_ballots": 11}, "cannot ask for more"),
-        ({"threshold": 4}, "more than there are trustees"),
+        ({"threshold": 4}, "more than half of the trustees"),
         ({"closes": "2020-01-01T00:00:00Z"}, "close before it opens"),
         ({"roll": {"root": sha256(b"others"), "members": 10}}, "roll is that of its log position"),
     ],
@@ -98,6 +98,13 @@ def test_authority_and_trustees_are_distinct_and_in_good_standing(village10: Vil
     village.say("coop.leave/v1", {}, m[2])
     with pytest.raises(Refused, match="no part in it"):
         open_poll(village, payload(village))
+
+
+def test_two_groups_of_trustees_always_have_one_in_common(village10: Village) -> None:
+    four = [{"member": village10.members[i], "certificate": digest(i)} for i in (0, 1, 2, 4)]
+    with pytest.raises(Refused, match="more than half of the trustees"):
+        open_poll(village10, payload(village10, trustees=four))
+    assert open_poll(village10, payload(village10, trustees=four, threshold=3)).id
 
 
 def test_one_election_is_one_poll(village10: Village) -> None:
