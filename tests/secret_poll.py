@@ -14,7 +14,7 @@ from governance_hooks.secret.ceremony import advance, check_part, make_credentia
 from governance_hooks.secret.election import Box, decrypt, make_ballot
 from governance_hooks.secret.settings import PollFolder, Settings
 from governance_hooks.secret.tool import Tool
-from governance_hooks.statement import Statement, shift
+from governance_hooks.statement import Statement, body, shift
 from tests.village import Village
 
 RECORDED = Path(__file__).parent / "data" / "secret"
@@ -73,11 +73,16 @@ class Ceremony:
     def payload(self) -> dict[str, Any]:
         return poll_payload(self.settings, self.archive)
 
+    def check(self, private: Path, member_id: str, **changes: Any) -> None:
+        coop = self.village.coop.register.coop
+        drafted = body("coop.secret-poll/v1", self.payload(), coop=coop, author=self.settings.credential_authority) | changes
+        check_part(self.folder, private, member_id, coop, drafted, self.tool)
+
     def checked(self) -> None:
         """Trustees and credential authority check what they sign."""
         for number, one in enumerate(self.settings.trustees, start=1):
-            check_part(self.folder, self.private(number), one, self.payload(), self.tool)
-        check_part(self.folder, self.root / "authority", self.settings.credential_authority, self.payload(), self.tool)
+            self.check(self.private(number), one)
+        self.check(self.root / "authority", self.settings.credential_authority)
 
     def opened(self) -> str:
         self.keys()

@@ -10,16 +10,15 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.options import key_option
+from commonweights.secret_ballots import RESULT, STATEMENT, ended, new_settings, opened_poll, sign_part
 from commonweights.table import finish
 from commonweights.workspace import load_key, member_of, open_workspace
 
 if TYPE_CHECKING:
-    from commonweights.workspace import Workspace
     from governance_hooks.secret.settings import PollFolder
 
 __all__ = ["secret"]
 
-STATEMENT, RESULT = "poll-statement.json", "result-statement.json"
 folder_argument = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 private_option = click.option("--private", type=click.Path(path_type=Path, file_okay=False), required=True, help="Your own folder, where your secrets stay.")
 
@@ -70,7 +69,7 @@ def setup(session: Session, /, folder: Path, question: str | None, answers: tupl
     tool, poll = Tool.find(), _poll(folder)
     with open_workspace(session.folder) as space:
         if question is not None:
-            poll.write_settings(_new_settings(space, tool, question, answers, options))
+            poll.write_settings(new_settings(space, tool, question, answers, options))
         settings = poll.settings()
         waiting = advance(poll, tool)
         if waiting is None and not poll.has(STATEMENT):
@@ -86,51 +85,13 @@ def setup(session: Session, /, folder: Path, question: str | None, answers: tupl
             waiting = None if signed >= needed else f"signatures of trustees and credential authority: {signed} of {needed} are there"
         opened = None
         if waiting is None:
-            opened = _opened(space, folder) or drafts.finish(space.coop, folder / STATEMENT).id
+            opened = opened_poll(space, folder) or drafts.finish(space.coop, folder / STATEMENT).id
     text = (
         f"waiting for: {waiting}"
         if waiting
         else f"poll {opened} is open until {settings.closes}\nnext: coop secret ballot {folder} --credential FILE --choice ANSWER"
     )
     session.show({"poll": opened, "waiting": waiting, "closes": settings.closes}, text)
-
-
-def _opened(space: Workspace, folder: Path) -> str | None:
-    """Return the poll's id if its statement is in the log already."""
-    setup = drafts.read_body(folder / STATEMENT)["payload"]["setup"]
-    return next((poll.id for poll in space.coop.register.secret_polls.values() if poll.events[0][1] == setup), None)
-
-
-def _new_settings(space: Workspace, tool: Any, question: str, answers: tuple[str, ...], options: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from governance_hooks.canonical import sha256
-    from governance_hooks.errors import BadInput
-    from governance_hooks.secret.ceremony import new_uuid
-    from governance_hooks.secret.settings import Settings
-    from governance_hooks.statement import shift
-
-    missing = [f"--{name}" for name in ("subject", "threshold", "authority") if options[name] is None] + ([] if options["trustees"] else ["--trustee"])
-    if missing:
-        raise BadInput("a new poll needs more", value=missing, next="coop secret setup --help")
-    register = space.coop.register
-    try:
-        return Settings(
-            coop=register.coop,
-            uuid=new_uuid(tool),
-            subject=sha256(options["subject"].read_bytes()),
-            question=question,
-            answers=list(answers or ("yes", "no", "abstain")),
-            roll=register.active(),
-            credential_authority=options["authority"],
-            trustees=list(options["trustees"]),
-            threshold=options["threshold"],
-            minimum_ballots=options["minimum_ballots"] or register.bylaws.secret_minimum_ballots,
-            closes=shift(space.coop.clock(), options["period_s"]),
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"{'.'.join(map(str, first['loc'])) or 'the poll'}: {first['msg']}", value=first.get("input")) from error
 
 
 @secret.command()
@@ -153,24 +114,12 @@ def trustee(session: Session, folder: Path, private: Path, key: Path | None) -> 
         number = poll.settings().number(member)
         done = trustee_turn(poll, private, number, tool)
         if done is None and poll.has(STATEMENT):
-            if _opened(space, folder) is None:
-                done = _sign_part(poll, folder, private, member, own, tool)
-            elif not poll.has(f"decryption/{number}.json") and _ended(space, folder):
+            if opened_poll(space, folder) is None:
+                done = sign_part(space, folder, private, member, own, tool)
+            elif not poll.has(f"decryption/{number}.json") and ended(space, folder):
                 decrypt(poll, private, number, space.coop, tool)
                 done = f"decryption/{number}.json"
     session.show({"trustee": number, "wrote": done}, f"trustee {number}: " + (f"wrote {done}; give it to the operator" if done else "nothing to do yet"))
-
-
-def _ended(space: Workspace, folder: Path) -> bool:
-    poll = space.coop.register.secret_polls[_opened(space, folder) or ""]
-    return any(kind == "EncryptedTally" for kind, _ in poll.events)
-
-
-def _sign_part(poll: PollFolder, folder: Path, private: Path, member: str, own: Any, tool: Any) -> str:
-    from governance_hooks.secret.ceremony import check_part
-
-    check_part(poll, private, member, drafts.read_body(folder / STATEMENT)["payload"], tool)
-    return drafts.add_signature(folder / STATEMENT, own).name
 
 
 @secret.command()
@@ -193,12 +142,12 @@ def credentials(session: Session, folder: Path, private: Path, key: Path | None)
         member = member_of(space.coop, own)
         if member != settings.credential_authority:
             raise BadInput("you are not the credential authority of this poll", value=member, allowed=settings.credential_authority)
-    done = None
-    if not poll.has("public_credentials.json"):
-        make_credentials(poll, private, tool)
-        done = "public_credentials.json"
-    elif poll.has(STATEMENT):
-        done = _sign_part(poll, folder, private, member, own, tool)
+        done = None
+        if not poll.has("public_credentials.json"):
+            make_credentials(poll, private, tool)
+            done = "public_credentials.json"
+        elif poll.has(STATEMENT) and opened_poll(space, folder) is None:
+            done = sign_part(space, folder, private, member, own, tool)
     session.show({"credentials": len(settings.roll), "wrote": done}, f"wrote {done}; give it to the operator" if done else "nothing to do yet")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "note_time", "open_panel"]
 
-MAXIMIN_POOL = 1000
+MAXIMIN_POOL = 300
 """Members; beyond that maximin takes longer than anybody repeats (docs/panel.md)."""
 
 

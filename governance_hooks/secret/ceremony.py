@@ -199,13 +199,23 @@ def poll_payload(settings: Settings, archive: Archive) -> dict[str, Any]:
     }
 
 
-def check_part(folder: PollFolder, private: Path, member: str, payload: dict[str, Any], tool: Tool) -> Archive:
-    """Check what a trustee or the credential authority is asked to sign; return the archive whose setup it is.
+def check_part(folder: PollFolder, private: Path, member: str, coop: str, body: dict[str, Any], tool: Tool) -> None:
+    """Check the statement a trustee or the credential authority is asked to sign.
+
+    Args:
+        folder: the poll's public folder.
+        private: the member's own folder.
+        member: who is asked.
+        coop: the cooperative's digest, from the member's own copy of the log.
+        body: the drafted statement.
+        tool: belenios-tool.
 
     Raises:
-        Refused: the payload is not of this folder's poll, the files are not consistent, or this member's part is not in them.
+        Refused: it is not the statement of this folder's poll, the files are not consistent, or this member's part is not in them.
     """
-    settings = folder.settings()
+    settings, payload = folder.settings(), body.get("payload", {})
+    if (body.get("type"), body.get("coop"), body.get("author")) != ("coop.secret-poll/v1", coop, settings.credential_authority) or settings.coop != coop:
+        raise Refused("this draft is not the statement of a secret poll of this cooperative", value=body.get("type"), allowed="coop.secret-poll/v1")
     data = folder.archive().read_bytes() if folder.archive().is_file() else b""
     archive = read_archive(data)
     election = archive.object(archive.setup["election"])
@@ -231,7 +241,6 @@ def check_part(folder: PollFolder, private: Path, member: str, payload: dict[str
         _rehearse(folder, private, number, data, tool)
     with scratch({f"{settings.uuid}.bel": data}) as at:
         tool.output("election", "verify", folder=at)
-    return archive
 
 
 def _rehearse(folder: PollFolder, private: Path, number: int, data: bytes, tool: Tool) -> None:

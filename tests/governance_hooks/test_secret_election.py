@@ -13,7 +13,7 @@ from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.report import Blocked
 from governance_hooks.secret.archive import read_archive
 from governance_hooks.secret.auditor import audit_secret
-from governance_hooks.secret.ceremony import advance, check_part, poll_payload, trustee_turn
+from governance_hooks.secret.ceremony import advance, poll_payload, trustee_turn
 from governance_hooks.secret.election import make_ballot
 from governance_hooks.secret.tool import Tool, scratch
 from tests.secret_poll import ANSWERS, Ceremony, open_poll
@@ -174,24 +174,26 @@ def test_a_trustee_notices_certificates_exchanged_by_the_operator(ceremony: Cere
 def test_nobody_signs_a_poll_without_their_own_part_in_it(ceremony: Ceremony) -> None:
     ceremony.keys()
     ceremony.checked()
-    payload, authority = ceremony.payload(), ceremony.settings.credential_authority
-    private = ceremony.private(1), ceremony.root / "authority"
-    swapped = payload | {"trustees": payload["trustees"][::-1]}
-    with pytest.raises(Refused, match="not of this folder's poll"):
-        check_part(ceremony.folder, private[0], ceremony.settings.trustees[0], swapped, ceremony.tool)
-    (private[0] / "certificate").write_bytes(ceremony.folder.read("certs/2.json"))
+    payload, trustees = ceremony.payload(), ceremony.settings.trustees
+    private, authority = ceremony.private(1), ceremony.root / "authority"
+    for other in ({"payload": payload | {"trustees": payload["trustees"][::-1]}}, {"payload": payload | {"threshold": 3}}):
+        with pytest.raises(Refused, match="not of this folder's poll"):
+            ceremony.check(private, trustees[0], **other)
+    for other in ({"type": "coop.ballot/v1"}, {"coop": sha256(b"another")}, {"author": trustees[0]}):
+        with pytest.raises(Refused, match="not the statement of a secret poll of this cooperative"):
+            ceremony.check(private, trustees[0], **other)
+    (private / "certificate").write_bytes(ceremony.folder.read("certs/2.json"))
     with pytest.raises(Refused, match="not made with your certificate"):
-        check_part(ceremony.folder, private[0], ceremony.settings.trustees[0], payload, ceremony.tool)
-    (private[1] / "public_credentials.json").write_bytes(b"[]")
+        ceremony.check(private, trustees[0])
+    (authority / "public_credentials.json").write_bytes(b"[]")
     with pytest.raises(Refused, match="other public credentials"):
-        check_part(ceremony.folder, private[1], authority, payload, ceremony.tool)
+        ceremony.check(authority, ceremony.settings.credential_authority)
     ceremony.folder.write("dkey/2.json", ceremony.folder.read("dkey/3.json"))
-    with pytest.raises(Refused, match="refused"):  # the rehearsal: this share would not open the count
-        check_part(ceremony.folder, ceremony.private(2), ceremony.settings.trustees[1], payload, ceremony.tool)
-    changed = ceremony.settings.model_copy(update={"question": "Shall the co-op not do it?"})
-    ceremony.folder.write("poll.json", dumps(changed.model_dump()))
+    with pytest.raises(Refused, match="decrypt-threshold refused"):  # the rehearsal: this share would not open the count
+        ceremony.check(ceremony.private(2), trustees[1])
+    ceremony.folder.write("poll.json", dumps((ceremony.settings.model_copy(update={"question": "Shall the co-op not do it?"})).model_dump()))
     with pytest.raises(Refused, match="asks something else"):
-        check_part(ceremony.folder, ceremony.private(3), ceremony.settings.trustees[2], poll_payload(changed, ceremony.archive), ceremony.tool)
+        ceremony.check(ceremony.private(3), trustees[2])
 
 
 def test_open_poll_is_of_the_archive(ceremony: Ceremony) -> None:
