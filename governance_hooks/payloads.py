@@ -267,7 +267,7 @@ class Draw(Strict):
     """The draw of a panel: the checkpoint that seeds it, and who was drawn."""
 
     panel: Digest
-    checkpoint: Annotated[str, StringConstraints(max_length=8192)]
+    checkpoint: Annotated[str, StringConstraints(max_length=49_152)]
     """Signed note, with the cosignatures of witnesses."""
     selected: Annotated[list[MemberId], Field(min_length=1, max_length=1000)]
 
