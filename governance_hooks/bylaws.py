@@ -2,36 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from governance_hooks.fields import Instant, Strict
 
-__all__ = ["Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules"]
+__all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules", "default_rules"]
 
 MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 """A random pseudonym; names live in a separate, erasable store."""
 
-ProposalKind = Literal["run", "release"]
+ProposalKind = Literal["run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "appeal", "appointment", "operator", "consultation"]
+"""What members can decide; `motions.py` says what each asks for."""
+
+KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
+
+DRAFT_S = 3600
+"""A proposal, ballot, halt or objection that waits longer for its signatures is drafted again, seconds."""
+
 Percent = Annotated[int, Field(ge=0, le=100)]
 
 
 class Rules(Strict):
     """How one kind of proposal is decided; copied into each proposal when it opens."""
 
+    quorum: Literal["participation", "minimum-yes", "rejection"] = "participation"
+    """What `quorum_percent` of the roll must do: vote at all, vote for, or (rejection) vote against to defeat it: silence agrees."""
     quorum_percent: Percent = 50
-    """Ballots cast, abstentions included, as a share of the roll."""
+    """Share of the roll."""
     approval_percent: Percent = 60
-    """Ballots for, as a share of ballots for and against; exactly this share is enough."""
+    """Ballots for, as a share of ballots for and against; exactly this share is enough. Not looked at with a rejection quorum."""
+    abstain: Literal["quorum", "nothing", "against"] = "quorum"
+    """What an abstention counts as: presence only, nothing at all, or presence and a ballot against."""
     minimum_for: Annotated[int, Field(ge=1)] = 2
     """So many members must say yes, however few vote."""
     minimum_period_s: Annotated[int, Field(ge=0)] = 86_400
     """Shortest time between opening and closing, seconds."""
+    late_quorum_s: Annotated[int, Field(ge=0)] = 0
+    """A quorum first reached in this last time prolongs the vote, once, by this time, seconds; 0 for never."""
     challenge_s: Annotated[int, Field(ge=0)] = 0
-    """Time after the close before the approval may be used, seconds."""
+    """Time after the close before the approval may be used, or takes effect, seconds."""
+    objections: Annotated[int, Field(ge=1)] | None = None
+    """So many members who object in the challenge window undo the approval; null if nobody can."""
     expiry_s: Annotated[int, Field(gt=0)] = 30 * 86_400
-    """Time after the close in which the approval may be used, seconds."""
+    """Time after the close in which the approval may be used, or must take effect, seconds."""
+    sponsors: Annotated[int, Field(ge=1)] = 1
+    """Members who must sign a proposal to open it, its author among them."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Rules:
+        if self.expiry_s <= self.challenge_s:
+            raise ValueError("expiry_s is not after challenge_s: no approval could ever be used")
+        if self.objections is not None and not self.challenge_s:
+            raise ValueError("objections need a challenge window (challenge_s)")
+        if 0 < self.late_quorum_s <= DRAFT_S:
+            # A ballot may be dated back by so much, and would step out of a shorter window.
+            raise ValueError(f"late_quorum_s is 0, or more than {DRAFT_S}")
+        if self.quorum == "rejection" and not self.quorum_percent:
+            raise ValueError("a rejection quorum of nobody defeats everything")
+        return self
+
+
+def default_rules(kind: ProposalKind) -> Rules:
+    """Return the rules of a kind that bylaws do not name: stricter for what changes the rules or takes rights away."""
+    day = 86_400
+    match kind:
+        case "bylaws" | "operator":
+            return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=7 * day, late_quorum_s=day, challenge_s=2 * day)
+        case "suspension" | "waiver":
+            return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=3 * day, late_quorum_s=day, challenge_s=day)
+        case "halt" | "appeal":
+            return Rules(quorum_percent=30, approval_percent=50, minimum_period_s=day)
+        case "consultation":
+            return Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=day)
+        case _:
+            return Rules()
 
 
 class PasskeyOrigin(Strict):
@@ -56,20 +102,32 @@ class Bylaws(Strict):
     """The cooperative's rules at a log position."""
 
     version: Annotated[int, Field(ge=1)] = 1
+    """An amendment has the next number."""
     registrars: Annotated[list[MemberId], Field(min_length=1)]
     """Members who may admit others."""
     registrars_required: Annotated[int, Field(ge=1)] = 2
     """Signatures of distinct registrars an admission needs."""
     oversight: list[MemberId]
-    """Members who may halt a run or a release for a limited time."""
+    """Members who may halt a run or a release for a limited time; with seats by vote or lot, those who do until the first are seated."""
     oversight_required: Annotated[int, Field(ge=1)] = 1
+    oversight_seated: Literal["bylaws", "vote", "lot"] = "bylaws"
+    """How the oversight body is seated: by this list, by a vote on an appointment, or by a vote that seats a panel drawn by lot."""
+    oversight_term_s: Annotated[int, Field(gt=0)] = 366 * 86_400
+    """Longest term of an appointment, seconds; when it is over the seats are empty."""
     halt_max_s: Annotated[int, Field(gt=0)] = 7 * 86_400
-    """Longest time one halt lasts before it lapses, seconds."""
+    """Longest time a halt of the oversight body lasts before it lapses, unless members ratify it, seconds."""
+    open_proposals: Annotated[int, Field(ge=1)] = 5
+    """Proposals one member may have open at a time."""
+    founder_led: list[ProposalKind] = Field(default_factory=list)
+    """Kinds only founders vote on until the exit to community, after which this list stays empty for ever."""
     kinds: dict[ProposalKind, Rules]
+    """Rules by kind; run and release must be named, the others have defaults."""
     recovery_required: Annotated[int, Field(ge=1)] = 2
     """Distinct registrars, or distinct guardians the member named, who together give a member a new key."""
     recovery_delay_s: Annotated[int, Field(gt=0)] = 7 * 86_400
     """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
+    jurisdiction: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """Country under whose law the cooperative works, ISO 3166-1 alpha-2; consent records name it."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
     secret_minimum_roll: Annotated[int, Field(ge=3)] = 10
@@ -83,6 +141,13 @@ class Bylaws(Strict):
             raise ValueError("registrars_required is more than there are registrars")
         if self.oversight and self.oversight_required > len(set(self.oversight)):
             raise ValueError("oversight_required is more than the oversight body has members")
-        if set(self.kinds) != {"run", "release"}:
-            raise ValueError("rules for every kind are needed: run, release")
+        if not {"run", "release"} <= set(self.kinds):
+            raise ValueError("rules for run and release are needed")
+        halt = self.rules("halt")
+        if self.halt_max_s <= halt.minimum_period_s + halt.challenge_s:
+            raise ValueError("halt_max_s is too short: a halt would lapse before members can ratify it (rules of kind halt)")
         return self
+
+    def rules(self, kind: ProposalKind) -> Rules:
+        """Return the rules of a kind: those named here, else the defaults."""
+        return self.kinds.get(kind) or default_rules(kind)

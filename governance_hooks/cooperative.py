@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from governance_hooks.atomic import write_bytes
+from governance_hooks.bylaws import DRAFT_S
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Halt, ProposalOpened
+from governance_hooks.payloads import Ballot, Draft, Halt, Objection, Preference, ProposalOpened
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key
@@ -26,8 +27,8 @@ from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, 
 __all__ = ["Cooperative", "Paths"]
 
 _RETRIES = 20
-DRAFT_S = 3600
-"""A proposal or a halt that waits longer for its signatures is drafted again, seconds."""
+_TIMED = Ballot | Draft | Halt | Objection | Preference | ProposalOpened
+"""What may not be dated back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,16 @@ class Cooperative:
         moment = self.clock()
         if statement.issued > shift(moment, CLOCK_SKEW_S):
             raise Refused("this statement is dated in the future", value=statement.issued, allowed=f"until {moment}", next="set the clock, and sign again")
-        if isinstance(statement.payload, ProposalOpened | Halt) and statement.issued < shift(moment, -DRAFT_S):
-            raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
-        if isinstance(statement.payload, Ballot):
+        if isinstance(statement.payload, Ballot | Preference):
             proposal = self.register.proposal(statement.payload.proposal)
             if moment > shift(proposal.closes, CLOCK_SKEW_S):
                 raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")
+        if isinstance(statement.payload, Objection):
+            proposal = self.register.proposal(statement.payload.proposal)
+            if proposal.closed_at is not None and moment >= proposal.due():
+                raise Refused("the challenge window is over", value=moment, allowed=f"before {proposal.due()}")
+        if isinstance(statement.payload, _TIMED) and statement.issued < shift(moment, -DRAFT_S):
+            raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
 
     def _start_over(self) -> None:
         """Fold the log again from its first entry."""

@@ -8,21 +8,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
+from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Strict
+from governance_hooks.motions import Motion, OperatorKey
 
 __all__ = ["PAYLOADS"]
 
 CoopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-OperatorKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
-_KEY_LINES = "|".join(
-    (
-        r"ssh-ed25519 [A-Za-z0-9+/]{68}",
-        r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
-        r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
-    )
-)
-KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
-"""An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
 VerifierKey = Annotated[str, StringConstraints(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -132,7 +123,20 @@ class ProposalOpened(Strict):
     roll: Roll
     closes: Instant
     uses: Annotated[int, Field(ge=1)]
-    """Starts of the run the approval allows (the plan's `max_starts`); 1 for a release."""
+    """Starts of the run the approval allows (the plan's `max_starts`); 1 for every other kind."""
+    motion: Motion | None
+    """What is asked for, in full; null where the subject is a file (run, release, payout)."""
+    draft: Digest | None
+    """The draft statement whose last version this is, if it was drafted in the log."""
+
+
+class Draft(Strict):
+    """A version of something that may be proposed, by digest, before it is: whoever has both texts can show what changed."""
+
+    kind: ProposalKind
+    subject: Digest
+    previous: Digest | None
+    """The draft statement this is the next version of."""
 
 
 class Ballot(Strict):
@@ -141,6 +145,22 @@ class Ballot(Strict):
     proposal: Digest
     choice: Literal["for", "against", "abstain"]
     sequence: Annotated[int, Field(ge=1)]
+    reason: Digest | None
+
+
+class Preference(Strict):
+    """The author's answer to a consultation: options approved of, sorted, or options in order, best first."""
+
+    proposal: Digest
+    options: Annotated[list[Annotated[int, Field(ge=0, lt=64)]], Field(max_length=64)]
+    sequence: Annotated[int, Field(ge=1)]
+    reason: Digest | None
+
+
+class Objection(Strict):
+    """The author objects, in the challenge window, to what was approved."""
+
+    proposal: Digest
     reason: Digest | None
 
 
@@ -154,8 +174,29 @@ class Close(Strict):
     outcome: Literal["approved", "rejected"]
 
 
+class ConsultationClose(Strict):
+    """The result of a consultation; refused by everyone who counts differently."""
+
+    proposal: Digest
+    cast: Count
+    quorate: bool
+    winners: list[Count]
+    """Options no other is preferred to, sorted; empty when nobody voted."""
+
+
+class Exit(Strict):
+    """The exit to community: every founder gives up the powers founders have alone, for ever."""
+
+
+class Payout(Strict):
+    """The operator paid what members approved."""
+
+    payout: Digest
+    proposal: Digest
+
+
 class Halt(Strict):
-    """The oversight body stops the use of an approval until an instant, after which the halt lapses."""
+    """The oversight body stops the use of an approval until an instant, after which the halt lapses unless members ratify it."""
 
     proposal: Digest
     until: Instant
@@ -168,6 +209,8 @@ class RunStart(Strict):
     plan: Digest
     proposal: Digest
     start: Annotated[int, Field(ge=1)]
+    counted: list[Count] = Field(default_factory=list)
+    """Log positions, ascending, of the consents limited to a number of runs on which this start stands."""
 
 
 class RunEnd(Strict):
@@ -287,8 +330,14 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.contribution/v1": Contribution,
     "coop.build/v1": BuildMade,
     "coop.proposal/v1": ProposalOpened,
+    "coop.draft/v1": Draft,
     "coop.ballot/v1": Ballot,
+    "coop.preference/v1": Preference,
     "coop.close/v1": Close,
+    "coop.consultation-close/v1": ConsultationClose,
+    "coop.objection/v1": Objection,
+    "coop.exit/v1": Exit,
+    "coop.payout/v1": Payout,
     "coop.halt/v1": Halt,
     "coop.run-start/v1": RunStart,
     "coop.run-end/v1": RunEnd,

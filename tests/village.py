@@ -11,22 +11,25 @@ from governance_hooks.checkpoint import NoteKey
 from governance_hooks.code import installed_code
 from governance_hooks.consent import Use
 from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
+from governance_hooks.motions import subject_of
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
-from governance_hooks.tally import count, roll_root
+from governance_hooks.tally import roll_root
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )
 CONSENT = {
     "purposes": ["dpv:NonCommercialResearch"],
-    "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
     "recipients": ["coop:Members", "coop:PublicViaReleasedWeights"],
     "licences": ["Apache-2.0"],
     "scope": {"languages": None, "batches": None},
@@ -64,17 +67,19 @@ class Village:
     def contribute(self, member: str, records: int = 3, language: str = "spa") -> Statement:
         return self.say("coop.contribution/v1", {"records": records, "root": digest(member), "languages": {language: records}}, member)
 
-    def propose(self, kind: str, subject: str, *, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
-        roll = self.coop.register.active()
+    def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
+        rules, roll = self.coop.register.bylaws.rules(kind), self.coop.register.roll(kind)  # type: ignore[arg-type]
         payload = {
             "kind": kind,
             "subject": subject,
-            "rules": self.coop.register.bylaws.kinds[kind].model_dump(),  # type: ignore[index]
+            "rules": rules.model_dump(),
             "roll": {"root": roll_root(roll), "members": len(roll)},
-            "closes": shift(self.clock, 60),
+            "closes": shift(self.clock, rules.minimum_period_s),
             "uses": uses,
+            "motion": None,
+            "draft": None,
         }
-        return self.say("coop.proposal/v1", payload | changes, by or self.members[0])
+        return self.say("coop.proposal/v1", payload | changes, by or self.members[0], *signers)
 
     def ballot(self, member: str, proposal: str, choice: str = "for", sequence: int = 1) -> Statement:
         return self.say("coop.ballot/v1", {"proposal": proposal, "choice": choice, "sequence": sequence, "reason": None}, member)
@@ -82,9 +87,24 @@ class Village:
     def close(self, proposal: str) -> Statement:
         open_ = self.coop.register.proposal(proposal)
         self.clock = max(self.clock, open_.closes)
-        counted = count((vote.choice for vote in open_.votes.values()), len(open_.roll), open_.rules)
+        counted = open_.count()
         stated = {"votes_for": counted.votes_for, "votes_against": counted.votes_against, "votes_abstain": counted.votes_abstain, "outcome": counted.outcome}
         return self.say("coop.close/v1", {"proposal": proposal} | stated, "operator")
+
+    def move(self, motion: Strict, *signers: PrivateKey, by: str | None = None, **changes: Any) -> Statement:
+        """Open a proposal with a motion, signed by `by` or by the given keys."""
+        author = by or self.members[0]
+        return self.propose(motion.kind, subject_of(motion), *signers, by=author, motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
+
+    def decide(self, motion: Strict, *signers: PrivateKey, by: str | None = None, choice: str = "for") -> str:
+        """Open a proposal with a motion, have everybody on the roll vote, close it and wait until it takes effect; return its digest."""
+        proposal = self.move(motion, *signers, by=by).id
+        for member in sorted(self.coop.register.proposal(proposal).roll):
+            self.ballot(member, proposal, choice)
+        self.close(proposal)
+        self.wait(self.coop.register.proposal(proposal).rules.challenge_s + 1)
+        self.say("coop.time/v1", {}, "operator")
+        return proposal
 
     def approve(self, kind: str, subject: str, *, uses: int = 1) -> str:
         """Propose, vote for with everybody, close; return the proposal's digest."""
@@ -193,5 +213,7 @@ class Approved:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
 
     def start(self, run: str = "run-1", start: int = 1) -> Statement:
-        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start}
+        register, rows = self.village.coop.register, parse_ledger((self.build / "ledger.jsonl").read_bytes())[0]
+        limited = counted(register, rows, USE, at=self.village.clock, run=run)
+        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
         return self.village.say("coop.run-start/v1", payload, "operator")

@@ -29,7 +29,7 @@ def _witnesses_required(register: Register) -> int:
 
 def open_panel(register: Register, statement: Statement) -> None:
     """Open a panel: a member names subject, seats, targets, program and time; the pool is everybody in good standing now."""
-    register.author(statement)
+    register.standing(register.author(statement).id)
     register.require_recent(statement)
     payload = cast(PanelOpened, statement.payload)
     pool = register.active()

@@ -131,6 +131,7 @@ def state_result(register: Register, statement: Statement) -> None:
             value=len(owners),
             allowed=f"{register.bylaws.registrars_required}, the author among them; each audits first",
         )
+    register.require_community(owners)
     if poll.counts is not None:
         raise Refused("this poll has its result already", value=poll.id)
     if poll.events[-1][0] != "Result":

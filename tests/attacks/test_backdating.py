@@ -20,10 +20,12 @@ def proposal_of_the_past(village: Village, age_s: int) -> bytes:
     payload = {
         "kind": "run",
         "subject": digest("plan"),
-        "rules": village.coop.register.bylaws.kinds["run"].model_dump(),
+        "rules": village.coop.register.bylaws.rules("run").model_dump(),
         "roll": {"root": roll_root(roll), "members": len(roll)},
         "closes": shift(past, 60),
         "uses": 1,
+        "motion": None,
+        "draft": None,
     }
     return village.entry("coop.proposal/v1", payload, village.members[0], issued=past)
 

@@ -96,6 +96,8 @@ def test_a_proposal_cannot_bring_its_own_rules_roll_or_haste(village: Village) -
         "roll": {"root": roll_root(roll), "members": 5},
         "closes": shift(village.clock, 60),
         "uses": 1,
+        "motion": None,
+        "draft": None,
     }
     member = village.members[0]
     refused(village, "copies the rules", "coop.proposal/v1", good | {"rules": RULES.model_dump() | {"quorum_percent": 0}}, member)
@@ -163,7 +165,7 @@ def test_consent_is_the_members_own_and_ends_with_withdrawal_or_leaving(village:
     [
         ({"purposes": ["dpv:ServiceProvision"]}, {}),
         ({"purposes": ["dpv:AcademicResearch"]}, {"purpose": "dpv:ResearchAndDevelopment"}),  # broader than what was allowed
-        ({"processing": ["ai:ModelEvaluation"]}, {}),
+        ({"processing": ["coop:ModelEvaluation"]}, {}),
         ({"recipients": ["coop:Members"]}, {}),
         ({"licences": ["CC-BY-NC-4.0"]}, {}),
         ({"expires": "2020-01-01T00:00:00Z"}, {}),
