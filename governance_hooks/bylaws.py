@@ -130,6 +130,10 @@ class Bylaws(Strict):
     """Country under whose law the cooperative works, ISO 3166-1 alpha-2; consent records name it."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
+    secret_minimum_roll: Annotated[int, Field(ge=3)] = 10
+    """Members a roll needs for a secret poll: a count of few tells who voted what."""
+    secret_minimum_ballots: Annotated[int, Field(ge=2)] = 5
+    """Members who must vote before the trustees of a secret poll may decrypt."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:

@@ -14,10 +14,10 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, proposals, recovery, runs
+from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Proposal, Recovery, Run, Seats
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Run, Seats, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -57,6 +57,8 @@ class Register:
         """Release digest -> proposal that allowed it."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
+        self.secret_polls: dict[str, SecretPoll] = {}
+        self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
         self.seen: set[str] = set()
 
@@ -97,6 +99,7 @@ class Register:
                 self.operator_clock = statement.issued
                 recovery.advance(self)
                 effects.advance(self)
+                panels.note_time(self, statement)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -205,7 +208,8 @@ class Register:
 
     def drawn(self, panel: str) -> list[str] | None:
         """Return who was drawn by lot for the seats of the oversight body in a panel, or None if the log knows no such draw."""
-        return None
+        found = self.panels.get(panel)
+        return list(found.selected) if found is not None and found.purpose == "oversight" and found.selected else None
 
     def proposal(self, identifier: str) -> Proposal:
         """Return a proposal by statement digest; raise Refused if there is none."""
@@ -258,5 +262,10 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.secret-poll/v1": secret.open_poll,
+    "coop.secret-event/v1": secret.anchor,
+    "coop.secret-result/v1": secret.state_result,
+    "coop.panel/v1": panels.open_panel,
+    "coop.draw/v1": panels.draw,
     "coop.founding/v1": membership.refuse_second_founding,
 }

