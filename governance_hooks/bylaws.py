@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from governance_hooks.errors import Refused
 from governance_hooks.fields import Instant, Strict
+from governance_hooks.witness.policy import Policy
 
 __all__ = ["Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules"]
 
@@ -72,6 +74,10 @@ class Bylaws(Strict):
     """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
+    witnesses: list[str] = Field(default_factory=list)
+    """Verifier keys (C2SP vkeys) of other parties who cosign checkpoints; see docs/witness.md."""
+    witnesses_required: Annotated[int, Field(ge=0)] = 0
+    """So many of them must have cosigned a checkpoint before a gate, a guard or a verifier relies on it."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:
@@ -79,6 +85,15 @@ class Bylaws(Strict):
             raise ValueError("registrars_required is more than there are registrars")
         if self.oversight and self.oversight_required > len(set(self.oversight)):
             raise ValueError("oversight_required is more than the oversight body has members")
+        try:
+            Policy.parse(self.witnesses, self.witnesses_required)
+        except Refused as error:
+            raise ValueError(f"witnesses: {error.what}") from error
         if set(self.kinds) != {"run", "release"}:
             raise ValueError("rules for every kind are needed: run, release")
         return self
+
+    @property
+    def policy(self) -> Policy:
+        """Who must have cosigned a checkpoint that these bylaws govern."""
+        return Policy.parse(self.witnesses, self.witnesses_required)

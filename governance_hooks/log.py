@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import URL, select
+from sqlalchemy import URL, delete, func, insert, inspect, select
 from sqlalchemy.exc import DatabaseError
 
 from governance_hooks import merkle
 from governance_hooks.errors import CoopError
-from governance_hooks.log_sql import CHECKPOINT, ENTRY, METADATA, Statements, open_engine
+from governance_hooks.log_sql import CHECKPOINT, COSIGNATURE, ENTRY, METADATA, Statements, open_engine
 from governance_hooks.tail import WIDTH, Tail, levels
 
 __all__ = ["Log"]
@@ -202,6 +202,28 @@ class Log:
         with self._engine.connect() as connection:
             for size, note in connection.execute(query.execution_options(yield_per=1000)):
                 yield int(size), str(note)
+
+    def cosignatures(self, size: int) -> dict[str, str]:
+        """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""
+        if not inspect(self._engine).has_table(COSIGNATURE.name):  # a log made before there were witnesses, opened read-only
+            return {}
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(COSIGNATURE.c.name, COSIGNATURE.c.line).where(COSIGNATURE.c.size == size))
+            return {str(name): str(line) for name, line in rows}
+
+    def cosigned_size(self, name: str) -> int:
+        """Return the largest size for which a line of this witness is kept; 0 if there is none."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.max(COSIGNATURE.c.size)).where(COSIGNATURE.c.name == name)).scalar() or 0)
+
+    def keep_cosignature(self, size: int, name: str, line: str) -> None:
+        """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(delete(COSIGNATURE).where(COSIGNATURE.c.size == size, COSIGNATURE.c.name == name))
+                connection.execute(insert(COSIGNATURE).values(size=size, name=name, line=line))
+        except DatabaseError as error:
+            raise CoopError(f"cannot write the log: {error.orig}", next="free space or mend the disk, then run the same command again") from error
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of entry `index` in the tree of `size` entries."""

