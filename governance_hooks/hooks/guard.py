@@ -86,13 +86,13 @@ class Guard:
     def _judge(self, data: bytes, known: str | None) -> Stop | None:
         assert self._plan is not None
         proof, before = read_proof(data), read_proof(self._known)
-        if proof.entries[: len(before.entries)] != before.entries:
-            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
         replay = proof.replay(self.request.pin)
         register = replay.register
-        check_age(replay.witnessed, self.clock(), self.request.max_age_s)
-        if self.request.memory:
+        if self.request.memory:  # first: it keeps the evidence of a log that was rewritten
             self.request.memory.extend(proof, register.log_key, known)
+        if proof.entries[: len(before.entries)] != before.entries:
+            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
+        check_age(replay.witnessed, self.clock(), self.request.max_age_s)
         self._known = data
         assert self.request.run is not None
         proposal = register.proposal(register.run(self.request.run).proposal)
