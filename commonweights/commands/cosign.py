@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
-from commonweights.workspace import Workspace, open_workspace
+from commonweights.workspace import open_workspace
 from governance_hooks.atomic import write_bytes
-from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.errors import BadInput, CoopError
 
 __all__ = ["cosign", "witnesses"]
 
@@ -32,11 +32,11 @@ def cosign(session: Session, names: tuple[str, ...], request: Path | None, old: 
         raise BadInput("choose one: --request FILE --witness NAME, or --answer FILE, or neither", next="coop log cosign --help")
     from commonweights import witnesses as own
     from governance_hooks.note import MAX_NOTE
-    from governance_hooks.witness.collect import accept_note, request_for
+    from governance_hooks.witness.collect import accept_note, request_for, witness_of
 
     with open_workspace(session.folder) as space:
         if request:
-            known = space.coop.log.cosigned_size(names[0]) if old is None else old
+            known = space.coop.log.cosigned_size(witness_of(space.coop, names[0]).name) if old is None else old
             write_bytes(request, request_for(space.coop, space.coop.log.checkpoint(), known))
             session.show(
                 {"request": str(request), "old": known}, f"{request}: send it to {names[0]}; they run: coop witness cosign DIR {request.name} --out FILE"
@@ -87,9 +87,10 @@ def add(session: Session, name: str, url: str) -> None:
     """Note that the witness NAME of the bylaws answers at URL (its submission prefix)."""
     from commonweights import witnesses as own
     from governance_hooks.witness.client import check_url
+    from governance_hooks.witness.collect import witness_of
 
     with open_workspace(session.folder, read_only=True) as space:
-        _require_named(space, name)
+        witness_of(space.coop, name)
         own.write_urls(space, own.read_urls(space) | {name: check_url(url)})
     session.show({"name": name, "url": url}, f"{name} answers at {url}; next: coop log cosign")
 
@@ -107,9 +108,3 @@ def remove(session: Session, name: str) -> None:
             raise BadInput("no address is known of this witness", value=name, next="coop log witnesses")
         own.write_urls(space, urls)
     session.show({"name": name}, f"{name} has no address here any more")
-
-
-def _require_named(space: Workspace, name: str) -> None:
-    named = sorted(w.name for w in space.coop.register.bylaws.policy.witnesses)
-    if name not in named:
-        raise Refused("the bylaws name no such witness", value=name, allowed=", ".join(named) or "they name none")

@@ -14,7 +14,7 @@ from governance_hooks.note import read_line, split_note
 from governance_hooks.witness.cosigner import Cosigner
 from governance_hooks.witness.protocol import Answer, Request
 
-__all__ = ["Ask", "Outcome", "accept_note", "collect", "request_for"]
+__all__ = ["Ask", "Outcome", "accept_note", "collect", "request_for", "witness_of"]
 
 Ask = Callable[[Mapping[str, bytes]], Mapping[str, Answer]]
 """Sends each body to the witness of that name and returns the answers."""
@@ -31,7 +31,8 @@ class Outcome:
     problem: str = ""
 
 
-def _witness(coop: Cooperative, name: str) -> Cosigner:
+def witness_of(coop: Cooperative, name: str) -> Cosigner:
+    """Return a witness of the bylaws in force by name; raise BadInput if they name none such."""
     named = {witness.name: witness for witness in coop.register.bylaws.policy.witnesses}
     if name not in named:
         raise BadInput("the bylaws name no such witness", value=name, allowed=", ".join(sorted(named)) or "they name none", next="coop log witnesses")
@@ -59,7 +60,7 @@ def _accept(coop: Cooperative, name: str, checkpoint: Checkpoint, lines: Iterabl
         try:
             if read_line(line)[0] != name:
                 continue
-            time = _witness(coop, name).verify(checkpoint, line)
+            time = witness_of(coop, name).verify(checkpoint, line)
         except Refused as refused:
             return Outcome(None, f"its answer does not verify: {refused.what}")
         now = int(datetime.fromisoformat(coop.clock()).timestamp())
@@ -97,7 +98,7 @@ def collect(coop: Cooperative, names: Iterable[str], ask: Ask) -> dict[str, Outc
     """
     note = coop.log.checkpoint()
     newest = verify_checkpoint(note, coop.register.log_key)
-    sizes = {name: coop.log.cosigned_size(_witness(coop, name).name) for name in names}
+    sizes = {name: coop.log.cosigned_size(witness_of(coop, name).name) for name in names}
     outcomes: dict[str, Outcome] = {}
     for _ in range(_ROUNDS):
         bodies: dict[str, bytes] = {}
