@@ -91,7 +91,7 @@ def serve(session: Session, folder: Path, listen: str, quiet: bool) -> None:
     found = Witness.open(folder)
     found.logs()  # a state that does not hold is said now, not to strangers later
     try:
-        server = WitnessServer((host.strip("[]"), int(port)), found, None if quiet else lambda line: click.echo(line, err=True))
+        server = WitnessServer((host, int(port)), found, None if quiet else lambda line: click.echo(line, err=True))
     except OSError as error:
         raise BadInput(f"cannot listen at {listen}: {error.strerror}", next="choose another --listen") from error
     with server:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
-from governance_hooks.witness.protocol import Request
+from governance_hooks.witness.protocol import Answer, Request
 from tests.commonweights.conftest import Coop
 
 BYLAWS = """
@@ -71,7 +71,9 @@ def by_file(coop: Coop, home: Path, sister: Path, name: str, tmp_path: Path, *ol
     return coop("-C", home, "log", "cosign", "--answer", answer)
 
 
-def test_witnesses_cosign_over_http_and_the_audit_and_the_proof_say_so(coop: Coop, home: Path, sisters: list[Path], tmp_path: Path) -> None:
+def test_witnesses_cosign_over_http_and_the_audit_and_the_proof_say_so(
+    coop: Coop, home: Path, sisters: list[Path], keys: dict[str, Path], tmp_path: Path
+) -> None:
     audit = coop("-C", home, "audit")
     assert (audit.code, "0 of 3 witnesses cosigned this checkpoint, 2 must" in audit.out) == (1, True)
     assert "no gate will take it: 0 of 3" in coop("-C", home, "proof", tmp_path / "p.json").out
@@ -85,10 +87,49 @@ def test_witnesses_cosign_over_http_and_the_audit_and_the_proof_say_so(coop: Coo
         assert (two.code, "by 2 of 3 witnesses" in two.out) == (0, True), two.out + two.err
     assert coop("-C", home, "audit").code == 0
     assert "by 2 of 3 witnesses" in coop("-C", home, "proof", tmp_path / "p.json").out
+    assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"]).code == 0
+    with serving(sisters[0]) as first, serving(sisters[2]) as third:  # both were killed, and go on where they were
+        for name, url in ((NAMES[0], first), (NAMES[2], third)):
+            coop("-C", home, "log", "witnesses", "add", name, url)
+        assert coop("-C", home, "log", "cosign").code == 0
     down = coop("-C", home, "log", "cosign")
     assert (down.code, "no answer" in down.out, "by 2 of 3 witnesses" in down.out) == (1, True, True)
     assert coop("-C", home, "log", "witnesses", "remove", NAMES[0]).code == 0
     assert coop("-C", home, "log", "witnesses", "remove", NAMES[0]).code == 2
+
+
+def test_a_proof_for_the_gate_asks_the_witnesses_only_when_it_must(home: Path, sisters: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a run and at each look of its guard: not if their word is fresh, not if the folder is only read."""
+    from commonweights import witnesses
+    from commonweights.workspace import open_workspace
+    from governance_hooks.witness.state import Witness
+
+    asked: list[str] = []
+
+    def ask_all(urls: dict[str, str], bodies: dict[str, bytes]) -> dict[str, Answer]:
+        asked.extend(bodies)
+        return {name: Witness.open(sisters[NAMES.index(name)]).add_checkpoint(body) for name, body in bodies.items()}
+
+    monkeypatch.setattr("governance_hooks.witness.client.ask_all", ask_all)
+    for read_only in (True, False):
+        with open_workspace(home, read_only=read_only) as space:
+            witnesses.write_urls(space, dict.fromkeys(NAMES[:2], "http://127.0.0.1:1"))
+            for _ in range(2):
+                cosigned = witnesses.witnessed_proof(space).replay(None).witnessed.times
+                assert (set(cosigned), asked) == ((set(), []) if read_only else (set(NAMES[:2]), NAMES[:2]))
+    with open_workspace(home) as space:
+        monkeypatch.setattr("commonweights.witnesses.REFRESH_S", -1000)
+        witnesses.witnessed_proof(space)
+        assert asked == NAMES[:2] * 2
+        space.coop.operate("coop.time/v1", {})
+        assert set(witnesses.witnessed_proof(space).replay(None).witnessed.times) == set(NAMES[:2])
+
+
+def test_status_tells_the_operator_to_have_the_log_cosigned(coop: Coop, home: Path, sisters: list[Path], tmp_path: Path) -> None:
+    assert "operator: 0 of 3 witnesses cosigned this checkpoint" in coop("-C", home, "status").out
+    for number in (0, 1):
+        by_file(coop, home, sisters[number], NAMES[number], tmp_path)
+    assert "witnesses" not in coop("-C", home, "status").out
 
 
 def test_witnesses_cosign_by_files(coop: Coop, home: Path, sisters: list[Path], keys: dict[str, Path], tmp_path: Path) -> None:

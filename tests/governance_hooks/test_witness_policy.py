@@ -238,6 +238,12 @@ def test_the_guard_stops_a_run_whose_log_grows_without_its_witnesses(witnessed: 
     assert (stop.kind, "0 of 3 witnesses" in stop.reason) == ("unchecked", True)
     witnessed.cosign(TWO, THREE)
     assert watch.stop() is None
+    witnessed.wait(8 * 86_400)
+    frozen = watch.stop()
+    assert frozen is not None
+    assert (frozen.kind, "old, 604800 s allowed" in frozen.reason) == ("unchecked", True)
+    witnessed.cosign(ONE, THREE)
+    assert watch.stop() is None
 
 
 def test_the_audit_of_a_folder_and_of_an_export_ask_for_the_witnesses(witnessed: Village, tmp_path: Path) -> None:
