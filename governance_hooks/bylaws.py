@@ -6,7 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
+from governance_hooks.errors import Refused
 from governance_hooks.fields import Instant, Strict
+from governance_hooks.witness.policy import Policy
 
 __all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules", "default_rules"]
 
@@ -134,6 +136,10 @@ class Bylaws(Strict):
     """Members a roll needs for a secret poll: a count of few tells who voted what."""
     secret_minimum_ballots: Annotated[int, Field(ge=2)] = 5
     """Members who must vote before the trustees of a secret poll may decrypt."""
+    witnesses: list[str] = Field(default_factory=list)
+    """Verifier keys (C2SP vkeys) of other parties who cosign checkpoints; see docs/witness.md."""
+    witnesses_required: Annotated[int, Field(ge=0)] = 0
+    """So many of them must have cosigned a checkpoint before a gate, a guard or a verifier relies on it."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:
@@ -146,8 +152,17 @@ class Bylaws(Strict):
         halt = self.rules("halt")
         if self.halt_max_s <= halt.minimum_period_s + halt.challenge_s:
             raise ValueError("halt_max_s is too short: a halt would lapse before members can ratify it (rules of kind halt)")
+        try:
+            Policy.parse(self.witnesses, self.witnesses_required)
+        except Refused as error:
+            raise ValueError(f"witnesses: {error.what}") from error
         return self
 
     def rules(self, kind: ProposalKind) -> Rules:
         """Return the rules of a kind: those named here, else the defaults."""
         return self.kinds.get(kind) or default_rules(kind)
+
+    @property
+    def policy(self) -> Policy:
+        """Who must have cosigned a checkpoint that these bylaws govern."""
+        return Policy.parse(self.witnesses, self.witnesses_required)

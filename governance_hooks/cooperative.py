@@ -219,9 +219,18 @@ class Cooperative:
         """Make a statement of the operator and append it."""
         return self.state(kind, payload, key=load_private_key(self.paths.operator_key), author=OPERATOR)
 
+    def checkpoint(self) -> str:
+        """Return the newest checkpoint with the cosignatures of the witnesses whom the bylaws at its place name."""
+        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
+        self.refresh()
+        size = read_body(note).size
+        if size != self.register.size:  # somebody appended meanwhile, and no witness has seen that yet
+            return note
+        return self.register.bylaws.policy.attach(note, self.log.cosignatures(size))
+
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""
-        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
+        note = self.checkpoint()
         return Proof(note, tuple(self.log.entries(0, read_body(note).size)))
 
     def find(self, prefix: str) -> Statement:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from governance_hooks.batches import Batches, read_batches
@@ -21,8 +22,12 @@ from governance_hooks.report import StepFailed, StepUnknown
 from governance_hooks.rules.consents import counted
 from governance_hooks.rules.runs import require_usable
 from governance_hooks.state import Proposal, Run
+from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.witness.policy import Witnessed
 
 __all__ = [
+    "MAX_AGE_S",
+    "check_age",
     "check_base",
     "check_build",
     "check_consents",
@@ -34,6 +39,25 @@ __all__ = [
     "find_proposal",
     "read_manifest",
 ]
+
+MAX_AGE_S = 7 * 86_400
+"""A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
+
+
+def check_age(witnessed: Witnessed, now: str, max_age_s: int) -> int:
+    """Return the age of a checkpoint in seconds by the time its witnesses vouch for (`Witnessed.time`).
+
+    Raises:
+        StepFailed: it is too old (a log that is frozen for us looks like this), or in the future.
+        Refused: too few witnesses have cosigned it.
+    """
+    age = int(datetime.fromisoformat(now).timestamp()) - witnessed.time
+    if age > max_age_s:
+        todo = "a fresh proof: coop log cosign, then coop proof" if witnessed.policy.required else "coop proof, for a fresh one"
+        raise StepFailed(f"checkpoint is {age} s old, {max_age_s} s allowed: halts and withdrawals since would go unseen", todo=todo)
+    if age < -CLOCK_SKEW_S:
+        raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+    return age
 
 
 def find_proposal(register: Register, kind: str, subject: str) -> Proposal:

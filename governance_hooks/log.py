@@ -221,6 +221,21 @@ class Log:
                 page = self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
             yield from ((int(size), str(note)) for size, note in page)
 
+    def cosignatures(self, size: int) -> dict[str, str]:
+        """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""
+        with self._database.reading() as cursor:
+            return {str(name): str(line) for name, line in self._sql.cosignatures.run(cursor, (size,)).fetchall()}
+
+    def cosigned_size(self, name: str) -> int:
+        """Return the largest size for which a line of this witness is kept; 0 if there is none."""
+        with self._database.reading() as cursor:
+            return int(self._sql.cosigned_size.one(cursor, name) or 0)
+
+    def keep_cosignature(self, size: int, name: str, line: str) -> None:
+        """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""
+        with self._database.writing() as cursor:
+            self._sql.put_cosignature.run(cursor, (size, name, line))
+
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of entry `index` in the tree of `size` entries."""
         with self._database.reading() as cursor:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import Executable
 
-__all__ = ["CHECKPOINT", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements"]
+__all__ = ["CHECKPOINT", "COSIGNATURE", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements"]
 
 PAGE = 256
 """Rows read at a time: at most 16 MiB of entries."""
@@ -26,6 +26,13 @@ TILE = Table(
     Column("hashes", LargeBinary, nullable=False),
 )
 CHECKPOINT = Table("checkpoint", METADATA, Column("size", _POSITION, primary_key=True, autoincrement=False), Column("note", Text, nullable=False))
+COSIGNATURE = Table(
+    "cosignature",
+    METADATA,
+    Column("size", _POSITION, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("line", Text, nullable=False),
+)
 _FORBIDDEN = "the log is append-only"
 _SQLITE_TRIGGERS = {
     f"entry_{act}": [f"CREATE TRIGGER IF NOT EXISTS entry_{act} BEFORE {act} ON entry BEGIN SELECT RAISE(ABORT, '{_FORBIDDEN}'); END"]
@@ -63,6 +70,11 @@ class Statements:
         notes = select(CHECKPOINT.c.size, CHECKPOINT.c.note).where(CHECKPOINT.c.size >= bindparam("start")).order_by(CHECKPOINT.c.size)
         self.notes = self._compile(notes, "start", limit=f" LIMIT {PAGE}")
         self.insert_checkpoint = self._compile(insert(CHECKPOINT), "size", "note")
+        self.cosignatures = self._compile(select(COSIGNATURE.c.name, COSIGNATURE.c.line).where(COSIGNATURE.c.size == bindparam("size")), "size")
+        self.cosigned_size = self._compile(select(func.max(COSIGNATURE.c.size)).where(COSIGNATURE.c.name == bindparam("name")), "name")
+        line = sqlite.insert(COSIGNATURE) if dialect.name == "sqlite" else postgresql.insert(COSIGNATURE)
+        newer = line.on_conflict_do_update(index_elements=["size", "name"], set_={"line": line.excluded.line})
+        self.put_cosignature = self._compile(newer, "size", "name", "line")
         columns = ["level", "number"]
         self.put_tile = self._compile(put.on_conflict_do_update(index_elements=columns, set_={"hashes": put.excluded.hashes}), *columns, "hashes")
 

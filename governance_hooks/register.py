@@ -120,7 +120,9 @@ class Register:
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
-        self.log_key = NoteVerifier.parse(payload.log)
+        log_key = NoteVerifier.parse(payload.log)
+        payload.bylaws.policy.require_independent(log_key, operator)
+        self.log_key = log_key
         self.coop, self.name, self.operator, self.bylaws = statement.id, payload.name, operator, payload.bylaws
         self.members = {member: Member(member, {key}, joined=0) for member, key in keys.items()}
         self.founders = frozenset(keys)

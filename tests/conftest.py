@@ -18,7 +18,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.secret.tool import Tool
 from governance_hooks.sortition.draw import Sortition
 from tests.postgres import Database, Server, programs
-from tests.village import Approved, Village, found
+from tests.village import Approved, Village, found, found_witnessed, make_witnesses
 
 
 def _found(find: Callable[[], object]) -> bool:
@@ -93,6 +93,15 @@ def village10(tmp_path: Path) -> Iterator[Village]:
     keys, operator = found(tmp_path / "village10", founders=10)
     with Cooperative.open(tmp_path / "village10") as coop:
         yield Village(tmp_path / "village10", coop, keys, operator)
+
+
+@pytest.fixture
+def witnessed(tmp_path: Path) -> Iterator[Village]:
+    """A village whose bylaws require two of three witnesses, one of them with a post-quantum key; nothing is cosigned yet."""
+    witnesses = make_witnesses(tmp_path, ("ed25519", "ed25519", "ml-dsa-44"))
+    keys, operator = found_witnessed(tmp_path / "village", witnesses, 2)
+    with Cooperative.open(tmp_path / "village") as coop:
+        yield Village(tmp_path / "village", coop, keys, operator, witnesses)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
+from governance_hooks.witness.collect import Outcome, collect
+from governance_hooks.witness.state import Witness
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
@@ -49,14 +53,22 @@ def committed(record: str) -> str:
 
 
 class Village:
-    """Five founders, an operator, and a clock the test turns."""
+    """Five founders, an operator, and a clock the test turns; and witnesses, where a test brings some."""
 
-    def __init__(self, root: Path, coop: Cooperative, keys: dict[str, PrivateKey], operator: PrivateKey) -> None:
+    def __init__(self, root: Path, coop: Cooperative, keys: dict[str, PrivateKey], operator: PrivateKey, witnesses: tuple[Witness, ...] = ()) -> None:
+        self.witnesses = {witness.key.name: witness for witness in witnesses}
         self.root, self.coop, self.keys, self.operator = root, coop, keys, operator
         self.members = sorted(keys)
         self.batches: dict[str, list[str]] = {}
         self.clock = now()
         coop.clock = lambda: self.clock
+
+    def cosign(self, *names: str) -> dict[str, Outcome]:
+        """Have the witnesses of these names, or all, cosign the newest checkpoint by the village's clock."""
+        asked = names or tuple(self.witnesses)
+        for name in asked:
+            self.witnesses[name] = replace(self.witnesses[name], clock=lambda: int(datetime.fromisoformat(self.clock).timestamp()))
+        return collect(self.coop, asked, lambda bodies: {name: self.witnesses[name].add_checkpoint(body) for name, body in bodies.items()})
 
     def wait(self, seconds: int) -> None:
         """Turn the clock forward."""
@@ -131,6 +143,19 @@ class Village:
             self.ballot(member, proposal)
         self.close(proposal)
         return proposal
+
+
+def make_witnesses(root: Path, kinds: tuple[str, ...] = ("ed25519",) * 3) -> tuple[Witness, ...]:
+    """Make a witness for each key type; they watch no log yet."""
+    return tuple(Witness.create(root / f"witness-{i}", f"sister{i}.example/witness", kind) for i, kind in enumerate(kinds, start=1))
+
+
+def found_witnessed(root: Path, witnesses: tuple[Witness, ...], required: int) -> tuple[dict[str, PrivateKey], PrivateKey]:
+    """Found a village whose bylaws require so many of these witnesses, and have them watch its log."""
+    keys = found(root, witnesses=[witness.key.cosigner.text for witness in witnesses], witnesses_required=required)
+    for witness in witnesses:
+        witness.trust(NoteKey.load(Paths(root).log_key).verifier)
+    return keys
 
 
 def found(root: Path, founders: int = 5, *, log: URL | None = None, **changes: Any) -> tuple[dict[str, PrivateKey], PrivateKey]:

@@ -19,6 +19,8 @@ from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.proof import Proof
 from governance_hooks.report import Report, Status
+from governance_hooks.sshsig import PrivateKey
+from governance_hooks.witness.state import Witness
 from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
@@ -90,17 +92,21 @@ class Story:
     uses = Limits().max_starts
     starts = 1
     tampered_tools = False
+    witnesses: tuple[Witness, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / "village"
-        self.keys, self.operator = found(self.root)
+        self.keys, self.operator = self.found()
         self.consents: dict[str, str] = {}
         self.release: Release
         self.village: Village
         self.proposal = ""
 
     # The steps a liar may change, in order.
+
+    def found(self) -> tuple[dict[str, PrivateKey], PrivateKey]:
+        return found(self.root)
 
     def consent(self, village: Village, member: str) -> str:
         return village.consent(member).id
@@ -142,7 +148,7 @@ class Story:
     def play(self, *, now: str | None = None) -> Report:
         """Tell it, and verify the bundle as somebody who downloaded it."""
         with Cooperative.open(self.root) as coop:
-            self.village = Village(self.root, coop, self.keys, self.operator)
+            self.village = Village(self.root, coop, self.keys, self.operator, self.witnesses)
             self._tell(self.village)
             return verify(self.release.folder, pin=coop.pin, now=now)
 
