@@ -157,7 +157,7 @@ class Cooperative:
                 self._require_timely(statement)
                 self.register.admit(statement)
                 statements.append(statement)
-            except Refused as error:
+            except CoopError as error:
                 if statements:
                     self._start_over()
                     raise Refused(
@@ -187,14 +187,20 @@ class Cooperative:
         self.register, self._entries = Register(), []
         self.refresh()
 
-    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
+    def state(
+        self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = (), issued: str | None = None
+    ) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
-        made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
+        made = body(kind, payload, coop=self.register.coop, author=author, issued=issued or self.clock())
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))
 
     def operate(self, kind: str, payload: BaseModel | dict[str, Any]) -> Statement:
-        """Make a statement of the operator and append it."""
-        return self.state(kind, payload, key=load_private_key(self.paths.operator_key), author=OPERATOR)
+        """Make a statement of the operator and append it; where a decision of the members is due, state the time first."""
+        key, issued = load_private_key(self.paths.operator_key), self.clock()
+        self.refresh()
+        if kind != "coop.time/v1" and self.register.due(issued):
+            self.state("coop.time/v1", {}, key=key, author=OPERATOR, issued=issued)
+        return self.state(kind, payload, key=key, author=OPERATOR, issued=issued)
 
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""

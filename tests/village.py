@@ -57,7 +57,9 @@ class Village:
         return entry(made, [sign(made, signer) for signer in signers or (self.keys.get(author, self.operator),)])
 
     def say(self, kind: str, payload: Any, author: str, *signers: PrivateKey, issued: str | None = None) -> Statement:
-        """Append a signed statement."""
+        """Append a signed statement; where a decision is due, the operator states the time first."""
+        if author == "operator" and kind != "coop.time/v1" and self.coop.register.due(issued or self.clock):
+            self.coop.append(self.entry("coop.time/v1", {}, "operator", issued=issued))
         return self.coop.append(self.entry(kind, payload, author, *signers, issued=issued))
 
     def consent(self, member: str, **changes: Any) -> Statement:
