@@ -6,7 +6,8 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def village(tmp_path: Path) -> Iterator[Village]:
     keys, operator = found(tmp_path / "village")
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator)
+
+
+@pytest.fixture
+def founded(tmp_path: Path) -> Iterator[Callable[..., Village]]:
+    """The maker of a cooperative with other bylaws: `founded(founders=5, **changes_of_the_bylaws)`."""
+    with ExitStack() as stack:
+
+        def make(founders: int = 5, **changes: Any) -> Village:
+            keys, operator = found(tmp_path / "village", founders, **changes)
+            return Village(tmp_path / "village", stack.enter_context(Cooperative.open(tmp_path / "village")), keys, operator)
+
+        yield make
 
 
 @pytest.fixture

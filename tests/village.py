@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import digest, dumps, sha256
@@ -11,6 +14,7 @@ from governance_hooks.checkpoint import NoteKey
 from governance_hooks.code import installed_code
 from governance_hooks.consent import Use
 from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.errors import CoopError
 from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
@@ -62,15 +66,35 @@ class Village:
             self.coop.append(self.entry("coop.time/v1", {}, "operator", issued=issued))
         return self.coop.append(self.entry(kind, payload, author, *signers, issued=issued))
 
+    def refuses(self, why: str, kind: str, payload: Any, author: str, *signers: PrivateKey, issued: str | None = None) -> None:
+        """Have the log refuse a statement for a reason (a regular expression), and the register be as it was to the last field."""
+        before, size = deepcopy(vars(self.coop.register)), self.coop.log.size
+        with pytest.raises(CoopError, match=why):
+            self.coop.append(self.entry(kind, payload, author, *signers, issued=issued))
+        assert vars(self.coop.register) == before
+        assert self.coop.log.size == size
+
+    def stamp(self, seconds: int = 0) -> None:
+        """Turn the clock forward and state the time in the log."""
+        self.wait(seconds)
+        self.say("coop.time/v1", {}, "operator")
+
+    def join(self, member: str, *registrars: str) -> None:
+        """Admit a new member by registrars."""
+        self.keys[member] = generate_key(self.root / "members" / member)
+        signers = [self.keys[one] for one in (member, *(registrars or self.members[:2]))]
+        self.say("coop.admission/v1", {"member": member, "key": self.keys[member].public.line}, member, *signers)
+
     def consent(self, member: str, **changes: Any) -> Statement:
         return self.say("coop.consent/v1", CONSENT | changes, member)
 
     def contribute(self, member: str, records: int = 3, language: str = "spa") -> Statement:
         return self.say("coop.contribution/v1", {"records": records, "root": digest(member), "languages": {language: records}}, member)
 
-    def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
+    def proposal(self, kind: str, subject: str, uses: int = 1, **changes: Any) -> dict[str, Any]:
+        """Return the payload of a proposal as things stand."""
         rules, roll = self.coop.register.bylaws.rules(kind), self.coop.register.roll(kind)  # type: ignore[arg-type]
-        payload = {
+        return {
             "kind": kind,
             "subject": subject,
             "rules": rules.model_dump(),
@@ -79,8 +103,10 @@ class Village:
             "uses": uses,
             "motion": None,
             "draft": None,
-        }
-        return self.say("coop.proposal/v1", payload | changes, by or self.members[0], *signers)
+        } | changes
+
+    def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
+        return self.say("coop.proposal/v1", self.proposal(kind, subject, uses, **changes), by or self.members[0], *signers)
 
     def ballot(self, member: str, proposal: str, choice: str = "for", sequence: int = 1) -> Statement:
         return self.say("coop.ballot/v1", {"proposal": proposal, "choice": choice, "sequence": sequence, "reason": None}, member)
@@ -94,8 +120,11 @@ class Village:
 
     def move(self, motion: Strict, *signers: PrivateKey, by: str | None = None, **changes: Any) -> Statement:
         """Open a proposal with a motion, signed by `by` or by the given keys."""
-        author = by or self.members[0]
-        return self.propose(motion.kind, subject_of(motion), *signers, by=author, motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
+        return self.say("coop.proposal/v1", self.motion(motion, **changes), by or self.members[0], *signers)
+
+    def motion(self, motion: Strict, **changes: Any) -> dict[str, Any]:
+        """Return the payload of a proposal with a motion."""
+        return self.proposal(motion.kind, subject_of(motion), motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
 
     def decide(self, motion: Strict, *signers: PrivateKey, by: str | None = None, choice: str = "for") -> str:
         """Open a proposal with a motion, have everybody on the roll vote, close it and wait until it takes effect; return its digest."""
@@ -103,8 +132,7 @@ class Village:
         for member in sorted(self.coop.register.proposal(proposal).roll):
             self.ballot(member, proposal, choice)
         self.close(proposal)
-        self.wait(self.coop.register.proposal(proposal).rules.challenge_s + 1)
-        self.say("coop.time/v1", {}, "operator")
+        self.stamp(self.coop.register.proposal(proposal).rules.challenge_s + 1)
         return proposal
 
     def approve(self, kind: str, subject: str, *, uses: int = 1) -> str:
