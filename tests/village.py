@@ -18,7 +18,7 @@ from governance_hooks.errors import CoopError
 from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
-from governance_hooks.motions import subject_of
+from governance_hooks.motions import AmendBylaws, subject_of
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
@@ -126,21 +126,30 @@ class Village:
         """Return the payload of a proposal with a motion."""
         return self.proposal(motion.kind, subject_of(motion), motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
 
+    def amendment(self, **changes: Any) -> AmendBylaws:
+        """Return the motion for the next bylaws."""
+        now = self.coop.register.bylaws
+        return AmendBylaws(bylaws=Bylaws.model_validate(now.model_dump() | {"version": now.version + 1} | changes))
+
+    def carry(self, *proposals: str, choice: str = "for") -> None:
+        """Have everybody on their rolls vote on proposals, and close them."""
+        for proposal in proposals:
+            for member in sorted(self.coop.register.proposal(proposal).roll):
+                self.ballot(member, proposal, choice)
+        for proposal in proposals:
+            self.close(proposal)
+
     def decide(self, motion: Strict, *signers: PrivateKey, by: str | None = None, choice: str = "for") -> str:
         """Open a proposal with a motion, have everybody on the roll vote, close it and wait until it takes effect; return its digest."""
         proposal = self.move(motion, *signers, by=by).id
-        for member in sorted(self.coop.register.proposal(proposal).roll):
-            self.ballot(member, proposal, choice)
-        self.close(proposal)
+        self.carry(proposal, choice=choice)
         self.stamp(self.coop.register.proposal(proposal).rules.challenge_s + 1)
         return proposal
 
     def approve(self, kind: str, subject: str, *, uses: int = 1) -> str:
         """Propose, vote for with everybody, close; return the proposal's digest."""
         proposal = self.propose(kind, subject, uses=uses).id
-        for member in self.coop.register.active():
-            self.ballot(member, proposal)
-        self.close(proposal)
+        self.carry(proposal)
         return proposal
 
 

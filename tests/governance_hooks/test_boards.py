@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from governance_hooks.bylaws import Bylaws, Rules
+from governance_hooks.bylaws import Rules
 from governance_hooks.canonical import sha256
-from governance_hooks.motions import AmendBylaws, AppealAgainst, Appoint, HaltUse, Suspend
+from governance_hooks.motions import AppealAgainst, Appoint, HaltUse, Suspend
 from governance_hooks.statement import shift
 from tests.village import RULES, Village
 
@@ -92,13 +92,12 @@ def test_bodies_are_seated_in_the_way_the_bylaws_say(founded: Founded, seated: V
     register = seated.coop.register
     refuses(seated, "not a member", Appoint(members=["m-" + "f" * 16], until=later(seated, 30), panel=None))
     seated.say("coop.leave/v1", {}, seated.members[3])  # else the amendment would name somebody who has left
-    now = register.bylaws.model_dump() | {"oversight": [], "registrars": seated.members[:3]}
-    seated.decide(AmendBylaws(bylaws=Bylaws.model_validate(now | {"version": 2, "oversight_seated": "lot", "oversight_required": 2})))
+    seated.decide(seated.amendment(oversight=[], oversight_seated="lot", oversight_required=2))
     refuses(seated, "too few to ever act", Appoint(members=[seated.members[0]], until=later(seated, 30), panel=SUBJECT))
     two = seated.members[:2]
     refuses(seated, "seated by lot", Appoint(members=two, until=later(seated, 30), panel=None))
     refuses(seated, "those drawn by lot", Appoint(members=two, until=later(seated, 30), panel=SUBJECT))
-    seated.decide(AmendBylaws(bylaws=Bylaws.model_validate(now | {"version": 3, "oversight_seated": "bylaws"})))
+    seated.decide(seated.amendment(oversight_seated="bylaws"))
     refuses(seated, "bylaws name the oversight body themselves", Appoint(members=two, until=later(seated, 30), panel=None))
     assert register.oversight() == ()
 
@@ -107,9 +106,7 @@ def test_an_appointment_lapses_when_one_of_its_members_leaves_before_it(founded:
     rested = Rules(minimum_period_s=60, challenge_s=DAY)
     village = founded(oversight_seated="vote", kinds={kind: rested.model_dump() for kind in ("run", "release", "appointment")})
     proposal = village.move(Appoint(members=village.members[:2], until=later(village, 30), panel=None)).id
-    for member in village.members:
-        village.ballot(member, proposal)
-    village.close(proposal)
+    village.carry(proposal)
     village.say("coop.leave/v1", {}, village.members[1])
     village.stamp(DAY)
     assert "not a member" in (village.coop.register.proposals[proposal].lapsed or "")
@@ -174,11 +171,7 @@ def test_an_appeal_ends_a_halt_whichever_way_the_votes_on_appeal_and_ratificatio
     stopped = halt(village, run)
     motions = [AppealAgainst(against=stopped), HaltUse(proposal=run, until=later(village, 30), ratifies=stopped)]
     ids = [village.move(motions[i]).id for i in (order, 1 - order)]
-    for proposal in ids:
-        for member in village.members:
-            village.ballot(member, proposal)
-    for proposal in ids:
-        village.close(proposal)
+    village.carry(*ids)
     village.stamp()
     assert not village.coop.register.halts[stopped].stands(village.clock)
     village.say("coop.run-start/v1", start(run), "operator")
@@ -205,8 +198,6 @@ def test_a_suspended_member_appeals_for_themselves_and_proposes_nothing_else(fou
     proposal = village.say("coop.proposal/v1", appeal, m[0], *keys[:2]).id
     assert village.coop.register.proposals[proposal].sponsors == tuple(m[:2])
     village.refuses("not on the roll", "coop.ballot/v1", {"proposal": proposal, "choice": "for", "sequence": 1, "reason": None}, m[0])
-    for member in m[1:]:
-        village.ballot(member, proposal)
-    village.close(proposal)
+    village.carry(proposal)
     village.propose("run", SUBJECT, by=m[0])
     assert village.coop.register.active() == m

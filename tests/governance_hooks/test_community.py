@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from governance_hooks.bylaws import Bylaws
 from governance_hooks.canonical import sha256
-from governance_hooks.motions import AmendBylaws, Suspend
+from governance_hooks.motions import Suspend
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import shift
 from tests.village import RULES, Village
@@ -21,11 +20,6 @@ def keys(village: Village, *members: str) -> list[PrivateKey]:
     return [village.keys[one] for one in members]
 
 
-def amended(village: Village, **changes: object) -> AmendBylaws:
-    now = village.coop.register.bylaws
-    return AmendBylaws(bylaws=Bylaws.model_validate(now.model_dump() | {"version": now.version + 1} | changes))
-
-
 def leave(village: Village, *members: str) -> None:
     for member in members:
         village.say("coop.leave/v1", {}, member)
@@ -38,7 +32,7 @@ def mixed(founded: Founded) -> Village:
     for member in (ANN, BEN):
         village.join(member)
     m = village.members
-    village.decide(amended(village, registrars=[*m[:3], ANN], oversight=[m[3], m[4], ANN]))
+    village.decide(village.amendment(registrars=[*m[:3], ANN], oversight=[m[3], m[4], ANN]))
     return village
 
 
@@ -65,7 +59,7 @@ def test_there_is_no_exit_to_nobody(founded: Founded) -> None:
     everybody = keys(village, *village.members)
     village.refuses("a registrar who is no founder is needed first", "coop.exit/v1", {}, village.members[0], *everybody)
     village.join(ANN)
-    village.decide(amended(village, registrars=[*village.members[:3], ANN]))
+    village.decide(village.amendment(registrars=[*village.members[:3], ANN]))
     village.refuses("of the oversight body who is no founder is needed", "coop.exit/v1", {}, village.members[0], *everybody)
 
 
@@ -132,7 +126,7 @@ def test_founders_alone_hold_no_office_after_the_exit(exited: Village) -> None:
 )
 def test_no_amendment_gives_founders_back_what_they_gave_up(exited: Village, changes: dict[str, object], why: str) -> None:
     named = {name: exited.members[:value] if isinstance(value, int) else value for name, value in changes.items()}
-    motion = amended(exited, **({"founder_led": []} | named))
+    motion = exited.amendment(**({"founder_led": []} | named))
     exited.refuses(why, "coop.proposal/v1", exited.motion(motion), exited.members[0])
 
 
@@ -152,7 +146,7 @@ def test_founders_who_are_gone_hold_up_nothing(founded: Founded) -> None:
     leave(village, m[3])
     assert register.roll("bylaws") == sorted([m[4], ANN, BEN, NEW])
     village.members = [ANN, BEN]
-    village.decide(amended(village, registrars=[ANN, BEN], oversight=[], founder_led=[]))
+    village.decide(village.amendment(registrars=[ANN, BEN], oversight=[], founder_led=[]))
     assert register.bylaws.version == 2
 
 

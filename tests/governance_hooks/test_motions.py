@@ -8,7 +8,7 @@ import pytest
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import sha256
 from governance_hooks.fields import Strict
-from governance_hooks.motions import Admit, AmendBylaws, ChangeOperator, Consult, HaltUse, Suspend, Waive
+from governance_hooks.motions import Admit, AmendBylaws, Consult, Suspend, Waive
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import shift
 from tests.village import RULES, Village
@@ -18,23 +18,8 @@ DAY, WEEK = 86_400, 7 * 86_400
 SUBJECT, NEW = sha256(b"a plan"), "m-" + "f" * 16
 
 
-def amended(village: Village, **changes: Any) -> AmendBylaws:
-    """The next bylaws."""
-    now = village.coop.register.bylaws
-    return AmendBylaws(bylaws=Bylaws.model_validate(now.model_dump() | {"version": now.version + 1} | changes))
-
-
 def until(village: Village, days: int) -> str:
     return shift(village.clock, days * DAY)
-
-
-def unfinished(village: Village, motion: Strict, *signers: Any, by: str | None = None) -> str:
-    """Open a proposal, have everybody vote for it, close it; its challenge window is still open."""
-    proposal = village.move(motion, *signers, by=by).id
-    for member in sorted(village.coop.register.proposals[proposal].roll):
-        village.ballot(member, proposal)
-    village.close(proposal)
-    return proposal
 
 
 def refuses(village: Village, why: str, motion: Strict, *signers: Any, by: str | None = None) -> None:
@@ -53,11 +38,7 @@ def lapses(village: Village, why: str, proposal: str) -> None:
 def both(village: Village, first: tuple[Strict, Any], second: tuple[Strict, Any], why: str) -> str:
     """Approve two motions at once; the first takes effect, the second lapses. Return the first."""
     ids = [village.move(motion, *signers, by=by).id for (motion, signers), by in zip((first, second), village.members, strict=False)]
-    for proposal in ids:
-        for member in sorted(village.coop.register.proposals[proposal].roll):
-            village.ballot(member, proposal)
-    village.close(ids[0])
-    village.close(ids[1])
+    village.carry(*ids)
     lapses(village, why, ids[1])
     assert village.coop.register.proposals[ids[0]].enacted is not None
     return ids[0]
@@ -74,7 +55,8 @@ def evaluated(village: Village, *, passed: bool) -> str:
 
 
 def test_an_amendment_is_in_force_when_its_challenge_window_is_over_and_not_before(village: Village) -> None:
-    proposal = unfinished(village, amended(village, open_proposals=1))
+    proposal = village.move(village.amendment(open_proposals=1)).id
+    village.carry(proposal)
     register = village.coop.register
     village.stamp(2 * DAY - 1)
     assert (register.bylaws.version, register.proposals[proposal].enacted) == (1, None)
@@ -90,7 +72,7 @@ def test_an_amendment_is_in_force_when_its_challenge_window_is_over_and_not_befo
 def test_an_amendment_changes_no_vote_that_is_open(village: Village) -> None:
     strict = RULES.model_copy(update={"quorum_percent": 100}).model_dump()
     proposal = village.propose("run", SUBJECT, closes=until(village, 30)).id
-    village.decide(amended(village, kinds={"run": strict, "release": strict}))
+    village.decide(village.amendment(kinds={"run": strict, "release": strict}))
     for member in village.members[:3]:
         village.ballot(member, proposal)
     assert village.close(proposal).payload.outcome == "approved"  # type: ignore[attr-defined]
@@ -133,16 +115,17 @@ def test_an_amendment_that_cannot_be_is_not_even_proposed(village: Village, case
 )
 def test_bylaws_that_contradict_themselves_are_refused(village: Village, changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        amended(village, **changes)
+        village.amendment(**changes)
 
 
 def test_of_two_amendments_of_one_version_the_first_takes_effect_and_the_other_lapses(village: Village) -> None:
-    both(village, (amended(village, open_proposals=7), ()), (amended(village, open_proposals=9), ()), "has the next version")
+    both(village, (village.amendment(open_proposals=7), ()), (village.amendment(open_proposals=9), ()), "has the next version")
     assert village.coop.register.bylaws.open_proposals == 7
 
 
 def test_an_amendment_lapses_when_somebody_it_names_has_left(village: Village) -> None:
-    proposal = unfinished(village, amended(village))
+    proposal = village.move(village.amendment()).id
+    village.carry(proposal)
     village.say("coop.leave/v1", {}, village.members[0])
     lapses(village, "no member in good standing", proposal)
 
@@ -188,14 +171,12 @@ def test_a_key_admitted_twice_or_enrolled_meanwhile_changes_no_hands(village: Vi
     other = "m-" + "e" * 16
     one, two = Admit(member=NEW, key=new.public.line), Admit(member=other, key=new.public.line)
     both(village, (one, (village.keys[m[0]], new)), (two, (village.keys[m[1]], new)), "enrolled already")
-    register = village.coop.register
+    village.keys[NEW], register = new, village.coop.register
     assert (register.known_keys[new.public.raw], other in register.members) == (NEW, False)
     third = generate_key(village.root / "third")
     proposal = village.move(Admit(member=other, key=third.public.line), village.keys[m[0]], third).id
     village.say("coop.key/v1", {"action": "add", "key": third.public.line}, m[4], village.keys[m[4]], third)
-    for member in m:
-        village.ballot(member, proposal)
-    village.close(proposal)
+    village.carry(proposal)
     assert "enrolled already" in (register.proposals[proposal].lapsed or "")
     assert register.known_keys[third.public.raw] == m[4]
 
@@ -249,85 +230,10 @@ def test_a_suspension_lapses_when_too_few_would_be_left_by_then(founded: Founded
 
 
 def test_a_suspended_member_who_has_left_is_suspended_no_more(village: Village) -> None:
-    proposal = unfinished(village, Suspend(member=village.members[0], until=until(village, 30)))
+    proposal = village.move(Suspend(member=village.members[0], until=until(village, 30))).id
+    village.carry(proposal)
     village.say("coop.leave/v1", {}, village.members[0])
     lapses(village, "not a member", proposal)
-
-
-def test_another_operator_takes_over_and_the_old_key_is_worth_nothing_for_ever(village: Village) -> None:
-    new, m = generate_key(village.root / "new"), village.members
-    refuses(village, "proof of possession", ChangeOperator(operator=new.public.line))
-    refuses(village, "enrolled already", ChangeOperator(operator=village.keys[m[1]].public.line), village.keys[m[0]], village.keys[m[1]])
-    village.decide(ChangeOperator(operator=new.public.line), village.keys[m[0]], new)
-    village.refuses("not signed by the operator's key alone", "coop.time/v1", {}, "operator")
-    village.refuses("not signed by the operator's key alone", "coop.time/v1", {}, "operator", village.operator, new)
-    refuses(village, "enrolled already", ChangeOperator(operator=village.operator.public.line), village.keys[m[0]], village.operator)
-    old, village.operator = village.operator, new
-    village.stamp()
-    refuses(village, "enrolled already", Admit(member=NEW, key=old.public.line), village.keys[m[0]], old)
-
-
-def test_a_decision_that_is_due_takes_effect_before_what_the_operator_states_next(village: Village) -> None:
-    new, m = generate_key(village.root / "new"), village.members
-    run = village.approve("run", SUBJECT)
-    unfinished(village, ChangeOperator(operator=new.public.line), village.keys[m[0]], new)
-    village.wait(2 * DAY)
-    start = {"run": "r", "plan": SUBJECT, "proposal": run, "start": 1}
-    village.refuses("takes effect first", "coop.run-start/v1", start, "operator")
-    village.say("coop.time/v1", {}, "operator")
-    village.refuses("not signed by the operator's key alone", "coop.run-start/v1", start, "operator")
-
-
-def test_the_operators_own_tool_states_the_time_where_a_decision_is_due(village: Village) -> None:
-    unfinished(village, amended(village, open_proposals=1))
-    village.wait(2 * DAY)
-    village.coop.operate("coop.build/v1", {"manifest": SUBJECT, "root": SUBJECT, "records": 1})
-    assert village.coop.register.bylaws.open_proposals == 1
-
-
-@pytest.mark.parametrize("kind", ["halt", "operator"])
-def test_no_approval_is_used_while_a_vote_that_could_stop_it_waits_for_its_close(founded: Founded, kind: str) -> None:
-    village = founded(kinds={name: RULES.model_copy(update={"expiry_s": 30 * DAY}).model_dump() for name in ("run", "release", "payout")})
-    run, pay = village.approve("run", SUBJECT), village.approve("payout", SUBJECT)
-    new = generate_key(village.root / "new")
-    if kind == "halt":
-        village.move(HaltUse(proposal=run, until=until(village, 60), ratifies=None))
-    else:
-        village.move(ChangeOperator(operator=new.public.line), village.keys[village.members[0]], new)
-    start = {"run": "r", "plan": SUBJECT, "proposal": run, "start": 1}
-    village.wait(8 * DAY)
-    village.refuses("has ended and is not closed", "coop.run-start/v1", start, "operator")
-    village.refuses("has ended and is not closed", "coop.payout/v1", {"payout": SUBJECT, "proposal": pay}, "operator")
-
-
-def test_a_payout_is_made_once_however_often_it_is_approved(village: Village) -> None:
-    first, again = village.approve("payout", SUBJECT), village.approve("payout", SUBJECT)
-    village.refuses("another subject", "coop.payout/v1", {"payout": sha256(b"more"), "proposal": first}, "operator")
-    village.refuses("is the operator's", "coop.payout/v1", {"payout": SUBJECT, "proposal": first}, village.members[0])
-    village.refuses("about a payout, not a run", "coop.run-start/v1", {"run": "r", "plan": SUBJECT, "proposal": first, "start": 1}, "operator")
-    village.say("coop.payout/v1", {"payout": SUBJECT, "proposal": first}, "operator")
-    for proposal in (first, again):
-        village.refuses("made already", "coop.payout/v1", {"payout": SUBJECT, "proposal": proposal}, "operator")
-
-
-def test_a_motion_that_members_reject_or_object_to_or_forget_takes_no_effect(founded: Founded) -> None:
-    rules = {"run": RULES, "release": RULES, "bylaws": Rules(challenge_s=2 * DAY, expiry_s=WEEK, objections=1, minimum_period_s=60)}
-    village = founded(kinds={kind: one.model_dump() for kind, one in rules.items()})
-    change, register = amended(village, open_proposals=1), village.coop.register
-    assert register.proposals[village.decide(change, choice="against")].lapsed is None
-    contested = unfinished(village, change)
-    village.say("coop.objection/v1", {"proposal": contested, "reason": None}, village.members[4])
-    village.stamp()
-    assert "1 members objected" in (register.proposals[contested].lapsed or "")
-    forgotten = unfinished(village, change)
-    lapses(village, "had expired", forgotten)
-    late = village.move(change).id
-    for member in village.members:
-        village.ballot(member, late)
-    village.wait(6 * DAY)  # closed so late that its challenge window ends after it expired
-    village.close(late)
-    lapses(village, "had expired", late)
-    assert register.bylaws.version == 1
 
 
 def test_a_consultation_binds_nobody_and_is_counted_by_everybody(village: Village) -> None:

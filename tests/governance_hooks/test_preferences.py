@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise as steps
 from itertools import permutations
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def path_strength(votes: Sequence[Sequence[int]], options: int, one: int, other:
     for length in range(len(between) + 1):
         for middle in permutations(between, length):
             path = (one, *middle, other)
-            links = [(prefers(votes, a, b), prefers(votes, b, a)) for a, b in zip(path, path[1:], strict=False)]
+            links = [(prefers(votes, a, b), prefers(votes, b, a)) for a, b in steps(path)]
             best = max(best, min((won if won > lost else 0) for won, lost in links))
     return best
 

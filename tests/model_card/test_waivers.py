@@ -54,7 +54,7 @@ def waived(failed: Any, tmp_path: Path) -> tuple[Any, str, Release]:
 
 
 def test_without_a_waiver_or_with_a_rejected_one_nothing_is_assembled(failed: Any, tmp_path: Path) -> None:
-    with pytest.raises(CoopError, match="(?s)did not pass.*nor.*coop propose waiver"):
+    with pytest.raises(CoopError, match=r"(?s)did not pass.*nor.*coop propose waiver"):
         failed.assemble(tmp_path / "out")
     waive(failed, "against")
     with pytest.raises(CoopError, match="did not pass"):
@@ -64,9 +64,7 @@ def test_without_a_waiver_or_with_a_rejected_one_nothing_is_assembled(failed: An
 def test_a_waiver_takes_effect_after_its_challenge_window_and_not_before(failed: Any, tmp_path: Path) -> None:
     village = failed.village
     proposal = village.move(Waive(run="run-1", report=report_of(failed))).id
-    for member in village.members:
-        village.ballot(member, proposal)
-    village.close(proposal)
+    village.carry(proposal)
     with pytest.raises(CoopError, match="did not pass"):
         failed.assemble(tmp_path / "out")
     village.stamp(village.coop.register.proposals[proposal].rules.challenge_s)
