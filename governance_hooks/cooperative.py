@@ -128,7 +128,7 @@ class Cooperative:
                 raise numbered(number, refusal) from refusal
         return statements
 
-    def append_each(self, statements: Sequence[Statement]) -> list[Refused | None]:
+    def append_each(self, statements: Sequence[Statement]) -> list[CoopError | None]:
         """Append durably, under one checkpoint, those statements that the rules allow, each after the ones before it.
 
         Args:
@@ -142,7 +142,7 @@ class Cooperative:
         """
         return self._append(statements, whole=False)
 
-    def _append(self, statements: Sequence[Statement], *, whole: bool) -> list[Refused | None]:
+    def _append(self, statements: Sequence[Statement], *, whole: bool) -> list[CoopError | None]:
         """Append what is allowed; if `whole`, everything or, with one refusal at the end of what is returned, nothing."""
         if not statements:
             return []
@@ -152,7 +152,7 @@ class Cooperative:
                 "this is not the key of this log; a checkpoint it signed could never be verified", value=key.verifier.text, allowed=self.register.log_key.text
             )
         self.refresh()  # most of it before others have to wait
-        size, batch, refusals = self.register.size, list[bytes](), list[Refused | None]()
+        size, batch, refusals = self.register.size, list[bytes](), list[CoopError | None]()
         try:
             with self.log.exclusive():
                 self.refresh()
@@ -177,12 +177,12 @@ class Cooperative:
             self._folded = self.register.size
         return refusals
 
-    def _admit(self, statement: Statement) -> Refused | None:
+    def _admit(self, statement: Statement) -> CoopError | None:
         """Fold a statement into the register, unless the writer's clock or the rules are against it."""
         try:
             self._require_timely(statement)
             self.register.admit(statement)
-        except Refused as error:
+        except CoopError as error:
             return error
         return None
 
@@ -210,14 +210,20 @@ class Cooperative:
         if isinstance(statement.payload, _TIMED) and statement.issued < shift(moment, -DRAFT_S):
             raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
 
-    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
+    def state(
+        self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = (), issued: str | None = None
+    ) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
-        made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
+        made = body(kind, payload, coop=self.register.coop, author=author, issued=issued or self.clock())
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))
 
     def operate(self, kind: str, payload: BaseModel | dict[str, Any]) -> Statement:
-        """Make a statement of the operator and append it."""
-        return self.state(kind, payload, key=load_private_key(self.paths.operator_key), author=OPERATOR)
+        """Make a statement of the operator and append it; where a decision of the members is due, state the time first."""
+        key, issued = load_private_key(self.paths.operator_key), self.clock()
+        self.refresh()
+        if kind != "coop.time/v1" and self.register.due(issued):
+            self.state("coop.time/v1", {}, key=key, author=OPERATOR, issued=issued)
+        return self.state(kind, payload, key=key, author=OPERATOR, issued=issued)
 
     def checkpoint(self) -> str:
         """Return the newest checkpoint with the cosignatures of the witnesses whom the bylaws at its place name."""

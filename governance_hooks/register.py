@@ -94,6 +94,8 @@ class Register:
                     )
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
+                if statement.type != "coop.time/v1" and self.due(statement.issued):
+                    raise Refused("a decision of the members is due, and takes effect first", value=statement.issued, next="coop log stamp, then this again")
             _RULES[statement.type](self, statement)
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
@@ -117,6 +119,8 @@ class Register:
                 "a founding statement is signed by the operator and by every founder", value=len(statement.signers), allowed=f"{len(everyone)} signatures"
             )
         check_origins(payload.bylaws, statement, clock=statement.issued)
+        if payload.bylaws.version != 1:  # from a version near 2^53 there would be no next one
+            raise Refused("the first bylaws are version 1", value=payload.bylaws.version)
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
@@ -154,10 +158,10 @@ class Register:
         member = self.members.get(self.known_keys.get(raw, ""))
         return member.id if member is not None and member.left is None and not self.suspended(member) and raw in member.keys else None
 
-    def cosigners(self, statement: Statement, signers: frozenset[bytes]) -> tuple[str, ...]:
+    def cosigners(self, statement: Statement, signers: frozenset[bytes], *, suspended_author: bool = False) -> tuple[str, ...]:
         """Return the members in good standing these keys in force belong to, sorted, the author among them; raise Refused for any other key."""
-        self.standing(statement.author)
-        found = {self.holder(raw) for raw in signers}
+        author = self.member(statement.author) if suspended_author else self.standing(statement.author)
+        found = {author.id if raw in author.keys else self.holder(raw) for raw in signers}
         names = sorted(one for one in found if one is not None)
         if len(names) != len(found) or statement.author not in names:
             raise Refused(
@@ -193,9 +197,15 @@ class Register:
     def roll(self, kind: ProposalKind) -> list[str]:
         """Return who may vote on a proposal of this kind that opens now, sorted: founders alone, where the bylaws still say so."""
         everybody = self.active()
-        if self.exited is None and kind in self.bylaws.founder_led:
+        staying = sum(self.members[one].left is None for one in self.founders)
+        # Founders too few to ever decide would hold up the kind, and the exit, for ever.
+        if self.exited is None and kind in self.bylaws.founder_led and staying >= self.bylaws.rules(kind).minimum_for:
             return [one for one in everybody if one in self.founders]
         return everybody
+
+    def due(self, at: str) -> bool:
+        """Tell whether a decision of the members falls due by an instant: the next statement of the time puts it in effect."""
+        return any(one.due() <= at for one in self.pending)
 
     def oversight(self) -> tuple[str, ...]:
         """Return who is of the oversight body now: the bylaws' list until somebody is seated, nobody when the term is over."""

@@ -156,6 +156,10 @@ class Proposal:
         assert self.closed_at is not None
         return shift(self.closed_at, self.rules.challenge_s)
 
+    def expires(self) -> str:
+        """Return when an approval ends: by the end of the vote, so that a late close does not keep it fresh."""
+        return shift(self.closes, self.rules.expiry_s)
+
     def contested(self) -> bool:
         """Tell whether so many members objected that the approval is undone."""
         return self.rules.objections is not None and len(self.objections) >= self.rules.objections

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def witnessed(tmp_path: Path) -> Iterator[Village]:
     keys, operator = found_witnessed(tmp_path / "village", witnesses, 2)
     with Cooperative.open(tmp_path / "village") as coop:
         yield Village(tmp_path / "village", coop, keys, operator, witnesses)
+
+
+@pytest.fixture
+def founded(tmp_path: Path) -> Iterator[Callable[..., Village]]:
+    """The maker of a cooperative with other bylaws: `founded(founders=5, **changes_of_the_bylaws)`."""
+    with ExitStack() as stack:
+
+        def make(founders: int = 5, **changes: Any) -> Village:
+            keys, operator = found(tmp_path / "village", founders, **changes)
+            return Village(tmp_path / "village", stack.enter_context(Cooperative.open(tmp_path / "village")), keys, operator)
+
+        yield make
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy.engine import URL
 
 from governance_hooks.batches import batch_root, batches_bytes
@@ -17,10 +19,11 @@ from governance_hooks.checkpoint import NoteKey
 from governance_hooks.code import installed_code
 from governance_hooks.consent import Use
 from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.errors import CoopError
 from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
-from governance_hooks.motions import subject_of
+from governance_hooks.motions import AmendBylaws, subject_of
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
@@ -80,8 +83,29 @@ class Village:
         return entry(made, [sign(made, signer) for signer in signers or (self.keys.get(author, self.operator),)])
 
     def say(self, kind: str, payload: Any, author: str, *signers: PrivateKey, issued: str | None = None) -> Statement:
-        """Append a signed statement."""
+        """Append a signed statement; where a decision is due, the operator states the time first."""
+        if author == "operator" and kind != "coop.time/v1" and self.coop.register.due(issued or self.clock):
+            self.coop.append(self.entry("coop.time/v1", {}, "operator", issued=issued))
         return self.coop.append(self.entry(kind, payload, author, *signers, issued=issued))
+
+    def refuses(self, why: str, kind: str, payload: Any, author: str, *signers: PrivateKey, issued: str | None = None) -> None:
+        """Have the log refuse a statement for a reason (a regular expression), and the register be as it was to the last field."""
+        before, size = deepcopy(vars(self.coop.register)), self.coop.log.size
+        with pytest.raises(CoopError, match=why):
+            self.coop.append(self.entry(kind, payload, author, *signers, issued=issued))
+        assert vars(self.coop.register) == before
+        assert self.coop.log.size == size
+
+    def stamp(self, seconds: int = 0) -> None:
+        """Turn the clock forward and state the time in the log."""
+        self.wait(seconds)
+        self.say("coop.time/v1", {}, "operator")
+
+    def join(self, member: str, *registrars: str) -> None:
+        """Admit a new member by registrars."""
+        self.keys[member] = generate_key(self.root / "members" / member)
+        signers = [self.keys[one] for one in (member, *(registrars or self.members[:2]))]
+        self.say("coop.admission/v1", {"member": member, "key": self.keys[member].public.line}, member, *signers)
 
     def consent(self, member: str, **changes: Any) -> Statement:
         return self.say("coop.consent/v1", CONSENT | changes, member)
@@ -97,9 +121,10 @@ class Village:
         """Write the file of the batches behind some rows."""
         (folder / "batches.jsonl").write_bytes(batches_bytes({row.batch: self.batches[row.batch] for row in rows if row.batch in self.batches}))
 
-    def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
+    def proposal(self, kind: str, subject: str, uses: int = 1, **changes: Any) -> dict[str, Any]:
+        """Return the payload of a proposal as things stand."""
         rules, roll = self.coop.register.bylaws.rules(kind), self.coop.register.roll(kind)  # type: ignore[arg-type]
-        payload = {
+        return {
             "kind": kind,
             "subject": subject,
             "rules": rules.model_dump(),
@@ -108,8 +133,10 @@ class Village:
             "uses": uses,
             "motion": None,
             "draft": None,
-        }
-        return self.say("coop.proposal/v1", payload | changes, by or self.members[0], *signers)
+        } | changes
+
+    def propose(self, kind: str, subject: str, *signers: PrivateKey, uses: int = 1, by: str | None = None, **changes: Any) -> Statement:
+        return self.say("coop.proposal/v1", self.proposal(kind, subject, uses, **changes), by or self.members[0], *signers)
 
     def ballot(self, member: str, proposal: str, choice: str = "for", sequence: int = 1) -> Statement:
         return self.say("coop.ballot/v1", {"proposal": proposal, "choice": choice, "sequence": sequence, "reason": None}, member)
@@ -123,25 +150,36 @@ class Village:
 
     def move(self, motion: Strict, *signers: PrivateKey, by: str | None = None, **changes: Any) -> Statement:
         """Open a proposal with a motion, signed by `by` or by the given keys."""
-        author = by or self.members[0]
-        return self.propose(motion.kind, subject_of(motion), *signers, by=author, motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
+        return self.say("coop.proposal/v1", self.motion(motion, **changes), by or self.members[0], *signers)
+
+    def motion(self, motion: Strict, **changes: Any) -> dict[str, Any]:
+        """Return the payload of a proposal with a motion."""
+        return self.proposal(motion.kind, subject_of(motion), motion=motion.model_dump(mode="json"), **changes)  # type: ignore[attr-defined]
+
+    def amendment(self, **changes: Any) -> AmendBylaws:
+        """Return the motion for the next bylaws."""
+        now = self.coop.register.bylaws
+        return AmendBylaws(bylaws=Bylaws.model_validate(now.model_dump() | {"version": now.version + 1} | changes))
+
+    def carry(self, *proposals: str, choice: str = "for") -> None:
+        """Have everybody on their rolls vote on proposals, and close them."""
+        for proposal in proposals:
+            for member in sorted(self.coop.register.proposal(proposal).roll):
+                self.ballot(member, proposal, choice)
+        for proposal in proposals:
+            self.close(proposal)
 
     def decide(self, motion: Strict, *signers: PrivateKey, by: str | None = None, choice: str = "for") -> str:
         """Open a proposal with a motion, have everybody on the roll vote, close it and wait until it takes effect; return its digest."""
         proposal = self.move(motion, *signers, by=by).id
-        for member in sorted(self.coop.register.proposal(proposal).roll):
-            self.ballot(member, proposal, choice)
-        self.close(proposal)
-        self.wait(self.coop.register.proposal(proposal).rules.challenge_s + 1)
-        self.say("coop.time/v1", {}, "operator")
+        self.carry(proposal, choice=choice)
+        self.stamp(self.coop.register.proposal(proposal).rules.challenge_s + 1)
         return proposal
 
     def approve(self, kind: str, subject: str, *, uses: int = 1) -> str:
         """Propose, vote for with everybody, close; return the proposal's digest."""
         proposal = self.propose(kind, subject, uses=uses).id
-        for member in self.coop.register.active():
-            self.ballot(member, proposal)
-        self.close(proposal)
+        self.carry(proposal)
         return proposal
 
 

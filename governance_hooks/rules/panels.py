@@ -9,9 +9,9 @@ from governance_hooks import tally
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Draw, PanelOpened
-from governance_hooks.sortition.seed import witness_lines
 from governance_hooks.state import Panel
 from governance_hooks.statement import timestamp
+from governance_hooks.witness.protocol import AGAIN_S
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
@@ -21,10 +21,6 @@ __all__ = ["draw", "note_time", "open_panel"]
 
 MAXIMIN_POOL = 300
 """Members; beyond that maximin takes longer than anybody repeats (docs/panel.md)."""
-
-
-def _witnesses_required(register: Register) -> int:
-    return int(getattr(register.bylaws, "witnesses_required", 0))
 
 
 def open_panel(register: Register, statement: Statement) -> None:
@@ -42,7 +38,7 @@ def open_panel(register: Register, statement: Statement) -> None:
     earliest = max(statement.issued, register.operator_clock)
     if payload.draw_at <= earliest:
         raise Refused("a panel is drawn after it is opened", value=payload.draw_at, allowed=f"after {earliest}")
-    if payload.purpose == "oversight" and not _witnesses_required(register):
+    if payload.purpose == "oversight" and not register.bylaws.witnesses_required:
         raise Refused(
             "an oversight panel needs witnesses: without them the log's writer can try seeds until they like the panel",
             value=0,
@@ -96,9 +92,18 @@ def draw(register: Register, statement: Statement) -> None:
     stated = _instant(checkpoint.time)
     if stated < panel.draw_at:
         raise Refused("the seed's checkpoint is older than the appointed time", value=stated, allowed=f"{panel.draw_at} or later")
-    witnesses, required = len(witness_lines(payload.checkpoint)), _witnesses_required(register)
-    if witnesses < required:
-        raise Refused("too few witnesses cosigned the seed's checkpoint", value=witnesses, allowed=f"{required} or more", next="coop log cosign")
+    witnessed = register.bylaws.policy.check(checkpoint)
+    # Which of several witnesses' lines are shown, and at which of several seconds they signed, would be the operator's to choose.
+    if len(witnessed.times) < register.bylaws.witnesses_required or (panel.purpose == "oversight" and witnessed.missing):
+        raise Refused(
+            "too few witnesses cosigned the seed's checkpoint",
+            value=len(witnessed.times),
+            allowed="every witness of the bylaws" if panel.purpose == "oversight" else f"{register.bylaws.witnesses_required} or more",
+            next="coop log cosign",
+        )
+    late = sorted(name for name, time in witnessed.times.items() if time >= checkpoint.time + AGAIN_S)
+    if late:
+        raise Refused("witnesses cosigned the seed's checkpoint too late, perhaps not for the first time", value=late, allowed=f"within {AGAIN_S} s")
     if payload.selected != sorted(set(payload.selected)) or len(payload.selected) != panel.seats:
         raise Refused("a draw names as many distinct members as there are seats, sorted", value=len(payload.selected), allowed=str(panel.seats))
     strangers = sorted(set(payload.selected) - panel.pool)

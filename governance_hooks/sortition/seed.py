@@ -2,7 +2,8 @@
 
 The checkpoint is not the organisers' to choose: its size is fixed by the log, which names the first statement of the operator dated at
 or after `draw_at`. Still, whoever writes the log writes that statement, and can try one wording after the other until they like the
-panel, unless witnesses sign: an honest witness signs one tree of a size, and what it will sign nobody can compute beforehand.
+panel, unless witnesses sign: an honest witness signs one tree of a size, gives the same signature again for an hour, and what it will
+sign nobody can compute beforehand.
 """
 
 from __future__ import annotations

@@ -15,8 +15,10 @@ from governance_hooks.errors import Refused
 from governance_hooks.note import MAX_NOTE
 from governance_hooks.ssh.wire import decode_base64
 
-__all__ = ["MAX_PROOF", "MAX_REQUEST", "SIZE_TYPE", "Answer", "Request", "read_size"]
+__all__ = ["AGAIN_S", "MAX_PROOF", "MAX_REQUEST", "SIZE_TYPE", "Answer", "Request", "read_size"]
 
+AGAIN_S = 3600
+"""A witness signs a tree it has cosigned anew after so many seconds; until then it gives the same signature again."""
 MAX_PROOF = 63
 """Lines of the longest consistency proof."""
 MAX_REQUEST = MAX_NOTE + 64 * 46

@@ -25,7 +25,7 @@ from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.note import split_note
 from governance_hooks.witness.cosigner import CosignerKey
 from governance_hooks.witness.evidence import Evidence
-from governance_hooks.witness.protocol import SIZE_TYPE, Answer, Request
+from governance_hooks.witness.protocol import AGAIN_S, SIZE_TYPE, Answer, Request
 
 __all__ = ["Known", "Witness"]
 
@@ -138,6 +138,8 @@ class Witness:
             raise CoopError(
                 "this machine's clock went back since the last cosignature", value=moment, allowed=f"{known.cosigned} or later", next="set the clock"
             )
+        if last is not None and last.size == checkpoint.size and moment < known.cosigned + AGAIN_S:
+            return Answer(200, known.served.removeprefix(known.note))  # the same signature again: nobody picks among many
         line = self.key.cosign(checkpoint, moment)
         self._persist(place, note + line)
         return Answer(200, line)
