@@ -167,7 +167,7 @@ def test_the_seeds_checkpoint_is_fixed_by_the_log_and_not_chosen(village10: Vill
 def test_features_come_from_the_log_as_it_was_at_the_freeze(village10: Village) -> None:
     village = village10
     speak(village)
-    village.contribute(village.members[0], records=3, language="swh")  # as many as in Spanish: the first of the alphabet
+    village.contribute(village.members[0], records=("x", "y", "z"), language="swh")  # as many as in Spanish: the first of the alphabet
     before = {row["id"]: row for row in pool_rows(village.coop.register)[1]}
     assert [before[m]["language"] for m in village.members] == ["spa"] * 3 + ["swh"] * 3 + ["none"] * 4
     assert {row["joined"] for row in before.values()} == {"founder"}
