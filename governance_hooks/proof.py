@@ -17,6 +17,7 @@ from governance_hooks.checkpoint import Checkpoint, verify_checkpoint
 from governance_hooks.errors import Refused
 from governance_hooks.register import Register
 from governance_hooks.statement import CLOCK_SKEW_S, parse, shift, timestamp
+from governance_hooks.vouching import vouched_statements
 
 __all__ = ["Proof", "Replay", "read_proof"]
 
@@ -79,9 +80,12 @@ class Proof:
     def fold(self, size: int | None = None) -> Register:
         """Replay signatures and rules of the first `size` entries; all, if None."""
         register, latest = Register(), ""
-        for position, entry in enumerate(self.entries[:size]):
+        for position, (entry, statement) in enumerate(vouched_statements(self.entries[:size])):
             try:
-                statement = register.apply(entry)
+                if statement is None:
+                    statement = register.apply(entry)
+                else:
+                    register.admit(statement)
                 if position == 0:
                     time = datetime.fromtimestamp(verify_checkpoint(self.checkpoint, register.log_key).time, UTC)
                     latest = shift(timestamp(time), CLOCK_SKEW_S)
