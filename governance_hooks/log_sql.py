@@ -92,6 +92,7 @@ def open_engine(url: str | URL, read_only: bool) -> Engine:
         @event.listens_for(engine, "connect")
         def _pragmas(connection: Any, record: object) -> None:
             connection.isolation_level = None  # ours are the only BEGINs
+            connection.text_factory = lambda data: data.decode(errors="replace")  # a damaged note is read, and then refused by its signature
             connection.execute("PRAGMA busy_timeout=10000")
             if not read_only:
                 connection.execute("PRAGMA journal_mode=WAL")
