@@ -163,6 +163,7 @@ def _check_appointment(register: Register, motion: Appoint) -> None:
         register.standing(one)
     if len(motion.members) < register.bylaws.oversight_required:
         raise Refused("too few to ever act", value=len(motion.members), allowed=f"{register.bylaws.oversight_required} or more")
+    register.require_community(motion.members)
     latest = shift(register.operator_clock, register.bylaws.oversight_term_s)
     if not register.operator_clock < motion.until <= latest:
         raise Refused("a term ends", value=motion.until, allowed=f"after {register.operator_clock}, until {latest} at most")
