@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.forge import Story
+from tests.attacks.story import Story
 from tests.commonweights.conftest import coop, home, keys
 
 __all__ = ["coop", "home", "keys"]

@@ -10,7 +10,8 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.statement import Statement, shift
-from tests.attacks.forge import RUN, Story, broken, only_broken, request_for, vote_on
+from tests.attacks.forge import broken, only_broken, request_for, vote_on
+from tests.attacks.story import RUN, Story
 from tests.village import Approved, Village
 
 SPANISH = {"languages": ["spa"], "batches": None}

@@ -10,7 +10,7 @@ import pytest
 
 from governance_hooks.canonical import dumps
 from governance_hooks.ledger import LedgerRow
-from tests.attacks.forge import RUN, Story, results_of
+from tests.attacks.story import RUN, Story, results_of
 from tests.commonweights.conftest import Coop
 from tests.village import Approved
 

@@ -11,7 +11,8 @@ from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard, Stop
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, only_broken, request_for
+from tests.attacks.forge import only_broken, request_for
+from tests.attacks.story import RUN
 from tests.village import Approved, Village
 
 
