@@ -18,12 +18,25 @@ from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import CoopError
 from governance_hooks.gate import Request
+from governance_hooks.hooks.guard import Stop
 from governance_hooks.log import Log
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.report import Report, Status
 from tests.village import Approved, Village
 
-__all__ = ["blocked", "broken", "forged_proof", "history", "only_broken", "proof_of", "request_for", "rewritten", "vote_on"]
+__all__ = ["OwnGuard", "blocked", "broken", "forged_proof", "history", "only_broken", "proof_of", "request_for", "rewritten", "vote_on"]
+
+
+class OwnGuard:
+    """The guard of an operator who wants none: it lets everything through."""
+
+    unreleasable: str | None = None
+
+    def start(self) -> None: ...
+
+    def stop(self, *, force: bool = False) -> Stop | None: ...
+
+    def end(self, record: dict[str, Any]) -> None: ...
 
 
 def request_for(approved: Approved, **changes: Any) -> Request:
