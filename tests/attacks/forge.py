@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,9 +23,23 @@ from governance_hooks.hooks.guard import Stop
 from governance_hooks.log import Log
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.report import Report, Status
-from tests.village import Approved, Village
+from governance_hooks.sshsig import load_private_key
+from tests.village import CONSENT, Approved, Village
 
-__all__ = ["OwnGuard", "blocked", "broken", "forged_proof", "history", "only_broken", "proof_of", "request_for", "rewritten", "vote_on"]
+__all__ = [
+    "OwnGuard",
+    "blocked",
+    "broken",
+    "fork",
+    "forged_proof",
+    "history",
+    "only_broken",
+    "proof_of",
+    "request_for",
+    "rewritten",
+    "truncate",
+    "vote_on",
+]
 
 
 class OwnGuard:
@@ -120,3 +135,19 @@ def only_broken(report: Report, name: str, *words: str) -> None:
     """Assert that of all steps this one failed, with these words: nothing else would have caught the lie."""
     broken(report, name, *words)
     assert [step.name for step in report.steps if step.status is Status.FAIL] == [name], report.text()
+
+
+def truncate(home: Path, size: int) -> None:
+    """Cut the database back to its first entries, as if the others had never been."""
+    with sqlite3.connect(home / "log.sqlite") as raw:
+        raw.execute("DROP TRIGGER entry_DELETE")
+        raw.execute("DELETE FROM entry WHERE position >= ?", (size,))
+        raw.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
+
+
+def fork(home: Path, key: Path, entries: int) -> None:
+    """What an operator can do: write another history, signed as the first was."""
+    with Cooperative.open(home) as other:
+        signer = load_private_key(key)
+        for _ in range(entries):
+            other.state("coop.consent/v1", CONSENT, key=signer, author=other.register.known_keys[signer.public.raw])

@@ -1,0 +1,79 @@
+"""Threat 11: different people are shown different logs.
+
+The attacker holds the log's key and signs as many histories as they like. Each history holds, read alone. Visible to: a machine that saw
+one history and is shown the other; two people who compare their checkpoints; whoever asks the witnesses.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from governance_hooks.audit import audit
+from governance_hooks.canonical import digest
+from governance_hooks.checkpoint import read_body
+from governance_hooks.errors import Refused
+from governance_hooks.hooks.guard import Guard
+from governance_hooks.memory import Memory
+from governance_hooks.proof import read_proof
+from tests.attacks.forge import fork, history, proof_of, request_for, rewritten
+from tests.attacks.story import RUN
+from tests.attacks.test_10_rollback import consent, evidence, refused, state
+from tests.commonweights.conftest import Coop
+from tests.village import Approved, Village
+
+__all__ = ["state"]
+
+
+@pytest.mark.parametrize("entries", [1, 2])
+def test_a_fork_is_refused_at_the_same_size_and_beyond(coop: Coop, home: Path, keys: dict[str, Path], state: Path, entries: int) -> None:
+    consent(coop, home, keys["anna"])
+    shutil.copy(home / "log.sqlite", home / "snapshot")
+    consent(coop, home, keys["bela"])
+    shutil.copy(home / "snapshot", home / "log.sqlite")
+    fork(home, keys["caro"], entries)
+    refused(coop, home, "the log is a fork: its first 3 entries")
+    assert evidence(state) == (3, 2 + entries)
+
+
+def two_histories(village: Village) -> tuple[list[bytes], list[bytes]]:
+    """Return the log with a withdrawal of a member, and another of the same size in which somebody gave a consent instead."""
+    member = village.members[0]
+    village.consent(member)
+    before = history(village)
+    shown_to_all = village.entry("coop.contribution/v1", {"records": 1, "root": digest(1), "languages": {"spa": 1}}, village.members[1])
+    withdrawal = village.entry("coop.withdrawal/v1", {"consent": None}, member)
+    return [*before, withdrawal], [*before, shown_to_all]
+
+
+def test_two_logs_of_one_size_both_hold_read_alone_and_differ_in_their_checkpoints(village: Village, tmp_path: Path) -> None:
+    honest, other = two_histories(village)
+    for number, entries in enumerate((honest, other)):
+        assert audit(rewritten(village, entries, tmp_path / str(number))).passed  # why witnesses are needed
+    notes = [read_body(read_proof(proof_of(village.coop, entries, at=village.clock)).checkpoint) for entries in (honest, other)]
+    assert notes[0].size == notes[1].size
+    assert notes[0].root != notes[1].root  # what two people see who compare
+
+
+def test_who_saw_one_history_is_told_of_the_other_and_has_both_signed(village: Village, tmp_path: Path) -> None:
+    honest, other = (read_proof(proof_of(village.coop, entries, at=village.clock)) for entries in two_histories(village))
+    memory, key = Memory(village.coop.pin, tmp_path / "state"), village.coop.register.log_key
+    memory.check_proof(honest, key, None)
+    with pytest.raises(Refused, match="the log is a fork") as told:
+        memory.check_proof(other, key, memory.load())
+    assert f"over {len(honest.entries)}" in str(told.value.allowed)
+    kept = {path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*")}
+    assert kept == {honest.checkpoint, other.checkpoint}  # two signatures of one key over two histories of one size: nobody else can make them
+
+
+def test_a_run_that_is_shown_another_history_stops(approved: Approved) -> None:
+    village = approved.village
+    approved.start()
+    honest, other = two_histories(village)
+    served = [proof_of(village.coop, other, at=village.clock)]
+    guard = Guard(request_for(approved, proof=served[0], run=RUN), fresh=lambda: served[0], every_s=0, clock=lambda: village.clock)
+    guard.start()
+    served[0] = proof_of(village.coop, honest, at=village.clock)
+    stop = guard.stop(force=True)
+    assert stop is not None
+    assert stop.reason == "the log was rolled back or rewritten since this run last looked"
