@@ -31,7 +31,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sign": ("membership:sign", "Add your signature to a drafted statement."),
         "append": ("membership:append", "Put a fully signed draft into the log."),
         "key": ("key:key", "List, add, revoke, rotate and recover keys."),
-        "consent": ("consent:consent", "Give, show, preview and withdraw consent."),
+        "consent": ("consent:consent", "Give, show and withdraw consent; receipts of it."),
         "contribute": ("contribute:contribute", "Give prompts and answers, under your signature."),
         "bylaws": ("bylaws:bylaws", "Show the rules in force, and what an amendment would change."),
         "draft": ("draft:draft", "Log and compare versions of what may be proposed."),
@@ -46,7 +46,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operators and engineers": {
         "init": ("init:init", "Found a cooperative in a folder."),
         "close": ("vote:close", "Close a vote whose time is over."),
-        "build": ("build:build", "Build the consented dataset at this log position."),
+        "build": ("build:build", "Make, verify, compare datasets; prove what is whose in them."),
         "base": ("base:base", "Fetch or check base weights."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
         "proof": ("proof:proof", "Write the portable proof a gate needs."),

@@ -101,7 +101,7 @@ def build(
         "rules": list(RULES),
         "parameters": {"heldout_permille": heldout_permille, "max_characters": max_characters, "unicode_major": normalisation.UNICODE_MAJOR},
         "records": len(lines),
-        "root": ledger_root(ledger.split(b"\n")[:-1]),
+        "root": ledger_root(lines),
         "splits": {"train": splits["train"], "heldout": splits["heldout"]},
         "languages": count_languages(lines),
         "licences": dict(sorted(Counter(candidate.source.licence for candidate in kept).items())),

@@ -126,6 +126,8 @@ class Bylaws(Strict):
     """Distinct registrars, or distinct guardians the member named, who together give a member a new key."""
     recovery_delay_s: Annotated[int, Field(gt=0)] = 7 * 86_400
     """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
+    jurisdiction: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """Country under whose law the cooperative works, ISO 3166-1 alpha-2; consent records name it."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
 

@@ -15,7 +15,7 @@ from governance_hooks.checkpoint import Checkpoint
 from governance_hooks.code import installed_code
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
-from governance_hooks.links import check_base, check_build, check_consents, check_usable, check_vote, find_proposal
+from governance_hooks.links import check_base, check_build, check_consents, check_counted, check_usable, check_vote, find_proposal
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
@@ -173,7 +173,11 @@ class _Gate:
     def consents_stand(self) -> str:
         if self.rows is None:
             raise StepUnknown("needs the voted build")
-        return check_consents(self._register(), self.rows, self._plan().use, at=self.request.now)
+        register, use, now = self._register(), self._plan().use, self.request.now
+        run = next((run for run in register.runs.values() if self.proposal and run.proposal == self.proposal.id), None)
+        if run is not None and self.request.run is not None:
+            check_counted(register, self.rows, use, run, at=now)
+        return check_consents(register, self.rows, use, at=now, run=run.id if run else None)
 
     # (8) The plan has no field the gate does not know.
     def fields_are_known(self) -> str:

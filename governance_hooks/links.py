@@ -17,6 +17,7 @@ from governance_hooks.ledger import LedgerRow, count_languages, read_ledger
 from governance_hooks.plan import Base, BuildRef
 from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
+from governance_hooks.rules.consents import counted
 from governance_hooks.rules.runs import require_usable
 from governance_hooks.state import Proposal, Run
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_build",
     "check_consents",
     "check_contributions",
+    "check_counted",
     "check_ledger",
     "check_usable",
     "check_vote",
@@ -135,10 +137,11 @@ def check_contributions(register: Register, rows: Sequence[LedgerRow]) -> None:
             raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo="build again from the log")
 
 
-def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None) -> str:
+def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None, run: str | None = None) -> str:
     """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not.
 
     The consent a row cites must itself allow the use, and one that does must stand: the cited one may have been renewed.
+    One limited to a number of runs must have one left for `run` (None: a run that has not started).
     """
     check_contributions(register, rows)
     where = register.size if position is None else position
@@ -148,7 +151,7 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
         for author, consent in zip(row.authors, row.consents, strict=True):
             key = (author, row.language, row.batch)
             if key not in standing:
-                standing[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where) is not None
+                standing[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where, run=run) is not None
             cited = register.grant(consent, author)
             if not standing[key] or cited is None or cited.given >= where or not permits(cited.consent, use, language=row.language, batch=row.batch, at=at):
                 lacking[author] += 1
@@ -161,12 +164,27 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
     return f"{len(rows)} records of {len(authors)} members, each with consent in force for {use.purpose}, {use.licence}"
 
 
+def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, *, at: str | None = None) -> None:
+    """Check that each start of the run counted exactly the limited consents its records stood on, and that at `at` they stand on no other."""
+    for number, (position, started, listed) in enumerate(zip(run.starts, run.started, run.counted, strict=True), 1):
+        if listed != counted(register, rows, use, at=started, run=run.id, position=position):
+            raise StepFailed(
+                f"start {number} of run {run.id} did not count exactly the consents limited to a number of runs that its records stand on",
+                todo="start the run again from the log as it is",
+            )
+    if at is not None and not set(counted(register, rows, use, at=at, run=run.id)) <= set().union(*run.counted):
+        raise StepFailed(f"run {run.id} stands on a consent limited to a number of runs that it did not count", todo="start the run again, which counts it")
+
+
 def check_withdrawals(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, until: int) -> str:
     """Check that for every author one consent that allows the use stood unbroken from the run's first start to log position `until`."""
     gone = set()
     for author, language, batch in {(author, row.language, row.batch) for row in rows for author in row.authors}:
         unbroken = any(
-            grant.stands(run.starts[0]) and grant.stands(until) and permits(grant.consent, use, language=language, batch=batch, at=run.started[0])
+            grant.stands(run.starts[0])
+            and grant.stands(until)
+            and (grant.consent.occurrences is None or run.id in grant.used)
+            and permits(grant.consent, use, language=language, batch=batch, at=run.started[0])
             for grant in register.grants.get(author, [])
         )
         if not unbroken:

@@ -209,6 +209,8 @@ class RunStart(Strict):
     plan: Digest
     proposal: Digest
     start: Annotated[int, Field(ge=1)]
+    counted: list[Count] = Field(default_factory=list)
+    """Log positions, ascending, of the consents limited to a number of runs on which this start stands."""
 
 
 class RunEnd(Strict):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from governance_hooks.bylaws import Bylaws, ProposalKind
 from governance_hooks.checkpoint import NoteVerifier
-from governance_hooks.consent import Use, permits
+from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
 from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, proposals, recovery, runs
@@ -221,22 +221,10 @@ class Register:
             raise Refused("no such run in this log", value=identifier, allowed=", ".join(self.runs) or "none has started yet")
         return found
 
-    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None) -> str | None:
-        """Return the digest of the newest consent that allows this use, or None.
-
-        Args:
-            member: whose record it is.
-            use: purpose, processing, recipients and licence asked for.
-            language: ISO 639-3 of the record.
-            batch: contribution statement the record came with.
-            at: instant (RFC 3339 UTC) against which expiry is judged.
-            position: judge as of a log of this many entries; now, if None.
-        """
-        where = self.size if position is None else position
-        for grant in reversed(self.grants.get(member, [])):
-            if grant.stands(where) and permits(grant.consent, use, language=language, batch=batch, at=at):
-                return grant.id
-        return None
+    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None) -> str | None:
+        """Return the digest of the consent that carries this use, or None; arguments as in `rules.consents.choose`."""
+        found = consents.choose(self, member, use, language=language, batch=batch, at=at, position=position, run=run)
+        return None if found is None else found.id
 
     def grant(self, identifier: str, member: str) -> Grant | None:
         """Return a consent of a member by digest."""

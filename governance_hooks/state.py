@@ -51,10 +51,17 @@ class Grant:
     consent: Consent
     given: int
     withdrawn: int | None = None
+    used: dict[str, int] = field(default_factory=dict)
+    """Run -> log position of the start that counted it; only of a consent whose `occurrences` are limited."""
 
     def stands(self, position: int) -> bool:
         """Tell whether it was given and not yet withdrawn in a log of `position` entries."""
         return self.given < position and (self.withdrawn is None or self.withdrawn >= position)
+
+    def left(self, run: str | None, position: int) -> bool:
+        """Tell whether it may serve a run (None: one that has not started) in a log of `position` entries; restarts are not counted again."""
+        others = sum(counted < position and other != run for other, counted in self.used.items())
+        return self.consent.occurrences is None or others < self.consent.occurrences
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,8 @@ class Run:
     starts: list[int] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     """Instant of each start."""
+    counted: list[list[int]] = field(default_factory=list)
+    """Log positions of the limited consents each start names."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None

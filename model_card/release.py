@@ -10,11 +10,11 @@ from typing import Any
 
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.canonical import dumps, sha256
-from governance_hooks.consent import PUBLIC
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.ledger import parse_ledger
 from governance_hooks.proof import read_proof
+from governance_hooks.vocabulary import PUBLIC
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from governance_hooks import merkle
 from governance_hooks.canonical import digest, dumps, loads, sha256
-from governance_hooks.consent import PUBLIC
 from governance_hooks.ledger import LedgerRow, parse_ledger
-from governance_hooks.links import check_consents, check_ledger, check_vote, check_withdrawals, find_proposal
+from governance_hooks.links import check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Run
 from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.vocabulary import PUBLIC
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config, check_run
@@ -211,7 +211,8 @@ class _Verifier:
         if PUBLIC not in plan.use.recipients:
             raise StepFailed("members agreed to no release to the public", todo="do not use these files")
         for position, at in zip(run.starts, run.started, strict=True):
-            standing = check_consents(register, rows, plan.use, at=at, position=position)
+            standing = check_consents(register, rows, plan.use, at=at, position=position, run=run.id)
+        check_counted(register, rows, plan.use, run)
         return f"{standing}; {check_withdrawals(register, rows, plan.use, run, register.size if run.released is None else run.released)}"
 
     # (9) The evaluation follows the voted policy, covers every held-out record, and its verdicts follow from the per-record losses.

@@ -16,19 +16,20 @@ from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.motions import subject_of
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )
 CONSENT = {
     "purposes": ["dpv:NonCommercialResearch"],
-    "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
     "recipients": ["coop:Members", "coop:PublicViaReleasedWeights"],
     "licences": ["Apache-2.0"],
     "scope": {"languages": None, "batches": None},
@@ -212,5 +213,7 @@ class Approved:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
 
     def start(self, run: str = "run-1", start: int = 1) -> Statement:
-        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start}
+        register, rows = self.village.coop.register, parse_ledger((self.build / "ledger.jsonl").read_bytes())[0]
+        limited = counted(register, rows, USE, at=self.village.clock, run=run)
+        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
         return self.village.say("coop.run-start/v1", payload, "operator")

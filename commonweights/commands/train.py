@@ -16,9 +16,11 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.gate import Request, run_gate
 from governance_hooks.hooks.guard import Guard
+from governance_hooks.ledger import read_ledger
 from governance_hooks.links import find_proposal
 from governance_hooks.plan import read_plan
 from governance_hooks.report import Report
+from governance_hooks.rules.consents import counted
 from governance_hooks.statement import now
 
 __all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
@@ -84,7 +86,9 @@ def run_plan(
     register = space.coop.register
     proposal = find_proposal(register, "run", sha256(data))
     count = len(register.runs[run].starts) if run in register.runs else 0
-    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1})
+    rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")
+    limited = counted(register, rows, plan.use, at=space.coop.clock(), run=run)
+    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1, "counted": limited})
 
     from train.run import train as train_plan
 

@@ -10,20 +10,22 @@ from typing import Any, Literal
 from governance_hooks.errors import BadInput
 from governance_hooks.gate import Request, check_age, run_gate
 from governance_hooks.ledger import LedgerRow, read_ledger
-from governance_hooks.links import check_consents
+from governance_hooks.links import check_consents, check_counted
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report, StepFailed
 from governance_hooks.statement import now
 
-__all__ = ["Guard", "Stop"]
+__all__ = ["Guard", "Kind", "Stop"]
+
+Kind = Literal["halted", "withdrawn", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Why a run must stop at the next step boundary."""
 
-    kind: Literal["halted", "withdrawn", "unchecked"]
+    kind: Kind
     reason: str
 
 
@@ -94,12 +96,13 @@ class Guard:
         check_age(replay.checkpoint, self.clock(), self.request.max_age_s)
         self._known = data
         assert self.request.run is not None
-        proposal = register.proposal(register.run(self.request.run).proposal)
-        until = proposal.halted(self.clock())
+        run = register.run(self.request.run)
+        until = register.proposal(run.proposal).halted(self.clock())
         if until is not None:
             return Stop("halted", f"the oversight body halted this approval until {until}")
         try:
-            check_consents(register, self._rows, self._plan.use, at=self.clock())
+            check_consents(register, self._rows, self._plan.use, at=self.clock(), run=run.id)
+            check_counted(register, self._rows, self._plan.use, run, at=self.clock())
         except StepFailed as failed:
             if self._plan.policies.on_withdrawal == "stop":
                 return Stop("withdrawn", failed.why)

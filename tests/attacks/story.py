@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from governance_hooks import merkle
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.inventory import file_entry
@@ -159,7 +160,7 @@ class Story:
                 "rules": ["nfc_whitespace/v1"],
                 "parameters": {},
                 "records": len(rows),
-                "root": ledger_root(ledger.split(b"\n")[:-1]),
+                "root": ledger_root(rows),
                 "splits": splits,
                 "languages": {self.claimed_language: splits | {"members": len(village.members)}},
                 "licences": {"BSD-3-Clause": len(rows)},
@@ -225,7 +226,7 @@ class Story:
                 "tokens": {},
                 "dropped": {"too_long": 0},
                 "loss": {"first": 3.5, "last": 2.25},
-                "trained_root": ledger_root([record.encode() for record in trained]),
+                "trained_root": "sha256:" + merkle.root([merkle.leaf_hash(record.encode()) for record in trained]).hex(),
                 "trained_records": len(trained),
                 "device": "cpu",
                 "threads": 1,

@@ -20,7 +20,7 @@ from governance_hooks.gate import run_gate
 from governance_hooks.hooks import guard as guards
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.inventory import file_entry
-from governance_hooks.ledger import ledger_root
+from governance_hooks.ledger import read_ledger
 from tests.attacks.forge import OwnGuard, broken, only_broken, request_for
 from tests.attacks.story import RUN
 from tests.commonweights.conftest import Coop
@@ -43,7 +43,7 @@ def reseal(folder: Path) -> None:
     """Make the manifest fit the files again."""
     manifest = loads((folder / "manifest.json").read_bytes())
     manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")]
-    manifest["root"] = ledger_root((folder / "ledger.jsonl").read_bytes().split(b"\n")[:-1])
+    manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
@@ -163,5 +163,5 @@ def test_texts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Co
     assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"]).code == 0
     with sqlite3.connect(home / "contributions.sqlite") as raw:
         raw.execute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
-    done = coop("-C", home, "build", "one", "--heldout", "400")
+    done = coop("-C", home, "build", "make", "one", "--heldout", "400")
     assert (done.code, "is not the text its member committed to: the store was changed" in done.err) == (1, True)

@@ -16,7 +16,7 @@ from tests.village import Approved, Village
 
 SPANISH = {"languages": ["spa"], "batches": None}
 MEMBERS_ONLY = Use(
-    purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "ai:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0"
+    purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "coop:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0"
 )
 
 
@@ -51,14 +51,14 @@ def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_the_gat
 
 def test_a_plan_whose_use_is_evaluation_only_cannot_train(approved: Approved) -> None:
     document = approved.plan.model_dump()
-    vote_on(approved, document | {"use": document["use"] | {"processing": ["ai:ModelEvaluation"]}})
+    vote_on(approved, document | {"use": document["use"] | {"processing": ["coop:ModelEvaluation"]}})
     broken(run_gate(request_for(approved)), "plan matches a proposal", "a run fine-tunes and evaluates", "ai:ModelFineTuning")
 
 
 def test_a_release_of_a_run_under_an_evaluation_only_use_is_refused(tmp_path: Path) -> None:
     class Undeclared(Story):
         def plan(self, document: dict[str, Any]) -> dict[str, Any]:
-            return document | {"use": document["use"] | {"processing": ["ai:ModelEvaluation"]}}
+            return document | {"use": document["use"] | {"processing": ["coop:ModelEvaluation"]}}
 
     with pytest.raises(BadInput, match="a run fine-tunes and evaluates, so its use must name ai:ModelFineTuning too"):
         Undeclared(tmp_path).play()

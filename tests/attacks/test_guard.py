@@ -144,8 +144,9 @@ def test_transformers_looks_once_more_at_the_end(approved: Approved) -> None:
     approved.start()
     ended: list[dict[str, object]] = []
     callback = hooks.GovernanceTrainerCallback(guard_of(approved, every_s=1e9, on_end=ended.append))
-    control, state = SimpleNamespace(should_training_stop=False, should_save=False), SimpleNamespace(global_step=5)
-    callback.on_train_begin(None, state, control)
+    control = SimpleNamespace(should_training_stop=False, should_save=False)
+    state = SimpleNamespace(global_step=5, is_world_process_zero=True)
+    callback.on_train_begin(SimpleNamespace(world_size=1), state, control)
     village.say("coop.withdrawal/v1", {"consent": None}, village.members[0])
     for _ in range(5):
         callback.on_step_end(None, state, control)
@@ -160,7 +161,7 @@ def test_lightning_looks_once_more_at_the_end(approved: Approved) -> None:
     village = approved.village
     approved.start()
     callback = hooks.GovernanceCallback(guard_of(approved, every_s=1e9))
-    trainer = SimpleNamespace(should_stop=False, accumulate_grad_batches=1)
+    trainer = SimpleNamespace(should_stop=False, accumulate_grad_batches=1, min_steps=None, min_epochs=None, world_size=1)
     callback.on_fit_start(trainer, None)
     village.say("coop.halt/v1", {"proposal": approved.proposal, "until": shift(village.clock, 600)}, village.members[3])
     for index in range(5):

@@ -19,7 +19,7 @@ from data_pipeline.verify import verify_build
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import file_entry
-from governance_hooks.ledger import ledger_root
+from governance_hooks.ownership import OwnershipTree
 
 Give = Callable[..., Batch]
 MakeBuild = Callable[..., Build]
@@ -44,7 +44,7 @@ def edit_ledger(folder: Path, edit: Callable[[list[dict[str, Any]]], Any]) -> No
     edit(lines)
     data = b"".join(dumps(line) + b"\n" for line in lines)
     (folder / "ledger.jsonl").write_bytes(data)
-    reseal(folder, root=ledger_root(data.split(b"\n")[:-1]))
+    reseal(folder, root=OwnershipTree([line["authors"] for line in lines], data.split(b"\n")[:-1]).root)
 
 
 def edit_rows(folder: Path, edit: Callable[[dict[str, list[Any]]], Any]) -> None:
