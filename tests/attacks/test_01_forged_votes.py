@@ -15,7 +15,6 @@ import pytest
 
 from governance_hooks.audit import audit
 from governance_hooks.canonical import digest, dumps
-from governance_hooks.errors import Refused
 from governance_hooks.gate import run_gate
 from governance_hooks.sshsig import NAMESPACE, armor, generate_key
 from governance_hooks.statement import body, entry, parse, sign
@@ -110,7 +109,9 @@ def test_a_key_that_verifies_everything_is_not_enrolled(village: Village) -> Non
     blocked(village, entry(made, [anybodys, *(sign(made, village.keys[member]) for member in village.members[:2])]), "small order")
 
 
-@pytest.mark.parametrize("stated", [{"votes_for": 5}, {"votes_against": 0}, {"votes_abstain": 1}, {"outcome": "approved"}], ids=lambda stated: next(iter(stated)))
+@pytest.mark.parametrize(
+    "stated", [{"votes_for": 5}, {"votes_against": 0}, {"votes_abstain": 1}, {"outcome": "approved"}], ids=lambda stated: next(iter(stated))
+)
 def test_a_count_of_votes_nobody_cast_is_refused(village: Village, stated: dict[str, object], tmp_path: Path) -> None:
     proposal = village.propose("run", SUBJECT).id
     for member in village.members[:3]:

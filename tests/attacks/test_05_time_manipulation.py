@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from governance_hooks.canonical import digest
-from governance_hooks.errors import CoopError, Refused
+from governance_hooks.errors import Refused
 from governance_hooks.gate import run_gate
 from governance_hooks.proof import read_proof
-from governance_hooks.statement import entry, parse, shift, sign
+from governance_hooks.statement import shift
 from governance_hooks.tally import roll_root
 from tests.attacks.forge import broken, forged_proof, request_for
 from tests.attacks.story import Story
-from tests.village import CONSENT, Approved, Village
+from tests.village import Approved, Village
 
 
 def proposal_of_the_past(village: Village, age_s: int) -> bytes:

@@ -99,7 +99,7 @@ def test_whoever_saw_the_close_has_the_evidence_against_a_history_with_another_o
     memory.check_proof(village.coop.proof(), key, None)
     forged = read_proof(stuffed_log(village, lost))
     assert forged.replay(village.coop.pin).register.proposals[lost.id].tally.approved  # type: ignore[union-attr] # it holds, read alone
-    with pytest.raises(Refused, match="the log is a fork: its first .* entries are not those this machine saw before") as told:
+    with pytest.raises(Refused, match=r"the log is a fork: its first .* entries are not those this machine saw before") as told:
         memory.check_proof(forged, key, memory.load())
     assert "both checkpoints are signed" in str(told.value.next)
     kept = {path.name: path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*")}

@@ -21,6 +21,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard, Stop
 from governance_hooks.plan import read_plan
+from governance_hooks.report import Blocked
 from tests.attacks.forge import OwnGuard, broken, only_broken, request_for, vote_on
 from tests.attacks.story import RUN
 from tests.village import Approved, Village
@@ -92,7 +93,7 @@ def test_a_swap_while_the_run_waits_in_the_queue_is_seen_when_it_starts(approved
     assert run_gate(request_for(approved, run=RUN)).passed  # when it was submitted
     guard = Guard(request_for(approved, run=RUN), fresh=lambda: village.coop.proof().dumps(), clock=lambda: village.clock)
     (approved.base / "config.json").write_bytes(b'{"auto_map":{}}')
-    with pytest.raises(Exception, match="base weights are not the voted ones: config.json"):
+    with pytest.raises(Blocked, match=r"base weights are not the voted ones: config\.json"):
         guard.start()
 
 
@@ -143,7 +144,7 @@ def test_base_weights_swapped_between_gate_and_trainer_are_not_loaded(workshop: 
         def start(self) -> None:
             other_weights(workshop.base)
 
-    with pytest.raises(BadInput, match="base weights at .* are not those of the plan"):
+    with pytest.raises(BadInput, match=r"base weights at .* are not those of the plan"):
         workshop.train(Swapping())
     assert not workshop.adapter().exists()
 
@@ -158,7 +159,7 @@ def test_base_weights_swapped_between_the_trainers_check_and_its_load_are_not_tr
         return load(base, *rest)
 
     monkeypatch.setattr(run, "load_model", swapped)
-    with pytest.raises(BadInput, match="base weights at .* are not those of the plan"):
+    with pytest.raises(BadInput, match=r"base weights at .* are not those of the plan"):
         workshop.train()
     assert not workshop.adapter().exists()
 
@@ -176,7 +177,7 @@ def test_a_folder_behind_a_link_that_is_turned_during_the_start_is_not_trained_o
         return load(base, *rest)
 
     monkeypatch.setattr(run, "load_model", turned)
-    with pytest.raises(BadInput, match="base weights at .* are not those of the plan"):
+    with pytest.raises(BadInput, match=r"base weights at .* are not those of the plan"):
         workshop.train(base=link)
     assert not workshop.adapter().exists()
 

@@ -126,7 +126,7 @@ def test_a_halt_is_not_cut_off_the_log_for_a_machine_that_knew_it(approved: Appr
     memory.check_proof(village.coop.proof(), key, None)
     resigned = read_proof(proof_of(village.coop, without.entries, at=village.clock))  # shorter, and freshly signed
     for old in (without, resigned):
-        with pytest.raises(Refused, match="the log was rolled back: it has .* entries, and had"):
+        with pytest.raises(Refused, match=r"the log was rolled back: it has .* entries, and had"):
             memory.check_proof(old, key, memory.load())
 
 

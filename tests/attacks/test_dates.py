@@ -2,8 +2,8 @@
 
 import pytest
 
-from governance_hooks.errors import CoopError, Refused
 from governance_hooks.canonical import digest
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.statement import entry, parse, sign
 from tests.village import CONSENT, Approved, Village
 
