@@ -42,6 +42,11 @@ class Workspace:
         """Public texts the log names by digest."""
         return self.root / "texts"
 
+    @property
+    def witnesses(self) -> Path:
+        """Addresses of witnesses, by name; the witnesses themselves stand in the bylaws."""
+        return self.root / "witnesses.json"
+
     def build(self, name: str) -> Path:
         """Folder of a dataset build."""
         return self.root / "builds" / name

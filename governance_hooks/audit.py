@@ -101,13 +101,20 @@ class _Remembered:
             raise StepFailed(f"the first {old.size} entries are not those this machine checked before", todo="coop audit, without --since")
         return f"rules hold; signatures hold from entry {since} on, those before were checked here earlier and their bytes are the same"
 
-    def check(self, fold: _Fold, note: str) -> str:
+    def check(self, fold: _Fold, note: str, entries: Callable[[], Iterable[bytes]]) -> str:
         if self.memory is None or not fold.complete:
             raise StepUnknown("needs all entries (step 1)")
         roots = fold.roots | {fold.size: fold.frontier.root()}
-        found = self.memory.check(self.note, note, fold.register.log_key, roots.get)
+        found = self.memory.check(self.note, note, fold.register.log_key, roots.get, entries=entries)
         self.memory.remember(note)
         return found
+
+
+def _witnesses(fold: _Fold, note: str) -> str:
+    """Say who cosigned the newest checkpoint; raise Refused if fewer did than the bylaws at its place require."""
+    if not fold.complete:
+        raise StepUnknown("needs all entries (step 1)")
+    return fold.register.bylaws.policy.check(verify_checkpoint(note, fold.register.log_key)).words
 
 
 class _Audit:
@@ -162,6 +169,15 @@ class _Audit:
             raise StepFailed("the newest checkpoint does not cover the newest entry", todo="append through coop only")
         return f"{count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
 
+    # (4) As many witnesses as the bylaws require have cosigned the newest checkpoint.
+    def witnesses(self) -> str:
+        return _witnesses(self.fold, self.note())
+
+    def note(self) -> str:
+        """Return the newest checkpoint with the cosignatures of the witnesses the bylaws name."""
+        note = self.log.checkpoint()
+        return self.fold.register.bylaws.policy.attach(note, self.log.cosignatures(read_body(note).size)) if self.fold.complete else note
+
 
 def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = None, progress: Progress | None = None) -> Report:
     """Replay a cooperative's log from its bytes and return the table; changes nothing but what `memory` remembers.
@@ -182,8 +198,9 @@ def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = Non
         checklist.run("entries signed and allowed", work.entries)
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
+        checklist.run("witnesses", work.witnesses)
         if memory:
-            checklist.run("extends what was seen", lambda: remembered.check(work.fold, log.checkpoint()))
+            checklist.run("extends what was seen", lambda: remembered.check(work.fold, work.note(), log.entries))
         return checklist.report()
 
 
@@ -243,6 +260,7 @@ def audit_tiles(folder: Path, pin: str | None, *, remember: bool = False, scope:
     checklist.run("entries signed and allowed", work.entries)
     checklist.run("tiles match entries", work.hashes)
     checklist.run("checkpoint signed", work.checkpoint)
+    checklist.run("witnesses", lambda: _witnesses(work.fold, tiles.note))
     if remember:
-        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note))
+        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note, tiles.entries))
     return checklist.report()

@@ -7,7 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-__all__ = ["Digest", "Identifier", "Instant", "KeyLine", "Language", "Slug", "Strict"]
+__all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "Slug", "Strict"]
+
+CLOCK_SKEW_S = 300
+"""By so much honest clocks may differ, seconds."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 with its name in front."""

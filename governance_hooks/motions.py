@@ -55,7 +55,7 @@ class Admit(Strict):
 
 
 class Suspend(Strict):
-    """A member who may not propose, vote or hold an office until an instant; their consents and their right to leave stay."""
+    """A member who may not propose or hold an office until an instant, and is on no roll frozen in that time; consents and the right to leave stay."""
 
     kind: Literal["suspension"] = "suspension"
     member: MemberId

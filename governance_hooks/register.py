@@ -14,10 +14,10 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, proposals, recovery, runs
+from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Proposal, Recovery, Run, Seats
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Run, Seats, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -57,6 +57,8 @@ class Register:
         """Release digest -> proposal that allowed it."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
+        self.secret_polls: dict[str, SecretPoll] = {}
+        self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
         self.seen: set[str] = set()
 
@@ -92,11 +94,14 @@ class Register:
                     )
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
+                if statement.type != "coop.time/v1" and self.due(statement.issued):
+                    raise Refused("a decision of the members is due, and takes effect first", value=statement.issued, next="coop log stamp, then this again")
             _RULES[statement.type](self, statement)
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
                 recovery.advance(self)
                 effects.advance(self)
+                panels.note_time(self, statement)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -114,10 +119,14 @@ class Register:
                 "a founding statement is signed by the operator and by every founder", value=len(statement.signers), allowed=f"{len(everyone)} signatures"
             )
         check_origins(payload.bylaws, statement, clock=statement.issued)
+        if payload.bylaws.version != 1:  # from a version near 2^53 there would be no next one
+            raise Refused("the first bylaws are version 1", value=payload.bylaws.version)
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
-        self.log_key = NoteVerifier.parse(payload.log)
+        log_key = NoteVerifier.parse(payload.log)
+        payload.bylaws.policy.require_independent(log_key, operator)
+        self.log_key = log_key
         self.coop, self.name, self.operator, self.bylaws = statement.id, payload.name, operator, payload.bylaws
         self.members = {member: Member(member, {key}, joined=0) for member, key in keys.items()}
         self.founders = frozenset(keys)
@@ -149,10 +158,10 @@ class Register:
         member = self.members.get(self.known_keys.get(raw, ""))
         return member.id if member is not None and member.left is None and not self.suspended(member) and raw in member.keys else None
 
-    def cosigners(self, statement: Statement, signers: frozenset[bytes]) -> tuple[str, ...]:
+    def cosigners(self, statement: Statement, signers: frozenset[bytes], *, suspended_author: bool = False) -> tuple[str, ...]:
         """Return the members in good standing these keys in force belong to, sorted, the author among them; raise Refused for any other key."""
-        self.standing(statement.author)
-        found = {self.holder(raw) for raw in signers}
+        author = self.member(statement.author) if suspended_author else self.standing(statement.author)
+        found = {author.id if raw in author.keys else self.holder(raw) for raw in signers}
         names = sorted(one for one in found if one is not None)
         if len(names) != len(found) or statement.author not in names:
             raise Refused(
@@ -188,9 +197,15 @@ class Register:
     def roll(self, kind: ProposalKind) -> list[str]:
         """Return who may vote on a proposal of this kind that opens now, sorted: founders alone, where the bylaws still say so."""
         everybody = self.active()
-        if self.exited is None and kind in self.bylaws.founder_led:
+        staying = sum(self.members[one].left is None for one in self.founders)
+        # Founders too few to ever decide would hold up the kind, and the exit, for ever.
+        if self.exited is None and kind in self.bylaws.founder_led and staying >= self.bylaws.rules(kind).minimum_for:
             return [one for one in everybody if one in self.founders]
         return everybody
+
+    def due(self, at: str) -> bool:
+        """Tell whether a decision of the members falls due by an instant: the next statement of the time puts it in effect."""
+        return any(one.due() <= at for one in self.pending)
 
     def oversight(self) -> tuple[str, ...]:
         """Return who is of the oversight body now: the bylaws' list until somebody is seated, nobody when the term is over."""
@@ -205,7 +220,8 @@ class Register:
 
     def drawn(self, panel: str) -> list[str] | None:
         """Return who was drawn by lot for the seats of the oversight body in a panel, or None if the log knows no such draw."""
-        return None
+        found = self.panels.get(panel)
+        return list(found.selected) if found is not None and found.purpose == "oversight" and found.selected else None
 
     def proposal(self, identifier: str) -> Proposal:
         """Return a proposal by statement digest; raise Refused if there is none."""
@@ -258,5 +274,10 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.secret-poll/v1": secret.open_poll,
+    "coop.secret-event/v1": secret.anchor,
+    "coop.secret-result/v1": secret.state_result,
+    "coop.panel/v1": panels.open_panel,
+    "coop.draw/v1": panels.draw,
     "coop.founding/v1": membership.refuse_second_founding,
 }

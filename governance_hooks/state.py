@@ -10,7 +10,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Proposal", "Recovery", "Run", "Seats", "Vote"]
+__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Run", "Seats", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -156,6 +156,10 @@ class Proposal:
         assert self.closed_at is not None
         return shift(self.closed_at, self.rules.challenge_s)
 
+    def expires(self) -> str:
+        """Return when an approval ends: by the end of the vote, so that a late close does not keep it fresh."""
+        return shift(self.closes, self.rules.expiry_s)
+
     def contested(self) -> bool:
         """Tell whether so many members objected that the approval is undone."""
         return self.rules.objections is not None and len(self.objections) >= self.rules.objections
@@ -213,3 +217,49 @@ class Run:
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
         return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None
+
+
+@dataclass(slots=True)
+class SecretPoll:
+    """A secret poll: what its signers bound it to, the archive events anchored so far, and the result registrars stated."""
+
+    id: str
+    subject: str
+    election: str
+    credentials: str
+    options: int
+    roll: int
+    credential_authority: str
+    trustees: tuple[tuple[str, str], ...]
+    """(member, digest of their certificate), in the order of their numbers."""
+    threshold: int
+    minimum_ballots: int
+    opened: int
+    closes: str
+    events: list[tuple[str, str]]
+    """(kind, digest) of each archive event; the setup is the first."""
+    counts: tuple[int, ...] | None = None
+    archive: str | None = None
+
+
+@dataclass(slots=True)
+class Panel:
+    """A panel by lot: the pool frozen at opening, where its seed comes from, and who was drawn."""
+
+    id: str
+    purpose: str
+    subject: str
+    seats: int
+    pool: frozenset[str]
+    pool_root: str
+    targets: str
+    private_features: str | None
+    algorithm: str
+    engine: str
+    draw_at: str
+    opened: int
+    seed_size: int | None = None
+    """Entries under the checkpoint that seeds the draw; None until the operator states a time at or after `draw_at`."""
+    selected: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    drawn: int | None = None

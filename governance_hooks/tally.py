@@ -41,7 +41,8 @@ def quorate(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> tuple[b
         case "minimum-yes":
             return yes * 100 >= needed, f"{yes} of {roll} voted for, {rules.quorum_percent}% of the roll needed"
         case "rejection":
-            return no * 100 >= needed, f"{no} of {roll} voted against, {rules.quorum_percent}% of the roll defeat it"
+            against = no + (abstain if rules.abstain == "against" else 0)
+            return against * 100 >= needed, f"{against} of {roll} voted against, {rules.quorum_percent}% of the roll defeat it"
     present = yes + no + (0 if rules.abstain == "nothing" else abstain)
     return present * 100 >= needed, f"{present} of {roll} voted, {rules.quorum_percent}% needed"
 

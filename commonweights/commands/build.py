@@ -84,7 +84,9 @@ def make(session: Session, name: str, purpose: str, licence: str, recipients: tu
 @click.pass_obj
 def verify(session: Session, name: str) -> None:
     """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made."""
+    from data_pipeline.manifest import BATCHES
     from data_pipeline.verify import verify_build
+    from governance_hooks.batches import check_batches, read_batches
     from governance_hooks.ledger import read_ledger
     from governance_hooks.links import check_consents
 
@@ -94,9 +96,12 @@ def verify(session: Session, name: str) -> None:
         if found.digest not in space.coop.register.builds:
             raise Refused("the log does not know this build", value=found.digest, next="coop build make")
         rows, _ = read_ledger(found.ledger)
+        signed = check_batches(space.coop.register, rows, read_batches(found.folder / BATCHES))
         stood = check_consents(space.coop.register, rows, Use.model_validate(manifest["use"]), at=manifest["at"], position=manifest["log"]["size"])
-    value = {"build": name, "manifest": found.digest, "records": manifest["records"], "consents": stood}
-    session.show(value, f"{name} holds: files, ledger and every row as the manifest {found.digest[:19]} says\n  {stood} at entry {manifest['log']['size']}")
+    value = {"build": name, "manifest": found.digest, "records": manifest["records"], "consents": stood, "signed": signed}
+    session.show(
+        value, f"{name} holds: files, ledger and every row as the manifest {found.digest[:19]} says\n  {signed}\n  {stood} at entry {manifest['log']['size']}"
+    )
 
 
 @build.command()

@@ -11,8 +11,9 @@ from commonweights.cli import Session
 from commonweights.options import key_option
 from commonweights.people import People
 from commonweights.voting import describe, missing_voters
+from commonweights.witnesses import standing
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
-from governance_hooks.errors import CoopError
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.statement import now
 
@@ -49,6 +50,10 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
             lines.append(f"operator: the recovery of {pending.member} needs the time stated: coop log stamp")
         elif pending.member != member:
             lines.append(f"waiting: the recovery of {pending.member} {due}, unless a key of theirs cancels it")
+    try:
+        _ = standing(space).time
+    except Refused as refused:
+        lines.append(f"operator: {refused.what}: coop log cosign")
     if member is not None and not any(grant.withdrawn is None for grant in register.grants.get(member, [])):
         lines.append("you: nothing of yours is used; to change that: coop consent give")
     for run in register.runs.values():

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from governance_hooks.errors import BadInput
-from governance_hooks.gate import Request, check_age, run_gate
+from governance_hooks.gate import Request, run_gate
 from governance_hooks.ledger import LedgerRow, read_ledger
-from governance_hooks.links import check_consents, check_counted
+from governance_hooks.links import check_age, check_consents, check_counted
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report, StepFailed
@@ -77,7 +77,9 @@ class Guard:
             return None
         self._looked = time.monotonic()
         try:
-            return self._judge(self.fresh())
+            memory = self.request.memory
+            known = memory.load() if memory else None  # before the log is read: another command may go on meanwhile
+            return self._judge(self.fresh(), known)
         except Exception as error:  # whatever breaks the look, the run must not go on unwatched, nor lose its checkpoint
             return Stop("unchecked", f"the log could not be checked: {error}")
 
@@ -86,14 +88,16 @@ class Guard:
         if self.on_end is not None:
             self.on_end(record)
 
-    def _judge(self, data: bytes) -> Stop | None:
+    def _judge(self, data: bytes, known: str | None) -> Stop | None:
         assert self._plan is not None
         proof, before = read_proof(data), read_proof(self._known)
-        if proof.entries[: len(before.entries)] != before.entries:
-            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
         replay = proof.replay(self.request.pin)
         register = replay.register
-        check_age(replay.checkpoint, self.clock(), self.request.max_age_s)
+        if self.request.memory:  # first: it keeps the evidence of a log that was rewritten
+            self.request.memory.extend(proof, register.log_key, known)
+        if proof.entries[: len(before.entries)] != before.entries:
+            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
+        check_age(replay.witnessed, self.clock(), self.request.max_age_s)
         self._known = data
         assert self.request.run is not None
         run = register.run(self.request.run)

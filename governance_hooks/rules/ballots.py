@@ -68,6 +68,6 @@ def _reached(proposal: Proposal) -> bool:
     if not proposal.rules.late_quorum_s:
         return True
     choices = [vote.choice for vote in proposal.votes.values()]
-    # A preference is neither for nor against: it is present.
-    yes, no, abstain = choices.count("for"), choices.count("against"), choices.count("abstain") + choices.count("")
+    # A preference counts as `closing.consult` counts it.
+    yes, no, abstain = choices.count("for") + choices.count(""), choices.count("against"), choices.count("abstain")
     return quorate(yes, no, abstain, len(proposal.roll), proposal.rules)[0]

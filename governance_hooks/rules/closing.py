@@ -61,12 +61,15 @@ def _ready(register: Register, statement: Statement, identifier: str) -> Proposa
         raise Refused("this vote is closed already", value=proposal.id)
     if statement.issued < proposal.closes:
         raise Refused("this vote is still open", value=statement.issued, allowed=f"{proposal.closes} or later")
+    first = min((one for one in register.proposals.values() if one.closed is None), key=lambda one: (one.closes, one.opened))
+    if first is not proposal:  # else whoever closes would choose which of two decisions comes first, and which never
+        raise Refused("votes are closed in the order they ended", value=proposal.id, allowed=first.id, next=f"coop close {first.id[:19]}")
     return proposal
 
 
 def object_to(register: Register, statement: Statement) -> None:
     """Record an objection of somebody on the roll in the challenge window; enough of them undo the approval."""
-    member = register.standing(register.author(statement).id)
+    member = register.author(statement)  # who is on the frozen roll, suspended since or not: as for ballots
     payload = cast(Objection, statement.payload)
     proposal = register.proposal(payload.proposal)
     register.require_recent(statement)

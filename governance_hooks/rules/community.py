@@ -24,6 +24,9 @@ def exit_to_community(register: Register, statement: Statement) -> None:
         raise Refused("the exit to community is signed by every founder, and by nobody else", value=sorted(signed), allowed=", ".join(sorted(wanted)))
     _require_community_offices(register, register.bylaws)
     register.exited = register.size
+    for proposal in register.proposals.values():
+        if proposal.closed is None:
+            proposal.community = proposal.roll - register.founders
 
 
 def check_founders(register: Register, bylaws: Bylaws) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from governance_hooks.bylaws import Bylaws
 from governance_hooks.errors import Refused
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, HaltUse, Motion, Suspend, Waive
 from governance_hooks.rules.community import check_founders
+from governance_hooks.rules.halts import require_haltable
 from governance_hooks.rules.keys import fresh
 from governance_hooks.state import Halt, Member, Proposal, Seats
 from governance_hooks.statement import OPERATOR, shift
@@ -31,8 +33,8 @@ def advance(register: Register) -> None:
         motion: Any = proposal.motion
         if proposal.contested():
             proposal.lapsed = f"{len(proposal.objections)} members objected in the challenge window"
-        elif clock >= shift(proposal.closed_at or "", proposal.rules.expiry_s):
-            proposal.lapsed = "the log lay still until the approval had expired"
+        elif clock >= proposal.expires():
+            proposal.lapsed = "the approval had expired when it was due, or the log lay still until then"
         else:
             try:
                 check(register, motion)
@@ -58,6 +60,16 @@ def _check_bylaws(register: Register, motion: AmendBylaws) -> None:
     if strangers:
         raise Refused("the new bylaws name somebody who is no member in good standing", value=sorted(strangers))
     check_founders(register, bylaws)
+    _require_deciders(register, bylaws, set(register.active()))
+
+
+def _require_deciders(register: Register, bylaws: Bylaws, people: set[str]) -> None:
+    """Refuse if these people could never again amend the bylaws or hear an appeal: nothing would undo that."""
+    for kind in ("bylaws", "appeal"):
+        fewest = bylaws.rules(kind).fewest
+        if len(people) < fewest:
+            raise Refused(f"too few members in good standing would be left to ever approve a proposal of kind {kind}", value=len(people), allowed=f"{fewest}")
+    register.require_community(people)
 
 
 def _amend(register: Register, proposal: Proposal, motion: AmendBylaws) -> None:
@@ -95,6 +107,7 @@ def _check_suspension(register: Register, motion: Suspend) -> None:
     register.member(motion.member)
     if motion.until <= register.operator_clock:
         raise Refused("a suspension lasts until a time to come", value=motion.until, allowed=f"after {register.operator_clock}")
+    _require_deciders(register, register.bylaws, set(register.active()) - {motion.member})
 
 
 def _suspend(register: Register, proposal: Proposal, motion: Suspend) -> None:
@@ -104,12 +117,11 @@ def _suspend(register: Register, proposal: Proposal, motion: Suspend) -> None:
 
 def _check_halt(register: Register, motion: HaltUse) -> None:
     proposal = register.proposal(motion.proposal)
-    if proposal.kind not in ("run", "release"):
-        raise Refused("what is halted is the approval of a run or a release", value=proposal.kind)
+    require_haltable(proposal)
     if motion.until <= register.operator_clock:
         raise Refused("a halt lasts until a time to come", value=motion.until, allowed=f"after {register.operator_clock}")
-    if motion.ratifies is not None and motion.ratifies not in {one.id for one in proposal.halts if not one.by_members}:
-        raise Refused("the oversight body made no such halt of this approval", value=motion.ratifies)
+    if motion.ratifies is not None and motion.ratifies not in {one.id for one in proposal.halts if not one.by_members and not one.lifted}:
+        raise Refused("the oversight body made no such halt of this approval, or an appeal ended it", value=motion.ratifies)
 
 
 def _halt(register: Register, proposal: Proposal, motion: HaltUse) -> None:
@@ -119,7 +131,7 @@ def _halt(register: Register, proposal: Proposal, motion: HaltUse) -> None:
         about.halts.append(made)
         return
     ratified = register.halts[motion.ratifies]
-    ratified.until, ratified.ratified, ratified.lifted = max(ratified.until, motion.until), True, False
+    ratified.until, ratified.ratified = max(ratified.until, motion.until), True
 
 
 def _check_appeal(register: Register, motion: AppealAgainst) -> None:

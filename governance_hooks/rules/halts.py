@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Halt as HaltPayload
-from governance_hooks.state import Halt
+from governance_hooks.state import Halt, Proposal
 from governance_hooks.statement import shift
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["halt"]
+__all__ = ["halt", "require_haltable"]
+
+
+def require_haltable(proposal: Proposal) -> None:
+    """Refuse a halt of anything but a run or a release: a motion takes effect by itself, and a payout has its own vote."""
+    if proposal.kind not in ("run", "release"):
+        raise Refused("what is halted is the approval of a run or a release", value=proposal.kind)
 
 
 def halt(register: Register, statement: Statement) -> None:
@@ -21,6 +27,7 @@ def halt(register: Register, statement: Statement) -> None:
     register.require_recent(statement)
     payload = cast(HaltPayload, statement.payload)
     proposal = register.proposal(payload.proposal)
+    require_haltable(proposal)
     body, owners = register.oversight(), set()
     for signer in statement.signers:
         owner = register.holder(signer)

@@ -41,6 +41,8 @@ def admit(register: Register, statement: Statement) -> None:
         registrars.add(owner)
     if len(registrars) < register.bylaws.registrars_required:
         raise Refused("too few registrars signed this admission", value=len(registrars), allowed=f"{register.bylaws.registrars_required} distinct registrars")
+    if statement.author not in registrars | {payload.member}:
+        raise Refused("an admission is stated by one of the registrars who signed, or by the new member", value=statement.author, allowed=", ".join(registrars))
     register.require_community(registrars)
     register.members[payload.member] = Member(payload.member, {raw}, joined=register.size)
     register.known_keys[raw] = payload.member

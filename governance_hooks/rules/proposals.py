@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks import tally
 from governance_hooks.errors import Refused
-from governance_hooks.motions import MOTIONS, Admit, ChangeOperator, Motion, subject_of
+from governance_hooks.motions import MOTIONS, Admit, AppealAgainst, ChangeOperator, Motion, subject_of
 from governance_hooks.payloads import Draft as DraftPayload
 from governance_hooks.payloads import ProposalOpened
 from governance_hooks.rules import effects
@@ -50,6 +50,9 @@ def open_proposal(register: Register, statement: Statement) -> None:
     earliest = shift(statement.issued, rules.minimum_period_s)
     if payload.closes < earliest:
         raise Refused("a proposal stays open for the minimum period", value=payload.closes, allowed=f"{earliest} or later")
+    latest = shift(statement.issued, rules.maximum_period_s)
+    if payload.closes > latest:
+        raise Refused("a proposal stays open for the maximum period at most", value=payload.closes, allowed=f"{latest} or earlier")
     if payload.kind != "run" and payload.uses != 1:
         raise Refused("only an approval of a run is used more than once", value=payload.uses, allowed="1")
     _check_draft(register, payload)
@@ -82,9 +85,9 @@ def _sponsors(register: Register, statement: Statement, motion: Motion | None) -
         if new not in signers:
             raise Refused("a motion about a new key is signed by that key too (proof of possession)", value=line[:40])
         signers = signers - {new}
-    if motion is not None and motion.kind == "appeal":
-        return (register.author(statement).id,)  # a suspended member appeals too
-    return register.cosigners(statement, signers)
+    # A suspended member may ask for one thing: the end of their own suspension.
+    own = isinstance(motion, AppealAgainst) and register.member(statement.author).suspended_by == motion.against
+    return register.cosigners(statement, signers, suspended_author=own)
 
 
 def _check_draft(register: Register, payload: ProposalOpened) -> None:

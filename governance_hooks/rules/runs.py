@@ -8,7 +8,6 @@ from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
 from governance_hooks.rules import consents
 from governance_hooks.state import Proposal, Run
-from governance_hooks.statement import shift
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
@@ -31,7 +30,7 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
         raise Refused(
             f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", value=proposal.id, next="coop propose again"
         )
-    opens, expires = proposal.due(), shift(proposal.closed_at, proposal.rules.expiry_s)
+    opens, expires = proposal.due(), proposal.expires()
     if at < opens:
         raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
     if at >= expires:
@@ -41,14 +40,22 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
         raise Refused("this approval is halted by the oversight body", value=at, allowed=f"after {until}, when the halt lapses")
 
 
+def _require_counted(register: Register, at: str) -> None:
+    """Refuse to use an approval while a vote that could stop its use, or its user, has ended and is not closed: the operator closes votes."""
+    for one in register.proposals.values():
+        if one.kind in ("halt", "operator") and one.closed is None and one.closes <= at:
+            raise Refused(f"a vote on a motion of kind {one.kind} has ended and is not closed", value=one.id, next=f"coop close {one.id[:19]}")
+
+
 def pay(register: Register, statement: Statement) -> None:
     """Record that the operator paid what members approved, once."""
     register.require_operator(statement)
     payload = cast(Payout, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "payout", payload.payout, statement.issued)
-    if proposal.used >= proposal.uses:
-        raise Refused("this payout is made already", value=payload.payout, allowed=f"{proposal.uses} payout")
+    _require_counted(register, statement.issued)
+    if proposal.used >= proposal.uses or payload.payout in register.payouts:
+        raise Refused("this payout is made already", value=payload.payout, allowed="one payment of what one digest names, however often members approve it")
     proposal.used += 1
     register.payouts[payload.payout] = proposal.id
 
@@ -68,6 +75,7 @@ def start(register: Register, statement: Statement) -> None:
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "run", payload.plan, statement.issued)
+    _require_counted(register, statement.issued)
     other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
     if other is not None:
         raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
@@ -120,6 +128,7 @@ def release(register: Register, statement: Statement) -> None:
     payload = cast(Released, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "release", payload.release, statement.issued)
+    _require_counted(register, statement.issued)
     if proposal.used >= proposal.uses:
         raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
     run = register.run(payload.run)

@@ -15,11 +15,13 @@ from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.report import Report
+from governance_hooks.sshsig import PrivateKey
+from governance_hooks.witness.state import Witness
 from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
 from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Village, found
+from tests.village import USE, Village, committed, found
 
 __all__ = ["RUN", "Story", "results_of"]
 
@@ -42,17 +44,21 @@ class Story:
     uses = Limits().max_starts
     starts = 1
     tampered_tools = False
+    witnesses: tuple[Witness, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / "village"
-        self.keys, self.operator = found(self.root)
+        self.keys, self.operator = self.found()
         self.consents: dict[str, str] = {}
         self.release: Release
         self.village: Village
         self.proposal = ""
 
     # The steps a liar may change, in order.
+
+    def found(self) -> tuple[dict[str, PrivateKey], PrivateKey]:
+        return found(self.root)
 
     def consent(self, village: Village, member: str) -> str:
         return village.consent(member).id
@@ -94,7 +100,7 @@ class Story:
     def play(self, *, now: str | None = None) -> Report:
         """Tell it, and verify the bundle as somebody who downloaded it."""
         with Cooperative.open(self.root) as coop:
-            self.village = Village(self.root, coop, self.keys, self.operator)
+            self.village = Village(self.root, coop, self.keys, self.operator, self.witnesses)
             self._tell(self.village)
             return verify(self.release.folder, pin=coop.pin, now=now)
 
@@ -128,12 +134,12 @@ class Story:
         rows = []
         for member in village.members:
             self.consents[member] = self.consent(village, member)
-            batch = village.contribute(member, records=PER_MEMBER, language=self.signed_language).id
-            for number in range(PER_MEMBER):
-                name = f"r-{member[-4:]}-{number:03d}"
+            names = [f"r-{member[-4:]}-{number:03d}" for number in range(PER_MEMBER)]
+            batch = village.contribute(member, names, language=self.signed_language).id
+            for number, name in enumerate(names):
                 row = LedgerRow(
                     record=name,
-                    commitment=digest(["c", name]),
+                    commitment=committed(name),
                     content=digest(["t", name]),
                     authors=[member],
                     consents=[self.consents[member]],
@@ -149,6 +155,7 @@ class Story:
         ledger = ledger_bytes(rows)
         for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b"")):
             (folder / name).write_bytes(data)
+        village.write_batches(folder, rows)
         splits = {split: sum(row.split == split for row in rows) for split in ("train", "heldout")}
         manifest = self.manifest(
             {
@@ -165,7 +172,7 @@ class Story:
                 "languages": {self.claimed_language: splits | {"members": len(village.members)}},
                 "licences": {"BSD-3-Clause": len(rows)},
                 "excluded": {},
-                "files": [file_entry(folder, folder / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+                "files": [file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
             }
         )
         (folder / "manifest.json").write_bytes(dumps(manifest))

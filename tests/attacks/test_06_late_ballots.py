@@ -102,7 +102,7 @@ def test_whoever_saw_the_close_has_the_evidence_against_a_history_with_another_o
     with pytest.raises(Refused, match=r"the log is a fork: its first .* entries are not those this machine saw before") as told:
         memory.check_proof(forged, key, memory.load())
     assert "both checkpoints are signed" in str(told.value.next)
-    kept = {path.name: path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*")}
+    kept = {path.name: path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*.checkpoint")}
     assert kept == {"remembered.checkpoint": village.coop.log.checkpoint(), "seen.checkpoint": forged.checkpoint}
 
 

@@ -42,12 +42,12 @@ def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
 def reseal(folder: Path) -> None:
     """Make the manifest fit the files again."""
     manifest = loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
     manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
-@pytest.mark.parametrize("name", ["records.parquet", "excluded.jsonl"])
+@pytest.mark.parametrize("name", ["records.parquet", "excluded.jsonl", "batches.jsonl"])
 def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
     path = approved.build / name
     path.write_bytes(path.read_bytes() + b"\n")

@@ -11,16 +11,21 @@ import pytest
 
 from governance_hooks.audit import audit
 from governance_hooks.canonical import digest
-from governance_hooks.checkpoint import read_body
+from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
+from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.memory import Memory
-from governance_hooks.proof import read_proof
-from tests.attacks.forge import fork, history, proof_of, request_for, rewritten
-from tests.attacks.story import RUN
+from governance_hooks.merkle import leaf_hash, root
+from governance_hooks.proof import Proof, read_proof
+from governance_hooks.sshsig import PrivateKey
+from model_card.release import add_proof
+from model_card.verify import verify
+from tests.attacks.forge import fork, history, only_broken, proof_of, request_for, rewritten
+from tests.attacks.story import RUN, Story
 from tests.attacks.test_10_rollback import consent, evidence, refused, state
 from tests.commonweights.conftest import Coop
-from tests.village import Approved, Village
+from tests.village import Approved, Village, found_witnessed, make_witnesses
 
 __all__ = ["state"]
 
@@ -62,7 +67,7 @@ def test_who_saw_one_history_is_told_of_the_other_and_has_both_signed(village: V
     with pytest.raises(Refused, match="the log is a fork") as told:
         memory.check_proof(other, key, memory.load())
     assert f"over {len(honest.entries)}" in str(told.value.allowed)
-    kept = {path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*")}
+    kept = {path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*.checkpoint")}
     assert kept == {honest.checkpoint, other.checkpoint}  # two signatures of one key over two histories of one size: nobody else can make them
 
 
@@ -77,3 +82,69 @@ def test_a_run_that_is_shown_another_history_stops(approved: Approved) -> None:
     stop = guard.stop(force=True)
     assert stop is not None
     assert stop.reason == "the log was rolled back or rewritten since this run last looked"
+
+
+# With witnesses: k of n other parties who sign one history of a log only.
+
+ONE, TWO, THREE = (f"sister{i}.example/witness" for i in (1, 2, 3))
+LINK = "signatures and rules"
+
+
+class Witnessed(Story):
+    """The honest release of a cooperative whose bylaws require two of three witnesses."""
+
+    asked: tuple[str, ...] = (ONE, THREE)
+
+    def found(self) -> tuple[dict[str, PrivateKey], PrivateKey]:
+        self.witnesses = make_witnesses(self.folder)
+        return found_witnessed(self.root, self.witnesses, 2)
+
+    def after_publication(self, village: Village) -> None:
+        if self.asked:
+            village.cosign(*self.asked)
+
+
+def test_a_release_that_two_of_three_witnesses_saw_verifies_and_says_so(tmp_path: Path) -> None:
+    report = Witnessed(tmp_path).play()
+    assert report.passed, report.text()
+    (line,) = (step.checked for step in report.steps if step.name == LINK)
+    assert f"by 2 of 3 witnesses ({ONE}, {THREE}), 2 required" in line
+
+
+def test_a_release_too_few_witnesses_saw_does_not_verify(tmp_path: Path) -> None:
+    class Alone(Witnessed):
+        asked = (TWO,)
+
+    only_broken(Alone(tmp_path).play(), LINK, f"1 of 3 witnesses cosigned this checkpoint, 2 must; missing: {ONE}, {THREE}")
+
+
+def test_a_log_without_a_members_withdrawal_finds_no_witnesses(tmp_path: Path) -> None:
+    """Split view: the operator leaves the newest entry out for the public, under a checkpoint of its real key, with the witnesses' lines moved over."""
+    story = Witnessed(tmp_path)
+    assert story.play().passed
+    with_withdrawal = later(story)
+    good = verify_checkpoint(with_withdrawal.checkpoint, NoteKey.load(story.root / "keys/log.key").verifier)
+    entries = with_withdrawal.entries[:-1] + story.hidden  # type: ignore[attr-defined]
+    forged = sign_checkpoint(NoteKey.load(story.root / "keys/log.key"), len(entries), root([leaf_hash(entry) for entry in entries]), good.time)
+    for note, words in ((forged, "0 of 3 witnesses"), (forged + "".join(line + "\n" for line in good.cosignatures), "does not verify")):
+        add_proof(story.release.folder, Proof(note, entries).dumps())
+        report = verify(story.release.folder)
+        (step,) = (step for step in report.steps if step.name == LINK)
+        assert words in step.why, report.text()
+        assert report.exit_code == 1
+
+
+def later(story: Witnessed) -> Proof:
+    """A member withdraws after the release, and witnesses see it; the operator has another entry ready for that place."""
+    with Cooperative.open(story.root) as coop:
+        village = Village(story.root, coop, story.keys, story.operator, story.witnesses)
+        village.clock = story.village.clock
+        story.hidden = (village.entry("coop.time/v1", {}, "operator", story.operator),)  # type: ignore[attr-defined]
+        village.say("coop.withdrawal/v1", {"consent": None}, village.members[0])
+        village.cosign()
+        return coop.proof()
+
+
+def test_a_story_without_witnesses_says_whose_word_its_time_is(bundle: Path) -> None:
+    (line,) = (step.checked for step in verify(bundle).steps if step.name == LINK)
+    assert "time by the operator's word, no independent witness" in line

@@ -162,8 +162,8 @@ def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_the_gat
     def spanish(member: str, **_: Any) -> Statement:
         return give(member, scope=SPANISH)
 
-    def french(member: str, **_: Any) -> Statement:
-        return contribute(member, language="fra")
+    def french(member: str, records: list[str], **_: Any) -> Statement:
+        return contribute(member, records, language="fra")
 
     monkeypatch.setattr(village, "consent", spanish)
     monkeypatch.setattr(village, "contribute", french)

@@ -115,11 +115,11 @@ def test_a_ledger_that_gives_records_to_a_shell_leaves_out_who_contributed_them(
     split(village, shells)
     approved.consents[SHELLS[0]] = village.consent(SHELLS[0]).id
     batch = next(one.id for one in village.coop.register.contributions.values() if one.author == member)
-    approved.write_build([approved.row("taken-0", [SHELLS[0]], batch, "train"), approved.row("taken-1", [SHELLS[0]], batch, "heldout")])
+    approved.write_build([approved.row(f"{member[-4:]}-{number}", [SHELLS[0]], batch, split) for number, split in enumerate(("train", "train", "heldout"))])
     approved.plan = approved.make_plan()
     approved.plan_bytes = dumps(approved.plan.model_dump())
     approved.proposal = village.approve("run", sha256(approved.plan_bytes), uses=2)
-    broken(run_gate(request_for(approved)), "consent in force", "record taken-0 leaves out the member who contributed it")
+    broken(run_gate(request_for(approved)), "consent in force", f"record {member[-4:]}-0 leaves out the member who contributed it")
 
 
 def test_a_payout_that_opens_after_the_split_shows_who_was_let_in_when(village: Village, shells: dict[str, PrivateKey]) -> None:

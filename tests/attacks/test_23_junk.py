@@ -20,7 +20,7 @@ from governance_hooks.errors import CoopError, Refused
 from governance_hooks.gate import run_gate
 from governance_hooks.proof import read_proof
 from governance_hooks.sshsig import generate_key
-from governance_hooks.statement import MAX_ENTRY, entry, parse, sign
+from governance_hooks.statement import MAX_ENTRY, entry, parse, shift, sign
 from governance_hooks.tally import roll_root
 from tests.attacks.forge import blocked, broken, history, request_for, rewritten
 from tests.village import CONSENT, RULES, Approved, Village, found
@@ -35,7 +35,7 @@ def proposal_of(village: Village, author: str, subject: str = SUBJECT, **changes
         "subject": subject,
         "rules": village.coop.register.bylaws.rules("run").model_dump(),
         "roll": {"root": roll_root(roll), "members": len(roll)},
-        "closes": "2099-01-01T00:00:00Z",
+        "closes": shift(village.clock, 86_400),
         "uses": 1,
         "motion": None,
         "draft": None,

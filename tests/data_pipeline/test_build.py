@@ -57,7 +57,7 @@ def test_a_build_says_what_it_holds_and_verifies(give: Give, make_build: MakeBui
     assert manifest["excluded"] == {"duplicate": 1}
     assert manifest["licences"] == {"CC-BY-4.0": 29, "NOASSERTION": 1}
     assert build.digest == sha256((build.folder / "manifest.json").read_bytes())
-    assert [entry["path"] for entry in manifest["files"]] == ["excluded.jsonl", "ledger.jsonl", "records.parquet"]
+    assert [entry["path"] for entry in manifest["files"]] == ["batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet"]
     lines = build.ledger.read_bytes().splitlines()
     assert manifest["root"] == two_level_root(lines)
     assert len(list(rows(build))) == len(list(rows(build, "train"))) + len(list(rows(build, "heldout")))

@@ -35,7 +35,7 @@ def made(give: Give, make_build: MakeBuild) -> Build:
 def reseal(folder: Path, **changes: Any) -> None:
     """Rewrite the manifest so that every file digest fits again: an attacker who can hash."""
     manifest = {**loads((folder / "manifest.json").read_bytes()), **changes}
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
@@ -62,7 +62,7 @@ def verdict(folder: Path) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "ledger.jsonl", "records.parquet", "excluded.jsonl"])
+@pytest.mark.parametrize("name", ["manifest.json", "batches.jsonl", "ledger.jsonl", "records.parquet", "excluded.jsonl"])
 def test_one_flipped_byte_in_any_file_is_found(made: Build, name: str) -> None:
     path = made.folder / name
     whole = path.read_bytes()

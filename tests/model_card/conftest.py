@@ -24,7 +24,7 @@ from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits
 from governance_hooks.verdict import judge
 from model_card.release import Release, add_proof, assemble
 from model_card.votes import votes_of
-from tests.village import USE, Village, found
+from tests.village import USE, Village, committed, found
 
 LANGUAGES = {"spa": 10, "nor": 6, "kin": 2}
 """Records of each member in each language; `kin` has one contributor only."""
@@ -133,13 +133,13 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         for language, count in LANGUAGES.items():
             if language == "kin" and member != members[0]:
                 continue
-            batch = village.contribute(member, records=count, language=language).id
-            for i in range(count):
-                name = f"{language}-{member[-4:]}-{i:03d}"
+            names = [f"{language}-{member[-4:]}-{i:03d}" for i in range(count)]
+            batch = village.contribute(member, names, language=language).id
+            for i, name in enumerate(names):
                 rows.append(
                     LedgerRow(
                         record=name,
-                        commitment=digest(["c", name]),
+                        commitment=committed(name),
                         content=digest(["t", name]),
                         authors=[member],
                         consents=[consent],
@@ -154,6 +154,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
     (build_dir / "ledger.jsonl").write_bytes(ledger_bytes(rows))
     (build_dir / "records.parquet").write_bytes(b"stands for the private text")
     (build_dir / "excluded.jsonl").write_bytes(b"")
+    village.write_batches(build_dir, rows)
     root_digest = ledger_root(rows)
     languages = {
         language: {
@@ -177,7 +178,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         "languages": languages,
         "licences": {"BSD-3-Clause": len(rows)},
         "excluded": {"no_consent": 4},
-        "files": [file_entry(build_dir, build_dir / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
     }
     (build_dir / "manifest.json").write_bytes(dumps(manifest))
     if log_build:
