@@ -2,21 +2,29 @@
 
 The attacker writes `issued` as they like, sets the writer's clock, and signs checkpoints with the log's key. Blocked: the operator's
 clock never goes back, what has a deadline may not be dated back past it, nothing is dated after the checkpoint that covers it, and a
-checkpoint of the future or too old a one starts nothing.
+checkpoint of the future or too old a one starts nothing. Where the bylaws require witnesses, their clocks count; without them the
+time is the operator's word, and every table says so.
 """
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from governance_hooks.canonical import digest
+from governance_hooks.checkpoint import verify_checkpoint
+from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
 from governance_hooks.gate import run_gate
-from governance_hooks.proof import read_proof
+from governance_hooks.proof import Proof, read_proof
+from governance_hooks.report import Report
 from governance_hooks.statement import shift
 from governance_hooks.tally import roll_root
-from tests.attacks.forge import broken, forged_proof, request_for
+from model_card.release import add_proof
+from model_card.verify import verify
+from tests.attacks.forge import broken, forged_proof, history, only_broken, proof_of, request_for
 from tests.attacks.story import Story
+from tests.attacks.test_11_split_view import Witnessed
 from tests.village import Approved, Village
 
 
@@ -127,3 +135,55 @@ def test_any_statement_later_than_the_checkpoint_is_refused(approved: Approved) 
     )
     report = run_gate(request_for(approved, proof=forged_proof(village.coop, unrelated, at=village.clock)))
     broken(report, "proof is of this log", "it is dated after the checkpoint that covers it")
+
+
+# With witnesses the time is not the operator's word.
+
+
+def stamped(village: Village, entries: list[bytes], *, at: str) -> bytes:
+    """Return a proof under a checkpoint that the operator dates `at` and two witnesses cosign by their own clocks."""
+    proof = read_proof(proof_of(village.coop, entries, at=at))
+    checkpoint = verify_checkpoint(proof.checkpoint, village.coop.register.log_key)
+    today = int(datetime.fromisoformat(village.clock).timestamp())
+    lines = {name: village.witnesses[name].key.cosign(checkpoint, today) for name in sorted(village.witnesses)[:2]}
+    return Proof(village.coop.register.bylaws.policy.attach(proof.checkpoint, lines), proof.entries).dumps()
+
+
+def test_an_operator_who_dates_the_log_ahead_to_close_a_vote_is_told_by_the_witnesses_clocks(witnessed: Village) -> None:
+    approved = Approved(witnessed)
+    honest = run_gate(request_for(approved, proof=stamped(witnessed, history(witnessed), at=witnessed.clock)))
+    assert honest.passed, honest.text()
+    end = shift(witnessed.clock, 86_400)
+    proposal = witnessed.propose("run", digest("x"), closes=end).id
+    for member in witnessed.members[:3]:
+        witnessed.ballot(member, proposal)
+    counted = {"proposal": proposal, "votes_for": 3, "votes_against": 0, "votes_abstain": 0, "outcome": "approved"}
+    early = witnessed.entry("coop.close/v1", counted, "operator", issued=end)
+    report = run_gate(request_for(approved, proof=stamped(witnessed, [*history(witnessed), early], at=end), now=end))  # asked when its own clock fits
+    broken(report, "checkpoint signed and recent", "the log's clock is 86400 s ahead of its witnesses'")
+
+
+def test_an_old_log_dated_anew_is_as_old_as_the_witnesses_say(witnessed: Village) -> None:
+    approved = Approved(witnessed)
+    old = stamped(witnessed, history(witnessed), at=witnessed.clock)
+    later = shift(witnessed.clock, 8 * 86_400)
+    report = run_gate(request_for(approved, proof=old, now=later))
+    broken(report, "checkpoint signed and recent", "old, 604800 s allowed: halts and withdrawals since would go unseen")
+
+
+def test_who_asks_about_now_is_shown_no_frozen_log(tmp_path: Path) -> None:
+    """Freeze: a bundle from before a halt. A proof that is not fresh by the witnesses' clocks cannot say that there was none since."""
+    story = Witnessed(tmp_path)
+    assert story.play().passed
+    now = shift(story.village.clock, 8 * 86_400)
+
+    def ask() -> Report:
+        return verify(story.release.folder, pin=story.village.coop.pin, now=now)
+
+    only_broken(ask(), "signatures and rules", "old, 604800 s allowed: halts and withdrawals since would go unseen")
+    with Cooperative.open(story.root) as coop:  # the same log, seen again eight days later to be still the newest
+        village = Village(story.root, coop, story.keys, story.operator, story.witnesses)
+        village.clock = now
+        village.cosign(*sorted(village.witnesses)[:2])
+        add_proof(story.release.folder, coop.proof().dumps())
+    assert ask().passed, ask().text()

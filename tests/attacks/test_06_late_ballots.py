@@ -2,7 +2,8 @@
 
 The attacker is the operator with every key of the log, and members who sign late ballots and date them back. Blocked: no ballot counts
 after the closing time or the close, whatever its date; a close is recounted by every reader. An operator who writes the history anew,
-with the ballot before a new close, makes another log: everybody who saw the first one has both signed checkpoints as evidence.
+with the ballot before a new close, makes another log: everybody who saw the first one has both signed checkpoints as evidence. In a
+secret poll belenios-tool takes a late ballot, counts only it, and is content: our log and our auditor refuse it.
 """
 
 from pathlib import Path
@@ -18,7 +19,12 @@ from governance_hooks.memory import Memory
 from governance_hooks.proof import read_proof
 from governance_hooks.state import Proposal
 from governance_hooks.statement import shift
+from governance_hooks.witness.evidence import Evidence
 from tests.attacks.forge import blocked, broken, forged_proof, history, proof_of, request_for
+from tests.attacks.test_secret_archives import Operator
+from tests.governance_hooks.test_secret_auditor import SPARE, anchor, audited, failed, parts
+from tests.governance_hooks.test_secret_rules import payload as secret_payload
+from tests.secret_poll import open_poll, write
 from tests.village import RULES, Approved, Village, found
 
 SUBJECT = digest("what is voted on")
@@ -99,11 +105,11 @@ def test_whoever_saw_the_close_has_the_evidence_against_a_history_with_another_o
     memory.check_proof(village.coop.proof(), key, None)
     forged = read_proof(stuffed_log(village, lost))
     assert forged.replay(village.coop.pin).register.proposals[lost.id].tally.approved  # type: ignore[union-attr] # it holds, read alone
-    with pytest.raises(Refused, match=r"the log is a fork: its first .* entries are not those this machine saw before") as told:
+    with pytest.raises(Refused, match=r"the log is a fork: its first .* entries are not those this machine saw before"):
         memory.check_proof(forged, key, memory.load())
-    assert "both checkpoints are signed" in str(told.value.next)
-    kept = {path.name: path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*.checkpoint")}
-    assert kept == {"remembered.checkpoint": village.coop.log.checkpoint(), "seen.checkpoint": forged.checkpoint}
+    (kept,) = (tmp_path / "state" / "evidence").iterdir()
+    verdict = Evidence.read(kept).judge()  # what anybody can check who is given the folder
+    assert (verdict.kind, "entries were changed or left out" in verdict.words) == ("fork", True)
 
 
 def test_a_run_that_was_voted_down_does_not_start_on_a_late_ballot(village: Village) -> None:
@@ -130,3 +136,36 @@ def test_an_objection_after_the_challenge_window_undoes_nothing(tmp_path: Path) 
         village.say("coop.time/v1", {}, "operator")
         early = village.entry("coop.objection/v1", {"proposal": proposal, "reason": None}, village.members[0], issued=shift(village.clock, -1))
         blocked(village, early, "the challenge window is over")
+
+
+# Secret polls: the archive is the operator's, and the tool checks less than one thinks.
+
+
+def test_the_log_anchors_no_secret_ballot_after_the_end(village10: Village) -> None:
+    village = village10
+    opened = open_poll(village, secret_payload(village)).id
+    ballot = {"poll": opened, "event": "Ballot", "sequence": 1, "digest": digest("late")}
+    village.wait(61)
+    blocked(village, village.entry("coop.secret-event/v1", ballot, "operator"), "this poll is closed")
+    village.say("coop.secret-event/v1", ballot | {"event": "EndBallots"}, "operator")
+    blocked(village, village.entry("coop.secret-event/v1", ballot | {"sequence": 2}, "operator"), "came after the end")
+
+
+def test_the_auditor_finds_a_ballot_after_the_end_in_an_archive_whose_digests_all_fit(village10: Village) -> None:
+    made = parts()
+    end = next(number for number, part in enumerate(made) if part[0] == "EndBallots")
+    late = write([*made[: end + 1], ("Ballot", SPARE["late"], []), *made[end + 1 :]])
+    anchor(village10, late)  # past the rules of the log
+    assert "a ballot came after the end of the ballots" in failed(audited(village10, late), "order of events")
+
+
+@pytest.mark.belenios
+def test_a_late_secret_ballot_replaces_all_others_and_the_tool_is_content(village10: Village, tmp_path: Path) -> None:
+    operator = Operator(village10, tmp_path / "poll")
+    late = operator.ceremony.ballot(village10.members[7], "yes")
+    operator.add("EndBallots")
+    operator.add("Ballot", late)
+    assert operator.count() == [1, 0, 0]  # instead of 2, 4, 0
+    assert operator.says() == "all checks passed"
+    operator.anchored()
+    operator.blocked("a ballot came after the end of the ballots")

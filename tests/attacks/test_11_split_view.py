@@ -1,7 +1,9 @@
 """Threat 11: different people are shown different logs.
 
 The attacker holds the log's key and signs as many histories as they like. Each history holds, read alone. Visible to: a machine that saw
-one history and is shown the other; two people who compare their checkpoints; whoever asks the witnesses.
+one history and is shown the other; two people who compare their checkpoints. Blocked where the bylaws require k of n witnesses, more than
+half of them: an honest witness signs one history, keeps the evidence of the other, and gate, guard, audit and `coop verify` go by none that
+fewer than k signed. Liars for a fork: 2k - n witnesses with the operator.
 """
 
 import shutil
@@ -14,14 +16,16 @@ from governance_hooks.canonical import digest
 from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
+from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.memory import Memory
 from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.sshsig import PrivateKey
+from governance_hooks.witness.evidence import Evidence
 from model_card.release import add_proof
 from model_card.verify import verify
-from tests.attacks.forge import fork, history, only_broken, proof_of, request_for, rewritten
+from tests.attacks.forge import broken, fork, history, only_broken, proof_of, request_for, rewritten
 from tests.attacks.story import RUN, Story
 from tests.attacks.test_10_rollback import consent, evidence, refused, state
 from tests.commonweights.conftest import Coop
@@ -67,8 +71,10 @@ def test_who_saw_one_history_is_told_of_the_other_and_has_both_signed(village: V
     with pytest.raises(Refused, match="the log is a fork") as told:
         memory.check_proof(other, key, memory.load())
     assert f"over {len(honest.entries)}" in str(told.value.allowed)
-    kept = {path.read_text() for path in (tmp_path / "state" / "evidence").glob("*/*.checkpoint")}
-    assert kept == {honest.checkpoint, other.checkpoint}  # two signatures of one key over two histories of one size: nobody else can make them
+    (folder,) = (tmp_path / "state" / "evidence").iterdir()
+    kept = Evidence.read(folder)
+    assert {kept.remembered, kept.seen} == {honest.checkpoint, other.checkpoint}
+    assert kept.judge().words.startswith("FORK: the key of village.example/log signed")  # nobody else can make these two signatures
 
 
 def test_a_run_that_is_shown_another_history_stops(approved: Approved) -> None:
@@ -148,3 +154,28 @@ def later(story: Witnessed) -> Proof:
 def test_a_story_without_witnesses_says_whose_word_its_time_is(bundle: Path) -> None:
     (line,) = (step.checked for step in verify(bundle).steps if step.name == LINK)
     assert "time by the operator's word, no independent witness" in line
+
+
+def test_honest_witnesses_cosign_no_second_history_and_keep_the_evidence(witnessed: Village, tmp_path: Path) -> None:
+    honest, other = two_histories(witnessed)
+    witnessed.coop.append(honest[-1])
+    assert all(outcome.time is not None for outcome in witnessed.cosign().values())
+    forked = rewritten(witnessed, other, tmp_path / "forked")
+    with Cooperative.open(forked) as coop:
+        operator = Village(forked, coop, witnessed.keys, witnessed.operator, tuple(witnessed.witnesses.values()))
+        outcomes = operator.cosign()
+        assert {outcome.time for outcome in outcomes.values()} == {None}, outcomes
+        report = audit(forked)
+    assert report.exit_code != 0, report.text()
+    for number in (1, 2, 3):
+        verdicts = [Evidence.read(folder).judge().kind for folder in (tmp_path / f"witness-{number}" / "evidence").iterdir()]
+        assert verdicts == ["fork"]
+
+
+def test_a_gate_goes_by_no_history_that_too_few_witnesses_signed(witnessed: Village) -> None:
+    approved = Approved(witnessed)
+    broken(run_gate(request_for(approved)), "checkpoint signed and recent", "0 of 3 witnesses cosigned this checkpoint, 2 must")
+    witnessed.cosign(ONE)  # the one that is in league with the operator
+    broken(run_gate(request_for(approved)), "checkpoint signed and recent", "1 of 3 witnesses cosigned this checkpoint, 2 must")
+    witnessed.cosign(TWO)
+    assert run_gate(request_for(approved)).passed

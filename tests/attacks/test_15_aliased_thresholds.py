@@ -5,6 +5,7 @@ found by the raw public key of each signature, never signatures or names of keys
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,11 @@ def test_a_founder_who_signs_for_two_founds_nothing(village: Village) -> None:
     signers = [village.operator, *(village.keys[one] for one in village.members[1:])]
     with pytest.raises(Refused, match="signed by the operator and by every founder"):
         Register().apply(entry(made, [sign(made, key) for key in signers]))
+
+
+def test_one_witness_under_two_names_is_one_witness(witnessed: Village) -> None:
+    key = next(iter(witnessed.witnesses.values())).key
+    twice = [key.cosigner.text, replace(key, name="alias.example/witness").cosigner.text]
+    document = witnessed.coop.register.bylaws.model_dump() | {"witnesses": twice, "witnesses_required": 2}
+    with pytest.raises((ValidationError, Refused), match="one key under two names is one witness"):
+        Bylaws.model_validate(document)
