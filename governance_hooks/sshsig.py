@@ -95,7 +95,7 @@ def holds(point: bytes, signature: bytes, signed: bytes) -> bool:
 
 def all_hold(batch: list[list[Equation]]) -> list[bool]:
     """Tell of each list of equations whether all of them hold."""
-    return [all([holds(*one) for one in equations]) for equations in batch]
+    return [all(holds(*one) for one in equations) for equations in batch]
 
 
 def verify(armored: str, message: bytes) -> PublicKey:

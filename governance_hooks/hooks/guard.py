@@ -58,8 +58,11 @@ class Guard:
         if self.request.run is None:
             raise BadInput("a guard watches one run", allowed="Request(run=...), whose start is logged")
         report = run_gate(replace(self.request, now=self.clock())).require()
-        self._plan = read_plan(self.request.plan)
-        self._rows, _ = read_ledger(self.request.build / "ledger.jsonl")
+        plan = read_plan(self.request.plan)
+        self._rows, root = read_ledger(self.request.build / "ledger.jsonl")
+        if root != plan.build.root:  # swapped since the gate read it: withdrawals of other people would be watched
+            raise BadInput("the ledger does not hash to the voted Merkle root", value=root, allowed=plan.build.root, next="restore the voted build")
+        self._plan = plan
         self._known, self._looked = self.request.proof, time.monotonic()
         return report
 

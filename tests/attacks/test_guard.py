@@ -11,7 +11,8 @@ from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard, Stop
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, only_broken, request_for
+from tests.attacks.forge import only_broken, request_for
+from tests.attacks.story import RUN
 from tests.village import Approved, Village
 
 
@@ -135,24 +136,6 @@ def test_an_approval_of_other_weights_does_not_start_on_a_swapped_base(approved:
     approved.start()
     (approved.base / "model.safetensors").write_bytes(b"another model")
     only_broken(run_gate(request_for(approved, run=RUN)), "base, build and code match", "base weights are not the voted ones: model.safetensors")
-
-
-def test_transformers_looks_once_more_at_the_end(approved: Approved) -> None:
-    hooks = pytest.importorskip("governance_hooks.hooks.transformers")
-    village = approved.village
-    approved.start()
-    ended: list[dict[str, object]] = []
-    callback = hooks.GovernanceTrainerCallback(guard_of(approved, every_s=1e9, on_end=ended.append))
-    control = SimpleNamespace(should_training_stop=False, should_save=False)
-    state = SimpleNamespace(global_step=5, is_world_process_zero=True)
-    callback.on_train_begin(SimpleNamespace(world_size=1), state, control)
-    village.say("coop.withdrawal/v1", {"consent": None}, village.members[0])
-    for _ in range(5):
-        callback.on_step_end(None, state, control)
-    callback.on_train_end(None, state, control)
-    assert callback.stopped.kind == "withdrawn"
-    assert [(record["status"], record["reason"]) for record in ended] == [("halted", callback.stopped.reason)]
-    assert "3 records lack a consent in force of 1 member(s)" in callback.stopped.reason
 
 
 def test_lightning_looks_once_more_at_the_end(approved: Approved) -> None:

@@ -10,7 +10,8 @@ from governance_hooks.gate import run_gate
 from governance_hooks.ledger import read_ledger
 from governance_hooks.rules.consents import choose
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, Story, only_broken, request_for
+from tests.attacks.forge import only_broken, request_for
+from tests.attacks.story import RUN, Story
 from tests.governance_hooks.test_guard import guard
 from tests.village import USE, Approved, Village
 

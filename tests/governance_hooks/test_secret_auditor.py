@@ -67,14 +67,6 @@ def test_putting_an_archive_together_again_gives_the_same_events(village10: Vill
     assert [event.digest for event in read_archive(write(parts())).events] == [event.digest for event in read_archive(DATA).events]
 
 
-def test_a_ballot_after_the_end_of_the_ballots_is_refused(village10: Village) -> None:
-    made = parts()
-    end = next(i for i, part in enumerate(made) if part[0] == "EndBallots")
-    late = write([*made[: end + 1], ("Ballot", SPARE["late"], []), *made[end + 1 :]])
-    anchor(village10, late)
-    assert "a ballot came after the end of the ballots" in failed(audited(village10, late), "order of events")
-
-
 def test_an_older_ballot_put_back_after_a_changed_vote_is_refused(village10: Village) -> None:
     made = parts()
     respelled = json.dumps(json.loads(made[1][1] or b"")).encode()

@@ -71,19 +71,6 @@ def operator(village10: Village, tmp_path: Path) -> Operator:
     return Operator(village10, tmp_path / "poll")
 
 
-def test_a_late_ballot_replaces_all_others_and_the_tool_is_content(operator: Operator) -> None:
-    late = operator.ceremony.ballot(operator.village.members[7], "yes")
-    operator.add("EndBallots")
-    operator.add("Ballot", late)
-    assert operator.count() == [1, 0, 0]  # instead of 2, 4, 0
-    assert operator.says() == "all checks passed"
-    operator.anchored()
-    operator.blocked("a ballot came after the end of the ballots")
-    operator.village.coop.register.secret_polls[operator.poll].events = [("Setup", "x"), ("EndBallots", "y")]
-    with pytest.raises(Refused, match="came after the end"):
-        operator.village.say("coop.secret-event/v1", {"poll": operator.poll, "event": "Ballot", "sequence": 2, "digest": "sha256:" + "0" * 64}, "operator")
-
-
 def test_a_truncated_archive_is_fine_for_the_tool(operator: Operator) -> None:
     parts = events(read_archive(operator.data))
     operator.data = write(parts[:-2])
