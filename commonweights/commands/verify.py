@@ -15,7 +15,7 @@ __all__ = ["verify"]
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--pin", help="Digest of the founding statement of the cooperative you trust (sha256:...).")
-@click.option("--now", is_flag=True, help="Also look whether the release is halted at this moment; needs a fresh proof.json.")
+@click.option("--now", is_flag=True, help="Also look whether the release is halted at this moment; needs a fresh proof.jsonl.gz.")
 @click.option("--max-age-days", type=click.IntRange(1), default=7, show_default=True, help="With --now: refuse a proof whose checkpoint is older.")
 @click.option("--explain", is_flag=True, help="Also print what a green result does not prove.")
 @click.pass_obj

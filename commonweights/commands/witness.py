@@ -159,7 +159,7 @@ def _read_log(given: str) -> tuple[NoteVerifier, str]:
         data = Path(given).read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {given}: {error.strerror}", allowed="a verifier key name+id+base64, a file with it, or a proof") from error
-    if data[:1] == b"{":
+    if data.startswith(b"\x1f\x8b"):  # gzip
         register = read_proof(data).fold(1)
         return register.log_key, f"the founding statement {register.coop}: compare it with the pin you know"
     return NoteVerifier.parse(data[:4096].decode("utf-8", "replace").strip()), f"the file {given}"

@@ -6,6 +6,7 @@ theirs, so that signing again makes nothing new.
 """
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from governance_hooks.audit import audit
 from governance_hooks.canonical import CanonicalError, digest, dumps, loads
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.gate import run_gate
-from governance_hooks.proof import read_proof
+from governance_hooks.proof import _gzip, read_proof
 from governance_hooks.sshsig import PrivateKey
 from tests.attacks.forge import blocked, broken, history, request_for, rewritten
 from tests.village import Approved, Village
@@ -125,14 +126,27 @@ def test_a_signature_has_one_spelling(village: Village, proposal: str, respell: 
     assert village.coop.register.proposals[proposal].votes == {}
 
 
-@pytest.mark.parametrize("trick", ["a blank", "a key more", "an entry in other bytes", "keys in another order"])
+def respelled(text: bytes) -> bytes:
+    """Pack other text as a proof is packed, digest and all: an attacker who knows the format."""
+    return _gzip(text)
+
+
+def dumps_unsorted(line: bytes) -> bytes:
+    return json.dumps(dict(reversed(json.loads(line).items())), separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("trick", ["a blank", "a key more", "an entry in other bytes", "keys in another order", "another packer's header", "a line more"])
 def test_a_proof_has_one_spelling(approved: Approved, trick: str) -> None:
     proof = approved.village.coop.proof().dumps()
+    text = gzip.decompress(proof)
+    first, rest = text.split(b"\n", 1)
     other = {
-        "a blank": proof.replace(b'"entries":[', b'"entries": [', 1),
-        "a key more": proof[:-1] + b',"note":"x"}',
-        "an entry in other bytes": proof.replace(b'{"body":', b'{ "body":', 1),
-        "keys in another order": b'{"format":"coop.proof/v1",' + proof[1:].replace(b',"format":"coop.proof/v1"}', b"}"),
+        "a blank": respelled(first.replace(b":", b": ", 1) + b"\n" + rest),
+        "a key more": respelled(first[:-1] + b',"note":"x"}\n' + rest),
+        "an entry in other bytes": respelled(text.replace(b'{"body":', b'{ "body":', 1)),
+        "keys in another order": respelled(dumps_unsorted(first) + b"\n" + rest),
+        "another packer's header": gzip.compress(text, mtime=0),
+        "a line more": respelled(text + b"\n"),
     }[trick]
     assert other != proof
     with pytest.raises(CoopError):

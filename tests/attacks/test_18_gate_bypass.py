@@ -176,7 +176,7 @@ def test_the_publisher_publishes_nothing_members_did_not_approve(tmp_path: Path)
 
 
 def test_a_bundle_without_its_proof_is_never_a_pass(coop: Coop, bundle: Path) -> None:
-    (bundle / "proof.json").unlink()
+    (bundle / "proof.jsonl.gz").unlink()
     report = verify(bundle)
     assert (report.exit_code, report.steps[1].status) == (2, Status.UNKNOWN)
     done = coop("verify", bundle)

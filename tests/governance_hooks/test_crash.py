@@ -15,7 +15,7 @@ from governance_hooks import merkle
 from governance_hooks.audit import audit
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.memory import Memory
-from governance_hooks.statement import parse
+from governance_hooks.statement import parse, read
 from governance_hooks.tiles import bundle, export, read_export, unbundle
 from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village, found
@@ -59,12 +59,12 @@ class Watch:
         """Write a bundle of entries to append; return it with their ids."""
         entries = [self.village.entry("coop.consent/v1", CONSENT, self.village.members[i % 5]) for i in range(count)]
         (self.village.root / "bundle").write_bytes(bundle(entries))
-        return self.village.root / "bundle", [parse(data, signatures=False).id for data in entries]
+        return self.village.root / "bundle", [read(data)[0].id for data in entries]
 
     def look(self, given: list[str] | None = None, printed: list[str] | None = None) -> None:
         """Require that the log is what was acknowledged before, then all of `printed`, and no more than `given`, in that order."""
         self.coop.refresh()  # every signature and every rule
-        ids = [parse(data, signatures=False).id for data in self.coop.log.entries()]
+        ids = [read(data)[0].id for data in self.coop.log.entries()]
         before, given, acks = len(self.acknowledged), given or [], [line for line in printed or [] if line.startswith("sha256:")]
         assert acks == given[: len(acks)]
         assert ids[:before] == self.acknowledged
@@ -155,7 +155,7 @@ def test_two_processes_that_append_at_once_lose_nothing_and_agree_on_one_order(v
     printed = [child.communicate()[0].split() for child in running]
     assert printed == [[*ids, "done"] for ids in given]
     village.coop.refresh()
-    order = [parse(data, signatures=False).id for data in village.coop.log.entries(1)]
+    order = [read(data)[0].id for data in village.coop.log.entries(1)]
     assert sorted(order) == sorted(given[0] + given[1])
     for ids in given:
         assert [known for known in order if known in set(ids)] == ids
