@@ -66,6 +66,7 @@ def _engine(url: URL, read_only: bool) -> Engine:
             connection.autocommit = True  # ours are the only BEGINs
             return
         connection.isolation_level = None
+        connection.text_factory = lambda data: data.decode(errors="replace")  # a damaged note is read, and then refused by its signature
         connection.execute(f"PRAGMA busy_timeout={WAIT_S * 1000}")
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -62,22 +62,18 @@ class Register:
         self.operator_clock = ""
         self.seen: set[str] = set()
 
-    def apply(self, data: bytes, *, signatures: bool = True) -> Statement:
+    def apply(self, data: bytes) -> Statement:
         """Check the entry at position `size` and fold it in.
-
-        Args:
-            data: the entry's bytes.
-            signatures: False only for bytes whose signatures were checked before (see governance_hooks.vouching).
 
         Raises:
             Refused: the entry is malformed, badly signed, or the rules do not allow it here. The state is unchanged.
         """
-        statement = parse(data, source=f"entry {self.size}", signatures=signatures)
+        statement = parse(data, source=f"entry {self.size}")
         self.admit(statement)
         return statement
 
     def admit(self, statement: Statement) -> None:
-        """Fold in a statement whose signatures `parse` has checked."""
+        """Fold in a statement whose signatures were checked (see governance_hooks.statement and vouching)."""
         if statement.id in self.seen:
             raise Refused("this statement is in the log already", value=statement.id)
         if self.size == 0:

@@ -13,7 +13,7 @@ from model_card.schemas import ReleaseDocument, Role, read
 
 __all__ = ["FILES", "PROOF", "RELEASE", "WEIGHTS", "Bundle", "read_bundle"]
 
-RELEASE, PROOF = "release.json", "proof.json"
+RELEASE, PROOF = "release.json", "proof.jsonl.gz"
 WEIGHTS = "weights/adapter_model.safetensors"
 FILES: dict[str, Role] = {
     "README.md": "card",

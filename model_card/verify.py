@@ -133,9 +133,10 @@ class _Verifier:
     # (4) Members voted for exactly this release.json, and the log holds its release under that vote.
     def release_vote(self) -> str:
         register, subject = self._register(), sha256(self._bytes(RELEASE))
-        proposal = find_proposal(register, "release", subject)
+        published = register.releases.get(subject)  # a later vote on the same release does not hide the one it went out under
+        proposal = register.proposal(published) if published else find_proposal(register, "release", subject)
         counted = check_vote(proposal)
-        if register.releases.get(subject) != proposal.id or self._run().release != subject:
+        if published is None or self._run().release != subject:
             raise StepFailed(
                 "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
             )

@@ -49,7 +49,7 @@ def compare_with_memory(bundle: Path) -> str:
     from governance_hooks.memory import Memory
     from governance_hooks.proof import read_proof
 
-    proof = read_proof((bundle / "proof.json").read_bytes())
+    proof = read_proof((bundle / "proof.jsonl.gz").read_bytes())
     register = proof.fold(1)
     proof.verify_log(register.coop)
     memory = Memory(register.coop)

@@ -131,6 +131,8 @@ def release(register: Register, statement: Statement) -> None:
     _require_counted(register, statement.issued)
     if proposal.used >= proposal.uses:
         raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
+    if payload.release in register.releases:  # a later log position would move what the first release is judged by
+        raise Refused("this release is out already", value=payload.release, allowed=f"once, under {register.releases[payload.release]}")
     run = register.run(payload.run)
     if not run.evaluation_passed and run.waiver is None:
         raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")

@@ -13,7 +13,7 @@ from governance_hooks.ssh.envelope import Envelope, to_be_signed
 from governance_hooks.ssh.passkey import check_client_data
 from governance_hooks.ssh.publickey import SK_ECDSA, SK_ED25519
 from governance_hooks.ssh.wire import Reader, mpint, string
-from governance_hooks.sshsig import NAMESPACE, PublicKey, armor, check, dearmor, generate_key, passkey_signature, verify
+from governance_hooks.sshsig import NAMESPACE, Claim, PublicKey, all_hold, armor, check, claim, dearmor, generate_key, holds, passkey_signature, verify
 from tests.authenticator import AT, BE, BS, ED, ORIGIN, RP_ID, UP, UV, Passkey, SecurityKey
 
 MESSAGE = b'{"type":"coop.ballot/v1"}'
@@ -67,6 +67,54 @@ def test_no_truncated_or_extended_envelope_passes(key: SecurityKey) -> None:
     envelope = Envelope.parse(armor(blob))
     with pytest.raises(Refused, match="trailing"):
         verify(Envelope(key.public, envelope.algorithm, envelope.signature + b"\0").armored, MESSAGE)
+
+
+def test_the_quick_reading_of_plain_signatures_refuses_nothing_and_lets_nothing_more_through(tmp_path: Path) -> None:
+    """Every bit of an ssh-ed25519 envelope but key and signature makes it another one; key and signature are read as the slow way reads them."""
+    key = generate_key(tmp_path / "id")
+    blob = dearmor(key.sign(MESSAGE))
+    assert claim(armor(blob), MESSAGE) == read_slowly(blob)
+    for position in range(len(blob)):
+        changed = bytearray(blob)
+        changed[position] ^= 1 << position % 8
+        try:
+            expected = read_slowly(bytes(changed))
+        except Refused as refused:
+            with pytest.raises(Refused) as found:
+                claim(armor(bytes(changed)), MESSAGE)
+            assert str(found.value) == str(refused)
+        else:
+            assert claim(armor(bytes(changed)), MESSAGE) == expected
+            assert 33 <= position < 65 or position >= 123
+
+
+def read_slowly(blob: bytes) -> Claim:
+    envelope = Envelope.from_blob(blob)
+    reader = Reader(envelope.signature)
+    kind, raw = reader.string(), reader.string()
+    reader.end()
+    if kind != envelope.key.kind.encode():
+        raise Refused("signature type does not match the key", value=kind.decode(errors="replace"), allowed=envelope.key.kind)
+    return Claim(envelope.key, raw, to_be_signed(MESSAGE, envelope.algorithm), None)
+
+
+def test_a_signature_over_sha_256_verifies_too(tmp_path: Path) -> None:
+    key = generate_key(tmp_path / "id")
+    made = key._key.sign(to_be_signed(MESSAGE, "sha256"))
+    assert verify(Envelope(key.public, "sha256", string(b"ssh-ed25519") + string(made)).armored, MESSAGE) == key.public
+    with pytest.raises(Refused, match="does not verify"):
+        verify(Envelope(key.public, "sha512", string(b"ssh-ed25519") + string(made)).armored, MESSAGE)
+
+
+@pytest.mark.parametrize("key", carriers(), ids=lambda key: f"{key.kind[:8]}-{key.application}")
+def test_what_another_process_is_asked_is_the_whole_arithmetic(key: SecurityKey) -> None:
+    made = claim(key.sign(MESSAGE), MESSAGE)
+    point, signature, signed = made.equation
+    assert holds(point, signature, signed)
+    for changed in (signature[:-1] + bytes([signature[-1] ^ 1]),):
+        assert not holds(point, changed, signed)
+    assert not holds(point, signature, signed + b" ")
+    assert all_hold([[made.equation], [made.equation, (point, signature, b"")], []]) == [True, False, True]
 
 
 def test_a_passkey_says_where_it_signed() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from governance_hooks.canonical import sha256
-from governance_hooks.motions import Suspend
+from governance_hooks.motions import Appoint, Suspend
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import shift
 from tests.village import RULES, Village
@@ -112,6 +112,9 @@ def test_founders_alone_hold_no_office_after_the_exit(exited: Village) -> None:
     recovery = {"member": BEN, "key": lost.public.line}
     exited.refuses(alone, "coop.recovery/v1", recovery, BEN, lost, *keys(exited, *m[:2]))
     exited.say("coop.halt/v1", halt, ANN)
+    exited.decide(exited.amendment(oversight_seated="vote", founder_led=[]))
+    seats = Appoint(members=m[:2], until=shift(exited.clock, 30 * DAY), panel=None)
+    exited.refuses(alone, "coop.proposal/v1", exited.motion(seats), m[0])
     exited.say("coop.admission/v1", admission, NEW, new, *keys(exited, m[0], ANN))
     exited.say("coop.recovery/v1", recovery, BEN, lost, *keys(exited, m[0], ANN))
 

@@ -105,7 +105,7 @@ def test_a_pool_too_large_for_maximin_is_told_of_the_other_algorithm(village10: 
 def test_features_come_from_the_log_as_it_was_at_the_freeze(village10: Village) -> None:
     village = village10
     speak(village)
-    village.contribute(village.members[0], ("d", "e", "f"), language="swh")  # as many as in Spanish: the first of the alphabet
+    village.contribute(village.members[0], records=("x", "y", "z"), language="swh")  # as many as in Spanish: the first of the alphabet
     before = {row["id"]: row for row in pool_rows(village.coop.register)[1]}
     assert [before[m]["language"] for m in village.members] == ["spa"] * 3 + ["swh"] * 3 + ["none"] * 4
     assert {row["joined"] for row in before.values()} == {"founder"}

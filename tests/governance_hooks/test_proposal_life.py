@@ -181,6 +181,16 @@ def test_a_quorum_given_up_and_reached_again_late_prolongs_the_vote(founded: Fou
     assert village.coop.register.proposals[proposal].closes == shift(end, DAY)
 
 
+def test_a_consultation_whose_quorum_is_late_is_prolonged_too(founded: Founded) -> None:
+    asked = Rules(quorum="minimum-yes", quorum_percent=40, approval_percent=0, minimum_period_s=2 * DAY, late_quorum_s=DAY).model_dump()
+    village = founded(kinds=kinds() | {"consultation": asked})
+    proposal = village.move(Consult(question=SUBJECT, options=[sha256(b"a"), sha256(b"b")], method="approval"))
+    village.wait(DAY + 1)
+    for member in village.members[:2]:
+        village.say("coop.preference/v1", {"proposal": proposal.id, "options": [0], "sequence": 1, "reason": None}, member)
+    assert village.coop.register.proposals[proposal.id].extended
+
+
 def test_a_ballot_dated_back_as_far_as_it_may_leaves_time_to_answer_a_late_quorum(founded: Founded) -> None:
     village, proposal, end = late(founded, late_quorum_s=7200)
     village.clock = shift(end, -3600)  # the last moment at which a ballot can be dated back out of the window
