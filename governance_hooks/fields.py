@@ -28,6 +28,7 @@ _KEY_LINES = "|".join(
     (
         r"ssh-ed25519 [A-Za-z0-9+/]{68}",
         r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
+        r"webauthn-rs256 AAAADndlYmF1dGhuLXJzMjU2[A-Za-z0-9+/]{340,1200}={0,2}",
         r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
     )
 )
