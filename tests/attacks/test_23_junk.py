@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from governance_hooks import proof as proofs
 from governance_hooks.audit import audit
 from governance_hooks.bylaws import Rules
 from governance_hooks.canonical import digest, dumps
@@ -22,7 +23,7 @@ from governance_hooks.proof import read_proof
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import MAX_ENTRY, entry, parse, shift, sign
 from governance_hooks.tally import roll_root
-from tests.attacks.forge import blocked, broken, history, request_for, rewritten
+from tests.attacks.forge import blocked, broken, forged_proof, history, request_for, rewritten
 from tests.village import CONSENT, RULES, Approved, Village, found
 
 SUBJECT = digest("what is voted on")
@@ -145,7 +146,11 @@ def test_a_million_consents_of_one_member_leave_the_others_theirs(village: Villa
     village.consent(village.members[1])
     assert len(village.coop.register.grants[village.members[1]]) == 1
     too_much = CONSENT | {"scope": {"languages": None, "batches": [digest(secrets.token_hex(4)) for _ in range(1000)]}}
-    blocked(village, village.entry("coop.consent/v1", too_much, village.members[0]), "is too long")
+    entry = village.entry("coop.consent/v1", too_much, village.members[0])
+    with pytest.raises(Refused, match="is too long"):
+        village.coop.append(entry)
+    with pytest.raises(Refused, match="this proof has a line that is longer than an entry"):
+        read_proof(forged_proof(village.coop, entry, at=village.clock))
 
 
 def test_junk_the_operator_writes_into_the_log_is_named_with_its_place_and_starts_nothing(approved: Approved, tmp_path: Path) -> None:
@@ -156,7 +161,9 @@ def test_junk_the_operator_writes_into_the_log_is_named_with_its_place_and_start
         broken(report, "entries signed and allowed", f"entry {len(entries)}: ")
 
 
-@pytest.mark.parametrize("proof", [b"", b"{", b"[" * 100_000, b'{"checkpoint":"","entries":[],"format":"coop.proof/v1"}', b"\xff" * 50], ids=range(5))
+@pytest.mark.parametrize(
+    "proof", [b"", b"{", b"[" * 100_000, proofs._gzip(b'{"checkpoint":"","format":"coop.proof/v2"}\n'), proofs._gzip(b"0" * (2 << 20))], ids=range(5)
+)
 def test_a_proof_that_is_junk_is_answered_in_words(approved: Approved, proof: bytes) -> None:
     with pytest.raises(CoopError):
         read_proof(proof).replay(approved.village.coop.pin)
