@@ -20,6 +20,7 @@ from governance_hooks.memory import Memory
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.sshsig import load_private_key
 from governance_hooks.statement import shift
+from model_card.bundle import PROOF
 from model_card.verify import verify
 from tests.attacks.forge import broken, history, only_broken, proof_of, request_for, truncate
 from tests.attacks.story import RUN, Story
@@ -162,7 +163,7 @@ def test_a_withdrawal_cut_off_the_log_before_a_release_is_missed_by_whoever_saw_
     story = Cutting(tmp_path)
     report = story.play()
     assert report.passed, report.text()  # a stranger sees nothing: the log they are shown holds
-    proof = read_proof((story.release.folder / "proof.jsonl.gz").read_bytes())
+    proof = read_proof((story.release.folder / PROOF).read_bytes())
     with pytest.raises(Refused, match="the log is a fork"):
         story.memory.check_proof(proof, proof.fold(1).log_key, story.memory.load(), older=True)
 
@@ -174,5 +175,5 @@ def test_the_proof_from_before_the_release_does_not_verify_a_release(tmp_path: P
 
     story = Early(tmp_path)
     assert story.play().passed
-    (story.release.folder / "proof.jsonl.gz").write_bytes(story.early)
+    (story.release.folder / PROOF).write_bytes(story.early)
     only_broken(verify(story.release.folder), "release vote", "the log holds no release of it for this run")

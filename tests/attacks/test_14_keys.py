@@ -94,6 +94,8 @@ def test_a_key_is_not_enrolled_for_a_member_without_whoever_holds_it(village: Vi
 def test_registrars_who_take_over_a_member_wait_and_any_old_key_cancels(village: Village, new: PrivateKey) -> None:
     member, helpers = village.members[3], village.members[:2]
     opened = village.coop.append(recovery(village, member, new, *helpers))
+    village.stamp()
+    village.stamp(WEEK - 60)  # a minute before the delay is over
     proposal = village.propose("run", SUBJECT).id
     blocked(village, ballot(village, member, proposal, new), f"of {member} is signed by {member}")  # the taken-over key has no power yet
     village.say("coop.recovery-cancel/v1", {"recovery": opened.id}, member)

@@ -24,6 +24,7 @@ from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.report import Blocked, Status
 from governance_hooks.statement import shift
+from model_card.bundle import PROOF
 from model_card.verify import verify
 from tests.attacks.forge import OwnGuard, blocked, broken, forged_proof, history, proof_of, request_for
 from tests.attacks.story import RUN, Story
@@ -176,7 +177,7 @@ def test_the_publisher_publishes_nothing_members_did_not_approve(tmp_path: Path)
 
 
 def test_a_bundle_without_its_proof_is_never_a_pass(coop: Coop, bundle: Path) -> None:
-    (bundle / "proof.jsonl.gz").unlink()
+    (bundle / PROOF).unlink()
     report = verify(bundle)
     assert (report.exit_code, report.steps[1].status) == (2, Status.UNKNOWN)
     done = coop("verify", bundle)
