@@ -6,6 +6,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import URL
+
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.checkpoint import NoteKey
 from governance_hooks.cooperative import Cooperative, Paths
@@ -50,8 +52,8 @@ def founding_body(name: str, log_key: NoteKey, operator: PrivateKey, founders: d
     return body("coop.founding/v1", payload, coop=SELF, author=OPERATOR)
 
 
-def found(root: Path, made: dict[str, Any], log_key: NoteKey, operator: PrivateKey, signatures: list[str]) -> str:
-    """Write the founding entry and pin the cooperative; return its digest."""
+def found(root: Path, made: dict[str, Any], log_key: NoteKey, operator: PrivateKey, signatures: list[str], *, log: URL | None = None) -> str:
+    """Write the founding entry into the log at a URL, else in the folder, and pin the cooperative; return its digest."""
     if Paths(root).identity.is_file():
         raise BadInput(f"{root} is a cooperative already", next=f"coop -C {root} status")
-    return Cooperative.found(root, entry(made, [sign(made, operator), *signatures]), log_key)
+    return Cooperative.found(root, entry(made, [sign(made, operator), *signatures]), log_key, log=log)

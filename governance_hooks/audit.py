@@ -1,27 +1,28 @@
 """The audit of a whole log: identity, every signature and rule, the tree, and every checkpoint ever signed.
 
-Entries are read once, in order, and not kept: memory is that of the folded state, whatever the length of the log.
+Entries are read once, in order, and not kept: memory is that of the folded state, whatever the length of the log. Tiles and
+checkpoints are compared with the tree while it grows; what is found wrong with them is kept for the step that says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
 from governance_hooks import merkle
-from governance_hooks.checkpoint import read_body, verify_checkpoint
+from governance_hooks.checkpoint import Checkpoint, read_body, verify_checkpoint
 from governance_hooks.cooperative import Paths
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
-from governance_hooks.statement import parse
-from governance_hooks.tiles import Tiles, check_tiles, read_export
-from governance_hooks.vouching import vouched_entries, vouched_notes
+from governance_hooks.statement import Statement, parse, read
+from governance_hooks.tiles import TileCheck, Tiles, read_export
+from governance_hooks.vouching import vouched_checkpoints, vouched_statements
 
 __all__ = ["Scope", "audit", "audit_tiles"]
 
@@ -38,6 +39,66 @@ class Scope:
     """Skip the signatures before this entry and the checkpoints below this size; the rules are replayed from the first entry."""
 
 
+class _Beside:
+    """A check of the growing tree beside the fold: what it finds wrong first is kept, to be said in its own step."""
+
+    def __init__(self, look: Callable[[list[bytes]], None]) -> None:
+        self.look = look
+        self.failure: CoopError | StepFailed | None = None
+
+    def push(self, made: list[bytes]) -> None:
+        """Look at what `Frontier.push` returned for one more entry, unless something was wrong already."""
+        if self.failure is None:
+            try:
+                self.look(made)
+            except (CoopError, StepFailed) as failure:
+                self.failure = failure
+
+    def finish(self, check: Callable[[], None]) -> None:
+        """Raise what was wrong, else make the last check."""
+        if self.failure is not None:
+            raise self.failure
+        check()
+
+
+class _Checkpoints:
+    """Every checkpoint ever signed over at least `since` entries: each is the root of its prefix, and none goes back in time."""
+
+    def __init__(self, log: Log, fold: _Fold) -> None:
+        self.log, self.fold = log, fold
+        self.size = self.time = self.count = 0
+        self.notes: Generator[tuple[tuple[int, str], Checkpoint | None]] | None = None
+        self.next: tuple[tuple[int, str], Checkpoint | None] | None = None
+
+    def push(self, _: list[bytes]) -> None:
+        if self.notes is None:  # the first entry names the log's key
+            scope = self.fold.scope
+            self.notes = vouched_checkpoints(self.log.checkpoints(scope.since), self.fold.register.log_key, jobs=scope.jobs)
+            self.next = next(self.notes, None)
+        if self.next is not None and self.next[0][0] <= self.fold.size:
+            self.compare(*self.next)
+            self.next = next(self.notes, None)
+
+    def compare(self, stored: tuple[int, str], vouched: Checkpoint | None) -> None:
+        size, note = stored
+        checkpoint = vouched or verify_checkpoint(note, self.fold.register.log_key)
+        if checkpoint.size != size or self.fold.size != size or self.fold.frontier.root() != checkpoint.root:
+            raise StepFailed(f"checkpoint of {size} entries is not a prefix of this log: it was rewritten", todo="keep both as evidence and ask the operator")
+        if checkpoint.time < self.time:
+            raise StepFailed(f"the time of checkpoint {size} goes back")
+        self.size, self.time, self.count = size, checkpoint.time, self.count + 1
+
+    def finish(self) -> None:
+        if self.next is not None:
+            self.compare(*self.next)
+        if self.size != self.fold.size:
+            raise StepFailed("the newest checkpoint does not cover the newest entry", todo="append through coop only")
+
+    def close(self) -> None:
+        if self.notes is not None:
+            self.notes.close()
+
+
 class _Fold:
     """One pass over the entries: the register, and the root at each size asked for and at the end."""
 
@@ -51,25 +112,39 @@ class _Fold:
     def size(self) -> int:
         return self.frontier.size
 
-    def run(self, entries: Iterable[bytes], total: int) -> None:
-        """Fold every entry; raise StepFailed with the number of the first that is not signed or not allowed."""
+    def run(self, entries: Iterable[bytes], total: int, *beside: _Beside) -> None:
+        """Fold every entry, and show the growing tree to the checks beside; raise StepFailed with the first entry not signed or not allowed."""
         source = iter(entries)
         # The first entry names the log's key, so it is checked whatever is remembered.
-        before = chain(((data, False) for data in islice(source, 1)), ((data, True) for data in islice(source, max(0, self.scope.since - 1))))
-        with closing(vouched_entries(source, jobs=self.scope.jobs)) as rest:
-            for position, (data, vouched) in enumerate(chain(before, rest)):
+        first = ((data, None) for data in islice(source, 1))
+        before = ((data, _unverified(data)) for data in islice(source, max(0, self.scope.since - 1)))
+        with closing(vouched_statements(source, jobs=self.scope.jobs)) as rest:
+            for position, (data, statement) in enumerate(chain(first, before, rest)):
                 try:
-                    statement = self.register.apply(data, signatures=not vouched)
+                    if statement is None:
+                        statement = self.register.apply(data)
+                    else:
+                        self.register.admit(statement)
                 except Refused as error:
                     raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
                 if position == 0 and self.pin is not None and statement.id != self.pin:
                     raise StepFailed("the log is of another cooperative than the one you pinned")
-                self.frontier.push(merkle.leaf_hash(data))
+                made = self.frontier.push(merkle.leaf_hash(data))
+                for check in beside:
+                    check.push(made)
                 if self.size in self.roots:
                     self.roots[self.size] = self.frontier.root()
                 if self.progress:
                     self.progress("replay the log", position + 1, total)
         self.complete = True
+
+
+def _unverified(data: bytes) -> Statement | None:
+    """Return the statement of an entry whose signatures were checked before; None if it has not even the form of one."""
+    try:
+        return read(data)[0]
+    except CoopError:
+        return None
 
 
 class _Remembered:
@@ -101,25 +176,38 @@ class _Remembered:
             raise StepFailed(f"the first {old.size} entries are not those this machine checked before", todo="coop audit, without --since")
         return f"rules hold; signatures hold from entry {since} on, those before were checked here earlier and their bytes are the same"
 
-    def check(self, fold: _Fold, note: str) -> str:
+    def check(self, fold: _Fold, note: str, entries: Callable[[], Iterable[bytes]]) -> str:
         if self.memory is None or not fold.complete:
             raise StepUnknown("needs all entries (step 1)")
         roots = fold.roots | {fold.size: fold.frontier.root()}
-        found = self.memory.check(self.note, note, fold.register.log_key, roots.get)
+        found = self.memory.check(self.note, note, fold.register.log_key, roots.get, entries=entries)
         self.memory.remember(note)
         return found
+
+
+def _witnesses(fold: _Fold, note: str) -> str:
+    """Say who cosigned the newest checkpoint; raise Refused if fewer did than the bylaws at its place require."""
+    if not fold.complete:
+        raise StepUnknown("needs all entries (step 1)")
+    return fold.register.bylaws.policy.check(verify_checkpoint(note, fold.register.log_key)).words
 
 
 class _Audit:
     def __init__(self, root: Path, log: Log, remembered: _Remembered, scope: Scope, progress: Progress | None) -> None:
         self.paths, self.log, self.memory, self.progress = Paths(root), log, remembered, progress
         self.scope = scope
-        self.fold = _Fold(None, (), scope, progress)
+        self._start(None)
+
+    def _start(self, pin: str | None) -> None:
+        self.fold = _Fold(pin, self.memory.sizes(), self.scope, self.progress)
+        self.tiles, self.notes = TileCheck(self.log.tile), _Checkpoints(self.log, self.fold)
+        self.beside_tiles, self.beside_notes = _Beside(self.tiles.push), _Beside(self.notes.push)
 
     # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
     def entries(self) -> str:
-        self.fold = _Fold(self.paths.pin(), self.memory.sizes(), self.scope, self.progress)
-        self.fold.run(self.log.entries(), self.log.size)
+        self._start(self.paths.pin())
+        with closing(self.notes):
+            self.fold.run(self.log.entries(), self.log.size, self.beside_tiles, self.beside_notes)
         if not self.fold.size:
             raise StepUnknown("the log is empty", todo="coop init")
         return f"{self.fold.size} entries: {self.memory.signatures(self.fold)}"
@@ -128,12 +216,12 @@ class _Audit:
     def tree(self) -> str:
         if not self.fold.complete or self.fold.size != self.log.size:
             raise StepUnknown("needs all entries (step 1)")
-        todo = "rebuild it from the entries, and find out who changed it"
+        root, todo = self.fold.frontier.root(), "rebuild it from the entries, and find out who changed it"
         try:
-            root = check_tiles(self.log.entries(0, self.fold.size), self.log.tile)
+            self.beside_tiles.finish(self.tiles.finish)
         except CoopError as error:
             raise StepFailed(f"the stored tree does not match the entries: {error.what}", todo=todo) from error
-        if root != self.fold.frontier.root() or root != self.log.root():
+        if root != self.log.root():
             raise StepFailed("the stored tree does not match the entries", todo=todo)
         return f"root {root.hex()[:12]} over {self.fold.size} entries, every tile looked at"
 
@@ -141,26 +229,18 @@ class _Audit:
     def checkpoints(self) -> str:
         if not self.fold.complete:
             raise StepUnknown("needs all entries (step 1)")
-        since, verifier = self.fold.scope.since, self.fold.register.log_key
-        size, time, count = 0, 0, 0
-        frontier, entries = merkle.Frontier(), self.log.entries(0, self.fold.size)
-        with closing(vouched_notes(self.log.checkpoints(since), verifier, jobs=self.fold.scope.jobs)) as notes:
-            for (size, note), vouched in notes:
-                checkpoint = verify_checkpoint(note, verifier, signatures=not vouched)
-                for entry in islice(entries, size - frontier.size):
-                    frontier.push(merkle.leaf_hash(entry))
-                if checkpoint.size != size or frontier.size != size or frontier.root() != checkpoint.root:
-                    raise StepFailed(
-                        f"checkpoint of {size} entries is not a prefix of this log: it was rewritten", todo="keep both as evidence and ask the operator"
-                    )
-                if checkpoint.time < time:
-                    raise StepFailed(f"the time of checkpoint {size} goes back")
-                time, count = checkpoint.time, count + 1
-                if self.progress:
-                    self.progress("check the checkpoints", size, self.fold.size)
-        if size != self.fold.size or frontier.root() != self.fold.frontier.root():
-            raise StepFailed("the newest checkpoint does not cover the newest entry", todo="append through coop only")
-        return f"{count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
+        self.beside_notes.finish(self.notes.finish)
+        since = self.fold.scope.since
+        return f"{self.notes.count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
+
+    # (4) As many witnesses as the bylaws require have cosigned the newest checkpoint.
+    def witnesses(self) -> str:
+        return _witnesses(self.fold, self.note())
+
+    def note(self) -> str:
+        """Return the newest checkpoint with the cosignatures of the witnesses the bylaws name."""
+        note = self.log.checkpoint()
+        return self.fold.register.bylaws.policy.attach(note, self.log.cosignatures(read_body(note).size)) if self.fold.complete else note
 
 
 def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = None, progress: Progress | None = None) -> Report:
@@ -182,19 +262,21 @@ def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = Non
         checklist.run("entries signed and allowed", work.entries)
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
+        checklist.run("witnesses", work.witnesses)
         if memory:
-            checklist.run("extends what was seen", lambda: remembered.check(work.fold, log.checkpoint()))
+            checklist.run("extends what was seen", lambda: remembered.check(work.fold, work.note(), log.entries))
         return checklist.report()
 
 
 class _TilesAudit:
     def __init__(self, tiles: Tiles, pin: str | None, remembered: _Remembered, scope: Scope, progress: Progress | None) -> None:
         self.tiles, self.pin, self.memory = tiles, pin, remembered
-        self.fold = _Fold(pin, remembered.sizes(), scope, progress)
+        self.fold, self.check = _Fold(pin, remembered.sizes(), scope, progress), TileCheck(tiles.tile)
+        self.beside = _Beside(self.check.push)
 
     # (1) Every entry is signed by whoever had the right and allowed at its place; the first is the pinned cooperative.
     def entries(self) -> str:
-        self.fold.run(self.tiles.entries(), self.tiles.size)
+        self.fold.run(self.tiles.entries(), self.tiles.size, self.beside)
         if not self.fold.size:
             raise StepUnknown("the export is empty")
         which = "the pinned cooperative" if self.pin else f"cooperative {self.fold.register.coop}: compare it with the pin you know"
@@ -202,7 +284,11 @@ class _TilesAudit:
 
     # (2) Every tile is over the entries below it.
     def hashes(self) -> str:
-        root = self.tiles.verify_tiles()
+        if not self.fold.complete:
+            root = self.tiles.verify_tiles()
+        else:
+            self.beside.finish(self.check.finish)
+            root = self.fold.frontier.root()
         return f"root {root.hex()[:12]}: every tile matches the entries below it"
 
     # (3) The log's key signed this tree.
@@ -243,6 +329,7 @@ def audit_tiles(folder: Path, pin: str | None, *, remember: bool = False, scope:
     checklist.run("entries signed and allowed", work.entries)
     checklist.run("tiles match entries", work.hashes)
     checklist.run("checkpoint signed", work.checkpoint)
+    checklist.run("witnesses", lambda: _witnesses(work.fold, tiles.note))
     if remember:
-        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note))
+        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note, tiles.entries))
     return checklist.report()

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
+from governance_hooks.errors import Refused
 from governance_hooks.fields import Instant, Strict
+from governance_hooks.witness.policy import Policy
 
 __all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules", "default_rules"]
 
@@ -140,8 +142,18 @@ class Bylaws(Strict):
     """Distinct registrars, or distinct guardians the member named, who together give a member a new key."""
     recovery_delay_s: Length = 7 * 86_400
     """Time in which any key of the member can cancel a recovery, seconds of the log's clock."""
+    jurisdiction: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """Country under whose law the cooperative works, ISO 3166-1 alpha-2; consent records name it."""
     passkey_origins: list[PasskeyOrigin] = Field(default_factory=list)
     """Where members may sign with passkeys, dated; a cooperative without such a list refuses passkeys."""
+    secret_minimum_roll: Annotated[int, Field(ge=3)] = 10
+    """Members a roll needs for a secret poll: a count of few tells who voted what."""
+    secret_minimum_ballots: Annotated[int, Field(ge=2)] = 5
+    """Members who must vote before the trustees of a secret poll may decrypt."""
+    witnesses: list[str] = Field(default_factory=list)
+    """Verifier keys (C2SP vkeys) of other parties who cosign checkpoints; see docs/witness.md."""
+    witnesses_required: Annotated[int, Field(ge=0)] = 0
+    """So many of them must have cosigned a checkpoint before a gate, a guard or a verifier relies on it."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:
@@ -154,6 +166,10 @@ class Bylaws(Strict):
         halt = self.rules("halt")
         if self.halt_max_s <= halt.minimum_period_s + halt.late_quorum_s + halt.challenge_s:
             raise ValueError("halt_max_s is too short: a halt would lapse before members can ratify it (rules of kind halt)")
+        try:
+            Policy.parse(self.witnesses, self.witnesses_required)
+        except Refused as error:
+            raise ValueError(f"witnesses: {error.what}") from error
         if self.rules("consultation").quorum == "rejection":
             raise ValueError("nobody votes against a consultation: its quorum is no rejection quorum")
         return self
@@ -161,3 +177,8 @@ class Bylaws(Strict):
     def rules(self, kind: ProposalKind) -> Rules:
         """Return the rules of a kind: those named here, else the defaults."""
         return self.kinds.get(kind) or default_rules(kind)
+
+    @property
+    def policy(self) -> Policy:
+        """Who must have cosigned a checkpoint that these bylaws govern."""
+        return Policy.parse(self.witnesses, self.witnesses_required)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 
 from governance_hooks.bylaws import Bylaws, ProposalKind
 from governance_hooks.checkpoint import NoteVerifier
-from governance_hooks.consent import Use, permits
+from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, proposals, recovery, runs
+from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Proposal, Recovery, Run, Seats
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Run, Seats, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -57,25 +57,23 @@ class Register:
         """Release digest -> proposal that allowed it."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
+        self.secret_polls: dict[str, SecretPoll] = {}
+        self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
         self.seen: set[str] = set()
 
-    def apply(self, data: bytes, *, signatures: bool = True) -> Statement:
+    def apply(self, data: bytes) -> Statement:
         """Check the entry at position `size` and fold it in.
-
-        Args:
-            data: the entry's bytes.
-            signatures: False only for bytes whose signatures were checked before (see governance_hooks.vouching).
 
         Raises:
             Refused: the entry is malformed, badly signed, or the rules do not allow it here. The state is unchanged.
         """
-        statement = parse(data, source=f"entry {self.size}", signatures=signatures)
+        statement = parse(data, source=f"entry {self.size}")
         self.admit(statement)
         return statement
 
     def admit(self, statement: Statement) -> None:
-        """Fold in a statement whose signatures `parse` has checked."""
+        """Fold in a statement whose signatures were checked (see governance_hooks.statement and vouching)."""
         if statement.id in self.seen:
             raise Refused("this statement is in the log already", value=statement.id)
         if self.size == 0:
@@ -99,6 +97,7 @@ class Register:
                 self.operator_clock = statement.issued
                 recovery.advance(self)
                 effects.advance(self)
+                panels.note_time(self, statement)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -121,7 +120,9 @@ class Register:
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
-        self.log_key = NoteVerifier.parse(payload.log)
+        log_key = NoteVerifier.parse(payload.log)
+        payload.bylaws.policy.require_independent(log_key, operator)
+        self.log_key = log_key
         self.coop, self.name, self.operator, self.bylaws = statement.id, payload.name, operator, payload.bylaws
         self.members = {member: Member(member, {key}, joined=0) for member, key in keys.items()}
         self.founders = frozenset(keys)
@@ -215,7 +216,8 @@ class Register:
 
     def drawn(self, panel: str) -> list[str] | None:
         """Return who was drawn by lot for the seats of the oversight body in a panel, or None if the log knows no such draw."""
-        return None
+        found = self.panels.get(panel)
+        return list(found.selected) if found is not None and found.purpose == "oversight" and found.selected else None
 
     def proposal(self, identifier: str) -> Proposal:
         """Return a proposal by statement digest; raise Refused if there is none."""
@@ -231,22 +233,10 @@ class Register:
             raise Refused("no such run in this log", value=identifier, allowed=", ".join(self.runs) or "none has started yet")
         return found
 
-    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None) -> str | None:
-        """Return the digest of the newest consent that allows this use, or None.
-
-        Args:
-            member: whose record it is.
-            use: purpose, processing, recipients and licence asked for.
-            language: ISO 639-3 of the record.
-            batch: contribution statement the record came with.
-            at: instant (RFC 3339 UTC) against which expiry is judged.
-            position: judge as of a log of this many entries; now, if None.
-        """
-        where = self.size if position is None else position
-        for grant in reversed(self.grants.get(member, [])):
-            if grant.stands(where) and permits(grant.consent, use, language=language, batch=batch, at=at):
-                return grant.id
-        return None
+    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None) -> str | None:
+        """Return the digest of the consent that carries this use, or None; arguments as in `rules.consents.choose`."""
+        found = consents.choose(self, member, use, language=language, batch=batch, at=at, position=position, run=run)
+        return None if found is None else found.id
 
     def grant(self, identifier: str, member: str) -> Grant | None:
         """Return a consent of a member by digest."""
@@ -280,5 +270,10 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.secret-poll/v1": secret.open_poll,
+    "coop.secret-event/v1": secret.anchor,
+    "coop.secret-result/v1": secret.state_result,
+    "coop.panel/v1": panels.open_panel,
+    "coop.draw/v1": panels.draw,
     "coop.founding/v1": membership.refuse_second_founding,
 }

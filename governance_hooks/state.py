@@ -10,7 +10,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Proposal", "Recovery", "Run", "Seats", "Vote"]
+__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Run", "Seats", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -51,10 +51,17 @@ class Grant:
     consent: Consent
     given: int
     withdrawn: int | None = None
+    used: dict[str, int] = field(default_factory=dict)
+    """Run -> log position of the start that counted it; only of a consent whose `occurrences` are limited."""
 
     def stands(self, position: int) -> bool:
         """Tell whether it was given and not yet withdrawn in a log of `position` entries."""
         return self.given < position and (self.withdrawn is None or self.withdrawn >= position)
+
+    def left(self, run: str | None, position: int) -> bool:
+        """Tell whether it may serve a run (None: one that has not started) in a log of `position` entries; restarts are not counted again."""
+        others = sum(counted < position and other != run for other, counted in self.used.items())
+        return self.consent.occurrences is None or others < self.consent.occurrences
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,8 @@ class Run:
     starts: list[int] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     """Instant of each start."""
+    counted: list[list[int]] = field(default_factory=list)
+    """Log positions of the limited consents each start names."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None
@@ -208,3 +217,49 @@ class Run:
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
         return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None
+
+
+@dataclass(slots=True)
+class SecretPoll:
+    """A secret poll: what its signers bound it to, the archive events anchored so far, and the result registrars stated."""
+
+    id: str
+    subject: str
+    election: str
+    credentials: str
+    options: int
+    roll: int
+    credential_authority: str
+    trustees: tuple[tuple[str, str], ...]
+    """(member, digest of their certificate), in the order of their numbers."""
+    threshold: int
+    minimum_ballots: int
+    opened: int
+    closes: str
+    events: list[tuple[str, str]]
+    """(kind, digest) of each archive event; the setup is the first."""
+    counts: tuple[int, ...] | None = None
+    archive: str | None = None
+
+
+@dataclass(slots=True)
+class Panel:
+    """A panel by lot: the pool frozen at opening, where its seed comes from, and who was drawn."""
+
+    id: str
+    purpose: str
+    subject: str
+    seats: int
+    pool: frozenset[str]
+    pool_root: str
+    targets: str
+    private_features: str | None
+    algorithm: str
+    engine: str
+    draw_at: str
+    opened: int
+    seed_size: int | None = None
+    """Entries under the checkpoint that seeds the draw; None until the operator states a time at or after `draw_at`."""
+    selected: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    drawn: int | None = None

@@ -7,19 +7,19 @@ body: re-signing the same body does not make another statement.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.fields import CLOCK_SKEW_S
 from governance_hooks.payloads import PAYLOADS
-from governance_hooks.sshsig import Signer, Verified, WebOrigin, check, signer_of
+from governance_hooks.sshsig import Claim, Signer, WebOrigin, claim, require
 
 __all__ = [
     "CLOCK_SKEW_S",
@@ -31,10 +31,10 @@ __all__ = [
     "entry",
     "now",
     "parse",
+    "read",
     "shift",
     "sign",
     "timestamp",
-    "verify_signatures",
 ]
 
 MAX_ENTRY = 65_535
@@ -43,16 +43,15 @@ MAX_ENTRY = 65_535
 SELF = "self"
 """The `coop` field of a founding statement, which cannot hold its own digest."""
 
-CLOCK_SKEW_S = 300
-"""By so much honest clocks may differ, seconds."""
-
 OPERATOR = "operator"
 """The `author` of statements the operator's key signs."""
 
+_ENTRY = {"body", "signatures"}
 _FIELDS = {"type", "coop", "author", "issued", "nonce", "payload"}
 _AUTHOR = re.compile(r"^(operator|m-[0-9a-f]{16})$")
 _ISSUED = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
 _NONCE = re.compile(r"^[0-9a-f]{32}$")
+_PATTERNS = (("author", _AUTHOR), ("issued", _ISSUED), ("nonce", _NONCE))
 
 
 def timestamp(moment: datetime) -> str:
@@ -67,13 +66,13 @@ def now() -> str:
     return timestamp(datetime.now(UTC))
 
 
+@lru_cache(maxsize=1024)  # a fold asks for the same few instants again and again
 def shift(instant: str, seconds: int) -> str:
     """Return an RFC 3339 instant moved by seconds."""
     return timestamp(datetime.fromisoformat(instant) + timedelta(seconds=seconds))
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A statement whose signatures verify; whether its signers had the right is the register's question."""
 
     id: str
@@ -111,7 +110,7 @@ def entry(value: dict[str, Any], signatures: list[str]) -> bytes:
 
 
 def _check_body(value: Any) -> BaseModel:
-    if not isinstance(value, dict) or set(value) != _FIELDS:
+    if not isinstance(value, dict) or value.keys() != _FIELDS:
         raise Refused(
             "statement does not have exactly the fields of a statement",
             value=sorted(value) if isinstance(value, dict) else value,
@@ -120,7 +119,7 @@ def _check_body(value: Any) -> BaseModel:
     model = PAYLOADS.get(value["type"]) if isinstance(value["type"], str) else None
     if model is None:
         raise Refused("statement type is unknown", value=value["type"], allowed=", ".join(PAYLOADS))
-    for field, pattern in (("author", _AUTHOR), ("issued", _ISSUED), ("nonce", _NONCE)):
+    for field, pattern in _PATTERNS:
         if not isinstance(value[field], str) or not pattern.fullmatch(value[field]):
             raise Refused(f"statement field {field} is malformed", value=value[field], allowed=pattern.pattern)
     try:
@@ -137,56 +136,45 @@ def _check_body(value: Any) -> BaseModel:
         raise Refused(f"payload of {value['type']}: {where or 'payload'}: {first['msg']}", value=first.get("input")) from error
 
 
-def _message(data: bytes, signatures: list[Any]) -> bytes:
-    """Return what was signed: the canonical body, in an entry that is canonical, lies between `{"body":` and `,"signatures":[...]}`."""
-    return data[len(b'{"body":') : -len(b',"signatures":' + dumps(signatures) + b"}")]
-
-
-def verify_signatures(data: bytes) -> None:
-    """Check the signatures of an entry and nothing else: for bytes that `parse` without signatures accepts, this is the rest of it.
-
-    Raises:
-        Refused, BadInput: the bytes are no entry, or a signature does not verify.
-    """
-    try:
-        signatures = json.loads(data)["signatures"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Refused("not an entry of body and signatures") from error
-    if not isinstance(signatures, list) or not all(isinstance(signature, str) for signature in signatures):
-        raise Refused("an entry's signatures are a list of texts")
-    message = _message(data, signatures)
-    for signature in signatures:
-        check(signature, message)
-
-
-def parse(data: bytes, *, source: str = "statement", signatures: bool = True) -> Statement:
-    """Parse a log entry and check its form and every signature.
+def read(data: bytes, *, source: str = "statement") -> tuple[Statement, list[Claim]]:
+    """Read a log entry and check everything about it but the arithmetic of its signatures: the statement is not yet to be believed.
 
     Args:
         data: the entry's bytes.
         source: what to call it in errors.
-        signatures: False only for bytes whose signatures were checked before: the signers are then read, not verified.
 
     Raises:
-        Refused, BadInput: too long, not canonical, unknown type or field, or a signature that does not verify.
+        Refused, BadInput: too long, not canonical, unknown type or field, or a signature that is not of our form.
     """
     if len(data) > MAX_ENTRY:
         raise Refused(f"{source} is too long", value=len(data), allowed=f"{MAX_ENTRY} bytes")
     value = loads(data, source=source)
-    if not isinstance(value, dict) or set(value) != {"body", "signatures"} or not isinstance(value["signatures"], list):
+    if not isinstance(value, dict) or value.keys() != _ENTRY or not isinstance(value["signatures"], list):
         raise Refused(f"{source} is not an entry of body and signatures")
-    payload = _check_body(value["body"])
-    message = _message(data, value["signatures"])
-    found: list[Verified] = []
-    for signature in value["signatures"]:
+    made, signatures = value["body"], value["signatures"]
+    payload = _check_body(made)
+    # What was signed is the canonical body. The entry is canonical, so that stands between `{"body":` and the last
+    # `,"signatures":[`: inside of a text each quote would be escaped.
+    message = data[len(b'{"body":') : data.rindex(b',"signatures":[')]
+    claims = []
+    for signature in signatures:
         if not isinstance(signature, str):
             raise Refused(f"{source} has a signature that is not text")
-        plain = None if signatures else signer_of(signature)
-        # A passkey's signature is checked in any case: where it was made stands inside what is checked.
-        found.append(Verified(plain, None) if plain is not None and plain.kind == "ssh-ed25519" else check(signature, message))
-    signers = frozenset(one.key.raw for one in found)
-    if not found or len(signers) != len(found):
-        raise Refused(f"{source} needs signatures of distinct keys", value=len(found))
-    origins = frozenset(one.origin for one in found if one.origin is not None)
-    made = value["body"]
-    return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data, origins)
+        claims.append(claim(signature, message))
+    signers = frozenset([one.key.raw for one in claims])
+    if not claims or len(signers) != len(claims):
+        raise Refused(f"{source} needs signatures of distinct keys", value=len(claims))
+    origins = frozenset([one.origin for one in claims if one.origin is not None])
+    return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data, origins), claims
+
+
+def parse(data: bytes, *, source: str = "statement") -> Statement:
+    """Parse a log entry and check its form and every signature.
+
+    Raises:
+        Refused, BadInput: what `read` refuses, or a signature that does not verify.
+    """
+    statement, claims = read(data, source=source)
+    for one in claims:
+        require(one)
+    return statement

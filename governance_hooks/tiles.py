@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from governance_hooks.register import Register
 from governance_hooks.statement import parse
 from governance_hooks.tail import WIDTH, levels
 
-__all__ = ["Export", "Tiles", "bundle", "check_tiles", "export", "read_export", "tile_path", "unbundle"]
+__all__ = ["Export", "TileCheck", "Tiles", "bundle", "export", "read_export", "tile_path", "unbundle"]
 
 ENTRIES = "entries"
 
@@ -88,15 +88,15 @@ def _shape(size: int) -> Iterator[tuple[int | str, int, int]]:
                 yield name, count // WIDTH, count % WIDTH
 
 
-def export(log: Log, folder: Path, *, progress: Callable[[str, int, int], None] | None = None) -> Export:
-    """Bring the tiles in `folder` up to the log's newest checkpoint; write only what is missing.
+def export(log: Log, folder: Path, *, note: str | None = None, progress: Callable[[str, int, int], None] | None = None) -> Export:
+    """Bring the tiles in `folder` up to the log's newest checkpoint, or to `note`, one of its own with cosignatures; write only what is missing.
 
     A killed export leaves the folder as good as it was: run it again.
 
     Raises:
         CoopError: the folder holds the tiles of another log, of a newer or forked one, or cannot be written.
     """
-    note = log.checkpoint()
+    note = log.checkpoint() if note is None else note
     target = read_body(note)
     with _lock(folder):
         before = _published(folder, log, target)
@@ -180,32 +180,37 @@ def _lock(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def check_tiles(entries: Iterable[bytes], tile: Callable[[int, int, int], bytes]) -> bytes:
-    """Compare every tile of a tree, given by `tile(level, number, width)`, with the entries below it; return the root over them.
+class TileCheck:
+    """Compares every tile of a tree, given by `tile(level, number, width)`, with the entries below it, as the tree grows."""
 
-    Raises:
-        Refused: naming the first tile that differs.
-    """
-    frontier, open_tiles = merkle.Frontier(), [bytearray()]
+    def __init__(self, tile: Callable[[int, int, int], bytes]) -> None:
+        self._tile, self._size, self._open = tile, 0, [bytearray()]
 
-    def compare(level: int, number: int) -> None:
-        width = len(open_tiles[level]) // 32
-        if tile(level, number, width) != open_tiles[level]:
+    def push(self, made: list[bytes]) -> None:
+        """Take what `Frontier.push` returned for the next entry.
+
+        Raises:
+            Refused: naming the first tile that differs.
+        """
+        self._size += 1
+        self._open[0] += made[0]
+        for level in range(1, (len(made) + 7) // 8):
+            self._compare(level - 1, (self._size >> 8 * level) - 1)
+            if level == len(self._open):
+                self._open.append(bytearray())
+            self._open[level] += made[8 * level]
+
+    def finish(self) -> None:
+        """Compare the last, partial tiles; see `push`."""
+        for level, rest in enumerate(self._open):
+            if rest:
+                self._compare(level, self._size >> 8 * (level + 1))
+
+    def _compare(self, level: int, number: int) -> None:
+        width = len(self._open[level]) // 32
+        if self._tile(level, number, width) != self._open[level]:
             raise Refused(f"the tile {tile_path(level, number, width)} does not match the entries below it")
-        open_tiles[level].clear()
-
-    for entry in entries:
-        made = frontier.push(merkle.leaf_hash(entry))
-        open_tiles[0] += made[0]
-        for level in range(1, (len(made) - 1) // 8 + 1):
-            compare(level - 1, (frontier.size >> 8 * level) - 1)
-            if level == len(open_tiles):
-                open_tiles.append(bytearray())
-            open_tiles[level] += made[8 * level]
-    for level, rest in enumerate(open_tiles):
-        if rest:
-            compare(level, frontier.size >> 8 * (level + 1))
-    return frontier.root()
+        self._open[level].clear()
 
 
 class Tiles:
@@ -252,7 +257,11 @@ class Tiles:
         Raises:
             Refused: a tile or bundle is missing, cut off or not over the entries.
         """
-        return check_tiles(self.entries(), self.tile)
+        frontier, check = merkle.Frontier(), TileCheck(self.tile)
+        for entry in self.entries():
+            check.push(frontier.push(merkle.leaf_hash(entry)))
+        check.finish()
+        return frontier.root()
 
     def verify(self, pin: str | None) -> Checkpoint:
         """Check the cooperative's identity, the checkpoint's signatures, and every tile and entry; return the checkpoint.

@@ -1,7 +1,8 @@
-"""Signature checks of many entries on all cores.
+"""Signature checks of many entries, in chunks, on one core or on all.
 
-A worker vouches for the signatures in the bytes it was given, and for nothing else: form and rules are the caller's. Whatever
-it does not vouch for the caller checks in full, so results and messages are those of one process.
+Entries are read in chunks and their signatures' arithmetic is done chunk by chunk: that keeps the tables of the curve in the
+processor's cache, and is all that another process is asked for. Form and rules stay with the caller. What is not vouched for the
+caller checks in full, so results and messages are those of checking one entry after the other.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TypeVar
 
-from governance_hooks.checkpoint import NoteVerifier, verify_checkpoint
+from governance_hooks.checkpoint import Checkpoint, NoteVerifier, verify_checkpoint
 from governance_hooks.errors import CoopError
-from governance_hooks.statement import verify_signatures
+from governance_hooks.sshsig import Equation, all_hold
+from governance_hooks.statement import Statement, read
 
-__all__ = ["cores", "vouched_entries", "vouched_notes"]
+__all__ = ["cores", "vouched_checkpoints", "vouched_statements"]
 
 T = TypeVar("T")
+V = TypeVar("V")
+Q = TypeVar("Q")
 
-CHUNK = 256
-"""Items a worker gets at once."""
-WORTH_IT = 1024
+CHUNK = 64
+"""Items read ahead at once: more of them are more for the garbage collector to walk."""
+CHUNK_AWAY = 256
+"""Items another process gets at once."""
+WORTH_IT = 4096
 """Items below which starting processes costs more than it saves."""
 
 
@@ -34,50 +40,82 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def vouched_entries(entries: Iterable[bytes], *, jobs: int) -> Generator[tuple[bytes, bool]]:
-    """Yield each entry in order, and whether another process found its signatures good; at most a few chunks ahead."""
-    return _vouched(entries, _check_entries, jobs)
+def vouched_statements(entries: Iterable[bytes], *, jobs: int = 1) -> Generator[tuple[bytes, Statement | None]]:
+    """Yield each entry in order: with its statement, if its signatures were found good; with None, if the caller has to look."""
+    return _vouched(entries, _statement, all_hold, jobs)
 
 
-def vouched_notes(notes: Iterable[tuple[int, str]], verifier: NoteVerifier, *, jobs: int) -> Generator[tuple[tuple[int, str], bool]]:
-    """Yield each (size, note) in order, and whether another process found its signatures good."""
-    return _vouched(notes, partial(_check_notes, verifier), jobs)
+def vouched_checkpoints(notes: Iterable[tuple[int, str]], verifier: NoteVerifier, *, jobs: int = 1) -> Generator[tuple[tuple[int, str], Checkpoint | None]]:
+    """Yield each (size, note) in order: with its checkpoint, if its signatures were found good, else with None."""
+    return _vouched(notes, partial(_checkpoint, verifier), partial(_notes_hold, verifier), jobs)
 
 
-def _vouched(items: Iterable[T], check: Callable[[list[T]], list[bool]], jobs: int) -> Generator[tuple[T, bool]]:
+def _vouched(items: Iterable[T], prepare: Callable[[T], tuple[V, Q]], check: Callable[[list[Q]], list[bool]], jobs: int) -> Generator[tuple[T, V | None]]:
+    """Yield each item and what `prepare` made of it, or None unless `check` said yes to the question that came with it.
+
+    At most a few chunks are prepared ahead. What cannot be prepared is nobody's to vouch for.
+    """
     source = iter(items)
     head = list(islice(source, WORTH_IT)) if jobs > 1 else []
-    if len(head) < WORTH_IT:
-        for item in chain(head, source):
-            yield item, False
+    source, alone = chain(head, source), len(head) < WORTH_IT
+    del head
+    if alone:
+        while chunk := list(islice(source, CHUNK)):
+            made, questions = _prepared(chunk, prepare)
+            yield from _answered(made, check(questions))
         return
-    source = chain(head, source)
     # spawn: a forked child would share our open databases and threads
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
-        pending: deque[tuple[list[T], Future[list[bool]]]] = deque()
-        while chunk := list(islice(source, CHUNK)):
-            pending.append((chunk, pool.submit(check, chunk)))
+        pending: deque[tuple[list[tuple[T, V | None]], Future[list[bool]]]] = deque()
+        while chunk := list(islice(source, CHUNK_AWAY)):
+            made, questions = _prepared(chunk, prepare)
+            pending.append((made, pool.submit(check, questions)))
             if len(pending) > 2 * jobs:
-                done, future = pending.popleft()
-                yield from zip(done, future.result(), strict=True)
-        for done, future in pending:
-            yield from zip(done, future.result(), strict=True)
+                made, future = pending.popleft()
+                yield from _answered(made, future.result())
+        for made, future in pending:
+            yield from _answered(made, future.result())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _check_entries(chunk: list[bytes]) -> list[bool]:
-    return [_holds(verify_signatures, data) for data in chunk]
+def _prepared(chunk: list[T], prepare: Callable[[T], tuple[V, Q]]) -> tuple[list[tuple[T, V | None]], list[Q]]:
+    made: list[tuple[T, V | None]] = []
+    questions: list[Q] = []
+    for item in chunk:
+        try:
+            value, question = prepare(item)
+        except CoopError:
+            made.append((item, None))
+        else:
+            made.append((item, value))
+            questions.append(question)
+    return made, questions
 
 
-def _check_notes(verifier: NoteVerifier, chunk: list[tuple[int, str]]) -> list[bool]:
-    return [_holds(verify_checkpoint, note, verifier) for _, note in chunk]
+def _answered(made: list[tuple[T, V | None]], answers: list[bool]) -> Generator[tuple[T, V | None]]:
+    answer = iter(answers)
+    for item, value in made:
+        yield item, value if value is not None and next(answer) else None
 
 
-def _holds(check: Callable[..., object], *arguments: object) -> bool:
+def _statement(data: bytes) -> tuple[Statement, list[Equation]]:
+    statement, claims = read(data)
+    return statement, [one.equation for one in claims]
+
+
+def _checkpoint(verifier: NoteVerifier, sized: tuple[int, str]) -> tuple[Checkpoint, str]:
+    return verify_checkpoint(sized[1], verifier, signatures=False), sized[1]
+
+
+def _notes_hold(verifier: NoteVerifier, notes: list[str]) -> list[bool]:
+    return [_holds(note, verifier) for note in notes]
+
+
+def _holds(note: str, verifier: NoteVerifier) -> bool:
     try:
-        check(*arguments)
+        verify_checkpoint(note, verifier)
     except CoopError:
         return False
     return True

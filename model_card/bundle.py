@@ -13,11 +13,12 @@ from model_card.schemas import ReleaseDocument, Role, read
 
 __all__ = ["FILES", "PROOF", "RELEASE", "WEIGHTS", "Bundle", "read_bundle"]
 
-RELEASE, PROOF = "release.json", "proof.json"
+RELEASE, PROOF = "release.json", "proof.jsonl.gz"
 WEIGHTS = "weights/adapter_model.safetensors"
 FILES: dict[str, Role] = {
     "README.md": "card",
     "card.json": "card",
+    "data/batches.jsonl": "data",
     "data/ledger.jsonl": "data",
     "data/manifest.json": "data",
     "eval/report.json": "evaluation",

@@ -110,5 +110,5 @@ class CardRecords:
 
     @cached_property
     def log(self) -> Source:
-        """The votes, counted from `proof.json` by `votes_of`; the digest is that of the counted document."""
-        return Source("proof.json:votes", digest(dict(self.votes)), dict(self.votes))
+        """The votes, counted from `proof.jsonl.gz` by `votes_of`; the digest is that of the counted document."""
+        return Source("proof.jsonl.gz:votes", digest(dict(self.votes)), dict(self.votes))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import URL
 
+from governance_hooks.batches import batch_root, batches_bytes
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.checkpoint import NoteKey
@@ -20,19 +25,22 @@ from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.motions import AmendBylaws, subject_of
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
+from governance_hooks.witness.collect import Outcome, collect
+from governance_hooks.witness.state import Witness
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )
 CONSENT = {
     "purposes": ["dpv:NonCommercialResearch"],
-    "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
     "recipients": ["coop:Members", "coop:PublicViaReleasedWeights"],
     "licences": ["Apache-2.0"],
     "scope": {"languages": None, "batches": None},
@@ -42,14 +50,28 @@ CONSENT = {
 RULES = Rules(quorum_percent=50, approval_percent=60, minimum_for=2, minimum_period_s=60, challenge_s=0, expiry_s=86_400)
 
 
-class Village:
-    """Five founders, an operator, and a clock the test turns."""
+def committed(record: str) -> str:
+    """The commitment to a record of the village."""
+    return digest(["c", record])
 
-    def __init__(self, root: Path, coop: Cooperative, keys: dict[str, PrivateKey], operator: PrivateKey) -> None:
+
+class Village:
+    """Five founders, an operator, and a clock the test turns; and witnesses, where a test brings some."""
+
+    def __init__(self, root: Path, coop: Cooperative, keys: dict[str, PrivateKey], operator: PrivateKey, witnesses: tuple[Witness, ...] = ()) -> None:
+        self.witnesses = {witness.key.name: witness for witness in witnesses}
         self.root, self.coop, self.keys, self.operator = root, coop, keys, operator
         self.members = sorted(keys)
+        self.batches: dict[str, list[str]] = {}
         self.clock = now()
         coop.clock = lambda: self.clock
+
+    def cosign(self, *names: str) -> dict[str, Outcome]:
+        """Have the witnesses of these names, or all, cosign the newest checkpoint by the village's clock."""
+        asked = names or tuple(self.witnesses)
+        for name in asked:
+            self.witnesses[name] = replace(self.witnesses[name], clock=lambda: int(datetime.fromisoformat(self.clock).timestamp()))
+        return collect(self.coop, asked, lambda bodies: {name: self.witnesses[name].add_checkpoint(body) for name, body in bodies.items()})
 
     def wait(self, seconds: int) -> None:
         """Turn the clock forward."""
@@ -88,8 +110,16 @@ class Village:
     def consent(self, member: str, **changes: Any) -> Statement:
         return self.say("coop.consent/v1", CONSENT | changes, member)
 
-    def contribute(self, member: str, records: int = 3, language: str = "spa") -> Statement:
-        return self.say("coop.contribution/v1", {"records": records, "root": digest(member), "languages": {language: records}}, member)
+    def contribute(self, member: str, records: Sequence[str] = ("a", "b", "c"), language: str = "spa") -> Statement:
+        """Sign for a batch of records, by their names; `batches` keeps their commitments."""
+        commitments = [committed(record) for record in records]
+        made = self.say("coop.contribution/v1", {"records": len(records), "root": batch_root(commitments), "languages": {language: len(records)}}, member)
+        self.batches[made.id] = commitments
+        return made
+
+    def write_batches(self, folder: Path, rows: Sequence[LedgerRow]) -> None:
+        """Write the file of the batches behind some rows."""
+        (folder / "batches.jsonl").write_bytes(batches_bytes({row.batch: self.batches[row.batch] for row in rows if row.batch in self.batches}))
 
     def proposal(self, kind: str, subject: str, uses: int = 1, **changes: Any) -> dict[str, Any]:
         """Return the payload of a proposal as things stand."""
@@ -153,7 +183,20 @@ class Village:
         return proposal
 
 
-def found(root: Path, founders: int = 5, **changes: Any) -> tuple[dict[str, PrivateKey], PrivateKey]:
+def make_witnesses(root: Path, kinds: tuple[str, ...] = ("ed25519",) * 3) -> tuple[Witness, ...]:
+    """Make a witness for each key type; they watch no log yet."""
+    return tuple(Witness.create(root / f"witness-{i}", f"sister{i}.example/witness", kind) for i, kind in enumerate(kinds, start=1))
+
+
+def found_witnessed(root: Path, witnesses: tuple[Witness, ...], required: int) -> tuple[dict[str, PrivateKey], PrivateKey]:
+    """Found a village whose bylaws require so many of these witnesses, and have them watch its log."""
+    keys = found(root, witnesses=[witness.key.cosigner.text for witness in witnesses], witnesses_required=required)
+    for witness in witnesses:
+        witness.trust(NoteKey.load(Paths(root).log_key).verifier)
+    return keys
+
+
+def found(root: Path, founders: int = 5, *, log: URL | None = None, **changes: Any) -> tuple[dict[str, PrivateKey], PrivateKey]:
     paths = Paths(root)
     log_key = NoteKey.generate("village.example/log", paths.log_key)
     operator = generate_key(paths.operator_key)
@@ -168,7 +211,7 @@ def found(root: Path, founders: int = 5, **changes: Any) -> tuple[dict[str, Priv
         "bylaws": bylaws.model_dump() | changes,
     }
     made = body("coop.founding/v1", payload, coop=SELF, author="operator")
-    Cooperative.found(root, entry(made, [sign(made, key) for key in (operator, *keys.values())]), log_key)
+    Cooperative.found(root, entry(made, [sign(made, key) for key in (operator, *keys.values())]), log_key, log=log)
     return keys, operator
 
 
@@ -185,9 +228,9 @@ class Approved:
         self.consents, rows = {}, []
         for member in village.members[:3]:
             self.consents[member] = village.consent(member).id
-            batch = village.contribute(member).id
-            for i in range(3):
-                rows.append(self.row(f"{member[-4:]}-{i}", [member], batch, "heldout" if i == 2 else "train"))
+            names = [f"{member[-4:]}-{i}" for i in range(3)]
+            batch = village.contribute(member, names).id
+            rows += [self.row(name, [member], batch, "heldout" if i == 2 else "train") for i, name in enumerate(names)]
         self.write_build(sorted(rows, key=lambda row: row.record))
         self.plan = self.make_plan()
         self.plan_bytes = dumps(self.plan.model_dump())
@@ -196,7 +239,7 @@ class Approved:
     def row(self, record: str, authors: list[str], batch: str, split: str) -> LedgerRow:
         return LedgerRow(
             record=record,
-            commitment=digest(["c", record]),
+            commitment=committed(record),
             content=digest(["t", record]),
             authors=authors,
             consents=[self.consents[a] for a in authors],
@@ -210,6 +253,7 @@ class Approved:
         (self.build / "ledger.jsonl").write_bytes(ledger_bytes(rows))
         (self.build / "records.parquet").write_bytes(b"stands for the private text" * 10)
         (self.build / "excluded.jsonl").write_bytes(b"")
+        self.village.write_batches(self.build, rows)
         root = parse_ledger((self.build / "ledger.jsonl").read_bytes())[1]
         train = sum(row.split == "train" for row in rows)
         members = len({author for row in rows for author in row.authors})
@@ -228,7 +272,7 @@ class Approved:
             "languages": {"spa": {"train": train, "heldout": len(rows) - train, "members": members}},
             "licences": {"BSD-3-Clause": len(rows)},
             "excluded": {},
-            "files": [file_entry(self.build, self.build / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+            "files": [file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
         }
         (self.build / "manifest.json").write_bytes(dumps(manifest))
         self.manifest = manifest
@@ -251,5 +295,7 @@ class Approved:
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
 
     def start(self, run: str = "run-1", start: int = 1) -> Statement:
-        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start}
+        register, rows = self.village.coop.register, parse_ledger((self.build / "ledger.jsonl").read_bytes())[0]
+        limited = counted(register, rows, USE, at=self.village.clock, run=run)
+        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
         return self.village.say("coop.run-start/v1", payload, "operator")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from governance_hooks.bylaws import Bylaws
-from governance_hooks.errors import Refused
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, HaltUse, Motion, Suspend, Waive
 from governance_hooks.rules.community import check_founders
 from governance_hooks.rules.halts import require_haltable
@@ -38,7 +38,7 @@ def advance(register: Register) -> None:
         else:
             try:
                 check(register, motion)
-            except Refused as error:
+            except CoopError as error:
                 proposal.lapsed = error.what
             else:
                 _EFFECTS[motion.kind](register, proposal, motion)
@@ -59,6 +59,7 @@ def _check_bylaws(register: Register, motion: AmendBylaws) -> None:
     strangers = (set(bylaws.registrars) | set(bylaws.oversight)) - set(register.active())
     if strangers:
         raise Refused("the new bylaws name somebody who is no member in good standing", value=sorted(strangers))
+    bylaws.policy.require_independent(register.log_key, register.operator)
     check_founders(register, bylaws)
     _require_deciders(register, bylaws, set(register.active()))
 
@@ -177,7 +178,7 @@ def _appoint(register: Register, proposal: Proposal, motion: Appoint) -> None:
 
 
 def _check_operator(register: Register, motion: ChangeOperator) -> None:
-    fresh(register, motion.operator)
+    register.bylaws.policy.require_independent(register.log_key, fresh(register, motion.operator))
 
 
 def _change_operator(register: Register, proposal: Proposal, motion: ChangeOperator) -> None:

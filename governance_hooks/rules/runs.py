@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
+from governance_hooks.rules import consents
 from governance_hooks.state import Proposal, Run
 
 if TYPE_CHECKING:
@@ -85,10 +86,12 @@ def start(register: Register, statement: Statement) -> None:
         raise Refused("this run is completed or belongs to another approval", value=run.id)
     if payload.start != (len(run.starts) if run else 0) + 1:
         raise Refused("starts of a run are counted one by one", value=payload.start)
+    consents.use_up(register, payload.run, payload.counted, statement.issued)
     if run is None:
         run = register.runs[payload.run] = Run(payload.run, payload.plan, proposal.id)
     run.starts.append(register.size)
     run.started.append(statement.issued)
+    run.counted.append(payload.counted)
     proposal.used += 1
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import struct
 from dataclasses import dataclass
 
 from governance_hooks.errors import Refused
 from governance_hooks.ssh.publickey import PublicKey
-from governance_hooks.ssh.wire import Reader, decode_base64, string
+from governance_hooks.ssh.wire import Reader, decode_base64, encode_base64, string
 
 __all__ = ["NAMESPACE", "Envelope", "armor", "dearmor", "to_be_signed"]
 
@@ -18,28 +17,33 @@ NAMESPACE = "coop-statement@v1"
 
 _MAGIC = b"SSHSIG"
 _VERSION = struct.pack(">I", 1)
-_HASHES = ("sha512", "sha256")
+_HASHES = {"sha512": hashlib.sha512, "sha256": hashlib.sha256}
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+_FIRST, _LAST = f"{_BEGIN}\n", f"\n{_END}\n"
+
+_BEFORE_HASH = {
+    name: _MAGIC + string(NAMESPACE.encode()) + string(b"") + string(name.encode()) + struct.pack(">I", make().digest_size) for name, make in _HASHES.items()
+}
 
 
 def to_be_signed(message: bytes, algorithm: str) -> bytes:
-    """Return SSHSIG's "blob to be signed"; for a passkey this is the WebAuthn challenge."""
-    return _MAGIC + string(NAMESPACE.encode()) + string(b"") + string(algorithm.encode()) + string(hashlib.new(algorithm, message).digest())
+    """Return SSHSIG's "blob to be signed" for `sha512` or `sha256`; for a passkey this is the WebAuthn challenge."""
+    return _BEFORE_HASH[algorithm] + _HASHES[algorithm](message).digest()
 
 
 def armor(blob: bytes) -> str:
     """Return the armored form, 70 columns a line as ssh-keygen writes it."""
-    text = base64.b64encode(blob).decode()
-    return "\n".join([_BEGIN, *(text[i : i + 70] for i in range(0, len(text), 70)), _END, ""])
+    text = encode_base64(blob)
+    return _FIRST + "\n".join([text[i : i + 70] for i in range(0, len(text), 70)]) + _LAST
 
 
 def dearmor(text: str) -> bytes:
     """Return the bytes inside an armored signature; refuse any other spelling of the same bytes."""
-    lines = text.split("\n")
-    if len(lines) < 4 or lines[0] != _BEGIN or lines[-2] != _END or lines[-1] != "":
+    if not text.startswith(_FIRST) or not text.endswith(_LAST) or len(text) <= len(_FIRST) + len(_LAST):
         raise Refused("not an armored SSH signature", value=text[:40], allowed=f"{_BEGIN} ... {_END}")
-    blob = decode_base64("".join(lines[1:-2]))
-    if armor(blob) != text:
+    inside = text[len(_FIRST) : -len(_LAST)]
+    blob, breaks = decode_base64(inside.replace("\n", "")), len(inside) // 71
+    if inside[70::71] != "\n" * breaks or inside.count("\n") != breaks or inside[-1] == "\n":
         raise Refused("armored signature is not in its canonical form")
     return blob
 
@@ -55,15 +59,25 @@ class Envelope:
     """Signature in the form of the key's carrier, its type first."""
 
     @property
+    def blob(self) -> bytes:
+        """The wire form."""
+        fields = (self.key.blob, NAMESPACE.encode(), b"", self.algorithm.encode(), self.signature)
+        return _MAGIC + _VERSION + b"".join(map(string, fields))
+
+    @property
     def armored(self) -> str:
         """The armored form."""
-        fields = (self.key.blob, NAMESPACE.encode(), b"", self.algorithm.encode(), self.signature)
-        return armor(_MAGIC + _VERSION + b"".join(map(string, fields)))
+        return armor(self.blob)
 
     @classmethod
     def parse(cls, armored: str) -> Envelope:
         """Parse an armored signature; raise Refused for another version, namespace, hash or key type."""
-        reader = Reader(dearmor(armored))
+        return cls.from_blob(dearmor(armored))
+
+    @classmethod
+    def from_blob(cls, blob: bytes) -> Envelope:
+        """Parse what was inside an armor; see `parse`."""
+        reader = Reader(blob)
         if reader.take(len(_MAGIC)) != _MAGIC or reader.take(4) != _VERSION:
             raise Refused("not an SSHSIG of version 1")
         key = PublicKey.from_blob(reader.string())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import struct
 
 from governance_hooks.errors import Refused
 
-__all__ = ["Reader", "decode_base64", "mpint", "string"]
+__all__ = ["Reader", "decode_base64", "encode_base64", "mpint", "string"]
 
 
 class Reader:
@@ -52,12 +51,17 @@ def mpint(number: int) -> bytes:
     return string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
+def encode_base64(data: bytes) -> str:
+    """Return the bytes as base64 text, on one line."""
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
 def decode_base64(text: str) -> bytes:
     """Return the bytes of base64 text; refuse any other spelling of the same bytes."""
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:
         raise Refused("not base64", value=text[:40]) from error
-    if base64.b64encode(data).decode() != text:  # stray bits after the last byte would give one signature many spellings
+    if encode_base64(data) != text:  # stray bits after the last byte would give one signature many spellings
         raise Refused("base64 is not in its only canonical form", value=text[-8:])
     return data

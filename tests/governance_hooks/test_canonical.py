@@ -2,10 +2,10 @@ import json
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance_hooks.canonical import CanonicalError, digest, dumps, is_digest, loads
+from governance_hooks.canonical import CanonicalError, _loads_or_say_why, digest, dumps, is_digest, loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -34,6 +34,77 @@ def test_keys_beyond_the_basic_plane_sort_by_utf_16() -> None:
         loads(code_points)
 
 
+JSON_BYTES = st.builds(
+    lambda value, indent, ascii_only, junk: (
+        junk[0]
+        + json.dumps(value, indent=indent, ensure_ascii=ascii_only, separators=(",", ":") if indent is None else None).encode(errors="surrogatepass")
+        + junk[1]
+    ),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**54), 2**54) | st.floats() | st.text('aé\x00\x1f\x7f"\\/\n\u2028\ud800😀', max_size=4),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('abé"\x01😀\ufb33', max_size=2), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from([None, None, None, 0, 1]),
+    st.booleans(),
+    st.tuples(st.sampled_from([b"", b"", b"", b" ", b"\xef\xbb\xbf"]), st.sampled_from([b"", b"", b"", b"\n", b"x"])),
+)
+
+
+def independent(data: bytes) -> object:
+    """What `loads` is to do, by rfc8785 and nothing fast: raise ValueError, or return the value."""
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        if len(dict(items)) != len(items):
+            raise ValueError("duplicate key")
+        return dict(items)
+
+    def whole(text: str) -> int:
+        if len(text) > 17:
+            raise ValueError("large")
+        return int(text)
+
+    def never(text: str) -> object:
+        raise ValueError(text)
+
+    value = json.loads(data.decode(), object_pairs_hook=pairs, parse_int=whole, parse_float=never, parse_constant=never)
+    if rfc8785.dumps(value) != data:
+        raise ValueError("not canonical")
+    return value
+
+
+def agree(data: bytes) -> None:
+    try:
+        expected = independent(data)
+    except (ValueError, RecursionError):
+        with pytest.raises(CanonicalError):
+            loads(data)
+    else:
+        assert loads(data) == expected
+        assert dumps(loads(data)) == data
+
+
+@settings(max_examples=1000)
+@given(JSON_BYTES)
+def test_what_is_canonical_is_what_rfc8785_says_of_any_json(data: bytes) -> None:
+    agree(data)
+
+
+@settings(max_examples=1000)
+@given(VALUES, st.integers(0), st.integers(0, 255), st.sampled_from(["put", "insert", "cut", "double"]))
+def test_what_is_canonical_is_what_rfc8785_says_of_any_changed_byte(value: object, at: int, byte: int, how: str) -> None:
+    data = dumps(value)
+    at %= len(data)
+    middle = {"put": bytes([byte]), "insert": bytes([byte]) + data[at : at + 1], "cut": b"", "double": data[at : at + 1] * 2}[how]
+    agree(data[:at] + middle + data[at + 1 :])
+
+
+@given(VALUES)
+def test_the_quick_reading_and_the_one_that_says_why_give_the_same(value: object) -> None:
+    data = dumps(value)
+    assert loads(data) == _loads_or_say_why(data, False, "document")
+
+
 @given(VALUES.filter(lambda v: isinstance(v, dict) and len(v) > 0))
 def test_any_other_spelling_is_refused(value: object) -> None:
     with pytest.raises(CanonicalError, match="canonical form"):
@@ -44,6 +115,19 @@ def test_any_other_spelling_is_refused(value: object) -> None:
     ("data", "why"),
     [
         (b'{"a":1,"a":2}', "duplicate key"),
+        (b'{"a":1,"b":2,"a":1}', "duplicate key"),
+        (b'{"a":{"b":1,"b":1}}', "duplicate key"),
+        (b'[{"b":1,"a":2}]', "canonical form"),
+        (b'{"a":[[{"b":1,"a":2}]]}', "canonical form"),
+        (b'{"a":-0}', "canonical form"),
+        (b'{"a":01}', "not JSON"),
+        (b'{"a":[1.0]}', "not an integer"),
+        (b'{"a":"\\u001F"}', "canonical form"),
+        (b'{"a":"\\/"}', "canonical form"),
+        (b"[9007199254740992]", "2\\^53"),
+        (b"9007199254740992", "2\\^53"),
+        (b"1.5", "not an integer"),
+        (b"NaN", "not a number"),
         (b'{"a":1.0}', "not an integer"),
         (b'{"a":1e2}', "not an integer"),
         (b'{"a":9007199254740992}', "2\\^53"),

@@ -1,16 +1,19 @@
 """Motions: each takes effect by itself, is refused where it could not, and lapses where it no longer can."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance_hooks.bylaws import Bylaws, Rules
 from governance_hooks.canonical import sha256
+from governance_hooks.errors import Refused
 from governance_hooks.fields import Strict
-from governance_hooks.motions import Admit, AmendBylaws, Consult, Suspend, Waive
+from governance_hooks.motions import Admit, AmendBylaws, ChangeOperator, Consult, Suspend, Waive
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import shift
+from governance_hooks.witness.cosigner import ED25519, Cosigner
 from tests.village import RULES, Village
 
 Founded = Callable[..., Village]
@@ -258,3 +261,16 @@ def test_a_consultation_binds_nobody_and_is_counted_by_everybody(village: Villag
     village.refuses("vote is closed", "coop.preference/v1", answer, village.members[3])
     approval = village.move(question.model_copy(update={"method": "approval"})).id
     village.refuses("listed in order", "coop.preference/v1", answer | {"proposal": approval}, a)
+
+
+def test_neither_an_amendment_nor_a_new_operator_makes_somebody_their_own_witness(village: Village, tmp_path: Path) -> None:
+    register = village.coop.register
+    itself = Cosigner("elsewhere.example/log", ED25519, register.operator).text
+    with pytest.raises(Refused, match="cannot be witnesses of themselves"):
+        village.move(AmendBylaws(bylaws=register.bylaws.model_copy(update={"version": 2, "witnesses": [itself]})))
+    new = generate_key(tmp_path / "new-operator")
+    village.decide(
+        AmendBylaws(bylaws=register.bylaws.model_copy(update={"version": 2, "witnesses": [Cosigner("sister.example/w", ED25519, new.public.raw).text]}))
+    )
+    with pytest.raises(Refused, match="cannot be witnesses of themselves"):
+        village.move(ChangeOperator(operator=new.public.line), village.keys[village.members[0]], new)

@@ -168,7 +168,7 @@ def test_consent_is_the_members_own_and_ends_with_withdrawal_or_leaving(village:
     [
         ({"purposes": ["dpv:ServiceProvision"]}, {}),
         ({"purposes": ["dpv:AcademicResearch"]}, {"purpose": "dpv:ResearchAndDevelopment"}),  # broader than what was allowed
-        ({"processing": ["ai:ModelEvaluation"]}, {}),
+        ({"processing": ["coop:ModelEvaluation"]}, {}),
         ({"recipients": ["coop:Members"]}, {}),
         ({"licences": ["CC-BY-NC-4.0"]}, {}),
         ({"expires": "2020-01-01T00:00:00Z"}, {}),

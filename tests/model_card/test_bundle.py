@@ -14,7 +14,7 @@ from model_card.verify import verify
 def test_a_whole_bundle_has_nothing_to_say(bundle: Path) -> None:
     read = read_bundle(bundle)
     assert (read.missing, read.wrong, read.malformed) == ([], [], None)
-    assert set(read.digests) == {*FILES, "release.json", "proof.json"}
+    assert set(read.digests) == {*FILES, "release.json", "proof.jsonl.gz"}
 
 
 @pytest.mark.parametrize("extra", ["notes.txt", "weights/pytorch_model.bin", ".hidden", "data/deep/er/file"])

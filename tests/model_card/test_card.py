@@ -27,7 +27,7 @@ def records_of(bundle: Path, **changes: Any) -> CardRecords:
         "run_bytes": (bundle / "run.json").read_bytes(),
         "manifest_bytes": (bundle / "data/manifest.json").read_bytes(),
         "report_bytes": (bundle / "eval/report.json").read_bytes(),
-        "votes": votes_of(read_proof((bundle / "proof.json").read_bytes()).fold(), run=release["run"], consents=consents),
+        "votes": votes_of(read_proof((bundle / "proof.jsonl.gz").read_bytes()).fold(), run=release["run"], consents=consents),
     }
     return CardRecords(**(fields | changes))
 
@@ -56,7 +56,7 @@ def test_every_value_points_to_the_record_it_came_from(bundle: Path) -> None:
             assert next(iter(field.values())), where
             continue
         path, _, pointer = field["source"].partition("#")
-        if path == "proof.json:votes":
+        if path == "proof.jsonl.gz:votes":
             assert field["value"] == resolve(records_of(bundle).votes, pointer), where
             assert field["sha256"] == digest(records_of(bundle).votes)
         elif not pointer:

@@ -33,7 +33,7 @@ def rerecord(finished: Any) -> None:
 def test_a_release_holds_exactly_its_files_as_copies(finished: Any, tmp_path: Path) -> None:
     release = finished.assemble(tmp_path / "out")
     bundle = read_bundle(release.folder)
-    assert (bundle.wrong, bundle.missing) == ([], ["proof.json"])
+    assert (bundle.wrong, bundle.missing) == ([], ["proof.jsonl.gz"])
     assert release == read_release(release.folder)
     assert release.digest == sha256((release.folder / "release.json").read_bytes())
     for path in FILES:
@@ -187,9 +187,9 @@ def test_only_a_proof_can_be_added_and_a_new_one_replaces_it_whole(finished: Any
     release = finished.assemble(tmp_path / "out")
     with pytest.raises(CoopError):
         add_proof(release.folder, b"{}")
-    assert not (release.folder / "proof.json").exists()
+    assert not (release.folder / "proof.jsonl.gz").exists()
     add_proof(release.folder, finished.village.coop.proof().dumps())
-    assert (release.folder / "proof.json").is_file()
+    assert (release.folder / "proof.jsonl.gz").is_file()
 
 
 def test_progress_is_told(finished: Any, tmp_path: Path) -> None:

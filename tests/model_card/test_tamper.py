@@ -13,6 +13,7 @@ from model_card.verify import verify
 EXPECTED = {
     "README.md": {"files match release.json", "card renders identically"},
     "card.json": {"files match release.json", "card renders identically"},
+    "data/batches.jsonl": {"files match release.json", "data is the voted build"},
     "data/ledger.jsonl": {"files match release.json", "data is the voted build"},
     "data/manifest.json": {"files match release.json", "data is the voted build"},
     "eval/report.json": {"files match release.json", "evaluation under the voted policy"},
@@ -22,7 +23,7 @@ EXPECTED = {
     "weights/adapter_config.json": {"files match release.json", "weights are the run's output"},
     "weights/adapter_model.safetensors": {"files match release.json", "weights are the run's output"},
     "release.json": {"release vote"},
-    "proof.json": {"cooperative and log"},
+    "proof.jsonl.gz": {"cooperative and log"},
 }
 """The links that must fail (others may fail with them)."""
 
@@ -40,14 +41,14 @@ def failing(bundle: Path) -> set[str]:
 
 
 def test_every_file_of_a_release_has_an_expectation() -> None:
-    assert set(EXPECTED) == {*FILES, "release.json", "proof.json"}
+    assert set(EXPECTED) == {*FILES, "release.json", "proof.jsonl.gz"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_flipped_bit_fails_verification_at_the_right_link(bundle: Path, name: str) -> None:
     path, draw = bundle / name, random.Random(name)
     whole = path.read_bytes()
-    count = {"release.json": 60, "proof.json": 40}.get(name, FULL_CHECKS)
+    count = {"release.json": 60, "proof.jsonl.gz": 40}.get(name, FULL_CHECKS)
     for position in {0, len(whole) - 1, *draw.sample(range(len(whole)), min(count, len(whole)))}:
         path.write_bytes(flip(whole, position, draw.randrange(8)))
         assert failing(bundle) >= EXPECTED[name], f"{name} byte {position}"

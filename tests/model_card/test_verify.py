@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.plan import read_plan
+from governance_hooks.proof import Proof, read_proof
 from governance_hooks.report import Report
 from governance_hooks.statement import shift
 from governance_hooks.verdict import judge
@@ -225,7 +226,7 @@ def test_another_ledger_than_the_manifests_is_named(signed: Any, tmp_path: Path)
         path = bundle / "data/ledger.jsonl"
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
 
-    assert "not the ledger the manifest names" in why(signed, tmp_path, "data is the voted build", shorten)
+    assert "ledger.jsonl is not the file the manifest names" in why(signed, tmp_path, "data is the voted build", shorten)
 
 
 def test_a_vote_cannot_change_a_measured_loss(signed: Any, tmp_path: Path) -> None:
@@ -268,19 +269,17 @@ def test_the_proof_of_another_log_position_gives_the_same_card(bundle: Path, sig
 
 
 def test_a_checkpoint_signed_by_another_key_fails(bundle: Path) -> None:
-    proof = loads((bundle / "proof.json").read_bytes())
-    lines = proof["checkpoint"].split("\n")
+    proof = read_proof((bundle / "proof.jsonl.gz").read_bytes())
+    lines = proof.checkpoint.split("\n")
     lines[1] = str(int(lines[1]) - 1)
-    proof["checkpoint"] = "\n".join(lines)
-    (bundle / "proof.json").write_bytes(dumps(proof))
+    (bundle / "proof.jsonl.gz").write_bytes(Proof("\n".join(lines), proof.entries).dumps())
     assert "cooperative and log" in failed(verify(bundle))
 
 
 def test_a_ballot_left_out_of_the_proof_is_noticed(bundle: Path) -> None:
-    proof = loads((bundle / "proof.json").read_bytes())
-    ballots = [i for i, entry in enumerate(proof["entries"]) if entry["body"]["type"] == "coop.ballot/v1"]
-    del proof["entries"][ballots[0]]
-    (bundle / "proof.json").write_bytes(dumps(proof))
+    proof = read_proof((bundle / "proof.jsonl.gz").read_bytes())
+    ballot = next(i for i, entry in enumerate(proof.entries) if b'"type":"coop.ballot/v1"' in entry)
+    (bundle / "proof.jsonl.gz").write_bytes(Proof(proof.checkpoint, proof.entries[:ballot] + proof.entries[ballot + 1 :]).dumps())
     assert {"cooperative and log", "signatures and rules"} <= set(failed(verify(bundle)))
 
 

@@ -1,4 +1,4 @@
-"""Governance: signature checks against ssh-keygen. The log has its own, bench_log.py."""
+"""Governance: signature checks against ssh-keygen. The log has its own, log.py."""
 
 from __future__ import annotations
 
