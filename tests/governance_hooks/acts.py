@@ -15,12 +15,20 @@ from tests.governance_hooks.history import SECRETS, World
 
 __all__ = ["ACTS", "Crowd"]
 
-ACTS = ["propose", "propose", "vote", "decide", "decide", "decide", "close", "wait", "time", "halt", "object_to", "leave", "admit", "key", "recover", "cancel",
+ACTS = ["propose", "propose", "vote", "vote", "vote", "decide", "decide", "decide", "close", "wait", "time", "halt", "object_to", "leave", "admit", "key", "recover", "cancel",
         "exit", "start", "end", "evaluate", "release", "pay", "meddle", "forge"]  # fmt: skip
 
 
 class Crowd(World):
     """A world and the acts of a program: a list of (act, a, b, c)."""
+
+    def settle_down(self) -> None:
+        """Admit three who are no founders and make them registrars: founders can now leave power."""
+        for _ in range(3):
+            self.admit(0, 1, 0)
+        self.propose(0, KINDS.index("bylaws"), 2)
+        self.decide(0, 0, 0)
+        assert self.register.bylaws.version == 2
 
     def act(self, name: str, a: int, b: int, c: int) -> None:
         """Do one act of a program."""
@@ -61,8 +69,14 @@ class Crowd(World):
         bylaws = self.register.bylaws
         match kind:
             case "bylaws":
-                named = sorted(self.active, reverse=True)[: 2 + c % 4]
-                changed = {"version": bylaws.version + 1, "registrars": named, "registrars_required": min(2, len(named)), "oversight": [], "founder_led": []}
+                named = sorted({*sorted(self.active)[:2], *sorted(self.active)[-1 - c % 4 :]})
+                changed = {
+                    "version": bylaws.version + 1,
+                    "registrars": named,
+                    "registrars_required": min(2, len(named)),
+                    "oversight": [],
+                    "founder_led": [] if self.exited or c % 2 else bylaws.founder_led,
+                }
                 fields = bylaws.model_dump() | changed
             case "waiver":
                 fields = {"run": "r", "report": digest("report")}
@@ -93,28 +107,32 @@ class Crowd(World):
             return None
 
     def vote(self, a: int, b: int, c: int) -> None:
-        member, proposal = self.who(a), self.which(b)
+        open_ = [one for one in self.rolls if one not in self.approved]
+        member, proposal = self.who(a), open_[b % len(open_)] if open_ and b % 8 else self.which(b)
         found = self.register.proposals.get(proposal)
         sequence = 1 + c // 3 % 2 + (found.votes[member].sequence if found and member in found.votes else 0)
         payload = {"proposal": proposal, "choice": ("for", "against", "abstain")[c % 3], "sequence": sequence, "reason": None}
         self.tell("coop.ballot/v1", payload, member, self.key_of(member), late_s=c % 7 == 6 and 301)
 
+    def ballots_of(self, proposal: str, members: list[str], against: int = 0) -> None:
+        """Have members vote for a proposal, some of them against it."""
+        for number, member in enumerate(members):
+            found = self.register.proposals.get(proposal)
+            choice = "against" if against >> number & 3 == 3 else "for"
+            sequence = 1 + len(found.votes.keys() & {member}) if found else 1
+            self.tell("coop.ballot/v1", {"proposal": proposal, "choice": choice, "sequence": sequence, "reason": None}, member, self.key_of(member))
+
     def decide(self, a: int, b: int, c: int) -> None:
         """Have most of the roll vote for a proposal, close it and let its challenge window pass: histories get somewhere."""
         proposal = self.which(b % 3)
-        for number, member in enumerate(sorted(self.rolls.get(proposal, ()))):
-            found = self.register.proposals[proposal]
-            choice = "against" if a >> number & 1 and a >> number & 2 else "for"
-            self.tell(
-                "coop.ballot/v1",
-                {"proposal": proposal, "choice": choice, "sequence": 1 + len(found.votes.keys() & {member}), "reason": None},
-                member,
-                self.key_of(member),
-            )
+        self.ballots_of(proposal, sorted(self.rolls.get(proposal, ())), a)
         while any(one.closed is None for one in self.register.proposals.values()) and proposal not in self.approved:
             if not self.close(0, 0, 0):
                 break
+        if c % 5 == 4:
+            self.object_to(a, b % 3, c)
         self.wait(0, 0, 4 + c % 2)
+        self.operate("coop.build/v1", {"manifest": digest(self.count), "root": digest(c), "records": 1})  # before what is due
         self.time(0, 0, 0)
 
     def close(self, a: int, b: int, c: int) -> bool:
@@ -124,7 +142,7 @@ class Crowd(World):
             return False
         proposal = open_[b % len(open_)]
         self.clock = max(self.clock, shift(proposal.closes, -(c % 4 == 3)))
-        if self.register.due(self.clock):
+        if self.register.due(self.clock) and a % 2 == 0:
             self.time(0, 0, 0)
         choices = Counter(self.votes[proposal.id].values())
         outcome = "approved" if self._count(proposal.id) == (c % 4 != 2) else "rejected"
@@ -163,7 +181,8 @@ class Crowd(World):
     def admit(self, a: int, b: int, c: int) -> None:
         new = next(self.fresh, self.operators[-1])
         newcomer = f"m-{100 + len(self.keys):016x}"
-        registrars = [self.key_of(self.who(number)) for number in {a % len(self.keys), b % len(self.keys)}]
+        body = self.register.bylaws.registrars if c % 4 else list(self.keys)
+        registrars = [self.key_of(one) for one in sorted({body[a % len(body)], body[b % len(body)]})]
         if self.tell("coop.admission/v1", {"member": newcomer, "key": new.public.line}, newcomer, new, *registrars):
             self.keys[newcomer] = [new]
 
@@ -192,18 +211,22 @@ class Crowd(World):
         self.tell("coop.recovery-cancel/v1", {"recovery": pending.id if pending else digest(a)}, member, self.keys[member][-(c % 2)])
 
     def exit(self, a: int, b: int, c: int) -> None:
-        if c % 2:
-            staying = sorted(self.founders & self.active)
-            self.tell("coop.exit/v1", {}, self.who(a), *(self.key_of(one) for one in staying[: len(staying) - (c % 8 == 1)]))
+        """Leave power as founders, most of them or all, with a vote of their own still open."""
+        staying = sorted(self.founders & self.active)
+        if c % 2 and staying:
+            self.propose(0, KINDS.index("payout"), c)
+            self.ballots_of(self.which(0), staying)
+            self.tell("coop.exit/v1", {}, staying[a % len(staying)], *(self.key_of(one) for one in staying[: len(staying) - (c % 8 == 1)]))
+            self.close(0, 0, 0)
 
     def start(self, a: int, b: int, c: int) -> None:
+        """Start a run under an approval, again and again."""
         proposal = self.usable("run", b)
         found = self.register.proposals.get(proposal)
-        run = self.register.runs.get("r")
-        self.operate(
-            "coop.run-start/v1",
-            {"run": "rs"[c % 9 == 8], "plan": found.subject if found else digest(c), "proposal": proposal, "start": len(run.starts) + 1 if run else 1},
-        )
+        for _ in range(3):
+            run = self.register.runs.get("r")
+            started = {"run": "rs"[c % 9 == 8], "plan": found.subject if found else digest(c), "proposal": proposal, "start": len(run.starts) + 1 if run else 1}
+            self.operate("coop.run-start/v1", started)
 
     def end(self, a: int, b: int, c: int) -> None:
         self.operate("coop.run-end/v1", {"run": "r", "status": ("completed", "failed", "completed")[c % 3], "record": digest(c), "outputs": digest(c)})
@@ -216,8 +239,11 @@ class Crowd(World):
         self.operate("coop.release/v1", {"run": "r", "release": found.subject if found else digest(c), "proposal": self.usable("release", b)})
 
     def pay(self, a: int, b: int, c: int) -> None:
-        found = self.register.proposals.get(self.usable("payout", b))
-        self.operate("coop.payout/v1", {"payout": found.subject if found else digest(c), "proposal": self.usable("payout", b)})
+        """Pay what was approved, and again."""
+        proposal = self.usable("payout", b)
+        found = self.register.proposals.get(proposal)
+        for _ in range(2):
+            self.operate("coop.payout/v1", {"payout": found.subject if found else digest(c), "proposal": proposal})
 
     def meddle(self, a: int, b: int, c: int) -> None:
         """Change one bit of an old entry, or offer it again."""

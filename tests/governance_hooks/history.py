@@ -55,6 +55,7 @@ class World:
         self.active, self.founders, self.suspended = set(FOUNDERS), frozenset(FOUNDERS), dict[str, str]()
         self.rolls: dict[str, set[str]] = {}
         self.votes: dict[str, dict[str, str]] = {}
+        self.ballots: Counter[tuple[str, str]] = Counter()
         self.approved: dict[str, bool] = {}
         self.objectors: dict[str, set[str]] = {}
         self.settled: set[str] = set()
@@ -108,6 +109,8 @@ class World:
                 assert about not in self.approved, "somebody voted after the close"
                 assert statement.author in self.rolls[about], "somebody voted who is not on the roll"
                 self.votes[about][statement.author] = payload.choice  # type: ignore[attr-defined]
+                self.ballots[about, statement.author] += 1
+                assert payload.sequence == self.ballots[about, statement.author], "a ballot is out of order"  # type: ignore[attr-defined]
             case "coop.close/v1":
                 assert about not in self.approved
                 self.approved[about] = payload.outcome == "approved"  # type: ignore[attr-defined]
@@ -130,6 +133,8 @@ class World:
             self.active.add(payload.member)  # type: ignore[attr-defined]
         if statement.author == "operator":
             assert before["operator_clock"] == "" or statement.signers == {before["operator"]}, "another key spoke for the operator"
+            if statement.type not in ("coop.time/v1", "coop.founding/v1"):
+                assert not any(one.due() <= statement.issued for one in before["pending"]), "the operator spoke before a decision that was due"
             for proposal in sorted(register.proposals.values(), key=lambda one: (one.closed is None, one.closed_at and one.due(), one.closed)):
                 if proposal.id not in self.settled and (proposal.enacted is not None or proposal.lapsed is not None):
                     self._settle(proposal)

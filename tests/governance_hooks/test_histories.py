@@ -23,7 +23,9 @@ NUMBER = st.integers(0, 255)
 PROGRAMS = st.lists(st.tuples(st.sampled_from(ACTS), NUMBER, NUMBER, NUMBER), max_size=40)
 
 
-def play(world: Crowd, program: list[tuple[str, int, int, int]]) -> Crowd:
+def play(world: Crowd, program: list[tuple[str, int, int, int]], *, mixed: bool) -> Crowd:
+    if mixed:
+        world.settle_down()
     for act in program:
         world.act(*act)
     world.finish()
@@ -32,21 +34,21 @@ def play(world: Crowd, program: list[tuple[str, int, int, int]]) -> Crowd:
 
 def drawn(seed: int, length: int, *log: str) -> Crowd:
     draw = random.Random(seed)
-    return play(Crowd(*log), [(draw.choice(ACTS), draw.randrange(256), draw.randrange(256), draw.randrange(256)) for _ in range(length)])
+    return play(Crowd(*log), [(draw.choice(ACTS), draw.randrange(256), draw.randrange(256), draw.randrange(256)) for _ in range(length)], mixed=seed % 2 == 1)
 
 
 @settings(max_examples=40, deadline=None)
-@given(PROGRAMS)
-def test_no_history_gets_around_the_rules(program: list[tuple[str, int, int, int]]) -> None:
-    play(Crowd(), program)
+@given(PROGRAMS, st.booleans())
+def test_no_history_gets_around_the_rules(program: list[tuple[str, int, int, int]], mixed: bool) -> None:
+    play(Crowd(), program, mixed=mixed)
 
 
 def test_long_histories_get_somewhere_and_not_around_the_rules() -> None:
-    counts = sum((drawn(seed, 100).counts for seed in range(16)), Counter[str]())
+    counts = sum((drawn(seed, 100).counts for seed in range(40)), Counter[str]())
     assert counts["refused"] > 1000
-    for reached in ("admission enacted", "appointment enacted", "bylaws enacted", "operator enacted", "suspension enacted"):
+    for reached in ("admission enacted", "appointment enacted", "bylaws enacted", "operator enacted", "suspension enacted", "bylaws lapsed"):
         assert counts[reached], f"no history gets to: {reached}"
-    for kind in ("halt", "run-start", "payout", "leave", "recovery", "rotation"):
+    for kind in ("exit", "halt", "leave", "objection", "payout", "recovery", "rotation", "run-start"):
         assert counts[f"coop.{kind}/v1"], f"no history gets to: {kind}"
 
 
