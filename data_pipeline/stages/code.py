@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["CODE_PERMILLE", "is_code", "prose"]
+__all__ = ["CODE_PERMILLE", "is_code", "prose", "words"]
 
 CODE_PERMILLE: Final = 100
 """A text with this share of symbols among its visible characters is code."""
 
 _SYMBOL = re.compile(r"[][{}<>|$=\\/_;&*#~^`+-]")
-# Placeholders, code in backticks, options, and words that hold a digit or a symbol other than a hyphen.
-_LITERAL = re.compile(r"\{\{[^{}]*\}\}|`[^`]*`|(?<!\S)-\S+|\S*[][{}<>|$=\\/_@#~^&*0-9]\S*")
+_QUOTED = re.compile(r"`[^`]*`|\{\{[^{}]*\}\}")
+_LITERAL = re.compile(r"^-|[][{}<>|$=\\/_@#~^&*0-9]")
 
 
 def is_code(text: str) -> bool:
@@ -24,6 +24,11 @@ def is_code(text: str) -> bool:
     return len(_SYMBOL.findall(text)) * 1000 >= CODE_PERMILLE * sum(map(len, text.split())) > 0
 
 
+def words(text: str) -> str:
+    """Return a text without code in backticks, placeholders, options, and ASCII words that hold a digit or a symbol other than a hyphen."""
+    return " ".join(word for word in _QUOTED.sub(" ", text).split() if not (word.isascii() and _LITERAL.search(word)))
+
+
 def prose(text: str) -> str:
-    """Return the words of a text without what is code in it; nothing if all of it is code."""
-    return "" if is_code(text) else " ".join(_LITERAL.sub(" ", text).split())
+    """Return the words of a text, or nothing if what stands outside backticks is code."""
+    return "" if is_code(_QUOTED.sub(" ", text)) else words(text)

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
-from data_pipeline.stages.code import prose
+from data_pipeline.stages.code import prose, words
 from data_pipeline.stages.script import expected_scripts, letters_by_script
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, PerMille
 from governance_hooks.errors import BadInput
@@ -53,9 +53,9 @@ class LanguageIdParameters(Parameters):
 
     min_letters: Annotated[int, Field(ge=1)] = 20
     """Fewer letters in prompt and answer together, code aside, are not judged by the model."""
-    min_margin: Annotated[int, Field(ge=0)] = 10
+    min_margin: Annotated[int, Field(ge=0)] = 25
     """How much the model's log score of the likeliest language must exceed the declared one's; it grows with the length of the text."""
-    script_permille: PerMille = 100
+    script_permille: PerMille = 50
     """Prompt or answer must have this share of letters in a script of the language."""
 
 
@@ -103,19 +103,21 @@ def language_id(rows: Sequence[Candidate], parameters: LanguageIdParameters, evi
 
 
 def _marks(row: Candidate, parameters: LanguageIdParameters) -> tuple[str, ...]:
-    sides = prose(row.inputs), prose(row.targets)
-    letters = [letters_by_script(side) for side in sides]
+    letters = [letters_by_script(words(side)) for side in (row.inputs, row.targets)]
     both = letters[0] + letters[1]
     expected = expected_scripts(row.language)
     if expected and both and not any(_share(side, expected) >= parameters.script_permille for side in letters if side):
         # The model never saw the language in this script, so its guess would only mislead.
         return (f"script_doubt:{min(both, key=lambda script: (-both[script], script))}",)
-    if sum(both.values()) < parameters.min_letters:
+    text = f"{prose(row.inputs)} {prose(row.targets)}"
+    if expected:  # names in other scripts say nothing about the language around them
+        text = " ".join(word for word in text.split() if expected & letters_by_script(word).keys())
+    if sum(map(str.isalpha, text)) < parameters.min_letters:
         return ("language_unjudged:short",)
     accepted = relatives(row.language)
     if not accepted:
         return ("language_unjudged:unknown",)
-    ranked = [(_alpha3(label), score) for label, score in _model().rank(" ".join(sides))]
+    ranked = [(_alpha3(label), score) for label, score in _model().rank(text)]
     if ranked[0][0] == _NO_LANGUAGE:
         return ("language_unjudged:other",)
     ranked = [(code, score) for code, score in ranked if code != _NO_LANGUAGE]
