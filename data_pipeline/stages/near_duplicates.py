@@ -139,7 +139,9 @@ def resolve(shared: Hashes, rows: Sequence[Candidate], parameters: NearDuplicate
             first = kept[twin]
             credited = {*first.credited, *row.source.authors, *row.credited} - set(first.source.authors)
             kept[twin] = replace(first, credited=tuple(sorted(credited)))
-            excluded.append(Exclusion(row.record, "near_duplicate", f"of {first.record}: {int(alike * 1000)} of 1000 alike, {parameters.likeness_permille} allowed"))
+            excluded.append(
+                Exclusion(row.record, "near_duplicate", f"of {first.record}: {int(alike * 1000)} of 1000 alike, {parameters.likeness_permille} allowed")
+            )
     return list(kept.values()), excluded
 
 

@@ -20,6 +20,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
+from data_pipeline.stages.check_digits import card_length, iban_length
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters
 from governance_hooks.errors import BadInput
 
@@ -30,7 +31,9 @@ TOKENS: Final = {"email": "[EMAIL]", "iban": "[IBAN]", "ip": "[IP]", "phone": "[
 
 # ASCII and Latin letters only: in Chinese or Korean the words around an address touch it.
 _NAME = r"A-Za-z0-9\u00c0-\u024f"
-_EMAIL = re.compile(rf"(?<![{_NAME}_.%+-])[{_NAME}_](?:[{_NAME}_.%+-]{{0,62}}[{_NAME}_])?@(?:[{_NAME}][{_NAME}-]{{0,62}}\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[a-z0-9-]{{1,59}})(?![{_NAME}-])")
+_EMAIL = re.compile(
+    rf"(?<![{_NAME}_.%+-])[{_NAME}_](?:[{_NAME}_.%+-]{{0,62}}[{_NAME}_])?@(?:[{_NAME}][{_NAME}-]{{0,62}}\.){{1,8}}(?:[A-Za-z]{{2,24}}|xn--[a-z0-9-]{{1,59}})(?![{_NAME}-])"
+)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}")
 _IPV4 = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{2,35}(?![\w:])")
@@ -40,24 +43,12 @@ _RUN = re.compile(r"(?<![A-Za-z0-9_.:/@#$\\-])[+(]{0,2}\d[\d\s()./\u2010-\u2015-
 _DOTTED = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _TRIES: Final = 8
 """Attempts of phonenumbers on one run before it gives up."""
+_PASSES: Final = 4
+"""A token can free what touched the text it replaced, so a text is read again until nothing changes."""
 _SEQUENCE: Final = "01234567890123456789"
 _HANDLE = re.compile(r"(?<=[^\s{}`'\"|=:;,] )@[A-Za-z][A-Za-z0-9_]{3,29}(?![\w./@:({-])")
 _RESERVED = re.compile(r"(?:^|[.@])(?:example|test|invalid|localhost|local|onion|example\.(?:com|net|org|edu))$", re.IGNORECASE)
 _RESOLVERS: Final = {"1.2.3.4", "1.1.1.1", "1.0.0.1", "8.8.8.8", "8.8.4.4", "9.9.9.9", "208.67.222.222", "208.67.220.220"}
-# Lengths by country, SWIFT IBAN registry.
-_IBAN_LENGTHS: Final = {
-    code: int(length)
-    for length, codes in (
-        pair.split(":")
-        for pair in (
-            "15:NO 16:BE 18:DK,FO,FI,GL,NL,SD,FK 19:MK,SI 20:AT,BA,EE,KZ,LT,LU,XK,MN 21:CH,HR,LI,LV 22:BH,BG,CR,DE,GB,GE,IE,ME,RS,VA 23:AE,GI,IL,IQ,TL,OM,SO "
-            "24:AD,CZ,ES,MD,PK,RO,SA,SE,SK,TN,VG 25:LY,PT,ST 26:IS,TR 27:BI,DJ,FR,GR,IT,MC,MR,SM 28:AL,AZ,BY,CY,DO,GT,HU,LB,NI,PL,SV 29:BR,EG,PS,QA,UA "
-            "30:JO,KW,MU,YE 31:MT,SC 32:LC 33:RU"
-        ).split()
-    )
-    for code in codes.split(",")
-}
-_CARD_LENGTHS: Final = (("34", {15}), ("37", {15}), ("35", {16}), ("4", {13, 16, 19}), ("5", {16}), ("2", {16}), ("6", {16, 19}), ("3", {14}))
 # CLDR gives a language one likeliest country; these have more speakers elsewhere than fit in one.
 _REGIONS: Final = {
     "ara": ("EG", "SA", "MA"),
@@ -96,10 +87,28 @@ def regions(language: str) -> tuple[str, ...]:
 def scrub(text: str, language: str, *, handles: bool = False) -> tuple[str, tuple[str, ...]]:
     """Return the text with tokens in place of what was found, and the kinds that were found, sorted."""
     found: set[str] = set()
+    for _ in range(_PASSES):
+        clean = _scrubbed(text, language, handles, found)
+        if clean == text:
+            break
+        text = clean
+    return text, tuple(sorted(found))
 
-    def to(kind: str, keep: Callable[[str], int]) -> Callable[[re.Match[str]], str]:
+
+def pii(rows: Sequence[Candidate], parameters: PiiParameters, evidence: Evidence = NO_EVIDENCE) -> tuple[list[Candidate], list[Exclusion]]:
+    """Replace personal data in prompts and answers and mark those rows `pii:<kind>`; keep all."""
+    kept: list[Candidate] = []
+    for row in rows:
+        inputs, first = scrub(row.inputs, row.language, handles=bool(parameters.handles))
+        targets, second = scrub(row.targets, row.language, handles=bool(parameters.handles))
+        kept.append(replace(row, inputs=inputs, targets=targets).marked(*(f"pii:{kind}" for kind in (*first, *second))) if first or second else row)
+    return kept, []
+
+
+def _scrubbed(text: str, language: str, handles: bool, found: set[str]) -> str:
+    def to(kind: str, length_of: Callable[[str], int]) -> Callable[[re.Match[str]], str]:
         def token(match: re.Match[str]) -> str:
-            length = keep(match[0])
+            length = length_of(match[0])
             if not length:
                 return match[0]
             found.add(kind)
@@ -114,21 +123,11 @@ def scrub(text: str, language: str, *, handles: bool = False) -> tuple[str, tupl
     if ":" in text:
         text = _IPV6.sub(to("ip", _public), text)
     if sum(map(str.isdigit, text)) >= 4:
-        text = _IBAN.sub(to("iban", _iban), text)
+        text = _IBAN.sub(to("iban", iban_length), text)
         text = _IPV4.sub(to("ip", _public), text)
         text = _RUN.sub(lambda match: _phones(match[0], language, found), text)
-        text = _CARD.sub(to("card", _card), text)
-    return text, tuple(sorted(found))
-
-
-def pii(rows: Sequence[Candidate], parameters: PiiParameters, evidence: Evidence = NO_EVIDENCE) -> tuple[list[Candidate], list[Exclusion]]:
-    """Replace personal data in prompts and answers and mark those rows `pii:<kind>`; keep all."""
-    kept: list[Candidate] = []
-    for row in rows:
-        inputs, first = scrub(row.inputs, row.language, handles=bool(parameters.handles))
-        targets, second = scrub(row.targets, row.language, handles=bool(parameters.handles))
-        kept.append(replace(row, inputs=inputs, targets=targets).marked(*(f"pii:{kind}" for kind in (*first, *second))) if first or second else row)
-    return kept, []
+        text = _CARD.sub(to("card", card_length), text)
+    return text
 
 
 def _public(address: str) -> int:
@@ -141,29 +140,6 @@ def _public(address: str) -> int:
     allocated = parsed.version == 4 or parsed in ipaddress.IPv6Network("2000::/3")
     personal = parsed.is_global and not parsed.is_multicast and allocated and bare not in _RESOLVERS and not bare.endswith(".0")
     return len(bare) if personal else 0
-
-
-def _iban(text: str) -> int:
-    """Return the length of the IBAN a text begins with, or 0: the country's length and the check digits (ISO 7064, mod 97) must be right."""
-    length = _IBAN_LENGTHS.get(text[:2])
-    places = [place for place, character in enumerate(text) if character not in " -"]
-    if length is None or len(places) < length:
-        return 0
-    end = places[length - 1] + 1
-    if len(places) > length and places[length] == end:
-        return 0  # the word goes on
-    plain = "".join(text[place] for place in places[:length])
-    return end if int("".join(str(int(character, 36)) for character in plain[4:] + plain[:4])) % 97 == 1 else 0
-
-
-def _card(text: str) -> int:
-    """Return the length of a card number, or 0: issuer, length and check digit (Luhn, ISO/IEC 7812) must be right."""
-    digits = [int(character) for character in text if character.isdigit()]
-    lengths = next((lengths for prefix, lengths in _CARD_LENGTHS if text.replace(" ", "").replace("-", "").startswith(prefix)), set[int]())
-    if len(digits) not in lengths or len(set(digits)) < 3:
-        return 0
-    doubled = sum(2 * digit - 9 * (digit > 4) if place % 2 else digit for place, digit in enumerate(reversed(digits)))
-    return len(text) if doubled % 10 == 0 else 0
 
 
 def _phones(text: str, language: str, found: set[str]) -> str:

@@ -81,7 +81,10 @@ def _problems(row: Candidate, parameters: RepetitionParameters) -> Iterator[tupl
         if (lines := repeated_lines_permille(text)) > parameters.max_repeated_lines_permille:
             yield "repeated_lines", f"{lines} of 1000 characters of the {name} are lines said before, {parameters.max_repeated_lines_permille} allowed"
         if (grams := repeated_grams_permille(text)) > parameters.max_repeated_grams_permille:
-            yield "repeated_text", f"{grams} of 1000 places in the {name} repeat {SIZE} characters said before, {parameters.max_repeated_grams_permille} allowed"
+            yield (
+                "repeated_text",
+                f"{grams} of 1000 places in the {name} repeat {SIZE} characters said before, {parameters.max_repeated_grams_permille} allowed",
+            )
 
 
 def _visible(text: str, enough: int) -> int:

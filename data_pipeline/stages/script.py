@@ -6,6 +6,7 @@ listed here. Which scripts a language uses comes from CLDR's likely subtags, whi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from functools import cache, lru_cache
@@ -16,16 +17,23 @@ from governance_hooks.errors import BadInput
 __all__ = ["expected_scripts", "letters_by_script"]
 
 _NAMES: Final = dict(
-    pair.split(":")
-    for pair in (
+    re.findall(
+        r"(\w+):(\w+)",
         "Adlm:ADLAM Arab:ARABIC Armn:ARMENIAN Beng:BENGALI Bopo:BOPOMOFO Cans:CANADIAN Cher:CHEROKEE Cyrl:CYRILLIC Deva:DEVANAGARI Ethi:ETHIOPIC "
         "Geor:GEORGIAN Grek:GREEK Gujr:GUJARATI Guru:GURMUKHI Hang:HANGUL Hani:CJK Hebr:HEBREW Hira:HIRAGANA Java:JAVANESE Kana:KATAKANA "
         "Khmr:KHMER Knda:KANNADA Laoo:LAO Latn:LATIN Mlym:MALAYALAM Mong:MONGOLIAN Mymr:MYANMAR Nkoo:NKO Olck:OL Orya:ORIYA Sinh:SINHALA "
-        "Syrc:SYRIAC Taml:TAMIL Telu:TELUGU Tfng:TIFINAGH Thaa:THAANA Thai:THAI Tibt:TIBETAN Vaii:VAI Yiii:YI"
-    ).split()
+        "Syrc:SYRIAC Taml:TAMIL Telu:TELUGU Tfng:TIFINAGH Thaa:THAANA Thai:THAI Tibt:TIBETAN Vaii:VAI Yiii:YI",
+    )
 )
 _CODES: Final = {name: code for code, name in _NAMES.items()}
-_MIXED: Final = {"Jpan": {"Hira", "Kana", "Hani"}, "Kore": {"Hang", "Hani"}, "Hans": {"Hani"}, "Hant": {"Hani"}, "Hanb": {"Hani", "Bopo"}, "Hrkt": {"Hira", "Kana"}}
+_MIXED: Final = {
+    "Jpan": {"Hira", "Kana", "Hani"},
+    "Kore": {"Hang", "Hani"},
+    "Hans": {"Hani"},
+    "Hant": {"Hani"},
+    "Hanb": {"Hani", "Bopo"},
+    "Hrkt": {"Hira", "Kana"},
+}
 
 
 @lru_cache(maxsize=1 << 16)
