@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
-from data_pipeline.deduplicate import folded
-from data_pipeline.stages.grams import gram_hashes
+from data_pipeline.stages.grams import gram_hashes, key
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Item, Parameters, Suite
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.errors import BadInput
 
-__all__ = ["DENSE", "MAX_SUITE_BYTES", "RULE", "SIZE", "DecontaminationParameters", "Index", "decontaminate", "index", "key", "read_suite", "suite"]
+__all__ = ["DENSE", "MAX_SUITE_BYTES", "RULE", "SIZE", "DecontaminationParameters", "Index", "decontaminate", "index", "read_suite", "suite"]
 
 RULE: Final = "decontamination/v1"
 SIZE: Final = 16
@@ -53,16 +50,6 @@ class Index:
     """n -> hash of an n-gram -> places in `items`."""
     unindexed: tuple[tuple[str, str], ...]
     """(suite, item) of items too short for one n-gram: they cannot be told from chance, so they protect nothing."""
-
-
-@lru_cache(maxsize=1 << 16)
-def _counts(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
-
-
-def key(text: str) -> str:
-    """Return the letters, marks and digits of a text, case and compatibility forms folded."""
-    return "".join(filter(_counts, folded(text)))
 
 
 def suite(name: str, items: Sequence[Item]) -> Suite:

@@ -1,4 +1,4 @@
-"""Character n-grams as 64-bit numbers, the same on every machine: no seed of the interpreter and no floating point takes part.
+"""Character n-grams as 64-bit numbers, and the bare text some of them are taken from: the same on every machine: no seed of the interpreter and no floating point takes part.
 
 A rolling polynomial over code points, vectorised, then the finaliser of SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195)
 so that all bits depend on all characters. Somebody who knows the constants can make two n-grams collide; the stages that drop rows
@@ -7,12 +7,16 @@ for likeness to others' rows therefore compare the n-grams themselves.
 
 from __future__ import annotations
 
+import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hashes", "gram_hashes", "mixed"]
+from data_pipeline.deduplicate import folded
+
+__all__ = ["Hashes", "gram_hashes", "key", "mixed"]
 
 Hashes = NDArray[np.uint64]
 
@@ -37,3 +41,13 @@ def gram_hashes(text: str, size: int) -> Hashes:
     for offset in range(size):
         hashes = hashes * _BASE + points[offset : offset + count]
     return mixed(hashes)
+
+
+@lru_cache(maxsize=1 << 16)
+def _counts(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def key(text: str) -> str:
+    """Return the letters, marks and digits of a text, case and compatibility forms folded."""
+    return "".join(filter(_counts, folded(text)))

@@ -13,6 +13,7 @@ Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from pydantic import Field
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
 from data_pipeline.stages.code import is_code
-from data_pipeline.stages.grams import Hashes, gram_hashes, mixed
+from data_pipeline.stages.grams import Hashes, gram_hashes, key, mixed
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, priority
 
 __all__ = ["BANDS", "ROWS_PER_BAND", "RULE", "SIZE", "NearDuplicatesParameters", "candidates", "likeness", "near_duplicates", "resolve", "sides", "signatures"]
@@ -56,11 +57,13 @@ class NearDuplicatesParameters(Parameters):
 
     likeness_permille: Annotated[int, Field(ge=500, le=1000)] = 700
     """Least Jaccard likeness of the 5-character n-grams, of the prompts and of the answers, in thousandths. Below 500 the buckets miss most pairs."""
+    short_below: Annotated[int, Field(ge=0)] = 30
+    """A prompt or answer of fewer letters, marks and digits must be equal but for case and punctuation: in a few words one other word is another meaning."""
 
 
 class _Text(NamedTuple):
     literals: tuple[object, ...]
-    """What must be equal: numbers, and the sides that are code."""
+    """What must be equal: numbers, and the sides that are code or short."""
     prose: tuple[str, ...]
     """The other sides."""
 
@@ -122,7 +125,7 @@ def resolve(shared: Hashes, rows: Sequence[Candidate], parameters: NearDuplicate
         mine: list[list[int]] = []
         alike = twin = None
         if shared[index].any():
-            text = texts[index] = _text(row)
+            text = texts[index] = _text(row, parameters.short_below)
             mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index]) if number]
             met = Counter(other for bucket in mine for other in bucket)
             for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
@@ -166,11 +169,26 @@ def _grams(text: str) -> frozenset[str]:
     return frozenset(text[start : start + SIZE] for start in range(max(len(text) - SIZE + 1, 1)))
 
 
-def _text(row: Candidate) -> _Text:
-    both = sides(row)
-    code = tuple(side if is_code(side) else None for side in both)
-    numbers = tuple(tuple(_NUMBERS.findall(side)) for side in both)
-    return _Text((numbers, code), tuple(side for side, same in zip(both, code, strict=True) if same is None))
+def _text(row: Candidate, short_below: int) -> _Text:
+    literals: list[object] = []
+    prose = []
+    for raw, side in zip((row.inputs, row.targets), sides(row), strict=True):
+        literals.append(_NUMBERS.findall(side))
+        if is_code(raw):
+            literals.append(_SPACES.sub(" ", raw))  # case matters: `popd -n` is not `popd -N`
+        elif len(key(side)) < short_below:
+            literals.append("".join(filter(_means, side)) or side)
+        else:
+            literals.append(None)
+            prose.append(side)
+    return _Text(tuple(map(str, literals)), tuple(prose))
+
+
+@lru_cache(maxsize=1 << 16)
+def _means(character: str) -> bool:
+    """Tell whether a character makes a difference in a few words: all but blanks and punctuation, though `move-disk` is not `move_disk`."""
+    category = unicodedata.category(character)
+    return category[0] not in "ZCP" or category in ("Pd", "Pc")
 
 
 def _bands(grams: Sequence[Hashes]) -> Hashes:

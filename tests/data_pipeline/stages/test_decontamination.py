@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.candidate import Candidate
-from data_pipeline.stages.decontamination import DecontaminationParameters, decontaminate, index, key, read_suite, suite
+from data_pipeline.stages.decontamination import DecontaminationParameters, decontaminate, index, read_suite, suite
+from data_pipeline.stages.grams import key
 from data_pipeline.stages.stage import Evidence, Item
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
