@@ -16,6 +16,7 @@ from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
+from data_pipeline.stages.grams import key
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, PerMille
 
 __all__ = ["RULE", "SIZE", "RepetitionParameters", "repeated_grams_permille", "repeated_lines_permille", "repetition"]
@@ -34,6 +35,8 @@ class RepetitionParameters(Parameters):
     """Fewest visible characters of a prompt. Two would drop only sound rows of the corpora tried: a Chinese word, a command of one letter."""
     min_answer: Annotated[int, Field(ge=1)] = 1
     """Fewest visible characters of an answer; one can be a right answer."""
+    echo_from: Annotated[int, Field(ge=0)] = 12
+    """An answer that is the prompt again, in fewer letters, marks and digits than this, is only marked `echo`: "Good morning" answers "Good morning"."""
     judged_from: Annotated[int, Field(ge=SIZE)] = 40
     """A shorter prompt or answer is not judged for repetition."""
     max_repeated_lines_permille: PerMille = 500
@@ -63,14 +66,14 @@ def repetition(rows: Sequence[Candidate], parameters: RepetitionParameters, evid
     for row in rows:
         found = next(_problems(row, parameters), None)
         if found is None:
-            kept.append(row)
+            kept.append(row.marked("echo") if _echo(row) else row)
         else:
             excluded.append(Exclusion(row.record, *found))
     return kept, excluded
 
 
 def _problems(row: Candidate, parameters: RepetitionParameters) -> Iterator[tuple[str, str]]:
-    if folded(row.inputs) == folded(row.targets):
+    if _echo(row) and len(key(row.inputs)) >= parameters.echo_from:
         yield "echo", "the answer is the prompt again"
     for name, text, least in (("prompt", row.inputs, parameters.min_prompt), ("answer", row.targets, parameters.min_answer)):
         visible = _visible(text, least)
@@ -85,6 +88,10 @@ def _problems(row: Candidate, parameters: RepetitionParameters) -> Iterator[tupl
                 "repeated_text",
                 f"{grams} of 1000 places in the {name} repeat {SIZE} characters said before, {parameters.max_repeated_grams_permille} allowed",
             )
+
+
+def _echo(row: Candidate) -> bool:
+    return folded(row.inputs) == folded(row.targets)
 
 
 def _visible(text: str, enough: int) -> int:

@@ -18,8 +18,8 @@ VERSE = "Row, row, row your boat\nGently down the stream\nMerrily, merrily, merr
 @pytest.mark.parametrize(
     ("inputs", "targets", "reason"),
     [
-        ("Say it.", "SAY IT.", "echo"),
-        ("ｓay it.", "Say it.", "echo"),
+        ("Please say it again.", "PLEASE SAY IT AGAIN.", "echo"),
+        ("ｐlease say it again.", "Please say it again.", "echo"),
         ("What?", "the same line here\n" * 6, "repeated_lines"),
         ("What?", "spam and eggs " * 20, "repeated_text"),
         ("哈" * 60, "什么？", "repeated_text"),
@@ -40,6 +40,13 @@ def test_voted_lengths_block(row: Row) -> None:
         ("a", "too_short", "the prompt shows 1 characters, 2 are the least"),
         ("b", "too_short", "the answer shows 1 characters, 2 are the least"),
     ]
+
+
+def test_a_greeting_that_answers_itself_is_marked_until_members_vote_otherwise(row: Row) -> None:
+    greeting = row("r", "Good day!", "Good day!")
+    kept, excluded = repetition([greeting], RepetitionParameters())
+    assert ([r.marks for r in kept], excluded) == ([("echo",)], [])
+    assert repetition([greeting], RepetitionParameters(echo_from=0))[1][0].reason == "echo"
 
 
 def test_invisible_characters_do_not_make_a_text_longer(row: Row) -> None:

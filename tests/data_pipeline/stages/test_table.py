@@ -22,7 +22,7 @@ EVIDENCE = Evidence(
 
 def rows(row: Row) -> list[Candidate]:
     texts = [
-        ("What is this?", "What is this?"),
+        ("What is this thing here?", "What is this thing here?"),
         ("Which of the planets has the most moons around it?", "Saturn, as far as we know."),
         ("Wie heißt du denn heute, mein lieber alter Freund?", "Ich heiße Anna und komme aus Bremen."),
         ("Mail me", "a@b.org"),
