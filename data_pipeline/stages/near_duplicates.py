@@ -4,10 +4,10 @@
     candidates(array) -> array    the join, once over all parts: which rows share a bucket
     resolve(array, rows)          once: each row against the rows kept so far, never against a dropped one
 
-There is no transitive closure: on 200,000 real rows it joined templates of two languages into one cluster of 722. Prompt and answer
-must each be alike, else every "see the manual of X" would be a copy of the first. Numbers and code must be equal: "12 + 3" and
-"13 + 4" are two exercises, `tar xf` and `tar cf` two commands. MinHash: Broder 1997, doi:10.1109/SEQUEN.1997.666900; bands:
-Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
+There is no transitive closure: a chain of small changes joins rows that have little in common. Prompt and answer must each be alike,
+else every "see the manual of X" would be a copy of the first. Numbers, code and short texts must be equal: "12 + 3" and "13 + 4" are
+two exercises, `tar xf` and `tar cf` two commands, "switch it on" and "switch it off" two requests. MinHash: Broder 1997,
+doi:10.1109/SEQUEN.1997.666900; bands: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
 """
 
 from __future__ import annotations
