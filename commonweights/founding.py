@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from governance_hooks.bylaws import Bylaws, Rules
+from commonweights.amending import in_full
+from governance_hooks.bylaws import KINDS, Bylaws, default_rules
 from governance_hooks.checkpoint import NoteKey
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import BadInput
@@ -33,22 +34,23 @@ def operator_keys(root: Path, name: str) -> tuple[NoteKey, PrivateKey]:
 
 def default_bylaws(members: list[str], *, period_s: int) -> Bylaws:
     """Return bylaws to start with: all founders are registrars and the oversight body; two registrars admit."""
-    run = Rules(minimum_period_s=period_s, minimum_for=min(2, len(members)))
     required = min(2, len(members))
+    kinds = {kind: rules.model_copy(update={"minimum_for": min(rules.minimum_for, required)}) for kind in KINDS for rules in [default_rules(kind)]}
+    kinds["run"] = kinds["release"] = kinds["run"].model_copy(update={"minimum_period_s": period_s})
     return Bylaws(
         registrars=members,
         registrars_required=required,
         oversight=members,
         oversight_required=1,
         recovery_required=min(2, max(1, len(members) - 1)),
-        kinds={"run": run, "release": run},
+        kinds=kinds,
     )
 
 
 def founding_body(name: str, log_key: NoteKey, operator: PrivateKey, founders: dict[str, PublicKey], bylaws: Bylaws) -> dict[str, Any]:
     """Return the founding statement's body, to be signed by the operator and by every founder."""
     listed = [{"member": member, "key": key.line} for member, key in founders.items()]
-    payload = {"name": name, "log": log_key.verifier.text, "operator": operator.public.line, "founders": listed, "bylaws": bylaws.model_dump()}
+    payload = {"name": name, "log": log_key.verifier.text, "operator": operator.public.line, "founders": listed, "bylaws": in_full(bylaws)}
     return body("coop.founding/v1", payload, coop=SELF, author=OPERATOR)
 
 

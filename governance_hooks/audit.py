@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from governance_hooks.log import Log
 from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
-from governance_hooks.statement import Statement, parse, read
+from governance_hooks.statement import CLOCK_SKEW_S, Statement, parse, read, shift, timestamp
 from governance_hooks.tiles import TileCheck, Tiles, read_export
 from governance_hooks.vouching import vouched_checkpoints, vouched_statements
 
@@ -106,6 +107,8 @@ class _Fold:
         self.pin, self.scope, self.progress = pin, scope, progress
         self.register, self.frontier = Register(), merkle.Frontier()
         self.roots: dict[int, bytes] = dict.fromkeys(wanted, b"")
+        self.latest = ""
+        """The last date an entry bears."""
         self.complete = False
 
     @property
@@ -129,6 +132,7 @@ class _Fold:
                     raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
                 if position == 0 and self.pin is not None and statement.id != self.pin:
                     raise StepFailed("the log is of another cooperative than the one you pinned")
+                self.latest = max(self.latest, statement.issued)
                 made = self.frontier.push(merkle.leaf_hash(data))
                 for check in beside:
                     check.push(made)
@@ -185,6 +189,13 @@ class _Remembered:
         return found
 
 
+def _check_dates(fold: _Fold, time: int) -> None:
+    """Refuse entries dated after the newest checkpoint, which covers them: a proof of this log would be refused for it."""
+    latest = shift(timestamp(datetime.fromtimestamp(time, UTC)), CLOCK_SKEW_S)
+    if fold.latest > latest:
+        raise StepFailed(f"an entry is dated {fold.latest}, after the checkpoint that covers it ({latest})", todo="ask the operator whose clock was wrong")
+
+
 def _witnesses(fold: _Fold, note: str) -> str:
     """Say who cosigned the newest checkpoint; raise Refused if fewer did than the bylaws at its place require."""
     if not fold.complete:
@@ -230,6 +241,7 @@ class _Audit:
         if not self.fold.complete:
             raise StepUnknown("needs all entries (step 1)")
         self.beside_notes.finish(self.notes.finish)
+        _check_dates(self.fold, self.notes.time)
         since = self.fold.scope.since
         return f"{self.notes.count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
 
@@ -298,6 +310,7 @@ class _TilesAudit:
         checkpoint = verify_checkpoint(self.tiles.note, self.fold.register.log_key)
         if checkpoint.root != self.fold.frontier.root():
             raise StepFailed("the entries do not hash to the checkpoint's root: one was changed, left out or put in")
+        _check_dates(self.fold, checkpoint.time)
         return f"checkpoint of {checkpoint.size} entries signed by the log's key"
 
 

@@ -81,7 +81,11 @@ class Rules(Strict):
 
 
 def default_rules(kind: ProposalKind) -> Rules:
-    """Return the rules of a kind that bylaws do not name: stricter for what changes the rules or takes rights away."""
+    """Return the rules of a kind that bylaws do not name: stricter for what changes the rules or takes rights away.
+
+    They are part of the format: a log whose bylaws leave a kind out is replayed under these, so they never change. `coop init` and
+    amendments write the rules of every kind.
+    """
     day = 86_400
     match kind:
         case "bylaws" | "operator":

@@ -11,7 +11,9 @@ from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.errors import BadInput
 from governance_hooks.memory import Memory
 from governance_hooks.report import Report
+from governance_hooks.statement import shift
 from governance_hooks.tiles import export
+from tests.attacks.forge import history, rewritten
 from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
 
@@ -139,3 +141,12 @@ def test_since_serves_an_export_too(village: Village) -> None:
     report = audit_tiles(village.root / "out", village.coop.pin, remember=True, scope=Scope(jobs=2, since=20))
     assert report.passed, report.text()
     assert "from entry 20 on" in report.steps[0].checked
+
+
+def test_an_entry_dated_after_the_checkpoint_over_it_is_found(village: Village, tmp_path: Path) -> None:
+    """A proof of such a log would be refused, so the audit must not pass it."""
+    for late_s, passed in ((300, True), (301, False)):
+        entry = village.entry("coop.consent/v1", CONSENT, village.members[0], issued=shift(village.clock, late_s))
+        report = audit(rewritten(village, [*history(village), entry], tmp_path / str(late_s)))
+        assert report.passed is passed, report.text()
+        assert passed or "after the checkpoint that covers it" in report.text()
