@@ -27,7 +27,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
         return hashlib.sha256(b"").digest()
     level = list(leaves)
     while len(level) > 1:  # an odd last node is promoted unchanged: the same tree as the recursive definition
-        level = [node_hash(level[i], level[i + 1]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+        level = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)] + level[len(level) & ~1 :]
     return level[0]
 
 
@@ -51,7 +51,7 @@ class Frontier:
         """Add a leaf hash; return the hashes of the perfect subtrees it completes, of height 0, 1, 2, ..."""
         nodes, size, made = self.nodes, self.size, [leaf]
         while size & 1:
-            leaf = node_hash(nodes.pop()[1], leaf)
+            leaf = hashlib.sha256(b"\x01" + nodes.pop()[1] + leaf).digest()
             made.append(leaf)
             size >>= 1
         nodes.append((len(made) - 1, leaf))

@@ -16,6 +16,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
 from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs
 from governance_hooks.rules.origins import check_origins
+from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
@@ -47,7 +48,7 @@ class Register:
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
         self.operator_clock = ""
-        self.seen: set[str] = set()
+        self.seen = Seen()
 
     def apply(self, data: bytes) -> Statement:
         """Check the entry at position `size` and fold it in.
@@ -68,7 +69,8 @@ class Register:
         else:
             if statement.coop != self.coop:
                 raise Refused("statement belongs to another cooperative", value=statement.coop, allowed=self.coop)
-            check_origins(self.bylaws, statement, clock=self.operator_clock)
+            if statement.origins:
+                check_origins(self.bylaws, statement, clock=self.operator_clock)
             if statement.author == OPERATOR:
                 if statement.signers != {self.operator}:
                     raise Refused(

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 # The layout of an ssh-ed25519 signature, which nearly all are: only the key and the last 64 bytes differ from this one.
-_KEY = (2).to_bytes(32, "little") # any key will do
+_KEY = (2).to_bytes(32, "little")  # any key will do
 _LAYOUT = Envelope(PublicKey(ED25519, _KEY), "sha512", string(ED25519.encode()) + string(bytes(64))).blob
 _BEFORE_KEY, _AFTER_KEY = _LAYOUT[:-64].split(_KEY)
 _KEY_AT, _KEY_END = len(_BEFORE_KEY), len(_BEFORE_KEY) + 32
@@ -95,7 +95,7 @@ def holds(point: bytes, signature: bytes, signed: bytes) -> bool:
 
 def all_hold(batch: list[list[Equation]]) -> list[bool]:
     """Tell of each list of equations whether all of them hold."""
-    return [all([holds(*one) for one in equations]) for equations in batch]
+    return [all(holds(*one) for one in equations) for equations in batch]
 
 
 def verify(armored: str, message: bytes) -> PublicKey:

@@ -36,11 +36,13 @@ def test_keys_beyond_the_basic_plane_sort_by_utf_16() -> None:
 
 JSON_BYTES = st.builds(
     lambda value, indent, ascii_only, junk: (
-        junk[0] + json.dumps(value, indent=indent, ensure_ascii=ascii_only, separators=(",", ":") if indent is None else None).encode(errors="surrogatepass") + junk[1]
+        junk[0]
+        + json.dumps(value, indent=indent, ensure_ascii=ascii_only, separators=(",", ":") if indent is None else None).encode(errors="surrogatepass")
+        + junk[1]
     ),
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**54), 2**54) | st.floats() | st.text("aé\x00\x1f\x7f\"\\/\n\u2028\ud800😀", max_size=4),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abé\"\x01😀\ufb33", max_size=2), inner, max_size=3),
+        st.none() | st.booleans() | st.integers(-(2**54), 2**54) | st.floats() | st.text('aé\x00\x1f\x7f"\\/\n\u2028\ud800😀', max_size=4),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('abé"\x01😀\ufb33', max_size=2), inner, max_size=3),
         max_leaves=8,
     ),
     st.sampled_from([None, None, None, 0, 1]),
@@ -122,7 +124,7 @@ def test_any_other_spelling_is_refused(value: object) -> None:
         (b'{"a":[1.0]}', "not an integer"),
         (b'{"a":"\\u001F"}', "canonical form"),
         (b'{"a":"\\/"}', "canonical form"),
-        (b'[9007199254740992]', "2\\^53"),
+        (b"[9007199254740992]", "2\\^53"),
         (b"9007199254740992", "2\\^53"),
         (b"1.5", "not an integer"),
         (b"NaN", "not a number"),

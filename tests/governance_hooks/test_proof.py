@@ -7,7 +7,7 @@ import pytest
 from governance_hooks import proof as proof_file
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.checkpoint import NoteKey, NoteVerifier, sign_checkpoint, verify_checkpoint
-from governance_hooks.errors import CoopError, Refused
+from governance_hooks.errors import Refused
 from governance_hooks.proof import Proof, read_proof
 from tests.village import Village
 
