@@ -6,6 +6,7 @@ checkpoints are compared with the tree while it grows; what is found wrong with 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, parse, read, shift, timestamp
 from governance_hooks.tiles import TileCheck, Tiles, read_export
-from governance_hooks.vouching import vouched_checkpoints, vouched_statements
+from governance_hooks.vouching import vouched_checkpoints, vouched_statements, workers
 
 __all__ = ["Scope", "audit", "audit_tiles"]
 
@@ -35,7 +36,7 @@ class Scope:
     """How an audit is done: processes, and entries whose signatures this machine has checked before."""
 
     jobs: int = 1
-    """Processes that check signatures; with more than one, the calling program must be importable (multiprocessing's spawn)."""
+    """Processes that check signatures, 0 for one a core in a long log; with any but 1 the calling program must be importable (multiprocessing's spawn)."""
     since: int = 0
     """Skip the signatures before this entry and the checkpoints below this size; the rules are replayed from the first entry."""
 
@@ -67,18 +68,26 @@ class _Checkpoints:
 
     def __init__(self, log: Log, fold: _Fold) -> None:
         self.log, self.fold = log, fold
-        self.size = self.time = self.count = 0
+        self.size = self.time = self.count = self.due = 0
         self.notes: Generator[tuple[tuple[int, str], Checkpoint | None]] | None = None
         self.next: tuple[tuple[int, str], Checkpoint | None] | None = None
 
     def push(self, _: list[bytes]) -> None:
+        if self.fold.frontier.size < self.due:
+            return
         if self.notes is None:  # the first entry names the log's key
             scope = self.fold.scope
-            self.notes = vouched_checkpoints(self.log.checkpoints(scope.since), self.fold.register.log_key, jobs=scope.jobs)
-            self.next = next(self.notes, None)
-        if self.next is not None and self.next[0][0] <= self.fold.size:
+            jobs = workers(scope.jobs, self.log.size)
+            self.notes = vouched_checkpoints(self.log.checkpoints(scope.since), self.fold.register.log_key, jobs=jobs)
+            self.advance()
+        if self.next is not None and self.due <= self.fold.size:
             self.compare(*self.next)
-            self.next = next(self.notes, None)
+            self.advance()
+
+    def advance(self) -> None:
+        assert self.notes is not None
+        self.next = next(self.notes, None)
+        self.due = sys.maxsize if self.next is None else self.next[0][0]
 
     def compare(self, stored: tuple[int, str], vouched: Checkpoint | None) -> None:
         size, note = stored
@@ -117,11 +126,11 @@ class _Fold:
 
     def run(self, entries: Iterable[bytes], total: int, *beside: _Beside) -> None:
         """Fold every entry, and show the growing tree to the checks beside; raise StepFailed with the first entry not signed or not allowed."""
-        source = iter(entries)
+        source, tree, jobs = iter(entries), self.frontier, workers(self.scope.jobs, total)
         # The first entry names the log's key, so it is checked whatever is remembered.
         first = ((data, None) for data in islice(source, 1))
         before = ((data, _unverified(data)) for data in islice(source, max(0, self.scope.since - 1)))
-        with closing(vouched_statements(source, jobs=self.scope.jobs)) as rest:
+        with closing(vouched_statements(source, jobs=jobs)) as rest:
             for position, (data, statement) in enumerate(chain(first, before, rest)):
                 try:
                     if statement is None:
@@ -133,11 +142,11 @@ class _Fold:
                 if position == 0 and self.pin is not None and statement.id != self.pin:
                     raise StepFailed("the log is of another cooperative than the one you pinned")
                 self.latest = max(self.latest, statement.issued)
-                made = self.frontier.push(merkle.leaf_hash(data))
+                made = tree.push(merkle.leaf_hash(data))
                 for check in beside:
                     check.push(made)
-                if self.size in self.roots:
-                    self.roots[self.size] = self.frontier.root()
+                if tree.size in self.roots:
+                    self.roots[tree.size] = tree.root()
                 if self.progress:
                     self.progress("replay the log", position + 1, total)
         self.complete = True

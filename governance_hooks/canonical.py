@@ -59,23 +59,13 @@ def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any
 
 def _plain(value: Any) -> bool:
     """Tell whether the keys of parsed JSON are sorted and its numbers whole and safe, all the way down."""
-    if type(value) is dict:
+    kind = type(value)
+    if kind is dict:
         keys = list(value)
-        if keys != sorted(keys):
-            return False
-        value = value.values()
-    elif type(value) is not list:
-        value = (value,)
-    for item in value:
-        kind = type(item)
-        if kind is str:
-            continue
-        if kind is dict or kind is list:
-            if not _plain(item):
-                return False
-        elif kind is float or (kind is int and not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER):
-            return False
-    return True
+        return keys == sorted(keys) and all(_plain(item) for item in value.values() if type(item) is not str)
+    if kind is list:
+        return all(_plain(item) for item in value if type(item) is not str)
+    return kind is not float and (kind is not int or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
 
 
 def _loads_or_say_why(data: bytes, floats: bool, source: str) -> Any:

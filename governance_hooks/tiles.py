@@ -194,6 +194,8 @@ class TileCheck:
         """
         self._size += 1
         self._open[0] += made[0]
+        if len(made) <= 8:
+            return
         for level in range(1, (len(made) + 7) // 8):
             self._compare(level - 1, (self._size >> 8 * level) - 1)
             if level == len(self._open):

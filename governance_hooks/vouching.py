@@ -7,6 +7,7 @@ caller checks in full, so results and messages are those of checking one entry a
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -21,23 +22,28 @@ from governance_hooks.errors import CoopError
 from governance_hooks.sshsig import Equation, all_hold
 from governance_hooks.statement import Statement, read
 
-__all__ = ["cores", "vouched_checkpoints", "vouched_statements"]
+__all__ = ["cores", "vouched_checkpoints", "vouched_statements", "workers"]
 
 T = TypeVar("T")
 V = TypeVar("V")
 Q = TypeVar("Q")
 
-CHUNK = 64
-"""Items read ahead at once: more of them are more for the garbage collector to walk."""
-CHUNK_AWAY = 256
-"""Items another process gets at once."""
-WORTH_IT = 4096
-"""Items below which starting processes costs more than it saves."""
+CHUNK = 512
+"""Items read ahead at once."""
+WORTH_IT = 1024
+"""Items below which other processes are never asked."""
+MANY = 16_384
+"""Items from which on asking them is surely faster, where nobody says how many processes to use."""
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(jobs: int, items: int) -> int:
+    """Return how many processes to ask about so many items: `jobs`; for 0 one a core, if there are many."""
+    return jobs or (cores() if items >= MANY else 1)
 
 
 def vouched_statements(entries: Iterable[bytes], *, jobs: int = 1) -> Generator[tuple[bytes, Statement | None]]:
@@ -68,7 +74,7 @@ def _vouched(items: Iterable[T], prepare: Callable[[T], tuple[V, Q]], check: Cal
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
         pending: deque[tuple[list[tuple[T, V | None]], Future[list[bool]]]] = deque()
-        while chunk := list(islice(source, CHUNK_AWAY)):
+        while chunk := list(islice(source, CHUNK)):
             made, questions = _prepared(chunk, prepare)
             pending.append((made, pool.submit(check, questions)))
             if len(pending) > 2 * jobs:
@@ -83,14 +89,20 @@ def _vouched(items: Iterable[T], prepare: Callable[[T], tuple[V, Q]], check: Cal
 def _prepared(chunk: list[T], prepare: Callable[[T], tuple[V, Q]]) -> tuple[list[tuple[T, V | None]], list[Q]]:
     made: list[tuple[T, V | None]] = []
     questions: list[Q] = []
-    for item in chunk:
-        try:
-            value, question = prepare(item)
-        except CoopError:
-            made.append((item, None))
-        else:
-            made.append((item, value))
-            questions.append(question)
+    collects = gc.isenabled()
+    gc.disable()  # nothing here makes cycles, and the collector would walk the whole chunk again and again
+    try:
+        for item in chunk:
+            try:
+                value, question = prepare(item)
+            except CoopError:
+                made.append((item, None))
+            else:
+                made.append((item, value))
+                questions.append(question)
+    finally:
+        if collects:
+            gc.enable()
     return made, questions
 
 

@@ -19,7 +19,7 @@ __all__ = ["audit"]
     "--tiles", type=click.Path(path_type=Path, file_okay=False), help="Audit an exported log (see coop log export) instead of a cooperative's folder."
 )
 @click.option("--pin", help="With --tiles: digest of the founding statement of the cooperative you trust (sha256:...).")
-@click.option("--jobs", type=click.IntRange(0), default=1, show_default=True, help="Processes that check signatures; 0 for one a core.")
+@click.option("--jobs", type=click.IntRange(0), default=0, show_default=True, help="Processes that check signatures; 0 for one a core if the log is long.")
 @click.option(
     "--since", type=click.IntRange(0), default=0, help="Skip the signatures before this entry, if this machine checked them before; rules are replayed."
 )
@@ -31,11 +31,10 @@ def audit(session: Session, tiles: Path | None, pin: str | None, jobs: int, sinc
     from governance_hooks.cooperative import Paths
     from governance_hooks.errors import BadInput
     from governance_hooks.memory import Memory
-    from governance_hooks.vouching import cores
 
     if pin and not tiles:
         raise BadInput("--pin goes with --tiles: a cooperative's folder has its own pin", next="coop audit --tiles DIR --pin sha256:...")
-    scope = Scope(jobs or cores(), since)
+    scope = Scope(jobs, since)
     with progress(quiet=session.json) as show:
         if tiles:
             report = audit_tiles(tiles, pin, remember=True, scope=scope, progress=show)

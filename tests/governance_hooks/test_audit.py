@@ -1,5 +1,7 @@
 """The audit of a log: what it finds, and that it keeps neither entries nor roots."""
 
+import gc
+import random
 import sqlite3
 from pathlib import Path
 
@@ -8,11 +10,13 @@ import pytest
 from governance_hooks.audit import Scope, audit, audit_tiles
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, Refused
 from governance_hooks.memory import Memory
+from governance_hooks.register import Register
 from governance_hooks.report import Report
 from governance_hooks.statement import shift
 from governance_hooks.tiles import export
+from governance_hooks.vouching import MANY, workers
 from tests.attacks.forge import history, rewritten
 from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
@@ -92,6 +96,90 @@ def test_many_processes_say_what_one_says(village: Village, monkeypatch: pytest.
         key = NoteKey.load(village.coop.paths.log_key)
         raw.execute("UPDATE checkpoint SET note = ? WHERE size = 3", (sign_checkpoint(key, 3, bytes(32), 1),))
     assert "checkpoint of 3 entries is not a prefix" in str(tables(village)[2]["why"])
+
+
+def one_by_one(village: Village) -> str:
+    """What is wrong with the entries, found the plain way: each parsed, checked and folded before the next is looked at."""
+    register = Register()
+    for position, data in enumerate(village.coop.log.entries()):
+        try:
+            register.apply(data)
+        except Refused as error:
+            return f"entry {position}: {error.what}"
+        except BadInput as error:  # says the entry's number itself
+            return error.what
+    return ""
+
+
+def test_reading_ahead_says_what_checking_one_after_the_other_says(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are read in chunks and their signatures checked together; whatever is changed, the first fault is named in the same words."""
+    monkeypatch.setattr("governance_hooks.vouching.CHUNK", 8)
+    village.propose("run", "sha256:" + "1" * 64)
+    fill(village, 30)
+    draw = random.Random(7)
+    whole = list(village.coop.log.entries())
+    said = set()
+    for _ in range(120):
+        position = draw.randrange(1, 30)
+        changed = bytearray(whole[position])
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+        rewrite(village, position, bytes(changed))
+        expected = one_by_one(village)
+        assert audit(village.root).steps[0].why.partition(" (got ")[0] == expected.partition(" (got ")[0]
+        assert expected.startswith(f"entry {position}: ")
+        said.add(expected.partition(": ")[2])
+        rewrite(village, position, whole[position])
+    assert len(said) > 10  # changes of many kinds were made
+    assert audit(village.root).passed
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_first_of_two_faults_is_named_whatever_their_kind(village: Village, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    monkeypatch.setattr("governance_hooks.vouching.WORTH_IT", 2)
+    fill(village, 30)
+    good = {position: entry_at(village, position) for position in (10, 12)}
+    faults = {
+        "signature does not verify": lambda at: with_other_signature(village, at),
+        "not JSON": lambda at: good[at][:-1],
+        "in the log already": lambda at: entry_at(village, 4),
+        "does not have exactly the fields": lambda at: dumps(loads(good[at]) | {"body": {}}),
+    }
+    for first in faults:
+        for second in faults:
+            rewrite(village, 12, faults[second](12))
+            rewrite(village, 10, faults[first](10))
+            why = audit(village.root, scope=Scope(jobs=jobs)).steps[0].why
+            assert why.partition(" (got ")[0] == one_by_one(village)
+            assert why.startswith("entry 10: ")
+            assert first in why
+            for position, data in good.items():
+                rewrite(village, position, data)
+
+
+def test_what_nobody_vouches_for_is_checked_in_full(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(village, 20)
+    monkeypatch.setattr("governance_hooks.vouching.all_hold", lambda batch: [False] * len(batch))
+    assert audit(village.root).passed
+    rewrite(village, 14, with_other_signature(village, 14))
+    assert "entry 14: signature does not verify" in audit(village.root).steps[0].why
+
+
+def test_many_processes_are_asked_only_about_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governance_hooks.vouching.cores", lambda: 8)
+    assert [workers(0, items) for items in (0, MANY - 1, MANY, 10 * MANY)] == [1, 1, 8, 8]
+    assert workers(3, 10) == 3
+
+
+def test_the_collector_is_left_as_it_was(village: Village) -> None:
+    fill(village, 20)
+    assert audit(village.root).passed
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert audit(village.root).passed
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_checkpoint_signed_by_another_key_is_named_by_many_processes_too(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
