@@ -11,6 +11,7 @@ from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.gate import Request, run_gate
 from governance_hooks.ledger import read_ledger
 from governance_hooks.plan import Code
+from governance_hooks.proof import Proof
 from governance_hooks.report import Blocked, Report, Status
 from governance_hooks.statement import shift
 from tests.village import Approved
@@ -55,9 +56,11 @@ def test_step_2_blocks_a_proof_of_another_cooperative(approved: Approved) -> Non
 
 
 def test_step_2_blocks_a_proof_with_a_forged_entry(approved: Approved) -> None:
-    proof = loads(approved.village.coop.proof().dumps())
-    proof["entries"][-2]["body"]["payload"]["choice"] = "against"
-    blocks(run_gate(request(approved, proof=dumps(proof))), 2, "do not hash to the checkpoint's root")
+    proof = approved.village.coop.proof()
+    forged = proof.entries[-2].replace(b'"choice":"for"', b'"choice":"against"')
+    assert forged != proof.entries[-2]
+    data = Proof(proof.checkpoint, (*proof.entries[:-2], forged, proof.entries[-1])).dumps()
+    blocks(run_gate(request(approved, proof=data)), 2, "do not hash to the checkpoint's root")
 
 
 def test_step_2_blocks_the_plan_of_another_cooperative(approved: Approved) -> None:
@@ -74,9 +77,9 @@ def test_step_3_blocks_a_checkpoint_another_key_signed(approved: Approved) -> No
     from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 
     key = NoteKey.generate("village.example/log", approved.village.root / "thief.key")
-    proof = loads(approved.village.coop.proof().dumps())
-    proof["checkpoint"] = sign_checkpoint(key, len(proof["entries"]), approved.village.coop.log.root(), 2_000_000_000)
-    report = run_gate(request(approved, proof=dumps(proof)))
+    entries = approved.village.coop.proof().entries
+    note = sign_checkpoint(key, len(entries), approved.village.coop.log.root(), 2_000_000_000)
+    report = run_gate(request(approved, proof=Proof(note, entries).dumps()))
     blocks(report, 3, "not signed by the log's key")
     blocks(report, 2, "not signed by the log's key")
 
