@@ -6,7 +6,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from governance_hooks.bylaws import Bylaws, Rules
+from sqlalchemy.engine import URL
+
+from commonweights.amending import in_full
+from governance_hooks.bylaws import KINDS, Bylaws, default_rules
 from governance_hooks.checkpoint import NoteKey
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import BadInput
@@ -31,27 +34,28 @@ def operator_keys(root: Path, name: str) -> tuple[NoteKey, PrivateKey]:
 
 def default_bylaws(members: list[str], *, period_s: int) -> Bylaws:
     """Return bylaws to start with: all founders are registrars and the oversight body; two registrars admit."""
-    run = Rules(minimum_period_s=period_s, minimum_for=min(2, len(members)))
     required = min(2, len(members))
+    kinds = {kind: rules.model_copy(update={"minimum_for": min(rules.minimum_for, required)}) for kind in KINDS for rules in [default_rules(kind)]}
+    kinds["run"] = kinds["release"] = kinds["run"].model_copy(update={"minimum_period_s": period_s})
     return Bylaws(
         registrars=members,
         registrars_required=required,
         oversight=members,
         oversight_required=1,
         recovery_required=min(2, max(1, len(members) - 1)),
-        kinds={"run": run, "release": run},
+        kinds=kinds,
     )
 
 
 def founding_body(name: str, log_key: NoteKey, operator: PrivateKey, founders: dict[str, PublicKey], bylaws: Bylaws) -> dict[str, Any]:
     """Return the founding statement's body, to be signed by the operator and by every founder."""
     listed = [{"member": member, "key": key.line} for member, key in founders.items()]
-    payload = {"name": name, "log": log_key.verifier.text, "operator": operator.public.line, "founders": listed, "bylaws": bylaws.model_dump()}
+    payload = {"name": name, "log": log_key.verifier.text, "operator": operator.public.line, "founders": listed, "bylaws": in_full(bylaws)}
     return body("coop.founding/v1", payload, coop=SELF, author=OPERATOR)
 
 
-def found(root: Path, made: dict[str, Any], log_key: NoteKey, operator: PrivateKey, signatures: list[str]) -> str:
-    """Write the founding entry and pin the cooperative; return its digest."""
+def found(root: Path, made: dict[str, Any], log_key: NoteKey, operator: PrivateKey, signatures: list[str], *, log: URL | None = None) -> str:
+    """Write the founding entry into the log at a URL, else in the folder, and pin the cooperative; return its digest."""
     if Paths(root).identity.is_file():
         raise BadInput(f"{root} is a cooperative already", next=f"coop -C {root} status")
-    return Cooperative.found(root, entry(made, [sign(made, operator), *signatures]), log_key)
+    return Cooperative.found(root, entry(made, [sign(made, operator), *signatures]), log_key, log=log)

@@ -8,15 +8,20 @@ from typing import Any
 
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
+from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
+from governance_hooks.fields import Strict
+from governance_hooks.motions import Consult
 from governance_hooks.plan import read_plan
+from governance_hooks.preferences import approvals
+from governance_hooks.rules.closing import consult
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
-from governance_hooks.tally import count, roll_root
+from governance_hooks.tally import roll_root
 
-__all__ = ["close_payload", "describe", "find_proposal", "keep_reason", "proposal_payload", "subject_of"]
+__all__ = ["close_statement", "describe", "find_proposal", "keep_reason", "missing_voters", "proposal_payload", "standing_of", "subject_of"]
 
 
 def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
@@ -35,23 +40,29 @@ def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
 
 
 def subject_of(space: Workspace, kind: str, target: Path) -> tuple[str, int]:
-    """Return the digest a proposal is about and the number of uses it allows."""
+    """Return the digest a proposal about a file names, and the number of uses it allows."""
     if kind == "run":
         path = target if target.is_file() else space.plan(str(target))
         if not path.is_file():
             raise BadInput(f"there is no plan {target}", next="coop plan CONFIG")
         data = path.read_bytes()
         return sha256(data), read_plan(data, source=str(path)).limits.max_starts
+    if kind == "payout":
+        if not target.is_file():
+            raise BadInput(f"there is no file {target}", allowed="the payout, as members are to approve it")
+        return sha256(target.read_bytes()), 1
     path = target / "release.json" if (target / "release.json").is_file() else space.release(str(target)) / "release.json"
     if not path.is_file():
         raise BadInput(f"there is no release bundle {target}", next="coop release assemble RUN")
     return sha256(path.read_bytes()), 1
 
 
-def proposal_payload(coop: Cooperative, kind: str, subject: str, *, uses: int, period_s: int) -> dict[str, Any]:
+def proposal_payload(
+    coop: Cooperative, kind: ProposalKind, subject: str, *, uses: int = 1, period_s: int = 0, motion: Strict | None = None, draft: str | None = None
+) -> dict[str, Any]:
     """Return the payload of a proposal under the rules and the roll of this moment, open for at least the bylaws' minimum."""
     register = coop.register
-    rules, roll = register.bylaws.kinds["run" if kind == "run" else "release"], register.active()
+    rules, roll = register.bylaws.rules(kind), register.roll(kind)
     return {
         "kind": kind,
         "subject": subject,
@@ -60,14 +71,19 @@ def proposal_payload(coop: Cooperative, kind: str, subject: str, *, uses: int, p
         # One second on top: the clock may tick between this line and the signature.
         "closes": shift(now(), max(period_s, rules.minimum_period_s) + 1),
         "uses": uses,
+        "motion": None if motion is None else motion.model_dump(mode="json"),
+        "draft": draft,
     }
 
 
-def close_payload(proposal: Proposal) -> dict[str, Any]:
-    """Return the payload that closes a proposal with the count of its ballots."""
-    value = describe(proposal)
-    counts = {"votes_for": value["for"], "votes_against": value["against"], "votes_abstain": value["abstain"]}
-    return {"proposal": proposal.id, **counts, "outcome": value["would_be"]}
+def close_statement(proposal: Proposal) -> tuple[str, dict[str, Any]]:
+    """Return type and payload of the statement that closes a proposal with the count of its ballots."""
+    if isinstance(proposal.motion, Consult):
+        cast, reached, winners = consult(proposal)
+        return "coop.consultation-close/v1", {"proposal": proposal.id, "cast": cast, "quorate": reached, "winners": winners}
+    counted = proposal.count()
+    counts = {"votes_for": counted.votes_for, "votes_against": counted.votes_against, "votes_abstain": counted.votes_abstain}
+    return "coop.close/v1", {"proposal": proposal.id, **counts, "outcome": counted.outcome}
 
 
 def keep_reason(space: Workspace, text: str) -> str:
@@ -77,21 +93,73 @@ def keep_reason(space: Workspace, text: str) -> str:
     return sha256(data)
 
 
+def missing_voters(proposal: Proposal) -> list[str]:
+    """Return who is on the roll of an open vote and has not voted, sorted: for reminders, which stop when somebody votes."""
+    return sorted(proposal.roll - proposal.votes.keys()) if proposal.closed is None else []
+
+
+def standing_of(proposal: Proposal, at: str) -> str:
+    """Say in plain words what came of a proposal by an instant (RFC 3339 UTC)."""
+    if proposal.closed is None:
+        return (
+            "open until " + proposal.closes + (" (prolonged: the quorum came late)" if proposal.extended else "")
+            if at < proposal.closes
+            else "over, not closed"
+        )
+    if proposal.winners is not None:
+        return "answered"
+    assert proposal.tally is not None
+    if not proposal.tally.approved:
+        return "rejected"
+    if proposal.lapsed is not None:
+        return f"approved, never took effect: {proposal.lapsed}"
+    if proposal.contested():
+        return f"approved, undone by {len(proposal.objections)} objections"
+    if proposal.enacted is not None:
+        return f"approved, in effect since entry {proposal.enacted}"
+    if at < proposal.due():
+        return f"approved, challenge window until {proposal.due()}" + (
+            f", {len(proposal.objections)} of {proposal.rules.objections} objections" if proposal.rules.objections else ""
+        )
+    until = proposal.halted(at)
+    if until is not None:
+        return f"approved, halted until {until}"
+    return "approved" if proposal.motion is None else "approved, in effect at the operator's next statement"
+
+
 def describe(proposal: Proposal) -> dict[str, Any]:
     """Return the count and the state of a proposal, counted from its ballots."""
-    counted = proposal.tally or count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
-    return {
+    value = {
         "proposal": proposal.id,
         "kind": proposal.kind,
         "subject": proposal.subject,
+        "proposer": proposal.proposer,
+        "sponsors": list(proposal.sponsors),
+        "roll": len(proposal.roll),
+        "closes": proposal.closes,
+        "extended": proposal.extended,
+        "closed": proposal.closed is not None,
+        "state": standing_of(proposal, now()),
+        "motion": None if proposal.motion is None else proposal.motion.model_dump(mode="json"),
+        "draft": proposal.draft,
+        "objections": len(proposal.objections),
+        "halts": [
+            {"halt": one.id, "until": one.until, "by": "members" if one.by_members else "oversight body", "ratified": one.ratified, "lifted": one.lifted}
+            for one in proposal.halts
+        ],
+        "used": proposal.used,
+        "uses": proposal.uses,
+    }
+    if isinstance(proposal.motion, Consult):
+        cast, reached, winners = consult(proposal)
+        named = approvals([vote.options for vote in proposal.votes.values()], len(proposal.motion.options))
+        words = f"{cast} of {len(proposal.roll)} answered" + ("" if reached else ", too few")
+        return value | {"cast": cast, "quorate": reached, "winners": winners, "named": named, "method": proposal.motion.method, "why": words}
+    counted = proposal.tally or proposal.count()
+    return value | {
         "for": counted.votes_for,
         "against": counted.votes_against,
         "abstain": counted.votes_abstain,
-        "roll": len(proposal.roll),
-        "closes": proposal.closes,
-        "closed": proposal.closed is not None,
         "would_be" if proposal.closed is None else "outcome": counted.outcome,
         "why": counted.why,
-        "used": proposal.used,
-        "uses": proposal.uses,
     }

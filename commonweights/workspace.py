@@ -37,6 +37,16 @@ class Workspace:
         """Private names of members, erasable; never in the log."""
         return self.root / "private" / "people.json"
 
+    @property
+    def texts(self) -> Path:
+        """Public texts the log names by digest."""
+        return self.root / "texts"
+
+    @property
+    def witnesses(self) -> Path:
+        """Addresses of witnesses, by name; the witnesses themselves stand in the bylaws."""
+        return self.root / "witnesses.json"
+
     def build(self, name: str) -> Path:
         """Folder of a dataset build."""
         return self.root / "builds" / name

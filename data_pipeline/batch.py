@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_pipeline.record import Draft, problems
+from governance_hooks.batches import batch_root
 from governance_hooks.canonical import digest
 from governance_hooks.errors import BadInput
-from governance_hooks.merkle import leaf_hash, root
 
 __all__ = ["Batch", "batch_root", "fingerprint", "require_sound"]
 
@@ -32,11 +32,6 @@ class Batch:
     def payload(self) -> dict[str, Any]:
         """Return the payload of the coop.contribution/v1 statement that seals this batch."""
         return {"records": self.records, "root": self.root, "languages": dict(self.languages)}
-
-
-def batch_root(commitments: Sequence[str]) -> str:
-    """Return the Merkle root over commitments in batch order; a leaf is the ASCII text `sha256:<hex>`."""
-    return "sha256:" + root([leaf_hash(value.encode()) for value in commitments]).hex()
 
 
 def require_sound(drafts: Sequence[Draft]) -> None:

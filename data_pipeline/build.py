@@ -17,10 +17,12 @@ from data_pipeline import split as splitting
 from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup, clean, consented, require_intact
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.ledger import ledger_row
-from data_pipeline.manifest import EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, Build, read_build
+from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, Build, read_build
 from data_pipeline.parquet import write_rows
+from data_pipeline.record import Record
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
+from governance_hooks.batches import batches_bytes
 from governance_hooks.canonical import dumps
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
@@ -101,14 +103,14 @@ def build(
         "rules": list(RULES),
         "parameters": {"heldout_permille": heldout_permille, "max_characters": max_characters, "unicode_major": normalisation.UNICODE_MAJOR},
         "records": len(lines),
-        "root": ledger_root(ledger.split(b"\n")[:-1]),
+        "root": ledger_root(lines),
         "splits": {"train": splits["train"], "heldout": splits["heldout"]},
         "languages": count_languages(lines),
         "licences": dict(sorted(Counter(candidate.source.licence for candidate in kept).items())),
         "excluded": reasons,
     }
     report("write", 0, len(lines))
-    _write(out, manifest, ledger, kept, lines, excluded)
+    _write(out, manifest, {LEDGER: ledger, BATCHES: _batches(stored, lines), EXCLUDED: _reasons(excluded)}, kept, lines)
     report("write", len(lines), len(lines))
     return read_build(out)
 
@@ -122,17 +124,30 @@ def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
     )
 
 
-def _write(out: Path, manifest: dict[str, Any], ledger: bytes, kept: Sequence[Candidate], lines: Sequence[LedgerRow], excluded: Sequence[Exclusion]) -> None:
+def _reasons(excluded: Sequence[Exclusion]) -> bytes:
+    return b"".join(dumps({"record": e.record, "reason": e.reason, "detail": e.detail}) + b"\n" for e in excluded)
+
+
+def _batches(stored: Sequence[Record], lines: Sequence[LedgerRow]) -> bytes:
+    """Return the commitments of every batch a line names, those of records left out too: only all of them make the root its member signed."""
+    used = {line.batch for line in lines}
+    found: dict[str, list[tuple[int, str]]] = {batch: [] for batch in used}
+    for record in stored:
+        if record.statement in used:
+            found[record.statement].append((record.position, record.commitment))
+    return batches_bytes({batch: [value for _, value in sorted(commitments)] for batch, commitments in found.items()})
+
+
+def _write(out: Path, manifest: dict[str, Any], texts: dict[str, bytes], kept: Sequence[Candidate], lines: Sequence[LedgerRow]) -> None:
     with atomic_directory(out) as folder:
-        reasons = b"".join(dumps({"record": e.record, "reason": e.reason, "detail": e.detail}) + b"\n" for e in excluded)
-        _write_file(folder / LEDGER, ledger, out)
-        _write_file(folder / EXCLUDED, reasons, out)
+        for name, data in texts.items():
+            _write_file(folder / name, data, out)
         try:
             write_rows(folder / RECORDS, kept, lines)
         except CoopError as error:
             raise CoopError(f"{out / RECORDS}: {error.what}", next=error.next) from error
         (folder / RECORDS).chmod(0o600)  # the texts
-        files = [file_entry(folder, folder / name) for name in (EXCLUDED, LEDGER, RECORDS)]
+        files = [file_entry(folder, folder / name) for name in (BATCHES, EXCLUDED, LEDGER, RECORDS)]
         _write_file(folder / MANIFEST, dumps({**manifest, "files": files}), out)
         read_build(folder)  # a manifest we could not read back must never get its name
 

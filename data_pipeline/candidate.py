@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_pipeline.record import Record
 
@@ -18,6 +18,10 @@ class Candidate:
     """Digests of the consent statements in force, one per author, in the order of the authors."""
     inputs: str = field(repr=False)
     targets: str = field(repr=False)
+    marks: tuple[str, ...] = ()
+    """What a stage noticed without leaving the row out, for its authors and the steward; sorted."""
+    credited: tuple[str, ...] = ()
+    """Members other than the authors whose near copies this row stands for; sorted."""
 
     @property
     def record(self) -> str:
@@ -29,6 +33,10 @@ class Candidate:
         """ISO 639-3."""
         return self.source.language
 
+    def marked(self, *marks: str) -> Candidate:
+        """Return the candidate with further marks."""
+        return replace(self, marks=tuple(sorted({*self.marks, *marks}))) if marks else self
+
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
@@ -36,5 +44,5 @@ class Exclusion:
 
     record: str
     reason: str
-    """One of: unsealed, erased, no_consent, empty, too_long, duplicate."""
+    """One of: unsealed, erased, no_consent, empty, too_long, duplicate, or a reason of `data_pipeline.stages`."""
     detail: str

@@ -18,13 +18,14 @@ from governance_hooks.fields import Digest, Language
 from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.plan import explain_validation
 
-__all__ = ["EXCLUDED", "FORMAT", "LEDGER", "MANIFEST", "RECORDS", "Build", "Manifest", "read_build", "read_file", "read_ledger"]
+__all__ = ["BATCHES", "EXCLUDED", "FORMAT", "LEDGER", "MANIFEST", "RECORDS", "Build", "Manifest", "read_build", "read_file", "read_ledger"]
 
 FORMAT: Final = "coop.build/v1"
 MANIFEST: Final = "manifest.json"
 LEDGER: Final = "ledger.jsonl"
 RECORDS: Final = "records.parquet"
 EXCLUDED: Final = "excluded.jsonl"
+BATCHES: Final = "batches.jsonl"
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -56,7 +57,7 @@ class LanguageCounts(Splits):
 class File(_Strict):
     """A file of the build by name, bytes and digest."""
 
-    path: Literal["ledger.jsonl", "records.parquet", "excluded.jsonl"]
+    path: Literal["batches.jsonl", "ledger.jsonl", "records.parquet", "excluded.jsonl"]
     size: Count
     sha256: Digest
 
@@ -79,7 +80,7 @@ class Manifest(_Strict):
     languages: dict[Language, LanguageCounts]
     licences: dict[str, Annotated[int, Field(gt=0)]]
     excluded: dict[str, Annotated[int, Field(gt=0)]]
-    files: Annotated[list[File], Field(min_length=3, max_length=3)]
+    files: Annotated[list[File], Field(min_length=4, max_length=4)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from data_pipeline import deduplicate, normalise, split
 from data_pipeline.admit import LENGTH_RULE
-from data_pipeline.manifest import EXCLUDED, MANIFEST, Build, read_build, read_file, read_ledger
+from data_pipeline.manifest import BATCHES, EXCLUDED, MANIFEST, Build, read_build, read_file, read_ledger
 from data_pipeline.parquet import StoredRow, checked_rows
+from governance_hooks.batches import parse_batches
 from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
 from governance_hooks.inventory import inventory
@@ -37,13 +38,23 @@ def verify_build(folder: Path) -> Build:
         raise CoopError(f"{folder / wrong} is not as the manifest says", next="build it again, or fetch an unchanged copy")
     # (3) The ledger has the Merkle root, is sorted, and has one consent per author on every line.
     lines = read_ledger(build)
-    # (4) The counts of the manifest are those of the ledger.
+    # (4) Every row is one of its batch; that the batch is what its member signed is the gate's check, which has the log.
+    batches = parse_batches(read_file(build, BATCHES), source=str(build.folder / BATCHES))
+    if batches.keys() != {line.batch for line in lines}:
+        raise CoopError(f"{build.folder / BATCHES}: not the batches of the ledger", next="build it again, or fetch an unchanged copy")
+    committed = {batch: set(commitments) for batch, commitments in batches.items()}
+    for line in lines:
+        if line.commitment not in committed[line.batch]:
+            raise CoopError(
+                f"{build.ledger}: record {line.record} is not one of its batch", value=line.commitment, next="build it again, or fetch an unchanged copy"
+            )
+    # (5) The counts of the manifest are those of the ledger.
     sides = Counter(line.split for line in lines)
     _require_equal(build, "splits", {"train": sides["train"], "heldout": sides["heldout"]})
     _require_equal(build, "languages", count_languages(lines))
-    # (5) Every row is the text its ledger line names, and keeps the rules.
+    # (6) Every row is the text its ledger line names, and keeps the rules.
     _require_rules(build, list(checked_rows(build.records, lines)))
-    # (6) Every other stored record has a reason, and none is on both lists.
+    # (7) Every other stored record has a reason, and none is on both lists.
     exclusions = read_exclusions(build)
     both = {line.record for line in lines} & set(exclusions)
     if both:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from governance_hooks.log import Log
 from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
-from governance_hooks.statement import Statement, parse, read
+from governance_hooks.statement import CLOCK_SKEW_S, Statement, parse, read, shift, timestamp
 from governance_hooks.tiles import TileCheck, Tiles, read_export
 from governance_hooks.vouching import vouched_checkpoints, vouched_statements, workers
 
@@ -115,6 +116,8 @@ class _Fold:
         self.pin, self.scope, self.progress = pin, scope, progress
         self.register, self.frontier = Register(), merkle.Frontier()
         self.roots: dict[int, bytes] = dict.fromkeys(wanted, b"")
+        self.latest = ""
+        """The last date an entry bears."""
         self.complete = False
 
     @property
@@ -138,6 +141,7 @@ class _Fold:
                     raise StepFailed(f"entry {position}: {error.what}", todo="the log was written past the rules: compare it with a copy you trust") from error
                 if position == 0 and self.pin is not None and statement.id != self.pin:
                     raise StepFailed("the log is of another cooperative than the one you pinned")
+                self.latest = max(self.latest, statement.issued)
                 made = tree.push(merkle.leaf_hash(data))
                 for check in beside:
                     check.push(made)
@@ -185,13 +189,27 @@ class _Remembered:
             raise StepFailed(f"the first {old.size} entries are not those this machine checked before", todo="coop audit, without --since")
         return f"rules hold; signatures hold from entry {since} on, those before were checked here earlier and their bytes are the same"
 
-    def check(self, fold: _Fold, note: str) -> str:
+    def check(self, fold: _Fold, note: str, entries: Callable[[], Iterable[bytes]]) -> str:
         if self.memory is None or not fold.complete:
             raise StepUnknown("needs all entries (step 1)")
         roots = fold.roots | {fold.size: fold.frontier.root()}
-        found = self.memory.check(self.note, note, fold.register.log_key, roots.get)
+        found = self.memory.check(self.note, note, fold.register.log_key, roots.get, entries=entries)
         self.memory.remember(note)
         return found
+
+
+def _check_dates(fold: _Fold, time: int) -> None:
+    """Refuse entries dated after the newest checkpoint, which covers them: a proof of this log would be refused for it."""
+    latest = shift(timestamp(datetime.fromtimestamp(time, UTC)), CLOCK_SKEW_S)
+    if fold.latest > latest:
+        raise StepFailed(f"an entry is dated {fold.latest}, after the checkpoint that covers it ({latest})", todo="ask the operator whose clock was wrong")
+
+
+def _witnesses(fold: _Fold, note: str) -> str:
+    """Say who cosigned the newest checkpoint; raise Refused if fewer did than the bylaws at its place require."""
+    if not fold.complete:
+        raise StepUnknown("needs all entries (step 1)")
+    return fold.register.bylaws.policy.check(verify_checkpoint(note, fold.register.log_key)).words
 
 
 class _Audit:
@@ -232,8 +250,18 @@ class _Audit:
         if not self.fold.complete:
             raise StepUnknown("needs all entries (step 1)")
         self.beside_notes.finish(self.notes.finish)
+        _check_dates(self.fold, self.notes.time)
         since = self.fold.scope.since
         return f"{self.notes.count} checkpoints signed, each a prefix of the next" + (f"; those below {since} entries not looked at again" if since else "")
+
+    # (4) As many witnesses as the bylaws require have cosigned the newest checkpoint.
+    def witnesses(self) -> str:
+        return _witnesses(self.fold, self.note())
+
+    def note(self) -> str:
+        """Return the newest checkpoint with the cosignatures of the witnesses the bylaws name."""
+        note = self.log.checkpoint()
+        return self.fold.register.bylaws.policy.attach(note, self.log.cosignatures(read_body(note).size)) if self.fold.complete else note
 
 
 def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = None, progress: Progress | None = None) -> Report:
@@ -255,8 +283,9 @@ def audit(root: Path, *, memory: Memory | None = None, scope: Scope | None = Non
         checklist.run("entries signed and allowed", work.entries)
         checklist.run("tree matches entries", work.tree)
         checklist.run("checkpoints are prefixes", work.checkpoints)
+        checklist.run("witnesses", work.witnesses)
         if memory:
-            checklist.run("extends what was seen", lambda: remembered.check(work.fold, log.checkpoint()))
+            checklist.run("extends what was seen", lambda: remembered.check(work.fold, work.note(), log.entries))
         return checklist.report()
 
 
@@ -290,6 +319,7 @@ class _TilesAudit:
         checkpoint = verify_checkpoint(self.tiles.note, self.fold.register.log_key)
         if checkpoint.root != self.fold.frontier.root():
             raise StepFailed("the entries do not hash to the checkpoint's root: one was changed, left out or put in")
+        _check_dates(self.fold, checkpoint.time)
         return f"checkpoint of {checkpoint.size} entries signed by the log's key"
 
 
@@ -321,6 +351,7 @@ def audit_tiles(folder: Path, pin: str | None, *, remember: bool = False, scope:
     checklist.run("entries signed and allowed", work.entries)
     checklist.run("tiles match entries", work.hashes)
     checklist.run("checkpoint signed", work.checkpoint)
+    checklist.run("witnesses", lambda: _witnesses(work.fold, tiles.note))
     if remember:
-        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note))
+        checklist.run("extends what was seen", lambda: remembered.check(work.fold, tiles.note, tiles.entries))
     return checklist.report()

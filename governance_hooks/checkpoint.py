@@ -1,14 +1,13 @@
-"""Checkpoints: the signed tree head of the log, as a C2SP signed note with a timestamped cosignature.
+"""Checkpoints: the signed tree head of the log, as a C2SP signed note with timestamped cosignatures.
 
 A checkpoint is `origin \\n size \\n base64(root) \\n` (C2SP tlog-checkpoint), signed by the log's Ed25519 key
-(C2SP signed-note, type 0x01). The note also bears a cosignature/v1 (type 0x04) of the operator's own cosigner,
-which adds the time: without an independent witness that time is the operator's word, and the gate says so.
+(C2SP signed-note, type 0x01). The note also bears a cosignature/v1 (type 0x04) of the log's own key, which adds the
+operator's time, and after it the cosignatures of witnesses, sorted by name (`governance_hooks.witness`).
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import struct
 from dataclasses import dataclass
@@ -19,22 +18,41 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.note import NAME, key_id, read_line, read_vkey, signature_line, split_note, vkey
+from governance_hooks.ssh.publickey import PublicKey
 from governance_hooks.ssh.wire import decode_base64
 
-__all__ = ["Checkpoint", "NoteKey", "NoteVerifier", "read_body", "sign_checkpoint", "verify_checkpoint"]
+__all__ = [
+    "MAX_WITNESSES",
+    "Checkpoint",
+    "NoteKey",
+    "NoteVerifier",
+    "cosigned_message",
+    "read_body",
+    "read_signed",
+    "read_time",
+    "sign_checkpoint",
+    "verify_checkpoint",
+]
+
+MAX_WITNESSES = 16
+"""Cosignatures of witnesses a checkpoint bears at most; every C2SP verifier accepts so many."""
 
 _ED25519, _COSIGNATURE = 0x01, 0x04
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")
+_CENTURY = 4_102_444_800
+"""2100-01-01: all dates of a log are before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A verified tree head: origin, number of entries, root (32 bytes), cosigned time (Unix seconds)."""
+    """A verified tree head: origin, number of entries, root (32 bytes), the time the log's own key states (Unix seconds)."""
 
     origin: str
     size: int
     root: bytes
     time: int
+    cosignatures: tuple[str, ...] = ()
+    """Lines of witnesses, well-formed but NOT verified: `governance_hooks.witness.policy` checks them by the bylaws in force."""
 
     @property
     def body(self) -> bytes:
@@ -44,33 +62,27 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class NoteVerifier:
-    """The public half of a note key: name and raw ed25519 key."""
+    """The public half of a log's key: name and raw ed25519 key."""
 
     name: str
     raw: bytes
 
     def key_id(self, kind: int) -> bytes:
         """Return the 4-byte key id of C2SP signed-note."""
-        return hashlib.sha256(self.name.encode() + b"\n" + bytes([kind]) + self.raw).digest()[:4]
+        return key_id(self.name, kind, self.raw)
 
     @property
     def text(self) -> str:
         """The vkey form `name+hash+base64(type || key)`."""
-        encoded = base64.b64encode(bytes([_ED25519]) + self.raw).decode()
-        return f"{self.name}+{self.key_id(_ED25519).hex()}+{encoded}"
+        return vkey(self.name, _ED25519, self.raw)
 
     @classmethod
     def parse(cls, text: str) -> NoteVerifier:
-        """Parse a vkey; raise Refused if its hash does not match."""
-        name, _, rest = text.partition("+")
-        stated, _, encoded = rest.partition("+")
-        data = decode_base64(encoded)
-        if not _NAME.match(name) or len(data) != 33 or data[0] != _ED25519:
+        """Parse a vkey; raise Refused if it is not of an Ed25519 log key or its hash does not match."""
+        name, kind, raw = read_vkey(text)
+        if kind != _ED25519 or len(raw) != 32:
             raise Refused("not an Ed25519 note verifier key", value=text[:60])
-        verifier = cls(name, data[1:])
-        if verifier.key_id(_ED25519).hex() != stated:
-            raise Refused("note verifier key does not match its hash", value=text[:60])
-        return verifier
+        return cls(name, PublicKey.from_raw(raw).raw)  # which refuses points of small order
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +100,8 @@ class NoteKey:
     @classmethod
     def generate(cls, name: str, path: Path) -> NoteKey:
         """Create a key and store its seed at `path` (mode 0600)."""
-        if not _NAME.match(name):
-            raise BadInput("log name is not allowed", value=name, allowed=_NAME.pattern)
+        if not NAME.fullmatch(name):
+            raise BadInput("log name is not allowed", value=name, allowed=NAME.pattern)
         key = Ed25519PrivateKey.generate()
         write_bytes(path, f"{name}\n{base64.b64encode(key.private_bytes_raw()).decode()}\n".encode(), mode=0o600)
         return cls(name, key)
@@ -104,33 +116,43 @@ class NoteKey:
             raise BadInput(f"cannot read the log key {path}: {error}", next="restore it from the operator's backup") from error
 
 
-def _cosigned(body: bytes, time: int) -> bytes:
-    """Return the message of a C2SP cosignature/v1."""
+def cosigned_message(body: bytes, time: int) -> bytes:
+    """Return the message of a C2SP Ed25519 cosignature (cosignature/v1) of a checkpoint body at Unix second `time`."""
     return b"cosignature/v1\ntime %d\n" % time + body
 
 
-def _line(name: str, key_id: bytes, signature: bytes) -> str:
-    return f"— {name} {base64.b64encode(key_id + signature).decode()}\n"
+def read_time(timestamped: bytes) -> int:
+    """Return the Unix second of a C2SP timestamped_signature; raise Refused for a date no statement can have."""
+    time = int(struct.unpack(">Q", timestamped[:8])[0])
+    if not 0 < time < _CENTURY:
+        raise Refused("the time of a cosignature is not in this century", value=time)
+    return time
 
 
 def sign_checkpoint(key: NoteKey, size: int, root: bytes, time: int) -> str:
     """Return the signed note for a tree of `size` entries at Unix second `time`."""
     body = Checkpoint(key.name, size, root, time).body
-    signed = _line(key.name, key.verifier.key_id(_ED25519), key._key.sign(body))
-    cosigned = _line(key.name, key.verifier.key_id(_COSIGNATURE), struct.pack(">Q", time) + key._key.sign(_cosigned(body, time)))
-    return body.decode() + "\n" + signed + cosigned
+    signed = signature_line(key.name, key.verifier.key_id(_ED25519), key._key.sign(body))
+    cosigned = struct.pack(">Q", time) + key._key.sign(cosigned_message(body, time))
+    return body.decode() + "\n" + signed + signature_line(key.name, key.verifier.key_id(_COSIGNATURE), cosigned)
 
 
 def read_body(note: str) -> Checkpoint:
     """Return what a note says, its signatures unchecked and its time 0; raise Refused if it is no checkpoint."""
     lines = note.partition("\n\n")[0].split("\n")
-    if len(lines) != 3 or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
+    if len(lines) != 3 or not lines[0] or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
         raise Refused("checkpoint is not a signed note of origin, size and root", value=note[:80])
-    return Checkpoint(lines[0], int(lines[1]), decode_base64(lines[2]), 0)
+    root = decode_base64(lines[2])
+    if len(root) != 32:
+        raise Refused("checkpoint's root is not 32 bytes", value=lines[2][:60])
+    return Checkpoint(lines[0], int(lines[1]), root, 0)
 
 
 def verify_checkpoint(note: str, verifier: NoteVerifier, *, signatures: bool = True) -> Checkpoint:
-    """Check a note of `sign_checkpoint` and return what it says.
+    """Check the log's part of a note and the form of all of it; return what it says.
+
+    A note has one byte form: the log's signature, its timestamped cosignature, and lines of witnesses sorted by name, each
+    name once. The lines of witnesses are returned unverified: who is a witness stands in the bylaws, which this does not know.
 
     Args:
         note: the note's text.
@@ -138,33 +160,69 @@ def verify_checkpoint(note: str, verifier: NoteVerifier, *, signatures: bool = T
         signatures: False only for a note whose signatures were checked before.
 
     Raises:
-        Refused: any byte differs from the one form of a note with exactly these two valid signatures.
+        Refused: the log's key did not sign this, or a byte is not as that form has it.
     """
-    body_text, separator, signed = note.partition("\n\n")
-    lines = body_text.split("\n")
-    if not separator or len(lines) != 3 or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
-        raise Refused("checkpoint is not a signed note of origin, size and root", value=note[:80])
-    root = decode_base64(lines[2])
-    if lines[0] != verifier.name or len(root) != 32:
-        raise Refused("checkpoint is of another log", value=lines[0][:60], allowed=verifier.name)
-    body = (body_text + "\n").encode()
-    rows = signed.split("\n")
-    if len(rows) != 3 or rows[2] != "":
-        raise Refused("checkpoint must bear the log's signature and its timestamped cosignature, and nothing else")
-    blobs = []
-    for row, kind, extra in ((rows[0], _ED25519, 0), (rows[1], _COSIGNATURE, 8)):
-        prefix = f"— {verifier.name} "
-        blob = decode_base64(row.removeprefix(prefix)) if row.startswith(prefix) else b""
-        if len(blob) != 4 + extra + 64 or blob[:4] != verifier.key_id(kind):
-            raise Refused("checkpoint is not signed by the log's key", value=row[:60], allowed=verifier.text)
-        blobs.append(blob[4:])
-    time = struct.unpack(">Q", blobs[1][:8])[0]
-    if not signatures:
-        return Checkpoint(lines[0], int(lines[1]), root, time)
-    public = Ed25519PublicKey.from_public_bytes(verifier.raw)
+    found = read_body(note)
+    if found.origin != verifier.name:
+        raise Refused("checkpoint is of another log", value=found.origin[:60], allowed=verifier.name)
+    text, lines = split_note(note)
+    if text.encode() != found.body or len(lines) < 2:
+        raise Refused("checkpoint must bear the log's signature and then its timestamped cosignature")
+    plain, timed = _own(lines[0], verifier, _ED25519), _own(lines[1], verifier, _COSIGNATURE)
+    if plain is None or timed is None:
+        raise Refused("checkpoint is not signed by the log's key", value=lines[plain is not None][:60], allowed=verifier.text)
+    names = [read_line(line)[0] for line in lines[2:]]
+    if names != sorted(set(names)) or len(names) > MAX_WITNESSES or not all(NAME.fullmatch(name) and name != verifier.name for name in names):
+        raise Refused(
+            "after the log's two signatures a checkpoint bears cosignatures of witnesses, sorted by name and each once, and nothing else",
+            value=", ".join(names)[:120],
+            allowed=f"at most {MAX_WITNESSES}",
+        )
+    return _verified(found, verifier, plain, timed, tuple(lines[2:]), signatures)
+
+
+def read_signed(note: str, verifier: NoteVerifier) -> tuple[Checkpoint, str]:
+    """Check what the log's key signed in a note, ignoring signatures of others as C2SP signed-note asks; for witnesses and evidence.
+
+    Returns:
+        The checkpoint (time 0 if the log's key states none), and the note with nothing but the log's own lines.
+
+    Raises:
+        Refused: no line is signed by the log's key, or one that claims to be does not verify.
+    """
+    found = read_body(note)
+    text, lines = split_note(note)
+    if found.origin != verifier.name or text.encode() != found.body:
+        raise Refused("checkpoint is of another log", value=found.origin[:60], allowed=verifier.name)
+    plain = [(line, blob) for line in lines if (blob := _own(line, verifier, _ED25519)) is not None]
+    timed = [(line, blob) for line in lines if (blob := _own(line, verifier, _COSIGNATURE)) is not None]
+    if not plain or len(plain) > 1 or len(timed) > 1:
+        raise Refused("checkpoint is not signed by the log's key, once", value=lines[0][:60], allowed=verifier.text)
+    checkpoint = _verified(found, verifier, plain[0][1], timed[0][1] if timed else None)
+    return checkpoint, text + "\n" + "".join(line + "\n" for line, _ in plain + timed)
+
+
+def _own(line: str, verifier: NoteVerifier, kind: int) -> bytes | None:
+    """Return the signature of a line that claims to be of the log's key and this type; None for other lines."""
     try:
-        public.verify(blobs[0], body)
-        public.verify(blobs[1][8:], _cosigned(body, time))
-    except InvalidSignature as error:
-        raise Refused("checkpoint signature does not verify", value=lines[0][:60]) from error
-    return Checkpoint(lines[0], int(lines[1]), root, time)
+        name, identifier, blob = read_line(line)
+    except Refused:
+        return None
+    return blob if name == verifier.name and identifier == verifier.key_id(kind) else None
+
+
+def _verified(
+    found: Checkpoint, verifier: NoteVerifier, plain: bytes, timed: bytes | None, cosignatures: tuple[str, ...] = (), signatures: bool = True
+) -> Checkpoint:
+    if len(plain) != 64 or (timed is not None and len(timed) != 72):
+        raise Refused("checkpoint signature does not verify: it is not of its type's length", value=found.origin[:60])
+    time = 0 if timed is None else read_time(timed)
+    if signatures:
+        public = Ed25519PublicKey.from_public_bytes(verifier.raw)
+        try:
+            public.verify(plain, found.body)
+            if timed is not None:
+                public.verify(timed[8:], cosigned_message(found.body, time))
+        except InvalidSignature as error:
+            raise Refused("checkpoint signature does not verify", value=found.origin[:60]) from error
+    return Checkpoint(found.origin, found.size, found.root, time, cosignatures)

@@ -1,42 +1,25 @@
-"""Consent: who may use what, for what, under which licence, how long (W3C DPV 2.3 terms, ISO/IEC TS 27560)."""
+"""Consent: who may use what, for what, under which licence, how long and how often (W3C DPV 2.3 terms, ISO/IEC TS 27560)."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from governance_hooks.fields import Digest, Instant, Language, Strict
+from governance_hooks.vocabulary import PURPOSES, covers
 
-__all__ = ["LICENCES", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "Consent", "Scope", "Use", "permits"]
+__all__ = ["Consent", "Scope", "Use", "permits"]
 
-PURPOSES: dict[str, str | None] = {
-    "dpv:ResearchAndDevelopment": None,
-    "dpv:ScientificResearch": "dpv:ResearchAndDevelopment",
-    "dpv:AcademicResearch": "dpv:ScientificResearch",
-    "dpv:NonCommercialResearch": "dpv:ResearchAndDevelopment",
-    "dpv:CommercialResearch": "dpv:ResearchAndDevelopment",
-    "dpv:ServiceProvision": None,
-}
-"""Purpose -> broader purpose. Consent to the broader one covers the narrower, never the reverse."""
 
-PROCESSING = ("ai:ModelFineTuning", "ai:ModelEvaluation")
-"""In DPV training is a processing operation, not a purpose."""
+def _known(purpose: str) -> str:
+    if purpose not in PURPOSES:
+        raise ValueError(f"no purpose of ours, known: {', '.join(PURPOSES)}")
+    return purpose
 
-PUBLIC = "coop:PublicViaReleasedWeights"
-RECIPIENTS = ("coop:Members", PUBLIC)
-LICENCES = ("Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0")
-"""Licences of the resulting weights a member can agree to."""
 
-Purpose = Literal[
-    "dpv:ResearchAndDevelopment",
-    "dpv:ScientificResearch",
-    "dpv:AcademicResearch",
-    "dpv:NonCommercialResearch",
-    "dpv:CommercialResearch",
-    "dpv:ServiceProvision",
-]
-Processing = Literal["ai:ModelFineTuning", "ai:ModelEvaluation"]
+Purpose = Annotated[str, AfterValidator(_known)]
+Processing = Literal["ai:ModelFineTuning", "coop:ModelEvaluation"]
 Recipient = Literal["coop:Members", "coop:PublicViaReleasedWeights"]
 Licence = Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
 
@@ -67,23 +50,21 @@ class Consent(Strict):
     scope: Scope
     expires: Instant | None
     """RFC 3339 UTC; after it the consent is not in force."""
+    occurrences: Annotated[int, Field(ge=1)] | None = None
+    """Distinct approved runs it may serve (dpv:FixedOccurrencesDuration), restarts not counted again; null: as many as members approve."""
     notice: Digest
     """Digest of the plain-words text the member was shown."""
-
-
-def _covered(purpose: str, allowed: list[Purpose]) -> bool:
-    wider: str | None = purpose
-    while wider is not None:
-        if wider in allowed:
-            return True
-        wider = PURPOSES[wider]
-    return False
+    notice_language: Language = "eng"
+    """Language of that text."""
 
 
 def permits(consent: Consent, use: Use, *, language: str, batch: str, at: str) -> bool:
-    """Tell whether the consent allows this use of a record of `language` from `batch` at the instant `at` (RFC 3339 UTC)."""
+    """Tell whether the consent allows this use of a record of `language` from `batch` at the instant `at` (RFC 3339 UTC).
+
+    How many runs a limited one has left is the log's to say: see `rules.consents`.
+    """
     return (
-        _covered(use.purpose, consent.purposes)
+        any(covers(allowed, use.purpose) for allowed in consent.purposes)
         and set(use.processing) <= set(consent.processing)
         and set(use.recipients) <= set(consent.recipients)
         and use.licence in consent.licences

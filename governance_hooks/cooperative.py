@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from sqlalchemy.engine import URL
 
 from governance_hooks.atomic import write_bytes
-from governance_hooks.canonical import dumps, loads
+from governance_hooks.bylaws import DRAFT_S
+from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, verify_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Halt, ProposalOpened
+from governance_hooks.paths import Paths
+from governance_hooks.payloads import Ballot, Draft, Halt, Objection, Preference, ProposalOpened
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key
@@ -25,42 +27,8 @@ from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, 
 
 __all__ = ["Cooperative", "Paths"]
 
-_RETRIES = 20
-DRAFT_S = 3600
-"""A proposal or a halt that waits longer for its signatures is drafted again, seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where the parts of a cooperative's folder lie."""
-
-    root: Path
-
-    @property
-    def identity(self) -> Path:
-        """The pin: which cooperative this folder belongs to."""
-        return self.root / "cooperative.json"
-
-    def pin(self) -> str:
-        """Return the digest of the founding statement this folder is pinned to; raise BadInput if it is none."""
-        if not self.identity.is_file():
-            raise BadInput(f"{self.root} is no cooperative's folder", next="coop init DIR, or give the folder with -C DIR")
-        return str(loads(self.identity.read_bytes(), source=str(self.identity))["coop"])
-
-    @property
-    def log(self) -> Path:
-        """The log database."""
-        return self.root / "log.sqlite"
-
-    @property
-    def log_key(self) -> Path:
-        """The key that signs checkpoints (operator's machine only)."""
-        return self.root / "keys" / "log.key"
-
-    @property
-    def operator_key(self) -> Path:
-        """The operator's statement key (operator's machine only)."""
-        return self.root / "keys" / "operator"
+_TIMED = Ballot | Draft | Halt | Objection | Preference | ProposalOpened
+"""What may not be dated back."""
 
 
 class Cooperative:
@@ -71,7 +39,10 @@ class Cooperative:
         self.register = Register()
         self.clock: Callable[[], str] = now
         """The writer's time, RFC 3339 UTC."""
-        self._entries: list[bytes] = []
+        self._folded = 0
+        """Entries of the log in the register; fewer than it holds after an append that failed."""
+        self._signed = ""
+        """The checkpoint this writer signed last."""
 
     @classmethod
     @contextmanager
@@ -82,30 +53,48 @@ class Cooperative:
         with Log.open(paths.log, read_only=read_only) as log:
             cooperative = cls(paths, log, pin, read_only)
             cooperative.refresh()
+            if not cooperative.register.size:
+                raise CoopError(f"the log {log.place} is empty, and this folder is of cooperative {pin}", next="look for it: COOP_LOG_URL, or a backup")
             yield cooperative
 
     @classmethod
-    def found(cls, root: Path, entry_bytes: bytes, log_key: NoteKey) -> str:
-        """Write the first entry of a new cooperative and pin its identity; return the digest of the founding statement."""
+    def found(cls, root: Path, entry_bytes: bytes, log_key: NoteKey, *, log: URL | None = None) -> str:
+        """Write the first entry of a new cooperative and pin its identity; return the digest of the founding statement.
+
+        Args:
+            root: the folder.
+            entry_bytes: the founding statement, signed by everybody.
+            log_key: signs the checkpoints.
+            log: where the log shall be; None takes COOP_LOG_URL, else a file in the folder. Its password is not kept.
+
+        Raises:
+            BadInput: there is a log of another cooperative already, or the statement names another log key.
+        """
         paths = Paths(root)
         register = Register()
         founding = register.apply(entry_bytes)
         if register.log_key != log_key.verifier:
             raise BadInput("the founding statement names another log key", value=register.log_key.text)
-        with Log.open(paths.log) as log:
-            if log.size == 0:
-                log.append([entry_bytes], expected_size=0, note=partial(_checkpoint, log_key, _unix(now())))
-        # The pin comes last: a folder without it is not yet a cooperative, and `coop init` starts over.
-        write_bytes(paths.identity, dumps({"format": "coop.folder/v1", "coop": founding.id, "name": register.name}))
+        place = log or paths.log
+        with Log.open(place) as opened:
+            if next(opened.entries(), entry_bytes) != entry_bytes:
+                raise BadInput("there is a log of another cooperative already", value=opened.place, next="found this one in another folder or database")
+            if opened.size == 0:
+                opened.append([entry_bytes], expected_size=0, note=partial(_checkpoint, log_key, _unix(now())))
+            kept = {"log": opened.place} if isinstance(place, URL) else {}
+        # The pin comes last: a folder without it is not yet a cooperative.
+        write_bytes(paths.identity, dumps({"format": "coop.folder/v1", "coop": founding.id, "name": register.name} | kept))
         return founding.id
 
     def refresh(self) -> None:
         """Fold in what other writers appended since."""
+        if self.register.size != self._folded:  # the rules said yes to an entry, the database said no
+            self.register, self._folded = Register(), 0
         for data in self.log.entries(self.register.size):
             statement = self.register.apply(data)
             if self.register.size == 1 and statement.id != self.pin:
                 raise Refused("the log is of another cooperative than this folder's pin", value=statement.id, allowed=self.pin)
-            self._entries.append(data)
+            self._folded += 1
 
     def append(self, data: bytes) -> Statement:
         """Check an entry by the rules, then append it durably under a new checkpoint.
@@ -123,84 +112,139 @@ class Cooperative:
             Refused: the rules do not allow one of them; nothing was appended.
             CoopError: the log could not be written, or does not hash to its newest checkpoint; nothing was appended.
         """
-        if not batch:
+
+        def numbered(number: int, error: CoopError) -> CoopError:
+            what = f"entry {number} of the {len(batch)} to append: {error.what}" if len(batch) > 1 else error.what
+            return type(error)(what, value=error.value, allowed=error.allowed, next=error.next)
+
+        statements = []
+        for number, data in enumerate(batch, start=1):
+            try:
+                statements.append(parse(data))
+            except CoopError as error:
+                raise numbered(number, error) from error
+        for number, refusal in enumerate(self._append(statements, whole=True), start=1):
+            if refusal:
+                raise numbered(number, refusal) from refusal
+        return statements
+
+    def append_each(self, statements: Sequence[Statement]) -> list[CoopError | None]:
+        """Append durably, under one checkpoint, those statements that the rules allow, each after the ones before it.
+
+        Args:
+            statements: from `parse`, which has checked their signatures.
+
+        Returns:
+            for each why it was refused; None if it is in the log.
+
+        Raises:
+            CoopError: the log could not be written, or does not hash to its newest checkpoint; nothing was appended.
+        """
+        return self._append(statements, whole=False)
+
+    def _append(self, statements: Sequence[Statement], *, whole: bool) -> list[CoopError | None]:
+        """Append what is allowed; if `whole`, everything or, with one refusal at the end of what is returned, nothing."""
+        if not statements:
             return []
         key = NoteKey.load(self.paths.log_key)
         if key.verifier != self.register.log_key:
             raise BadInput(
                 "this is not the key of this log; a checkpoint it signed could never be verified", value=key.verifier.text, allowed=self.register.log_key.text
             )
-        for _ in range(_RETRIES):
-            self.refresh()
-            size = self.register.size
-            statements = self._admit(batch)
-            last = verify_checkpoint(self.log.checkpoint(), self.register.log_key)
-            moment = max(_unix(self.clock()), last.time)
-            try:
-                self.log.append(list(batch), expected_size=size, note=partial(_checkpoint, key, moment), expected_root=last.root)
-            except CoopError:
-                self._start_over()  # the rules said yes, the disk said no
-                if self.register.size <= size:  # nobody was faster: the disk is full, or the log was rolled back under us
-                    raise
-                continue
-            self._entries.extend(batch)
-            return statements
-        raise CoopError("the log is too busy", next="run the command again")
-
-    def _admit(self, batch: Sequence[bytes]) -> list[Statement]:
-        """Fold a batch into the register, all of it or nothing."""
-        statements: list[Statement] = []
-        for number, data in enumerate(batch, start=1):
-            try:
-                statement = parse(data)
-                self._require_timely(statement)
-                self.register.admit(statement)
-                statements.append(statement)
-            except Refused as error:
-                if statements:
-                    self._start_over()
-                    raise Refused(
-                        f"entry {number} of the {len(batch)} to append: {error.what}", value=error.value, allowed=error.allowed, next=error.next
-                    ) from error
+        self.refresh()  # most of it before others have to wait
+        size, batch, refusals = self.register.size, list[bytes](), list[CoopError | None]()
+        try:
+            with self.log.exclusive():
+                self.refresh()
+                size = self.register.size
+                for statement in statements:
+                    refusals.append(self._admit(statement))
+                    if refusals[-1] is None:
+                        batch.append(statement.entry)
+                    elif whole:
+                        break
+                if batch and not (whole and refusals[-1]):
+                    note = self.log.checkpoint()
+                    last = verify_checkpoint(note, self.register.log_key, signatures=note != self._signed)
+                    moment = max(_unix(self.clock()), last.time)
+                    self._signed = self.log.append(batch, expected_size=size, note=partial(_checkpoint, key, moment), expected_root=last.root)
+        except CoopError:
+            if not self._went_in(batch, size):
                 raise
-        return statements
+        if whole and refusals[-1]:
+            self.refresh()  # forget those before it
+        else:
+            self._folded = self.register.size
+        return refusals
+
+    def _admit(self, statement: Statement) -> CoopError | None:
+        """Fold a statement into the register, unless the writer's clock or the rules are against it."""
+        try:
+            self._require_timely(statement)
+            self.register.admit(statement)
+        except CoopError as error:
+            return error
+        return None
+
+    def _went_in(self, batch: list[bytes], size: int) -> bool:
+        """After an error, tell whether the batch is in the log all the same: the answer to a commit can be lost."""
+        with suppress(CoopError):
+            if batch and list(self.log.entries(size, size + len(batch))) == batch:
+                return True
+            self.refresh()
+        return False
 
     def _require_timely(self, statement: Statement) -> None:
         """Refuse what the writer's own clock shows to be misdated: only the writer sees when a statement really came in."""
         moment = self.clock()
         if statement.issued > shift(moment, CLOCK_SKEW_S):
             raise Refused("this statement is dated in the future", value=statement.issued, allowed=f"until {moment}", next="set the clock, and sign again")
-        if isinstance(statement.payload, ProposalOpened | Halt) and statement.issued < shift(moment, -DRAFT_S):
-            raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
-        if isinstance(statement.payload, Ballot):
+        if isinstance(statement.payload, Ballot | Preference):
             proposal = self.register.proposal(statement.payload.proposal)
             if moment > shift(proposal.closes, CLOCK_SKEW_S):
                 raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")
+        if isinstance(statement.payload, Objection):
+            proposal = self.register.proposal(statement.payload.proposal)
+            if proposal.closed_at is not None and moment >= proposal.due():
+                raise Refused("the challenge window is over", value=moment, allowed=f"before {proposal.due()}")
+        if isinstance(statement.payload, _TIMED) and statement.issued < shift(moment, -DRAFT_S):
+            raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
 
-    def _start_over(self) -> None:
-        """Fold the log again from its first entry."""
-        self.register, self._entries = Register(), []
-        self.refresh()
-
-    def state(self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = ()) -> Statement:
+    def state(
+        self, kind: str, payload: BaseModel | dict[str, Any], *, key: Signer, author: str, extra: tuple[Signer, ...] = (), issued: str | None = None
+    ) -> Statement:
         """Make a statement, sign it with `key` (and `extra` keys) and append it."""
-        made = body(kind, payload, coop=self.register.coop, author=author, issued=self.clock())
+        made = body(kind, payload, coop=self.register.coop, author=author, issued=issued or self.clock())
         return self.append(entry(made, [sign(made, signer) for signer in (key, *extra)]))
 
     def operate(self, kind: str, payload: BaseModel | dict[str, Any]) -> Statement:
-        """Make a statement of the operator and append it."""
-        return self.state(kind, payload, key=load_private_key(self.paths.operator_key), author=OPERATOR)
+        """Make a statement of the operator and append it; where a decision of the members is due, state the time first."""
+        key, issued = load_private_key(self.paths.operator_key), self.clock()
+        self.refresh()
+        if kind != "coop.time/v1" and self.register.due(issued):
+            self.state("coop.time/v1", {}, key=key, author=OPERATOR, issued=issued)
+        return self.state(kind, payload, key=key, author=OPERATOR, issued=issued)
+
+    def checkpoint(self) -> str:
+        """Return the newest checkpoint with the cosignatures of the witnesses whom the bylaws at its place name."""
+        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
+        self.refresh()
+        size = read_body(note).size
+        if size != self.register.size:  # somebody appended meanwhile, and no witness has seen that yet
+            return note
+        return self.register.bylaws.policy.attach(note, self.log.cosignatures(size))
 
     def proof(self) -> Proof:
         """Return the portable proof of everything up to now."""
-        note = self.log.checkpoint()  # read first: the entries under it are there then, whoever appends meanwhile
-        self.refresh()
-        return Proof(note, tuple(self._entries[: read_body(note).size]))
+        note = self.checkpoint()
+        return Proof(note, tuple(self.log.entries(0, read_body(note).size)))
 
     def find(self, prefix: str) -> Statement:
         """Return the statement whose digest starts with `prefix`."""
         hits = [
-            statement for statement in map(parse, self._entries) if statement.id.startswith(prefix) or statement.id.removeprefix("sha256:").startswith(prefix)
+            statement
+            for statement in map(parse, self.log.entries())
+            if statement.id.startswith(prefix) or statement.id.removeprefix("sha256:").startswith(prefix)
         ]
         if len(hits) != 1:
             raise BadInput(("no statement" if not hits else "more than one statement") + " with this digest", value=prefix, next="coop log")

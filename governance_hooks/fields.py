@@ -7,7 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-__all__ = ["Digest", "Identifier", "Instant", "Language", "Slug", "Strict"]
+__all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "Slug", "Strict"]
+
+CLOCK_SKEW_S = 300
+"""By so much honest clocks may differ, seconds."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 with its name in front."""
@@ -20,6 +23,17 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 """ISO 639-3."""
+
+_KEY_LINES = "|".join(
+    (
+        r"ssh-ed25519 [A-Za-z0-9+/]{68}",
+        r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
+        r"webauthn-rs256 AAAADndlYmF1dGhuLXJzMjU2[A-Za-z0-9+/]{340,1200}={0,2}",
+        r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
+    )
+)
+KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
+"""An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
 
 
 def _a_date(text: str) -> str:

@@ -7,26 +7,23 @@ A pure function over files and a proof. It recounts the ballots and replays the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+from governance_hooks.batches import Batches, check_batches
 from governance_hooks.canonical import sha256
-from governance_hooks.checkpoint import Checkpoint
 from governance_hooks.code import installed_code
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
-from governance_hooks.links import check_base, check_build, check_consents, check_usable, check_vote, find_proposal
+from governance_hooks.links import MAX_AGE_S, check_age, check_base, check_build, check_consents, check_counted, check_usable, check_vote, find_proposal
+from governance_hooks.memory import Memory
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Proposal
-from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.witness.policy import Witnessed
 
-__all__ = ["MAX_AGE_S", "Request", "check_age", "run_gate"]
-
-MAX_AGE_S = 7 * 86_400
-"""A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
+__all__ = ["Request", "run_gate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +46,8 @@ class Request:
     minutes: int | None = None
     """Wall time asked for; the plan's limit, if None."""
     max_age_s: int = MAX_AGE_S
-
-
-def check_age(checkpoint: Checkpoint, now: str, max_age_s: int) -> int:
-    """Return the age of a checkpoint in seconds; raise StepFailed if it is too old, or in the future."""
-    age = int(datetime.fromisoformat(now).timestamp()) - checkpoint.time
-    if age > max_age_s:
-        raise StepFailed(f"checkpoint is {age} s old, {max_age_s} s allowed: halts and withdrawals since would go unseen", todo="coop proof, for a fresh one")
-    if age < -CLOCK_SKEW_S:
-        raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
-    return age
+    memory: Memory | None = None
+    """What this machine remembers of the cooperative: the proof must not be older, nor of a fork. Not looked at, if None."""
 
 
 class _Gate:
@@ -68,10 +57,11 @@ class _Gate:
         self.request = request
         self.plan: Plan | None = None
         self.proof: Proof | None = None
-        self.checkpoint: Checkpoint | None = None
+        self.witnessed: Witnessed | None = None
         self.register: Register | None = None
         self.proposal: Proposal | None = None
         self.rows: list[LedgerRow] | None = None
+        self.batches: Batches = {}
 
     def _plan(self) -> Plan:
         if self.plan is None:
@@ -111,7 +101,7 @@ class _Gate:
             replay = self.proof.replay(self.request.pin)
         except CoopError:
             return  # steps 2 and 3 say why
-        self.register, self.checkpoint = replay.register, replay.checkpoint
+        self.register, self.witnessed = replay.register, replay.witnessed
 
     # (2) The proof belongs to this cooperative, and every entry of its log is signed and allowed.
     def log_holds(self) -> str:
@@ -124,13 +114,15 @@ class _Gate:
         pinned = "pinned" if self.request.pin else "NOT pinned, compare the fingerprint"
         return f"{register.name} {register.coop[:19]} ({pinned}), {register.size} entries replayed"
 
-    # (3) The checkpoint is signed and recent.
+    # (3) The checkpoint is signed, cosigned by as many witnesses as the bylaws require, recent, and no step back.
     def checkpoint_is_recent(self) -> str:
-        if self.checkpoint is None:
-            (self.proof or read_proof(self.request.proof)).verify_log(self.request.pin)
+        proof, memory = self.proof or read_proof(self.request.proof), self.request.memory
+        if self.witnessed is None:
+            proof.verify_log(self.request.pin)
             raise StepUnknown("needs a log that holds")
-        age = check_age(self.checkpoint, self.request.now, self.request.max_age_s)
-        return f"signed by the log's key, {max(age, 0)} s old; time by the operator's word, no independent witness"
+        age = check_age(self.witnessed, self.request.now, self.request.max_age_s)
+        seen = "" if memory is None else "; " + memory.extend(proof, self._register().log_key, memory.load())
+        return f"signed by the log's key, {max(age, 0)} s old; {self.witnessed.words}{seen}"
 
     # (4) The ballots, recounted under the proposal's own rules, approve it.
     def ballots_approve(self) -> str:
@@ -157,7 +149,7 @@ class _Gate:
     def inputs_match(self) -> str:
         plan = self._plan()
         base = check_base(self.request.base, plan.base)
-        build, self.rows = check_build(self.request.build, plan.build, plan.use, plan.coop)
+        build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop)
         if plan.build.manifest not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="coop build, which logs it")
         code = installed_code()
@@ -173,7 +165,11 @@ class _Gate:
     def consents_stand(self) -> str:
         if self.rows is None:
             raise StepUnknown("needs the voted build")
-        return check_consents(self._register(), self.rows, self._plan().use, at=self.request.now)
+        register, use, now = self._register(), self._plan().use, self.request.now
+        run = next((run for run in register.runs.values() if self.proposal and run.proposal == self.proposal.id), None)
+        if run is not None and self.request.run is not None:
+            check_counted(register, self.rows, use, run, at=now)
+        return f"{check_consents(register, self.rows, use, at=now, run=run.id if run else None)}; {check_batches(register, self.rows, self.batches)}"
 
     # (8) The plan has no field the gate does not know.
     def fields_are_known(self) -> str:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from governance_hooks import merkle
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Identifier, Language, Strict
+from governance_hooks.ownership import OwnershipTree
 
 __all__ = ["LedgerRow", "count_languages", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
 
@@ -39,9 +39,9 @@ def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
     return b"".join(dumps(row.model_dump()) + b"\n" for row in rows)
 
 
-def ledger_root(lines: Sequence[bytes]) -> str:
-    """Return the Merkle root over ledger lines (without their newlines)."""
-    return "sha256:" + merkle.root([merkle.leaf_hash(line) for line in lines]).hex()
+def ledger_root(rows: Sequence[LedgerRow]) -> str:
+    """Return the root that identifies the rows of a ledger and who owns them (see governance_hooks.ownership)."""
+    return OwnershipTree([row.authors for row in rows], [dumps(row.model_dump()) for row in rows]).root
 
 
 def parse_ledger(data: bytes, *, source: str = "ledger") -> tuple[list[LedgerRow], str]:
@@ -62,7 +62,7 @@ def parse_ledger(data: bytes, *, source: str = "ledger") -> tuple[list[LedgerRow
         if rows and row.record <= rows[-1].record:
             raise BadInput(f"{source}, line {number}: records are sorted and distinct", value=row.record)
         rows.append(row)
-    return rows, ledger_root(lines)
+    return rows, OwnershipTree([row.authors for row in rows], lines).root
 
 
 def read_ledger(path: Path) -> tuple[list[LedgerRow], str]:

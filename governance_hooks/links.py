@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
-from governance_hooks import tally
+from governance_hooks.batches import Batches, read_batches
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.consent import Use, permits
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
@@ -18,14 +19,19 @@ from governance_hooks.ledger import LedgerRow, count_languages, read_ledger
 from governance_hooks.plan import Base, BuildRef
 from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
+from governance_hooks.rules.consents import counted
 from governance_hooks.rules.runs import require_usable
 from governance_hooks.state import Proposal, Run
+from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.witness.policy import Witnessed
 
 __all__ = [
+    "MAX_AGE_S",
+    "check_age",
     "check_base",
     "check_build",
     "check_consents",
-    "check_contributions",
+    "check_counted",
     "check_ledger",
     "check_usable",
     "check_vote",
@@ -33,6 +39,25 @@ __all__ = [
     "find_proposal",
     "read_manifest",
 ]
+
+MAX_AGE_S = 7 * 86_400
+"""A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
+
+
+def check_age(witnessed: Witnessed, now: str, max_age_s: int) -> int:
+    """Return the age of a checkpoint in seconds by the time its witnesses vouch for (`Witnessed.time`).
+
+    Raises:
+        StepFailed: it is too old (a log that is frozen for us looks like this), or in the future.
+        Refused: too few witnesses have cosigned it.
+    """
+    age = int(datetime.fromisoformat(now).timestamp()) - witnessed.time
+    if age > max_age_s:
+        todo = "a fresh proof: coop log cosign, then coop proof" if witnessed.policy.required else "coop proof, for a fresh one"
+        raise StepFailed(f"checkpoint is {age} s old, {max_age_s} s allowed: halts and withdrawals since would go unseen", todo=todo)
+    if age < -CLOCK_SKEW_S:
+        raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+    return age
 
 
 def find_proposal(register: Register, kind: str, subject: str) -> Proposal:
@@ -48,11 +73,13 @@ def check_vote(proposal: Proposal) -> str:
     if proposal.closed is None:
         todo = f"after {proposal.closes}: coop close {proposal.id[:19]}"
         raise StepFailed(f"the vote is still open: {len(proposal.votes)} of {len(proposal.roll)} have voted so far", todo=todo)
-    counted = tally.count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
+    counted = proposal.count()
     if not counted.approved:
         raise StepFailed(f"members did not approve it: {counted.why}", todo="change the proposal and open a new one")
     rules = proposal.rules
-    return f"{counted.why} (quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
+    if proposal.contested():
+        raise StepFailed(f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", todo="open a new proposal")
+    return f"{counted.why} ({rules.quorum} quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
 
 
 def check_usable(proposal: Proposal, subject: str, at: str) -> str:
@@ -84,8 +111,8 @@ def read_manifest(path: Path) -> tuple[dict[str, object], str]:
     return manifest, sha256(data)
 
 
-def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str, list[LedgerRow]]:
-    """Re-hash a build's manifest, files and ledger against the plan; return what was checked, and the ledger."""
+def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str, list[LedgerRow], Batches]:
+    """Re-hash a build's manifest, files and ledger against the plan; return what was checked, the ledger, and the batches behind it."""
     manifest, identity = read_manifest(folder / "manifest.json")
     if identity != build.manifest:
         raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo="restore the voted build, or plan and vote anew")
@@ -98,7 +125,7 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str
             raise StepUnknown(f"build file {path} is missing", todo="restore the build folder")
         if file_entry(folder, path) != entry:
             raise StepFailed(f"build file {entry['path']} was changed after the build", todo="restore it, or build, plan and vote anew")
-    return f"build of {build.records} records, root {build.root[:19]}", rows
+    return f"build of {build.records} records, root {build.root[:19]}", rows, read_batches(folder / "batches.jsonl")
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
@@ -118,28 +145,12 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
     return rows
 
 
-def check_contributions(register: Register, rows: Sequence[LedgerRow]) -> None:
-    """Check that members signed for the records: batch and contributor, and no more of a language than they signed."""
-    for (batch, language), found in Counter((row.batch, row.language) for row in rows).items():
-        given = register.contributions.get(batch)
-        if given is None:
-            raise StepFailed(f"{found} records name a batch the log does not know: {batch[:19]}", todo="build again from the log")
-        if found > given.languages.get(language, 0):
-            raise StepFailed(
-                f"{found} records in {language} name batch {batch[:19]}, for which its member signed {given.languages.get(language, 0)}",
-                todo="build again from the log",
-            )
-    for row in rows:
-        if register.contributions[row.batch].author not in row.authors:
-            raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo="build again from the log")
-
-
-def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None) -> str:
+def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, at: str, position: int | None = None, run: str | None = None) -> str:
     """Check that every author of every record consents to this use at a log position; raise StepFailed naming how many do not.
 
     The consent a row cites must itself allow the use, and one that does must stand: the cited one may have been renewed.
+    One limited to a number of runs must have one left for `run` (None: a run that has not started).
     """
-    check_contributions(register, rows)
     where = register.size if position is None else position
     standing: dict[tuple[str, str, str], bool] = {}
     lacking: Counter[str] = Counter()
@@ -147,7 +158,7 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
         for author, consent in zip(row.authors, row.consents, strict=True):
             key = (author, row.language, row.batch)
             if key not in standing:
-                standing[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where) is not None
+                standing[key] = register.consent_for(author, use, language=row.language, batch=row.batch, at=at, position=where, run=run) is not None
             cited = register.grant(consent, author)
             if not standing[key] or cited is None or cited.given >= where or not permits(cited.consent, use, language=row.language, batch=row.batch, at=at):
                 lacking[author] += 1
@@ -160,12 +171,27 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
     return f"{len(rows)} records of {len(authors)} members, each with consent in force for {use.purpose}, {use.licence}"
 
 
+def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, *, at: str | None = None) -> None:
+    """Check that each start of the run counted exactly the limited consents its records stood on, and that at `at` they stand on no other."""
+    for number, (position, started, listed) in enumerate(zip(run.starts, run.started, run.counted, strict=True), 1):
+        if listed != counted(register, rows, use, at=started, run=run.id, position=position):
+            raise StepFailed(
+                f"start {number} of run {run.id} did not count exactly the consents limited to a number of runs that its records stand on",
+                todo="start the run again from the log as it is",
+            )
+    if at is not None and not set(counted(register, rows, use, at=at, run=run.id)) <= set().union(*run.counted):
+        raise StepFailed(f"run {run.id} stands on a consent limited to a number of runs that it did not count", todo="start the run again, which counts it")
+
+
 def check_withdrawals(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, until: int) -> str:
     """Check that for every author one consent that allows the use stood unbroken from the run's first start to log position `until`."""
     gone = set()
     for author, language, batch in {(author, row.language, row.batch) for row in rows for author in row.authors}:
         unbroken = any(
-            grant.stands(run.starts[0]) and grant.stands(until) and permits(grant.consent, use, language=language, batch=batch, at=run.started[0])
+            grant.stands(run.starts[0])
+            and grant.stands(until)
+            and (grant.consent.occurrences is None or run.id in grant.used)
+            and permits(grant.consent, use, language=language, batch=batch, at=run.started[0])
             for grant in register.grants.get(author, [])
         )
         if not unbroken:

@@ -1,9 +1,9 @@
-"""The log: an append-only Merkle log (RFC 6962 hashing) in SQLite, or any database SQLAlchemy speaks to.
+"""The log: an append-only Merkle log (RFC 6962 hashing) in SQLite or PostgreSQL.
 
 Leaf and inner hashes are kept as 256-wide tiles, as in C2SP tlog-tiles, so a root or a proof costs a few small reads
 whatever the size. The tile of the newest, fewer than 256 entries is not stored but hashed from them, so that an append
-writes its entry and its checkpoint and little else. Appending is one transaction, durable when it returns
-(synchronous=FULL). One writer at a time.
+writes its entry and its checkpoint and little else. Appending is one transaction, durable when it returns. One writer
+at a time: the database's write lock.
 """
 
 from __future__ import annotations
@@ -14,38 +14,40 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import URL, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.engine import URL
 
 from governance_hooks import merkle
+from governance_hooks.database import Database
 from governance_hooks.errors import CoopError
-from governance_hooks.log_sql import CHECKPOINT, ENTRY, METADATA, Statements, open_engine
+from governance_hooks.log_sql import PAGE, Statements
 from governance_hooks.tail import WIDTH, Tail, levels
 
 __all__ = ["Log"]
 
 
 class Log:
-    """An open log; `with Log.open(path) as log:`."""
+    """An open log; `with Log.open(place) as log:`. Many threads may use it."""
 
     def __init__(self, url: str | URL, *, read_only: bool = False) -> None:
-        self._engine = open_engine(url, read_only)
-        self._sql = Statements(self._engine.dialect)
-        self._failure: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        self._database = Database(url, read_only=read_only)
+        self._sql = Statements(self._database.dialect)
         self._tail = Tail()
         if not read_only:
-            METADATA.create_all(self._engine)
-            self._forbid_changes()
+            self._create()
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Log:
-        """Open a SQLite log file; raise CoopError if it cannot be read."""
-        if read_only and not path.is_file():
-            raise CoopError(f"there is no log at {path}", next="coop init, or give the cooperative's folder with -C")
-        try:
-            return cls(URL.create("sqlite", database=str(path)), read_only=read_only)
-        except DatabaseError as error:
-            raise CoopError(f"cannot open the log {path}: {error.orig}", next="check the disk, then coop audit") from error
+    def open(cls, place: Path | str | URL, *, read_only: bool = False) -> Log:
+        """Open a log: the SQLite file at a path, or the database of a URL (`postgresql://USER@HOST/DATABASE`).
+
+        Raises:
+            BadInput: the URL cannot be read, or its driver is not installed.
+            CoopError: there is no such file, or the database cannot be reached or read.
+        """
+        if not isinstance(place, Path):
+            return cls(place, read_only=read_only)
+        if read_only and not place.is_file():
+            raise CoopError(f"there is no log at {place}", next="coop init, or give the cooperative's folder with -C")
+        return cls(URL.create("sqlite", database=str(place)), read_only=read_only)
 
     def __enter__(self) -> Log:
         return self
@@ -55,19 +57,50 @@ class Log:
 
     def close(self) -> None:
         """Release the database."""
-        self._engine.dispose()
+        self._database.close()
 
-    def _forbid_changes(self) -> None:
-        if self._engine.dialect.name != "sqlite":
-            return
-        with self._transaction(writes=True) as cursor:
-            for act in ("DELETE", "UPDATE"):
-                cursor.execute(f"CREATE TRIGGER IF NOT EXISTS entry_{act} BEFORE {act} ON entry BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END")
+    @property
+    def place(self) -> str:
+        """Where the log is kept, for people: a file or a URL without its password."""
+        return self._database.shown
+
+    def _create(self) -> None:
+        with self._database.reading() as cursor:
+            if self._database.dialect.name == "postgresql" and cursor.execute("SHOW fsync").fetchone()[0] != "on":
+                raise CoopError(
+                    "this server acknowledges what it has not written to disk", value="fsync = off", allowed="fsync = on", next="change it in postgresql.conf"
+                )
+            if not self._sql.missing(cursor):
+                return
+        with self._database.writing() as cursor:
+            for sql in self._sql.missing(cursor):
+                cursor.execute(sql)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the write lock, so that what is read in this block is what an append in it goes on from.
+
+        The append is durable when the block has ended. If it fails, nothing of the block is kept.
+
+        Raises:
+            CoopError: another process has been writing for too long.
+        """
+        with self._writing():
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        try:
+            with self._database.writing() as cursor:
+                yield cursor
+        except BaseException:
+            self._tail = Tail()
+            raise
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        with self._transaction() as cursor:
+        with self._database.reading() as cursor:
             return self._size(cursor)
 
     def _size(self, cursor: Any) -> int:
@@ -75,16 +108,22 @@ class Log:
         return 0 if highest is None else int(highest) + 1
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the entries [start, stop) in order."""
-        query = select(ENTRY.c.data).where(ENTRY.c.position >= start).order_by(ENTRY.c.position)
-        if stop is not None:
-            query = query.where(ENTRY.c.position < stop)
-        with self._engine.connect() as connection:
-            for (data,) in connection.execute(query.execution_options(yield_per=1000)):  # never the whole log at once
+        """Yield the entries [start, stop) in order, of those there are at the first; a page in memory at a time.
+
+        Each page is a transaction of its own: entries never change, and a slow reader holds up neither vacuum nor WAL.
+        """
+        end: int | None = None
+        while end is None or start < end:
+            with self._database.reading() as cursor:
+                if end is None:
+                    end = self._size(cursor) if stop is None else min(stop, self._size(cursor))
+                page = self._sql.span.run(cursor, (start, min(start + PAGE, end))).fetchall()
+            for (data,) in page:
                 yield bytes(data)
+            start += PAGE
 
     def append(self, batch: list[bytes], *, expected_size: int, note: Callable[[int, bytes], str], expected_root: bytes | None = None) -> str:
-        """Append entries in one durable transaction together with one checkpoint over them.
+        """Append entries in one transaction together with one checkpoint over them: durable when this returns, or when `exclusive` ends.
 
         Args:
             batch: entry bytes, in order.
@@ -94,50 +133,28 @@ class Log:
 
         Raises:
             CoopError: another writer was faster, the tree is not the expected one, or the database could not be written.
-                Nothing is appended.
+                Nothing is appended, unless the error says that this is not known.
         """
-        try:
-            with self._transaction(writes=True) as cursor:
-                size = self._size(cursor)
-                if size < expected_size:
-                    raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
-                if size != expected_size:
-                    raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
-                # The transaction holds the write lock, so a tail of this size is the tail of what is stored.
-                tail = self._tail.copy() if self._tail.size == size else self._read_tail(cursor, size)
-                if expected_root is not None and tail.root() != expected_root:
-                    self._tail = Tail()
-                    raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
-                if batch:
-                    self._sql.insert_entry.run(cursor, *enumerate(batch, start=size))
-                    tiles = tail.extend(batch)
-                    if tiles:
-                        self._sql.put_tile.run(cursor, *tiles)
-                text = note(tail.size, tail.root())
-                self._sql.insert_checkpoint.run(cursor, (tail.size, text))
-            self._tail = tail
+        with self._writing() as cursor:
+            size = self._size(cursor)
+            if size < expected_size:
+                raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
+            if size != expected_size:
+                raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
+            # The transaction holds the write lock, so a tail of this size is the tail of what is stored.
+            known = self._tail
+            tail = known.copy() if known.size == size else self._read_tail(cursor, size)
+            if expected_root is not None and tail.root() != expected_root:
+                raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
+            if batch:
+                self._sql.insert_entries(cursor, size, batch)
+                tiles = tail.extend(batch)
+                if tiles:
+                    self._sql.put_tile.run(cursor, *tiles)
+            text = note(tail.size, tail.root())
+            self._sql.insert_checkpoint.run(cursor, (tail.size, text))
+            self._tail = tail  # forgotten again if the commit fails
             return text
-        except self._failure as error:
-            raise CoopError(
-                f"cannot write the log: {error}", next="free space or mend the disk, then run the same command again; nothing was appended"
-            ) from error
-
-    @contextmanager
-    def _transaction(self, *, writes: bool = False) -> Iterator[Any]:
-        """Yield a driver's cursor in one transaction; a writing one holds SQLite's write lock from its start."""
-        connection = self._engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            if self._sql.begin:
-                cursor.execute(self._sql.begin if writes else "BEGIN")
-            try:
-                yield cursor
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-        finally:
-            connection.close()
 
     def _read_tail(self, cursor: Any, size: int) -> Tail:
         """Rebuild the tail of a tree of `size` entries from the database."""
@@ -179,36 +196,52 @@ class Log:
 
     def root(self, size: int | None = None) -> bytes:
         """Return the Merkle root (32 bytes) over the first `size` entries; of all, if None."""
-        with self._transaction() as cursor:
+        with self._database.reading() as cursor:
             size = self._size(cursor) if size is None else size
             return self._subtree(cursor)(0, size) if size else merkle.root([])
 
     def tile(self, level: int, number: int, width: int) -> bytes:
         """Return the first `width` hashes of a tile, 32 bytes each (C2SP tlog-tiles); raise CoopError if there are fewer."""
-        with self._transaction() as cursor:
+        with self._database.reading() as cursor:
             return self._tile(cursor, level, number, width, {})[: 32 * width]
 
     def checkpoint(self) -> str:
         """Return the newest signed checkpoint."""
-        with self._engine.connect() as connection:
-            note = connection.execute(select(CHECKPOINT.c.note).order_by(CHECKPOINT.c.size.desc()).limit(1)).scalar()
+        with self._database.reading() as cursor:
+            note = self._sql.newest_note.one(cursor)
         if note is None:
             raise CoopError("this log has no checkpoint yet", next="coop init")
         return str(note)
 
     def checkpoints(self, start: int = 0) -> Iterator[tuple[int, str]]:
-        """Yield (size, note) of every checkpoint ever signed over at least `start` entries, oldest first."""
-        query = select(CHECKPOINT.c.size, CHECKPOINT.c.note).where(CHECKPOINT.c.size >= start).order_by(CHECKPOINT.c.size)
-        with self._engine.connect() as connection:
-            for size, note in connection.execute(query.execution_options(yield_per=1000)):
-                yield int(size), str(note)
+        """Yield (size, note) of every checkpoint ever signed over at least `start` entries, oldest first; a page at a time."""
+        page = [(start - 1, "")]
+        while page:
+            with self._database.reading() as cursor:
+                page = self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
+            yield from ((int(size), str(note)) for size, note in page)
+
+    def cosignatures(self, size: int) -> dict[str, str]:
+        """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""
+        with self._database.reading() as cursor:
+            return {str(name): str(line) for name, line in self._sql.cosignatures.run(cursor, (size,)).fetchall()}
+
+    def cosigned_size(self, name: str) -> int:
+        """Return the largest size for which a line of this witness is kept; 0 if there is none."""
+        with self._database.reading() as cursor:
+            return int(self._sql.cosigned_size.one(cursor, name) or 0)
+
+    def keep_cosignature(self, size: int, name: str, line: str) -> None:
+        """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""
+        with self._database.writing() as cursor:
+            self._sql.put_cosignature.run(cursor, (size, name, line))
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of entry `index` in the tree of `size` entries."""
-        with self._transaction() as cursor:
+        with self._database.reading() as cursor:
             return merkle.inclusion_proof(index, size, self._subtree(cursor))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that the tree of `old` entries is a prefix of that of `new` entries."""
-        with self._transaction() as cursor:
+        with self._database.reading() as cursor:
             return merkle.consistency_proof(old, new, self._subtree(cursor))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from governance_hooks import merkle
 from governance_hooks.atomic import write_bytes
-from governance_hooks.canonical import sha256
 from governance_hooks.checkpoint import Checkpoint, NoteVerifier, read_body, verify_checkpoint
 from governance_hooks.errors import Refused
 from governance_hooks.proof import Proof
+from governance_hooks.witness.evidence import Evidence, prefix_proof
 
 __all__ = ["Memory", "roots_at", "state_folder"]
 
@@ -76,7 +76,16 @@ class Memory:
                 f"the remembered checkpoint {self.path} does not hold: {error.what}", next="remove this file, if you know what happened to it"
             ) from error
 
-    def check(self, known: str | None, note: str, verifier: NoteVerifier, root_at: Callable[[int], bytes | None], *, older: bool = False) -> str:
+    def check(
+        self,
+        known: str | None,
+        note: str,
+        verifier: NoteVerifier,
+        root_at: Callable[[int], bytes | None],
+        *,
+        older: bool = False,
+        entries: Callable[[], Iterable[bytes]] | None = None,
+    ) -> str:
         """Check that a verified log extends the remembered one; return what was found, in words.
 
         Args:
@@ -85,6 +94,7 @@ class Memory:
             verifier: the log's key, from its founding statement.
             root_at: gives the root over the first n entries of the log at hand, computed from the entries.
             older: a shorter log is no fault (the proof in a release is as old as the release); it cannot be compared.
+            entries: gives the entries once more; of a fork, the evidence is then complete.
 
         Raises:
             Refused: the log was rolled back, or is a fork; both checkpoints are kept as evidence.
@@ -101,29 +111,37 @@ class Memory:
             what = f"the log is a fork: its first {old.size} entries are not those this machine saw before"
         else:
             return f"extends the {old.size} entries remembered here by {new.size - old.size}"
+        fork = entries is not None and root_at(new.size) == new.root and 0 < old.size < new.size
+        consistency = prefix_proof(entries(), old.size, new.size) if fork and entries is not None else ()
+        kept = Evidence(verifier, known, note, consistency).keep(self.folder / "evidence")
         raise Refused(
             what,
             value=f"root {new.root.hex()[:16]} over {new.size}",
             allowed=f"a log that extends root {old.root.hex()[:16]} over {old.size}",
-            next=f"keep {self._keep_evidence(known, note)} and show it to the members and the operator; both checkpoints are signed",
+            next=f"keep {kept or self.folder / 'evidence'}, show it to the members and the operator, and see: coop witness evidence",
         )
 
     def check_proof(self, proof: Proof, verifier: NoteVerifier, known: str | None, *, older: bool = False) -> str:
         """Check that a proof extends the remembered log, then remember its checkpoint; see `check`."""
         sizes = [read_body(note).size for note in (known, proof.checkpoint) if note is not None]
-        found = self.check(known, proof.checkpoint, verifier, roots_at(proof.entries, sizes).get, older=older)
+        found = self.check(known, proof.checkpoint, verifier, roots_at(proof.entries, sizes).get, older=older, entries=lambda: proof.entries)
         self.remember(proof.checkpoint)
         return found
+
+    def extend(self, proof: Proof, verifier: NoteVerifier, known: str | None) -> str:
+        """Check that a proof is as new as what is remembered and extends it, then remember its checkpoint; see `check`.
+
+        Raises:
+            Refused: as `check`; or the proof is merely older than what this machine has seen, and hides what came since.
+        """
+        new = verify_checkpoint(proof.checkpoint, verifier)
+        old = None if known is None else self.known(known, verifier)
+        if old is not None and new.size < old.size and new.time <= old.time:
+            raise Refused("this machine has seen a longer log than this proof", value=new.size, allowed=f"{old.size} entries or more", next="coop proof")
+        return self.check_proof(proof, verifier, known)
 
     def remember(self, note: str) -> None:
         """Keep a checked checkpoint, unless a longer one is remembered by now."""
         now = self.load()
         if now is None or read_body(now).size < read_body(note).size:
             write_bytes(self.path, note.encode())
-
-    def _keep_evidence(self, known: str, note: str) -> Path:
-        """Write both checkpoints beside each other; the same two always into the same folder."""
-        folder = self.folder / "evidence" / f"{self.coop.removeprefix('sha256:')[:16]}-{sha256((known + note).encode())[7:23]}"
-        write_bytes(folder / "remembered.checkpoint", known.encode())
-        write_bytes(folder / "seen.checkpoint", note.encode())
-        return folder

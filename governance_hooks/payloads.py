@@ -8,21 +8,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
+from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Strict
+from governance_hooks.motions import Motion, OperatorKey
 
 __all__ = ["PAYLOADS"]
 
 CoopName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-OperatorKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
-_KEY_LINES = "|".join(
-    (
-        r"ssh-ed25519 [A-Za-z0-9+/]{68}",
-        r"sk-ssh-ed25519@openssh\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t[A-Za-z0-9+/]{40,480}={0,2}",
-        r"sk-ecdsa-sha2-nistp256@openssh\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20[A-Za-z0-9+/]{100,480}={0,2}",
-    )
-)
-KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
-"""An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
 VerifierKey = Annotated[str, StringConstraints(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -132,7 +123,20 @@ class ProposalOpened(Strict):
     roll: Roll
     closes: Instant
     uses: Annotated[int, Field(ge=1)]
-    """Starts of the run the approval allows (the plan's `max_starts`); 1 for a release."""
+    """Starts of the run the approval allows (the plan's `max_starts`); 1 for every other kind."""
+    motion: Motion | None
+    """What is asked for, in full; null where the subject is a file (run, release, payout)."""
+    draft: Digest | None
+    """The draft statement whose last version this is, if it was drafted in the log."""
+
+
+class Draft(Strict):
+    """A version of something that may be proposed, by digest, before it is: whoever has both texts can show what changed."""
+
+    kind: ProposalKind
+    subject: Digest
+    previous: Digest | None
+    """The draft statement this is the next version of."""
 
 
 class Ballot(Strict):
@@ -141,6 +145,22 @@ class Ballot(Strict):
     proposal: Digest
     choice: Literal["for", "against", "abstain"]
     sequence: Annotated[int, Field(ge=1)]
+    reason: Digest | None
+
+
+class Preference(Strict):
+    """The author's answer to a consultation: options approved of, sorted, or options in order, best first."""
+
+    proposal: Digest
+    options: Annotated[list[Annotated[int, Field(ge=0, lt=64)]], Field(max_length=64)]
+    sequence: Annotated[int, Field(ge=1)]
+    reason: Digest | None
+
+
+class Objection(Strict):
+    """The author objects, in the challenge window, to what was approved."""
+
+    proposal: Digest
     reason: Digest | None
 
 
@@ -154,8 +174,29 @@ class Close(Strict):
     outcome: Literal["approved", "rejected"]
 
 
+class ConsultationClose(Strict):
+    """The result of a consultation; refused by everyone who counts differently."""
+
+    proposal: Digest
+    cast: Count
+    quorate: bool
+    winners: list[Count]
+    """Options no other is preferred to, sorted; empty when nobody voted."""
+
+
+class Exit(Strict):
+    """The exit to community: every founder gives up the powers founders have alone, for ever."""
+
+
+class Payout(Strict):
+    """The operator paid what members approved."""
+
+    payout: Digest
+    proposal: Digest
+
+
 class Halt(Strict):
-    """The oversight body stops the use of an approval until an instant, after which the halt lapses."""
+    """The oversight body stops the use of an approval until an instant, after which the halt lapses unless members ratify it."""
 
     proposal: Digest
     until: Instant
@@ -168,6 +209,8 @@ class RunStart(Strict):
     plan: Digest
     proposal: Digest
     start: Annotated[int, Field(ge=1)]
+    counted: list[Count] = Field(default_factory=list)
+    """Log positions, ascending, of the consents limited to a number of runs on which this start stands."""
 
 
 class RunEnd(Strict):
@@ -197,6 +240,81 @@ class Released(Strict):
     proposal: Digest
 
 
+class SecretTrustee(Strict):
+    """A member who holds a share of the key of a secret poll, and the digest of the certificate they made for it."""
+
+    member: MemberId
+    certificate: Digest
+
+
+class SecretPoll(Strict):
+    """A secret poll, signed by the operator, the credential authority and every trustee; its result is advice, never an approval."""
+
+    subject: Digest
+    """What is asked about: a document, a candidacy, a question of people."""
+    election: Digest
+    """The Belenios election file: question, answers and key."""
+    credentials: Digest
+    """The public credentials, one a member of the roll."""
+    setup: Digest
+    """The first event of the archive, which names all three files of the election."""
+    options: Annotated[int, Field(ge=2, le=16)]
+    roll: Roll
+    credential_authority: MemberId
+    trustees: Annotated[list[SecretTrustee], Field(min_length=2, max_length=16)]
+    threshold: Annotated[int, Field(ge=2, le=16)]
+    """So many trustees together can decrypt."""
+    minimum_ballots: Annotated[int, Field(ge=2)]
+    """With fewer members voting, trustees decrypt nothing."""
+    closes: Instant
+
+
+class SecretEvent(Strict):
+    """One event of a poll's archive, anchored in the log before anybody relies on it."""
+
+    poll: Digest
+    event: Literal["Ballot", "EndBallots", "EncryptedTally", "PartialDecryption", "Result"]
+    sequence: Annotated[int, Field(ge=1)]
+    """Height of the event in the archive; the setup is 0."""
+    digest: Digest
+
+
+class SecretResult(Strict):
+    """The result of a secret poll, stated by registrars who each audited the archive."""
+
+    poll: Digest
+    counts: Annotated[list[Count], Field(min_length=2, max_length=16)]
+    archive: Digest
+    """The whole archive file."""
+
+
+class PanelOpened(Strict):
+    """A panel to be drawn by lot from the members of this log position, after a time whose checkpoint nobody knows yet."""
+
+    purpose: Literal["advice", "oversight"]
+    subject: Digest
+    """What the panel is for; there is one panel a subject."""
+    seats: Annotated[int, Field(ge=1)]
+    pool: Roll
+    targets: Digest
+    """CSV feature,value,min,max."""
+    private_features: Digest | None
+    """CSV of features that are not in the log; kept off it."""
+    algorithm: Literal["maximin", "legacy"]
+    engine: Annotated[str, StringConstraints(pattern=r"^sortition-algorithms [0-9.]{1,20} highspy [0-9.]{1,20} numpy [0-9.]{1,20} python [0-9.]{1,8}$")]
+    """Versions that decide what is drawn."""
+    draw_at: Instant
+
+
+class Draw(Strict):
+    """The draw of a panel: the checkpoint that seeds it, and who was drawn."""
+
+    panel: Digest
+    checkpoint: Annotated[str, StringConstraints(max_length=49_152)]
+    """Signed note, with the cosignatures of witnesses."""
+    selected: Annotated[list[MemberId], Field(min_length=1, max_length=1000)]
+
+
 PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
@@ -212,12 +330,23 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.contribution/v1": Contribution,
     "coop.build/v1": BuildMade,
     "coop.proposal/v1": ProposalOpened,
+    "coop.draft/v1": Draft,
     "coop.ballot/v1": Ballot,
+    "coop.preference/v1": Preference,
     "coop.close/v1": Close,
+    "coop.consultation-close/v1": ConsultationClose,
+    "coop.objection/v1": Objection,
+    "coop.exit/v1": Exit,
+    "coop.payout/v1": Payout,
     "coop.halt/v1": Halt,
     "coop.run-start/v1": RunStart,
     "coop.run-end/v1": RunEnd,
     "coop.evaluation/v1": Evaluation,
     "coop.release/v1": Released,
+    "coop.secret-poll/v1": SecretPoll,
+    "coop.secret-event/v1": SecretEvent,
+    "coop.secret-result/v1": SecretResult,
+    "coop.panel/v1": PanelOpened,
+    "coop.draw/v1": Draw,
 }
 """Statement type -> payload model. A type that is not here is refused."""

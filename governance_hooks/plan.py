@@ -165,7 +165,7 @@ class Plan(Strict):
 
     @model_validator(mode="after")
     def _use_covers_the_run(self) -> Plan:
-        lacking = {"ai:ModelFineTuning", "ai:ModelEvaluation"} - set(self.use.processing)
+        lacking = {"ai:ModelFineTuning", "coop:ModelEvaluation"} - set(self.use.processing)
         if lacking:
             raise ValueError(f"a run fine-tunes and evaluates, so its use must name {' and '.join(sorted(lacking))} too")
         return self

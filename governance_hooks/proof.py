@@ -23,6 +23,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.register import Register
 from governance_hooks.statement import CLOCK_SKEW_S, MAX_ENTRY, parse, shift, timestamp
 from governance_hooks.vouching import vouched_statements
+from governance_hooks.witness.policy import Witnessed
 
 __all__ = ["Proof", "Replay", "read_proof"]
 
@@ -41,10 +42,14 @@ SHORTEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A proof that holds: the register it folds into and the checkpoint over it."""
+    """A proof that holds: the register it folds into, the checkpoint over it, and what witnesses say of that.
+
+    Whether enough witnesses have cosigned is not asked yet: `witnessed.time` does, and raises if not.
+    """
 
     register: Register
     checkpoint: Checkpoint
+    witnessed: Witnessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,14 @@ class Proof:
         return checkpoint
 
     def replay(self, pin: str | None) -> Replay:
-        """Check everything: identity, checkpoint, root, every signature and every rule.
+        """Check everything: identity, checkpoint, root, every signature and every rule, and every cosignature by the bylaws in force.
 
         Raises:
             Refused: with the number of the first entry that is not allowed.
         """
         checkpoint = self.verify_log(pin)
-        return Replay(self.fold(), checkpoint)
+        register = self.fold()
+        return Replay(register, checkpoint, register.bylaws.policy.check(checkpoint))
 
     def fold(self, size: int | None = None) -> Register:
         """Replay signatures and rules of the first `size` entries; all, if None."""

@@ -7,18 +7,18 @@ The rules of each subject are in `governance_hooks/rules/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from governance_hooks.bylaws import Bylaws
+from governance_hooks.bylaws import Bylaws, ProposalKind
 from governance_hooks.checkpoint import NoteVerifier
-from governance_hooks.consent import Use, permits
+from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import consents, keys, membership, proposals, recovery, runs
+from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Grant, Member, Proposal, Recovery, Run
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Run, Seats, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -34,6 +34,9 @@ class Register:
         self.log_key: NoteVerifier
         self.operator: bytes
         self.bylaws: Bylaws
+        self.founders: frozenset[str] = frozenset()
+        self.exited: int | None = None
+        """Log position of the exit to community, since when founders alone can do nothing."""
         self.members: dict[str, Member] = {}
         self.known_keys: dict[bytes, str] = {}
         """Every raw key ever enrolled -> its owner; a key never changes hands."""
@@ -43,10 +46,20 @@ class Register:
         self.contributions: dict[str, Contribution] = {}
         self.builds: dict[str, int] = {}
         """Manifest digest -> log position."""
+        self.drafts: dict[str, Draft] = {}
         self.proposals: dict[str, Proposal] = {}
+        self.pending: list[Proposal] = []
+        """Approved motions that take effect when their challenge window is over."""
+        self.halts: dict[str, Halt] = {}
+        self.seats: Seats | None = None
+        """The oversight body once it was seated by vote or lot; None while it is the bylaws' list."""
         self.runs: dict[str, Run] = {}
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
+        self.payouts: dict[str, str] = {}
+        """Payout digest -> proposal that allowed it."""
+        self.secret_polls: dict[str, SecretPoll] = {}
+        self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
         self.seen = Seen()
 
@@ -79,10 +92,14 @@ class Register:
                     )
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
+                if statement.type != "coop.time/v1" and self.due(statement.issued):
+                    raise Refused("a decision of the members is due, and takes effect first", value=statement.issued, next="coop log stamp, then this again")
             _RULES[statement.type](self, statement)
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
                 recovery.advance(self)
+                effects.advance(self)
+                panels.note_time(self, statement)
         self.seen.add(statement.id)
         self.size += 1
 
@@ -100,26 +117,58 @@ class Register:
                 "a founding statement is signed by the operator and by every founder", value=len(statement.signers), allowed=f"{len(everyone)} signatures"
             )
         check_origins(payload.bylaws, statement, clock=statement.issued)
+        if payload.bylaws.version != 1:  # from a version near 2^53 there would be no next one
+            raise Refused("the first bylaws are version 1", value=payload.bylaws.version)
         strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
-        self.log_key = NoteVerifier.parse(payload.log)
+        log_key = NoteVerifier.parse(payload.log)
+        payload.bylaws.policy.require_independent(log_key, operator)
+        self.log_key = log_key
         self.coop, self.name, self.operator, self.bylaws = statement.id, payload.name, operator, payload.bylaws
         self.members = {member: Member(member, {key}, joined=0) for member, key in keys.items()}
+        self.founders = frozenset(keys)
         self.known_keys = {operator: OPERATOR} | {key: member for member, key in keys.items()}
         self.operator_clock = statement.issued
 
     def member(self, identifier: str) -> Member:
-        """Return a member in good standing; raise Refused for anybody else."""
+        """Return a member; raise Refused for anybody else."""
         found = self.members.get(identifier)
         if found is None or found.left is not None:
             raise Refused("not a member of this cooperative", value=identifier, allowed="a member admitted in the log who has not left")
         return found
 
+    def suspended(self, member: Member) -> bool:
+        """Tell whether a member is suspended by the log's clock."""
+        return member.suspended_until is not None and self.operator_clock < member.suspended_until
+
+    def standing(self, identifier: str) -> Member:
+        """Return a member in good standing; raise Refused for anybody else, suspended members among them."""
+        found = self.member(identifier)
+        if self.suspended(found):
+            raise Refused(
+                "this member is suspended", value=identifier, allowed=f"after {found.suspended_until}", next=f"coop propose appeal {found.suspended_by}"
+            )
+        return found
+
     def holder(self, raw: bytes) -> str | None:
         """Return the member in good standing whose key in force this is, or None."""
         member = self.members.get(self.known_keys.get(raw, ""))
-        return member.id if member is not None and member.left is None and raw in member.keys else None
+        return member.id if member is not None and member.left is None and not self.suspended(member) and raw in member.keys else None
+
+    def cosigners(self, statement: Statement, signers: frozenset[bytes], *, suspended_author: bool = False) -> tuple[str, ...]:
+        """Return the members in good standing these keys in force belong to, sorted, the author among them; raise Refused for any other key."""
+        author = self.member(statement.author) if suspended_author else self.standing(statement.author)
+        found = {author.id if raw in author.keys else self.holder(raw) for raw in signers}
+        names = sorted(one for one in found if one is not None)
+        if len(names) != len(found) or statement.author not in names:
+            raise Refused(
+                f"{statement.type} of {statement.author} is signed by {', '.join(names) or 'nobody'} and a key that is no member's in force"
+                if None in found
+                else f"{statement.type} of {statement.author} is not signed by its author",
+                allowed="keys in force of members, one of the author's among them",
+            )
+        return tuple(names)
 
     def author(self, statement: Statement) -> Member:
         """Return the member who made a statement alone with one of their keys in force; raise Refused otherwise."""
@@ -141,7 +190,36 @@ class Register:
 
     def active(self) -> list[str]:
         """Return the ids of all members in good standing, sorted."""
-        return sorted(member.id for member in self.members.values() if member.left is None)
+        return sorted(member.id for member in self.members.values() if member.left is None and not self.suspended(member))
+
+    def roll(self, kind: ProposalKind) -> list[str]:
+        """Return who may vote on a proposal of this kind that opens now, sorted: founders alone, where the bylaws still say so."""
+        everybody = self.active()
+        staying = sum(self.members[one].left is None for one in self.founders)
+        # Founders too few to ever decide would hold up the kind, and the exit, for ever.
+        if self.exited is None and kind in self.bylaws.founder_led and staying >= self.bylaws.rules(kind).minimum_for:
+            return [one for one in everybody if one in self.founders]
+        return everybody
+
+    def due(self, at: str) -> bool:
+        """Tell whether a decision of the members falls due by an instant: the next statement of the time puts it in effect."""
+        return any(one.due() <= at for one in self.pending)
+
+    def oversight(self) -> tuple[str, ...]:
+        """Return who is of the oversight body now: the bylaws' list until somebody is seated, nobody when the term is over."""
+        if self.seats is None or self.bylaws.oversight_seated == "bylaws":
+            return tuple(self.bylaws.oversight)
+        return self.seats.members if self.operator_clock < self.seats.until else ()
+
+    def require_community(self, people: Iterable[str]) -> None:
+        """Refuse an act of founders alone since the exit to community."""
+        if self.exited is not None and self.founders.issuperset(people):
+            raise Refused("since the exit to community founders cannot act alone", value=sorted(people), allowed="one who is no founder among them")
+
+    def drawn(self, panel: str) -> list[str] | None:
+        """Return who was drawn by lot for the seats of the oversight body in a panel, or None if the log knows no such draw."""
+        found = self.panels.get(panel)
+        return list(found.selected) if found is not None and found.purpose == "oversight" and found.selected else None
 
     def proposal(self, identifier: str) -> Proposal:
         """Return a proposal by statement digest; raise Refused if there is none."""
@@ -157,22 +235,10 @@ class Register:
             raise Refused("no such run in this log", value=identifier, allowed=", ".join(self.runs) or "none has started yet")
         return found
 
-    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None) -> str | None:
-        """Return the digest of the newest consent that allows this use, or None.
-
-        Args:
-            member: whose record it is.
-            use: purpose, processing, recipients and licence asked for.
-            language: ISO 639-3 of the record.
-            batch: contribution statement the record came with.
-            at: instant (RFC 3339 UTC) against which expiry is judged.
-            position: judge as of a log of this many entries; now, if None.
-        """
-        where = self.size if position is None else position
-        for grant in reversed(self.grants.get(member, [])):
-            if grant.stands(where) and permits(grant.consent, use, language=language, batch=batch, at=at):
-                return grant.id
-        return None
+    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None) -> str | None:
+        """Return the digest of the consent that carries this use, or None; arguments as in `rules.consents.choose`."""
+        found = consents.choose(self, member, use, language=language, batch=batch, at=at, position=position, run=run)
+        return None if found is None else found.id
 
     def grant(self, identifier: str, member: str) -> Grant | None:
         """Return a consent of a member by digest."""
@@ -193,12 +259,23 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.contribution/v1": consents.contribute,
     "coop.build/v1": runs.build,
     "coop.proposal/v1": proposals.open_proposal,
-    "coop.ballot/v1": proposals.cast_ballot,
-    "coop.close/v1": proposals.close,
-    "coop.halt/v1": proposals.halt,
+    "coop.draft/v1": proposals.draft,
+    "coop.ballot/v1": ballots.cast_ballot,
+    "coop.preference/v1": ballots.prefer,
+    "coop.close/v1": closing.close,
+    "coop.consultation-close/v1": closing.close_consultation,
+    "coop.objection/v1": closing.object_to,
+    "coop.halt/v1": halts.halt,
+    "coop.exit/v1": community.exit_to_community,
+    "coop.payout/v1": runs.pay,
     "coop.run-start/v1": runs.start,
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.secret-poll/v1": secret.open_poll,
+    "coop.secret-event/v1": secret.anchor,
+    "coop.secret-result/v1": secret.state_result,
+    "coop.panel/v1": panels.open_panel,
+    "coop.draw/v1": panels.draw,
     "coop.founding/v1": membership.refuse_second_founding,
 }

@@ -20,6 +20,11 @@ class Seen:
     def __init__(self) -> None:
         self._buckets = [b""] * (_MASK + 1)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Seen) and self._buckets == other._buckets
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def __contains__(self, digest: str) -> bool:
         kept = bytes.fromhex(digest[_KEPT])
         bucket = self._buckets[hash(kept) & _MASK]

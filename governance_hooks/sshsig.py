@@ -2,7 +2,8 @@
 
 `ssh-keygen -Y sign -n coop-statement@v1` makes what we accept, and `ssh-keygen -Y verify` accepts what we make.
 Sources: OpenSSH PROTOCOL.sshsig and PROTOCOL.u2f; RFC 8709; W3C Web Authentication. Carriers: ssh-ed25519,
-sk-ssh-ed25519 and sk-ecdsa (FIDO keys of OpenSSH), webauthn-sk-ecdsa (passkeys).
+sk-ssh-ed25519 and sk-ecdsa (FIDO keys of OpenSSH), webauthn-sk-ecdsa (passkeys), and webauthn-rs256 (passkeys of machines that make
+RSA only), which alone `ssh-keygen` does not know.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -66,7 +69,7 @@ class Claim(NamedTuple):
 
     key: PublicKey
     signature: bytes
-    """64 bytes of Ed25519, or ECDSA in DER."""
+    """64 bytes of Ed25519, ECDSA in DER, or RSA PKCS #1 v1.5."""
     signed: bytes
     origin: WebOrigin | None
     """Where a passkey signed; None for other keys. Whether a cooperative accepts it is the register's question."""
@@ -82,12 +85,15 @@ Equation = tuple[bytes, bytes, bytes]
 
 
 def holds(point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Tell whether the key with this point (32 bytes: Ed25519, 65 bytes: P-256) made the signature over the bytes."""
+    """Tell whether the key with this point (32 bytes: Ed25519, 65 bytes: P-256, more: RSA) made the signature over the bytes."""
     try:
         if len(point) == 32:
             Ed25519PublicKey.from_public_bytes(point).verify(signature, signed)
-        else:
+        elif len(point) == 65:
             EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point).verify(signature, signed, ECDSA(SHA256()))
+        else:
+            numbers = Reader(point)
+            RSAPublicNumbers(numbers.mpint(), numbers.mpint()).public_key().verify(signature, signed, PKCS1v15(), SHA256())
     except InvalidSignature:
         return False
     return True
@@ -132,7 +138,7 @@ def claim(armored: str, message: bytes) -> Claim:
     envelope = Envelope.from_blob(blob)
     key, signed, reader = envelope.key, to_be_signed(message, envelope.algorithm), Reader(envelope.signature)
     kind, raw = reader.string().decode("ascii", errors="replace"), reader.string()
-    expected = WEBAUTHN_ECDSA if key.passkey else key.kind
+    expected = WEBAUTHN_ECDSA if key.passkey and key.kind == SK_ECDSA else key.kind
     if kind != expected:
         raise Refused("signature type does not match the key", value=kind[:60], allowed=expected)
     origin = None

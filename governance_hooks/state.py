@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from governance_hooks.bylaws import Rules
+from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.tally import Tally
+from governance_hooks.fields import Strict
+from governance_hooks.statement import shift
+from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Grant", "Member", "Proposal", "Recovery", "Run", "Vote"]
+__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Run", "Seats", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -19,6 +21,10 @@ class Member:
     keys: set[bytes]
     joined: int
     left: int | None = None
+    suspended_until: str | None = None
+    """Instant of the log's clock until which they hold no vote and no office."""
+    suspended_by: str | None = None
+    """The proposal that suspended them."""
     guardians: frozenset[str] = frozenset()
     """Members who may give them a new key."""
 
@@ -45,10 +51,17 @@ class Grant:
     consent: Consent
     given: int
     withdrawn: int | None = None
+    used: dict[str, int] = field(default_factory=dict)
+    """Run -> log position of the start that counted it; only of a consent whose `occurrences` are limited."""
 
     def stands(self, position: int) -> bool:
         """Tell whether it was given and not yet withdrawn in a log of `position` entries."""
         return self.given < position and (self.withdrawn is None or self.withdrawn >= position)
+
+    def left(self, run: str | None, position: int) -> bool:
+        """Tell whether it may serve a run (None: one that has not started) in a log of `position` entries; restarts are not counted again."""
+        others = sum(counted < position and other != run for other, counted in self.used.items())
+        return self.consent.occurrences is None or others < self.consent.occurrences
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +80,112 @@ class Vote:
     """A counted ballot."""
 
     choice: str
+    """for, against or abstain; empty for a preference."""
     sequence: int
     ballot: str
     reason: str | None
+    options: tuple[int, ...] = ()
+    """The answer to a consultation."""
+
+
+@dataclass(slots=True)
+class Halt:
+    """A halt of an approval; of the oversight body, or of the members."""
+
+    id: str
+    """The statement, or the members' proposal, that made it."""
+    proposal: str
+    until: str
+    by_members: bool
+    ratified: bool = False
+    lifted: bool = False
+    """Ended by an appeal."""
+
+    def stands(self, at: str) -> bool:
+        """Tell whether the halt is in force at an instant (RFC 3339 UTC)."""
+        return at < self.until and not self.lifted
 
 
 @dataclass(slots=True)
 class Proposal:
-    """A proposal from opening to close."""
+    """A proposal from opening to close, and what came of it."""
 
     id: str
-    kind: str
+    kind: ProposalKind
     subject: str
     rules: Rules
     roll: frozenset[str]
     roll_root: str
+    community: frozenset[str] | None
+    """Those on the roll who are no founders, of whom one at least must agree; None before the exit to community."""
     proposer: str
+    sponsors: tuple[str, ...]
     opened: int
     issued: str
     closes: str
     uses: int
     """Starts of a run (or publications of a release) the approval allows."""
+    motion: Strict | None
+    draft: str | None
     votes: dict[str, Vote] = field(default_factory=dict)
+    extended: bool = False
+    """The quorum was reached late, and the vote prolonged."""
     closed: int | None = None
     closed_at: str | None = None
     tally: Tally | None = None
-    halts: list[tuple[int, str, str]] = field(default_factory=list)
-    """(log position, issued, until) of each halt."""
+    winners: tuple[int, ...] | None = None
+    """Of a closed consultation."""
+    objections: dict[str, str | None] = field(default_factory=dict)
+    """Member who objected in the challenge window -> digest of the reason."""
+    enacted: int | None = None
+    """Log position at which the motion took effect."""
+    lapsed: str | None = None
+    """Why the motion never took effect."""
+    halts: list[Halt] = field(default_factory=list)
     used: int = 0
+
+    def count(self) -> Tally:
+        """Count the ballots under the proposal's own rules; founders alone decide nothing after the exit to community."""
+        counted = count((vote.choice for vote in self.votes.values()), len(self.roll), self.rules)
+        if counted.approved and self.community is not None and not any(self.votes[one].choice == "for" for one in self.community & self.votes.keys()):
+            return replace(counted, approved=False, why="only founders voted for it, and since the exit to community founders alone decide nothing")
+        return counted
+
+    def due(self) -> str:
+        """Return when an approval may be used, or takes effect: the end of the challenge window."""
+        assert self.closed_at is not None
+        return shift(self.closed_at, self.rules.challenge_s)
+
+    def expires(self) -> str:
+        """Return when an approval ends: by the end of the vote, so that a late close does not keep it fresh."""
+        return shift(self.closes, self.rules.expiry_s)
+
+    def contested(self) -> bool:
+        """Tell whether so many members objected that the approval is undone."""
+        return self.rules.objections is not None and len(self.objections) >= self.rules.objections
 
     def halted(self, at: str) -> str | None:
         """Return until when the approval is halted at an instant (RFC 3339 UTC), or None."""
-        return max((until for _, _, until in self.halts if at < until), default=None)
+        return max((halt.until for halt in self.halts if halt.stands(at)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Who holds the seats of the oversight body, and until when."""
+
+    members: tuple[str, ...]
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A logged version of what may be proposed."""
+
+    id: str
+    author: str
+    kind: str
+    subject: str
+    previous: str | None
 
 
 @dataclass(slots=True)
@@ -111,6 +198,8 @@ class Run:
     starts: list[int] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     """Instant of each start."""
+    counted: list[list[int]] = field(default_factory=list)
+    """Log positions of the limited consents each start names."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None
@@ -118,5 +207,59 @@ class Run:
     report: str | None = None
     results: str | None = None
     evaluation_passed: bool | None = None
+    waiver: str | None = None
+    """The members' decision to release it although the evaluation did not pass."""
+    waived: int | None = None
+    """Log position at which that decision took effect."""
     release: str | None = None
     released: int | None = None
+
+    def waived_before_release(self) -> str | None:
+        """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
+        return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None
+
+
+@dataclass(slots=True)
+class SecretPoll:
+    """A secret poll: what its signers bound it to, the archive events anchored so far, and the result registrars stated."""
+
+    id: str
+    subject: str
+    election: str
+    credentials: str
+    options: int
+    roll: int
+    credential_authority: str
+    trustees: tuple[tuple[str, str], ...]
+    """(member, digest of their certificate), in the order of their numbers."""
+    threshold: int
+    minimum_ballots: int
+    opened: int
+    closes: str
+    events: list[tuple[str, str]]
+    """(kind, digest) of each archive event; the setup is the first."""
+    counts: tuple[int, ...] | None = None
+    archive: str | None = None
+
+
+@dataclass(slots=True)
+class Panel:
+    """A panel by lot: the pool frozen at opening, where its seed comes from, and who was drawn."""
+
+    id: str
+    purpose: str
+    subject: str
+    seats: int
+    pool: frozenset[str]
+    pool_root: str
+    targets: str
+    private_features: str | None
+    algorithm: str
+    engine: str
+    draw_at: str
+    opened: int
+    seed_size: int | None = None
+    """Entries under the checkpoint that seeds the draw; None until the operator states a time at or after `draw_at`."""
+    selected: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    drawn: int | None = None

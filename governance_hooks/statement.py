@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.fields import CLOCK_SKEW_S
 from governance_hooks.payloads import PAYLOADS
 from governance_hooks.sshsig import Claim, Signer, WebOrigin, claim, require
 
@@ -41,9 +42,6 @@ MAX_ENTRY = 65_535
 
 SELF = "self"
 """The `coop` field of a founding statement, which cannot hold its own digest."""
-
-CLOCK_SKEW_S = 300
-"""By so much honest clocks may differ, seconds."""
 
 OPERATOR = "operator"
 """The `author` of statements the operator's key signs."""

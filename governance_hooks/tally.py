@@ -1,4 +1,4 @@
-"""Counting: what the ballots of a proposal add up to under its own rules."""
+"""Counting: what the ballots of a proposal add up to under its own rules, in whole numbers only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from governance_hooks import merkle
 from governance_hooks.bylaws import Rules
 
-__all__ = ["Tally", "count", "roll_root"]
+__all__ = ["Tally", "count", "quorate", "roll_path", "roll_root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,49 @@ class Tally:
         return "approved" if self.approved else "rejected"
 
 
+def quorate(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> tuple[bool, str]:
+    """Tell whether so many ballots reach what the quorum asks for (a rejection quorum: whether they defeat), and say it in words."""
+    needed = rules.quorum_percent * roll
+    match rules.quorum:
+        case "minimum-yes":
+            return yes * 100 >= needed, f"{yes} of {roll} voted for, {rules.quorum_percent}% of the roll needed"
+        case "rejection":
+            against = no + (abstain if rules.abstain == "against" else 0)
+            return against * 100 >= needed, f"{against} of {roll} voted against, {rules.quorum_percent}% of the roll defeat it"
+    present = yes + no + (0 if rules.abstain == "nothing" else abstain)
+    return present * 100 >= needed, f"{present} of {roll} voted, {rules.quorum_percent}% needed"
+
+
 def count(choices: Iterable[str], roll: int, rules: Rules) -> Tally:
-    """Count `choices` (for, against, abstain; one per member) against a roll of `roll` members, in whole numbers only."""
+    """Count `choices` (for, against, abstain; one per member) against a roll of `roll` members."""
     listed = list(choices)
     yes, no, abstain = (listed.count(choice) for choice in ("for", "against", "abstain"))
-    cast = yes + no + abstain
-    if cast * 100 < rules.quorum_percent * roll:
-        approved, why = False, f"quorum missed: {cast} of {roll} voted, {rules.quorum_percent}% needed"
+    decided = yes + no + (abstain if rules.abstain == "against" else 0)
+    reached, words = quorate(yes, no, abstain, roll, rules)
+    if rules.quorum == "rejection" and reached:
+        approved, why = False, f"defeated: {words}"
+    elif rules.quorum != "rejection" and not reached:
+        approved, why = False, f"quorum missed: {words}"
     elif yes < rules.minimum_for:
         approved, why = False, f"only {yes} voted for, {rules.minimum_for} needed"
-    elif yes * 100 < rules.approval_percent * (yes + no):
-        approved, why = False, f"{yes} of {yes + no} for, {rules.approval_percent}% needed"
+    elif rules.quorum != "rejection" and yes * 100 < rules.approval_percent * decided:
+        approved, why = False, f"{yes} of {decided} for, {rules.approval_percent}% needed"
     else:
         approved, why = True, f"{yes} for, {no} against, {abstain} abstained, of {roll} on the roll"
     return Tally(yes, no, abstain, roll, approved, why)
 
 
+def _leaves(members: Iterable[str]) -> list[bytes]:
+    return [merkle.leaf_hash(member.encode()) for member in sorted(members)]
+
+
 def roll_root(members: Iterable[str]) -> str:
     """Return the Merkle root over the sorted member ids of a roll."""
-    return "sha256:" + merkle.root([merkle.leaf_hash(member.encode()) for member in sorted(members)]).hex()
+    return "sha256:" + merkle.root(_leaves(members)).hex()
+
+
+def roll_path(members: Iterable[str], member: str) -> tuple[int, list[bytes]]:
+    """Return the place of a member on a roll and the Merkle path from them to its root: their proof of being on it."""
+    listed = sorted(members)
+    index, leaves = listed.index(member), _leaves(listed)
+    return index, merkle.inclusion_proof(index, len(leaves), lambda start, stop: merkle.root(leaves[start:stop]))

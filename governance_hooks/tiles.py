@@ -88,15 +88,15 @@ def _shape(size: int) -> Iterator[tuple[int | str, int, int]]:
                 yield name, count // WIDTH, count % WIDTH
 
 
-def export(log: Log, folder: Path, *, progress: Callable[[str, int, int], None] | None = None) -> Export:
-    """Bring the tiles in `folder` up to the log's newest checkpoint; write only what is missing.
+def export(log: Log, folder: Path, *, note: str | None = None, progress: Callable[[str, int, int], None] | None = None) -> Export:
+    """Bring the tiles in `folder` up to the log's newest checkpoint, or to `note`, one of its own with cosignatures; write only what is missing.
 
     A killed export leaves the folder as good as it was: run it again.
 
     Raises:
         CoopError: the folder holds the tiles of another log, of a newer or forked one, or cannot be written.
     """
-    note = log.checkpoint()
+    note = log.checkpoint() if note is None else note
     target = read_body(note)
     with _lock(folder):
         before = _published(folder, log, target)

@@ -18,6 +18,7 @@ WEIGHTS = "weights/adapter_model.safetensors"
 FILES: dict[str, Role] = {
     "README.md": "card",
     "card.json": "card",
+    "data/batches.jsonl": "data",
     "data/ledger.jsonl": "data",
     "data/manifest.json": "data",
     "eval/report.json": "evaluation",

@@ -70,6 +70,13 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f"{_number(row['low'], 3, sign=True)} to {_number(row['high'], 3, sign=True)}{note}"
 
 
+def _outcome(card: Mapping[str, Any]) -> str:
+    if card["evaluation"]["passed"].get("value") is True:
+        return "passed"
+    waiver = card["votes"]["run"].get("waiver", {}).get("value")
+    return f"**not passed; members decided by vote {code(waiver)} to release it all the same**" if waiver else "not passed"
+
+
 def _names(languages: list[str]) -> str:
     return ", ".join(f"{iso639.name(language)} ({code(language)})" for language in languages)
 
@@ -162,7 +169,7 @@ def render(card: Mapping[str, Any]) -> str:
         f"A LoRA adapter for {code(card['base']['name']['value'])}, trained by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
         "## Results by language",
         f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {code(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
-        f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {'passed' if card['evaluation']['passed'].get('value') is True else 'not passed'}.",
+        f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
         _results(card),
         "## Where it is worse or unproven",
         _unproven(card),

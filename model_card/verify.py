@@ -11,15 +11,16 @@ from datetime import datetime
 from pathlib import Path
 
 from governance_hooks import merkle
+from governance_hooks.batches import check_batches, parse_batches
 from governance_hooks.canonical import digest, dumps, loads, sha256
-from governance_hooks.consent import PUBLIC
 from governance_hooks.ledger import LedgerRow, parse_ledger
-from governance_hooks.links import check_consents, check_ledger, check_vote, check_withdrawals, find_proposal
+from governance_hooks.links import MAX_AGE_S, check_age, check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Run
 from governance_hooks.statement import CLOCK_SKEW_S
+from governance_hooks.vocabulary import PUBLIC
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config, check_run
@@ -39,8 +40,8 @@ NOT_PROVEN = """What this does not prove:
   their number by language, contributor and batch; the cooperative's own store can show the rest
 - that the losses were measured honestly: verdicts are recomputed from them, but the operator signed the measurement
 - that a member understood what they consented to, or owned what they gave
-- that the clock of the log is right: its times are the operator's word
-- that the log shown to you is the one shown to others: compare the checkpoint with somebody else's
+- that the clock of the log is right, and that the log shown to you is the one shown to others: link 3 says how many witnesses vouch for
+  both; where it says none, times are the operator's word: compare the checkpoint with somebody else's
 - that nobody withdrew or halted after the checkpoint: ask the cooperative for a newer one
 - that the evaluation asks the right questions: a lower loss is not truth, use or safety"""
 
@@ -54,9 +55,9 @@ def _root(leaves: Sequence[bytes]) -> str:
 class _Verifier:
     """Carries what one link finds to the links after it."""
 
-    def __init__(self, folder: Path, pin: str | None, now: str | None) -> None:
+    def __init__(self, folder: Path, pin: str | None, now: str | None, max_age_s: int) -> None:
         self.bundle = read_bundle(folder)
-        self.pin, self.now = pin, now
+        self.pin, self.now, self.max_age_s = pin, now, max_age_s
         self.proof: Proof | None = None
         self.register: Register | None = None
         self.run_was_voted = False
@@ -117,20 +118,25 @@ class _Verifier:
         pinned = "the pinned cooperative" if self.pin else f"not pinned: compare this fingerprint, {coop}"
         return f"{checkpoint.size} entries under a signed checkpoint; {pinned}"
 
-    # (3) Every statement of the log is signed by whoever had the right, and every rule held.
+    # (3) Every statement of the log is signed by whoever had the right, every rule held, and witnesses saw it as the bylaws require.
     def statements(self) -> str:
         if self.proof is None:
             raise StepUnknown("needs a proof that can be read (link 2)")
-        self.proof.verify_log(self.pin)
-        self.register = self.proof.fold()
-        return f"{self.register.size} statements replayed, {len(self.register.members)} members"
+        checkpoint = self.proof.verify_log(self.pin)
+        register = self.proof.fold()
+        witnessed = register.bylaws.policy.check(checkpoint)
+        self.register = register
+        if self.now is not None:
+            check_age(witnessed, self.now, self.max_age_s)
+        return f"{self.register.size} statements replayed, {len(self.register.members)} members; {witnessed.words}"
 
     # (4) Members voted for exactly this release.json, and the log holds its release under that vote.
     def release_vote(self) -> str:
         register, subject = self._register(), sha256(self._bytes(RELEASE))
-        proposal = find_proposal(register, "release", subject)
+        published = register.releases.get(subject)  # a later vote on the same release does not hide the one it went out under
+        proposal = register.proposal(published) if published else find_proposal(register, "release", subject)
         counted = check_vote(proposal)
-        if register.releases.get(subject) != proposal.id or self._run().release != subject:
+        if published is None or self._run().release != subject:
             raise StepFailed(
                 "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
             )
@@ -186,9 +192,10 @@ class _Verifier:
         manifest, plan = records.manifest, records.plan
         if not (manifest.sha256 == plan.build.manifest == release.build):
             raise StepFailed("data/manifest.json is not the build of the voted plan", todo="do not use these files")
-        ledger = self._bytes("data/ledger.jsonl")
-        if {"path": "ledger.jsonl", "size": len(ledger), "sha256": sha256(ledger)} not in manifest.get("files"):
-            raise StepFailed("data/ledger.jsonl is not the ledger the manifest names", todo="do not use these files")
+        for name in ("ledger.jsonl", "batches.jsonl"):
+            held = self._bytes(f"data/{name}")
+            if {"path": name, "size": len(held), "sha256": sha256(held)} not in manifest.get("files"):
+                raise StepFailed(f"data/{name} is not the file the manifest names", todo="do not use these files")
         rows = check_ledger(self.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
         if manifest.sha256 not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="ask the cooperative")
@@ -208,10 +215,12 @@ class _Verifier:
     # (8) Every author of every record consented to this use at every start, to the public's having it, and nobody withdrew before the release.
     def consent(self) -> str:
         register, rows, plan, run = self._register(), self._ledger(), self._plain().plan, self._run()
+        check_batches(register, rows, parse_batches(self._bytes("data/batches.jsonl"), source="data/batches.jsonl"))
         if PUBLIC not in plan.use.recipients:
             raise StepFailed("members agreed to no release to the public", todo="do not use these files")
         for position, at in zip(run.starts, run.started, strict=True):
-            standing = check_consents(register, rows, plan.use, at=at, position=position)
+            standing = check_consents(register, rows, plan.use, at=at, position=position, run=run.id)
+        check_counted(register, rows, plan.use, run)
         return f"{standing}; {check_withdrawals(register, rows, plan.use, run, register.size if run.released is None else run.released)}"
 
     # (9) The evaluation follows the voted policy, covers every held-out record, and its verdicts follow from the per-record losses.
@@ -219,14 +228,16 @@ class _Verifier:
         self._require_run_vote()
         release, records, results = self._release(), self._plain(), self._bytes("eval/results.jsonl")
         judged = judge_again(records, results, self._ledger())
-        if not judged["passed"]:
-            raise StepFailed("the weights did not pass the policy members voted", todo="do not use these weights as a release")
         run = self._run()
-        if not (run.report == records.report.sha256 == release.report and run.results == sha256(results) and run.evaluation_passed is True):
+        waiver = run.waived_before_release()
+        if not judged["passed"] and waiver is None:
+            raise StepFailed("the weights did not pass the policy members voted", todo="do not use these weights as a release")
+        if not (run.report == records.report.sha256 == release.report and run.results == sha256(results) and run.evaluation_passed is judged["passed"]):
             raise StepFailed("the report is not the evaluation the operator signed in the log", todo="do not trust the card's numbers")
         verdicts = [row["verdict"] for row in judged["languages"].values()]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
-        return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages; {len(records.report.get('skipped'))} skipped as too long"
+        outcome = "" if waiver is None else f"; NOT passed, which members waived by their vote {waiver[:19]}"
+        return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages; {len(records.report.get('skipped'))} skipped as too long{outcome}"
 
     def _require_run_vote(self) -> None:
         """Recomputing what no members' vote stands behind would only let a stranger's files keep this machine busy."""
@@ -283,18 +294,20 @@ def _guarded(check: Callable[[_Verifier], str], verifier: _Verifier) -> Callable
     return run
 
 
-def verify(bundle: Path, *, pin: str | None = None, now: str | None = None) -> Report:
+def verify(bundle: Path, *, pin: str | None = None, now: str | None = None, max_age_s: int = MAX_AGE_S) -> Report:
     """Check all ten links of a release folder and return the table; `exit_code` is 0, 1 (a link is broken) or 2 (something is missing).
 
     Args:
         bundle: release folder as downloaded; nothing is written to it.
         pin: digest of the founding statement you expect; without it the line of link 2 asks you to compare the fingerprint.
-        now: RFC 3339 UTC at which a halt of the release would count; without it halts are not looked at, so an archived release keeps its answer.
+        now: RFC 3339 UTC at which a halt of the release would count; without it neither halts nor the age of the proof are looked at, so an
+            archived release keeps its answer.
+        max_age_s: with `now`: an older checkpoint cannot show that nobody halted it since, seconds.
 
     Raises:
         BadInput: there is no such folder.
     """
-    verifier = _Verifier(bundle, pin, now)
+    verifier = _Verifier(bundle, pin, now, max_age_s)
     checklist = Checklist(f"Verification of {bundle.name}")
     for name, check in LINKS:
         checklist.run(name, _guarded(check, verifier))

@@ -13,7 +13,8 @@ __all__ = ["votes_of"]
 def votes_of(register: Register, *, run: str, consents: Iterable[str]) -> dict[str, Any]:
     """Return what a card says about decisions: the run's vote, and how many of the data's consents were withdrawn by the run's end.
 
-    It depends only on the log up to the end of the run, so any longer proof gives the same document.
+    It depends only on the log up to the end of the run, and on whether members waived its evaluation before its release, so any
+    longer proof of a release gives the same document.
 
     Args:
         register: the replayed log.
@@ -49,6 +50,7 @@ def votes_of(register: Register, *, run: str, consents: Iterable[str]) -> dict[s
             "minimum_for": proposal.rules.minimum_for,
             "dissent": sorted(vote.reason for vote in votes if vote.choice == "against" and vote.reason is not None),
             "starts": len(found.starts),
+            "waiver": found.waived_before_release(),
         },
         "consents": {
             "named": len(named),

@@ -8,14 +8,16 @@ import json
 import struct
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from governance_hooks.ssh.envelope import Envelope
-from governance_hooks.ssh.publickey import SK_ECDSA, SK_ED25519
+from governance_hooks.ssh.publickey import RS256, SK_ECDSA, SK_ED25519
 from governance_hooks.ssh.wire import mpint, string
 from governance_hooks.sshsig import PublicKey, passkey_signature, to_be_signed
 
@@ -54,6 +56,24 @@ class SecurityKey:
         return Envelope(self.public, hashed, string(self.kind.encode()) + string(raw) + tail).armored
 
 
+class RsaKey:
+    """What a machine holds that makes RSA passkeys only."""
+
+    kind = RS256
+
+    def __init__(self, rp_id: str, bits: int = 2048, exponent: int = 65_537) -> None:
+        self.application, self.key = rp_id, rsa.generate_private_key(exponent, bits)
+        numbers = self.key.public_key().public_numbers()
+        self.point = mpint(numbers.e) + mpint(numbers.n)
+
+    @property
+    def public(self) -> PublicKey:
+        return PublicKey(self.kind, self.point, self.application)
+
+    def touch(self, data: bytes) -> bytes:
+        return self.key.sign(data, PKCS1v15(), SHA256())
+
+
 class Passkey(SecurityKey):
     """A passkey and the browser in front of it."""
 
@@ -72,3 +92,10 @@ class Passkey(SecurityKey):
 
     def sign(self, message: bytes, *, flags: int = UP | UV, extensions: bytes = b"", rp_id: str | None = None, **changes: Any) -> str:  # type: ignore[override]
         return self.assertion(self.client_data(message, **changes), flags=flags, extensions=extensions, rp_id=rp_id)
+
+
+class RsaPasskey(RsaKey, Passkey):  # type: ignore[misc]
+    """A passkey with an RSA key, and the browser in front of it."""
+
+    def __init__(self, rp_id: str = RP_ID) -> None:
+        RsaKey.__init__(self, rp_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
             trust_remote_code=False,
             use_safetensors=True,
         )
+        # On a CPU they may still be the file, mapped into memory: whoever writes to it during the run would change what is trained.
+        for tensor in chain(model.parameters(), model.buffers()):
+            tensor.data = tensor.data.clone()
         try:
             # Adapters stay in the compute type: float32 ones beside bf16 weights would cost a cast at each matmul.
             peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)

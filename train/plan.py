@@ -9,23 +9,11 @@ from data_pipeline.manifest import read_build
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import BuildRef, Code, Plan, read_plan
+from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
 
 __all__ = ["describe", "resolve"]
-
-WORDS = {
-    "dpv:ResearchAndDevelopment": "research and development",
-    "dpv:ScientificResearch": "scientific research",
-    "dpv:AcademicResearch": "academic research",
-    "dpv:NonCommercialResearch": "non-commercial research",
-    "dpv:CommercialResearch": "commercial research",
-    "dpv:ServiceProvision": "providing a service",
-    "coop:Members": "the members",
-    "coop:PublicViaReleasedWeights": "the public, through released weights",
-    "ai:ModelFineTuning": "fine-tuning a model",
-    "ai:ModelEvaluation": "evaluating a model",
-}
 
 
 def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code) -> bytes:

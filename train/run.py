@@ -38,7 +38,7 @@ from train.isolation import prove_head, prove_isolation
 from train.model import DTYPES, load_model, load_tokenizer, require_fit, save_adapter
 from train.module import TrainingModule
 from train.record import Identity, Status, write_record
-from train.segment import Segment, check_folder, check_inputs, earlier_seconds, locked
+from train.segment import Segment, check_base, check_folder, check_inputs, earlier_seconds, locked
 from train.step_log import StepLog
 
 __all__ = ["train"]
@@ -71,6 +71,7 @@ def _prepare_segment(
 
     # (2) the model, and the proofs on exactly this model, precision and attention backend
     model = load_model(base, training).to(device)
+    check_base(plan, base)  # once more: files swapped between the check and the load are what was loaded
     require_fit(model, tokens=len(tokenizer), sequence_tokens=training.sequence_tokens)
     model.eval()
     # In sequences as long as the run's, within reason: two and a half samples each.

@@ -20,7 +20,7 @@ from train.module import TrainingModule
 from train.record import read_record
 from train.step_log import StepLog
 
-__all__ = ["Segment", "check_folder", "check_inputs", "earlier_seconds", "locked"]
+__all__ = ["Segment", "check_base", "check_folder", "check_inputs", "earlier_seconds", "locked"]
 
 
 @dataclass(slots=True)
@@ -77,13 +77,18 @@ def check_folder(run_dir: Path, plan_bytes: bytes, plan: Plan, starts: StepLog) 
         raise BadInput("this version trains in one process", value=processes, allowed="one task")
 
 
-def check_inputs(plan: Plan, base: Path, build: Path) -> Build:
-    """Hash the base again, identify the build, and refuse what is not what was voted on; rows are checked while they are read."""
+def check_base(plan: Plan, base: Path) -> None:
+    """Hash the base weights and refuse what was not voted on."""
     found = read_base(base)
     if found.as_plan() != plan.base:
         raise BadInput(
             f"base weights at {base} are not those of the plan", value=found.digest, allowed=plan.base.digest, next="restore them, or plan and vote again"
         )
+
+
+def check_inputs(plan: Plan, base: Path, build: Path) -> Build:
+    """Hash the base again, identify the build, and refuse what is not what was voted on; rows are checked while they are read."""
+    check_base(plan, base)
     found_build = read_build(build)
     if found_build.digest != plan.build.manifest:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""`coop build`: the consented dataset at this log position."""
+"""`coop build`: the consented dataset at a log position: make, verify, compare, and prove what is whose."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import click
 
 from commonweights.cli import Session
 from commonweights.commands.contribute import seal_batches
+from commonweights.options import key_option
 from commonweights.progress import Progress, progress
-from commonweights.workspace import Workspace, open_workspace
-from governance_hooks.consent import LICENCES, PROCESSING, PURPOSES, RECIPIENTS, Use
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import dumps
+from governance_hooks.consent import Use
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
 
 __all__ = ["build", "make_build"]
 
@@ -46,14 +51,19 @@ def make_build(space: Workspace, name: str, use: Use, *, heldout_permille: int =
     return out
 
 
-@click.command()
+@click.group()
+def build() -> None:
+    """Make, verify and compare datasets, and prove what is whose in them."""
+
+
+@build.command()
 @click.argument("name")
 @click.option("--purpose", type=click.Choice(list(PURPOSES)), default="dpv:NonCommercialResearch", show_default=True)
 @click.option("--licence", type=click.Choice(LICENCES), default="Apache-2.0", show_default=True, help="Licence of the weights to come.")
 @click.option("--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=["coop:PublicViaReleasedWeights"], show_default=True)
 @click.option("--heldout", "heldout_permille", default=150, show_default=True, help="Share of prompts held out for evaluation, per mille.")
 @click.pass_obj
-def build(session: Session, name: str, purpose: str, licence: str, recipients: tuple[str, ...], heldout_permille: int) -> None:
+def make(session: Session, name: str, purpose: str, licence: str, recipients: tuple[str, ...], heldout_permille: int) -> None:
     """Build the dataset NAME from every record whose authors all consent to this use, at this log position."""
     from data_pipeline.manifest import read_build
 
@@ -67,3 +77,122 @@ def build(session: Session, name: str, purpose: str, licence: str, recipients: t
     lines += [f"  left out: {count} {reason}" for reason, count in manifest["excluded"].items()]
     lines.append(f"each reason by record: {out / 'excluded.jsonl'}")
     session.show({"build": str(out), "manifest": found.digest} | {k: manifest[k] for k in ("records", "root", "languages", "excluded")}, "\n".join(lines))
+
+
+@build.command()
+@click.argument("name")
+@click.pass_obj
+def verify(session: Session, name: str) -> None:
+    """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made."""
+    from data_pipeline.manifest import BATCHES
+    from data_pipeline.verify import verify_build
+    from governance_hooks.batches import check_batches, read_batches
+    from governance_hooks.ledger import read_ledger
+    from governance_hooks.links import check_consents
+
+    with open_workspace(session.folder, read_only=True) as space:
+        found = verify_build(_folder(space, name))
+        manifest = found.manifest
+        if found.digest not in space.coop.register.builds:
+            raise Refused("the log does not know this build", value=found.digest, next="coop build make")
+        rows, _ = read_ledger(found.ledger)
+        signed = check_batches(space.coop.register, rows, read_batches(found.folder / BATCHES))
+        stood = check_consents(space.coop.register, rows, Use.model_validate(manifest["use"]), at=manifest["at"], position=manifest["log"]["size"])
+    value = {"build": name, "manifest": found.digest, "records": manifest["records"], "consents": stood, "signed": signed}
+    session.show(
+        value, f"{name} holds: files, ledger and every row as the manifest {found.digest[:19]} says\n  {signed}\n  {stood} at entry {manifest['log']['size']}"
+    )
+
+
+@build.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--all", "everything", is_flag=True, help="List every record, not the first 20 of each kind.")
+@click.pass_obj
+def diff(session: Session, a: str, b: str, everything: bool) -> None:
+    """Show which records came, went or changed from build A to build B, and why."""
+    from collections import Counter
+
+    from data_pipeline.diff import diff as compare
+    from data_pipeline.manifest import read_build
+
+    with open_workspace(session.folder, read_only=True) as space:
+        changes = compare(read_build(_folder(space, a)), read_build(_folder(space, b)))
+    counts = Counter(change.kind for change in changes)
+    lines = [f"{a} -> {b}: {counts['came']} came, {counts['went']} went, {counts['changed']} changed"]
+    for kind in ("came", "went", "changed"):
+        listed = [change for change in changes if change.kind == kind]
+        shown = listed if everything else listed[:20]
+        lines += [f"  {kind:<8} {change.record:<24} {change.why}" for change in shown]
+        if len(shown) < len(listed):
+            lines.append(f"  {kind:<8} and {len(listed) - len(shown)} more (--all)")
+    value = {"counts": dict(counts), "changes": [{"record": c.record, "kind": c.kind, "why": c.why} for c in changes]}
+    session.show(value, "\n".join(lines))
+
+
+@build.command()
+@click.argument("name")
+@click.argument("member", required=False)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof here, for anybody to check.")
+@key_option
+@click.pass_obj
+def prove(session: Session, name: str, member: str | None, out: Path | None, key: Path | None) -> None:
+    """Prove that MEMBER [default: you] has rows in the build NAME, or has none."""
+    from data_pipeline.manifest import read_build, read_ledger
+    from governance_hooks.ownership import OwnershipTree
+
+    with open_workspace(session.folder, read_only=True) as space:
+        who = member or member_of(space.coop, load_key(key))
+        found = read_build(_folder(space, name))
+        rows = read_ledger(found)
+        proof = OwnershipTree([row.authors for row in rows], found.ledger.read_bytes().split(b"\n")[:-1]).prove(who)
+    count = proof.check()
+    data = dumps(proof.model_dump())
+    if out is not None:
+        write_bytes(out, data)
+    words = f"{count} rows of {name} rest on {who}" if count else f"no row of {name} rests on {who}"
+    where = f"\nproof of {len(data)} bytes: {out}; anybody checks it: coop build check {out} --root {proof.root}" if out else ""
+    session.show({"member": who, "rows": count, "root": proof.root, "bytes": len(data)}, f"{words}: PROVEN under root {proof.root[:19]}{where}")
+
+
+@build.command()
+@click.argument("proof", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--root", required=True, help="The build's root, as the plan, the manifest or the log names it.")
+@click.pass_obj
+def check(session: Session, proof: Path, root: str) -> None:
+    """Check a PROOF somebody gave you, without the build and without the cooperative's folder."""
+    from governance_hooks.ownership import read_ownership
+
+    found = read_ownership(proof.read_bytes(), source=str(proof))
+    if found.root != root:
+        raise Refused("this proof is about another build", value=found.root, allowed=root)
+    count = found.check()
+    words = f"{count} of {found.rows} rows rest on {found.member}" if count else f"none of the {found.rows} rows rests on {found.member}"
+    session.show({"member": found.member, "rows": count, "root": root}, f"{words}: PROVEN")
+
+
+@build.command()
+@click.argument("name")
+@click.argument("record")
+@click.pass_obj
+def why(session: Session, name: str, record: str) -> None:
+    """Say why RECORD is, or is not, in the build NAME."""
+    from data_pipeline.manifest import read_build, read_ledger
+    from data_pipeline.verify import read_exclusions
+
+    with open_workspace(session.folder, read_only=True) as space:
+        found = read_build(_folder(space, name))
+    line = next((line for line in read_ledger(found) if line.record == record), None)
+    reason, detail = read_exclusions(found).get(record, ("not stored", "no such record when the build was made"))
+    if line is not None:
+        text = f"{record} is in {name} ({line.split}): {', '.join(f'{a} consents by {c[:19]}' for a, c in zip(line.authors, line.consents, strict=True))}"
+        session.show({"record": record, "in": True} | line.model_dump(), text)
+    else:
+        session.show({"record": record, "in": False, "reason": reason, "detail": detail}, f"{record} is not in {name}: {reason}, {detail}")
+
+
+def _folder(space: Workspace, name: str) -> Path:
+    folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
+    if not folder.is_dir():
+        raise BadInput(f"there is no build {name}", allowed="a name in builds/, or a build folder", next="coop build make NAME")
+    return folder

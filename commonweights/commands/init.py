@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import URL
 
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
 from commonweights.workspace import load_key
 from governance_hooks.bylaws import Bylaws
+from governance_hooks.database import parse_url
 from governance_hooks.errors import BadInput
 from governance_hooks.sshsig import load_public_key
 from governance_hooks.statement import sign
@@ -29,8 +31,9 @@ __all__ = ["init"]
     help="Bylaws as YAML; member ids are written @1, @2 in founders' order.",
 )
 @click.option("--period", "period_s", default=86_400, show_default=True, help="Minimum voting period of the default bylaws, seconds.")
+@click.option("--log-url", help="Keep the log in PostgreSQL: postgresql://USER@HOST/DATABASE. A password goes into COOP_LOG_URL or ~/.pgpass.")
 @click.pass_obj
-def init(session: Session, folder: Path, name: str, founders: tuple[Path, ...], bylaws_file: Path | None, period_s: int) -> None:
+def init(session: Session, folder: Path, name: str, founders: tuple[Path, ...], bylaws_file: Path | None, period_s: int, log_url: str | None) -> None:
     """Found a cooperative in FOLDER.
 
     Everybody who founds it signs the first statement. With private keys that happens at once. With .pub files a draft
@@ -39,6 +42,7 @@ def init(session: Session, folder: Path, name: str, founders: tuple[Path, ...], 
     \b
     coop init grain --name grain --founder ~/.ssh/id_ed25519 --founder anna.key
     """
+    log = _log_url(log_url) if log_url else None
     draft = folder / "founding.json"
     log_key, operator = operator_keys(folder, name)
     if draft.is_file():
@@ -61,10 +65,17 @@ def init(session: Session, folder: Path, name: str, founders: tuple[Path, ...], 
             lines += [f"each runs:  ssh-keygen -Y sign -n coop-statement@v1 -f THEIR_KEY {draft}", "then run this command again"]
             session.show({"draft": str(draft), "waiting": [str(path) for path in waiting]}, "\n".join(lines))
             return
-    identity = found(folder, made, log_key, operator, signed)
+    identity = found(folder, made, log_key, operator, signed, log=log)
     members = [founder["member"] for founder in made["payload"]["founders"]]
     text = f"founded {name} in {folder}\n  identity  {identity}\n  members   {', '.join(members)}\nGive the identity to everybody who will verify: coop verify DIR --pin {identity}"
     session.show({"coop": identity, "name": name, "folder": str(folder), "members": members}, text)
+
+
+def _log_url(text: str) -> URL:
+    url = parse_url(text)
+    if url.password:
+        raise BadInput("a password on the command line is seen by everybody on this machine", next="put the URL with it into COOP_LOG_URL, without --log-url")
+    return url
 
 
 def _bylaws(path: Path | None, members: list[str], period_s: int) -> Bylaws:

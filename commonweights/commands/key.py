@@ -9,6 +9,7 @@ import click
 
 from commonweights import drafts
 from commonweights.cli import Session
+from commonweights.cosigning import together
 from commonweights.options import draft_option, key_option
 from commonweights.workspace import load_key, member_of, open_workspace
 from governance_hooks.cooperative import Cooperative
@@ -165,18 +166,7 @@ def _own_key(coop: Cooperative, member: str, given: str) -> PublicKey:
 
 
 def _together(session: Session, coop: Cooperative, kind: str, payload: dict[str, Any], author: str, keys: list[Signer], draft: Path | None) -> None:
-    """Append a statement that all `keys` sign, or draft it with the signatures of those that are here."""
-    if draft is None:
-        first, *rest = keys
-        statement = coop.state(kind, payload, key=first, author=author, extra=tuple(rest))
+    statement = together(session, coop, kind, payload, author, keys, draft)
+    if statement is not None:
         position = coop.register.size - 1
         session.show({"statement": statement.id, "position": position, "member": author}, f"{kind} is entry {position}: {statement.id}")
-        return
-    drafts.write_draft(draft, body(kind, payload, coop=coop.register.coop, author=author))
-    # Where one key signs, --draft means: not here. Where two do, the one that is here signs at once.
-    here = [key for key in keys if isinstance(key, PrivateKey)] if len(keys) > 1 else []
-    for key in here:
-        drafts.add_signature(draft, key)
-    missing = [key.public.fingerprint for key in keys if key not in here]
-    lines = [f"drafted {draft}", *(f"  to be signed by {one}:  ssh-keygen -Y sign -n coop-statement@v1 -f KEY {draft}" for one in missing)]
-    session.show({"draft": str(draft), "missing": missing}, "\n".join([*lines, f"then: coop append {draft}"]))

@@ -12,11 +12,13 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.cosign import cosign, witnesses
 from commonweights.people import People
 from commonweights.progress import progress
-from commonweights.workspace import open_workspace
+from commonweights.workspace import Workspace, open_workspace
 from governance_hooks import merkle
 from governance_hooks.canonical import loads
+from governance_hooks.errors import CoopError
 from governance_hooks.statement import now, parse
 
 __all__ = ["log"]
@@ -26,7 +28,8 @@ __all__ = ["log"]
 @click.option("--last", default=20, show_default=True, help="How many entries.")
 @click.pass_context
 def log(ctx: click.Context, last: int) -> None:
-    """List the newest entries of the log; `show` prints one, `prove` proves that it is in, `export` writes static files, `watch` looks again and again."""
+    """List the newest entries of the log; `show` prints one, `prove` proves that it is in, `export` writes static files, `watch` looks again and again,
+    `cosign` asks the witnesses."""
     if ctx.invoked_subcommand is not None:
         return
     session: Session = ctx.obj
@@ -90,7 +93,7 @@ def export(session: Session, folder: Path) -> None:
     from governance_hooks.tiles import export as run_export
 
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
-        done = run_export(space.coop.log, folder, progress=show)
+        done = run_export(space.coop.log, folder, note=space.coop.checkpoint(), progress=show)
     value = {"folder": str(folder), "before": done.before, "size": done.size, "full": done.full, "partial": done.partial, "removed": done.removed}
     wrote = f"wrote {done.full} full and {done.partial} partial files, removed {done.removed} outgrown" if done.changed else "nothing to write"
     session.show(value, f"{folder}: {done.size} entries ({done.size - done.before} new); {wrote}")
@@ -107,10 +110,34 @@ def watch(session: Session, every_s: float, times: int | None) -> None:
         with open_workspace(session.folder, read_only=True) as space:
             size, root = space.coop.register.size, space.coop.log.root().hex()
             start = size if before is None else before
+            witnessed = _witnessed(space)
             kinds = Counter(parse(data).type.removeprefix("coop.").removesuffix("/v1") for data in space.coop.log.entries(start, size))
         new = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing new"
-        session.show({"at": now(), "size": size, "root": root, "new": dict(kinds)}, f"{now()}  {size:>6} entries  root {root[:12]}  {new}")
+        text = f"{now()}  {size:>6} entries  root {root[:12]}  {new}{witnessed and '; ' + witnessed}"
+        session.show({"at": now(), "size": size, "root": root, "new": dict(kinds), "witnesses": witnessed or None}, text)
         if look == times:
             return
         before = size
         time.sleep(every_s)
+
+
+def _witnessed(space: Workspace) -> str:
+    """Say how the newest checkpoint stands with the witnesses the bylaws require; nothing, where they require none."""
+    from commonweights.witnesses import standing
+    from governance_hooks.links import MAX_AGE_S, check_age
+    from governance_hooks.report import StepFailed
+
+    if not space.coop.register.bylaws.policy.required:
+        return ""
+    try:
+        found = standing(space)
+        check_age(found, now(), MAX_AGE_S)
+    except StepFailed as failed:
+        return f"STALE: {failed.why}"
+    except CoopError as error:
+        return f"STALE: {error.what}"
+    return found.words
+
+
+log.add_command(cosign)
+log.add_command(witnesses)

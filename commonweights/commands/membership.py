@@ -37,7 +37,7 @@ def join(session: Session, key: Path | None, out: Path) -> None:
             raise Refused("this key belongs to a member already", value=register.known_keys[own.public.raw], next="coop status")
         member = new_member_id()
         payload = {"member": member, "key": own.public.line}
-        drafts.write_draft(out, body("coop.admission/v1", payload, coop=register.coop, author=register.bylaws.registrars[0]))
+        drafts.write_draft(out, body("coop.admission/v1", payload, coop=register.coop, author=member))
         if isinstance(own, PrivateKey):
             drafts.add_signature(out, own)
         needed = register.bylaws.registrars_required

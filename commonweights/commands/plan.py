@@ -41,7 +41,7 @@ def locate_build(space: Workspace, name: str, near: Path) -> Path:
     for folder in (space.build(name), near / name):
         if (folder / "manifest.json").is_file():
             return folder
-    raise BadInput(f"there is no build {name}", next=f"coop build {name}")
+    raise BadInput(f"there is no build {name}", next=f"coop build make {name}")
 
 
 def _print_example(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.witnesses import standing
 from commonweights.workspace import open_workspace
 from governance_hooks.atomic import write_bytes
+from governance_hooks.errors import Refused
 
 __all__ = ["proof"]
 
@@ -21,5 +23,9 @@ def proof(session: Session, out: Path) -> None:
     with open_workspace(session.folder, read_only=True) as space:
         data = space.coop.proof().dumps()
         size = space.coop.register.size
+        try:
+            words = standing(space).words
+        except Refused as refused:
+            words = f"no gate will take it: {refused.what}; next: coop log cosign"
     write_bytes(out, data)
-    session.show({"proof": str(out), "entries": size, "bytes": len(data)}, f"{out}: {size} entries, {len(data):,} bytes")
+    session.show({"proof": str(out), "entries": size, "bytes": len(data), "witnesses": words}, f"{out}: {size} entries, {len(data):,} bytes; {words}")

@@ -10,6 +10,7 @@ from commonweights.cli import Session
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_build
 from commonweights.table import finish
+from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
@@ -58,13 +59,13 @@ def publish_release(space: Workspace, bundle: Path) -> Report:
             check_vote(proposal)
         except StepFailed as failed:
             raise BadInput(failed.why, next=failed.todo or None) from failed
-        add_proof(bundle, space.coop.proof().dumps())
+        add_proof(bundle, witnessed_proof(space).dumps())
         before = verify(bundle, pin=space.coop.pin)
         odd = [step for step in before.blocking if step.name != "release vote"]  # which holds only after the release is logged
         if odd:
             raise Blocked(Report(before.subject, tuple(odd)))
         space.coop.operate("coop.release/v1", {"run": made.run, "release": digest, "proposal": proposal.id})
-    add_proof(bundle, space.coop.proof().dumps())
+    add_proof(bundle, witnessed_proof(space).dumps())
     return verify(bundle, pin=space.coop.pin)
 
 

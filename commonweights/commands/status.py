@@ -10,9 +10,10 @@ import click
 from commonweights.cli import Session
 from commonweights.options import key_option
 from commonweights.people import People
-from commonweights.voting import describe
+from commonweights.voting import describe, missing_voters
+from commonweights.witnesses import standing
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
-from governance_hooks.errors import CoopError
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.statement import now
 
@@ -26,9 +27,20 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
         if proposal.closed is None and proposal.closes <= now():
             lines.append(f"operator: the vote {short} is over: coop close {short}")
         elif proposal.closed is None and member in proposal.roll and member not in proposal.votes:
-            lines.append(f"you: vote on the {proposal.kind} {short} until {proposal.closes}: coop vote {short} for|against|abstain")
+            how = "2 1 3 (numbers of options)" if proposal.kind == "consultation" else "for|against|abstain"
+            lines.append(f"you: vote on the {proposal.kind} {short} until {proposal.closes}: coop vote {short} {how}")
         elif proposal.closed is None:
-            lines.append(f"waiting for {len(proposal.roll) - len(proposal.votes)} of {len(proposal.roll)} members to vote on {short}")
+            lines.append(f"waiting for {len(missing_voters(proposal))} of {len(proposal.roll)} members to vote on {short}: coop roll {short} --missing")
+        elif proposal in register.pending and proposal.due() <= now():
+            lines.append(f"operator: the {proposal.kind} {short} takes effect once the time is stated: coop log stamp")
+        elif proposal.tally is not None and proposal.tally.approved and now() < proposal.due() and member in proposal.roll and proposal.rules.objections:
+            lines.append(f"you: the {proposal.kind} {short} was approved; whoever objects does it before {proposal.due()}: coop object {short}")
+    for halt in register.halts.values():
+        if halt.stands(now()) and not halt.by_members and not halt.ratified:
+            short = halt.proposal[7:19]
+            lines.append(f"members: the halt of {short} lapses at {halt.until} unless ratified: coop propose halt {short} --ratifies {halt.id[7:19]}")
+    if register.bylaws.oversight and not register.oversight():
+        lines.append("members: the term of the oversight body is over and its seats are empty: coop propose appointment MEMBER ...")
     for pending in register.recoveries.values():
         due = f"takes effect at {pending.due}" if pending.due else "waits for the log's clock"
         fingerprint = PublicKey.from_raw(pending.key).fingerprint
@@ -38,6 +50,10 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
             lines.append(f"operator: the recovery of {pending.member} needs the time stated: coop log stamp")
         elif pending.member != member:
             lines.append(f"waiting: the recovery of {pending.member} {due}, unless a key of theirs cancels it")
+    try:
+        _ = standing(space).time
+    except Refused as refused:
+        lines.append(f"operator: {refused.what}: coop log cosign")
     if member is not None and not any(grant.withdrawn is None for grant in register.grants.get(member, [])):
         lines.append("you: nothing of yours is used; to change that: coop consent give")
     for run in register.runs.values():
@@ -66,6 +82,10 @@ def status(session: Session, key: Path | None) -> None:
             "name": register.name,
             "entries": register.size,
             "members": register.active(),
+            "suspended": {m.id: m.suspended_until for m in register.members.values() if register.suspended(m)},
+            "oversight": list(register.oversight()),
+            "bylaws": register.bylaws.version,
+            "exited": register.exited,
             "you": member,
             "consenting": sorted(m for m in register.active() if any(g.withdrawn is None for g in register.grants.get(m, []))),
             "contributed_records": sum(c.records for c in register.contributions.values()),
@@ -91,7 +111,7 @@ def status(session: Session, key: Path | None) -> None:
     for row in value["recoveries"]:
         lines.append(f"  recovery {row['recovery'][7:19]}  of {row['member']}: {'in effect from ' + row['due'] if row['due'] else 'delay not begun'}")
     for row in value["proposals"]:
-        lines.append(f"  proposal {row['proposal'][7:19]}  {row['kind']:<8} {row.get('outcome') or 'open until ' + row['closes']}: {row['why']}")
+        lines.append(f"  proposal {row['proposal'][7:19]}  {row['kind']:<12} {row['state']}: {row['why']}")
     for row in value["runs"]:
         lines.append(
             f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['release'] else ''}"

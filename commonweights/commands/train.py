@@ -11,14 +11,18 @@ from commonweights.end_of_run import evaluate_run, log_end, read_record, write_c
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_base, find_build
 from commonweights.table import finish, show_report
+from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.gate import Request, run_gate
 from governance_hooks.hooks.guard import Guard
+from governance_hooks.ledger import read_ledger
 from governance_hooks.links import find_proposal
+from governance_hooks.memory import Memory
 from governance_hooks.plan import read_plan
 from governance_hooks.report import Report
+from governance_hooks.rules.consents import counted
 from governance_hooks.statement import now
 
 __all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
@@ -44,7 +48,8 @@ def _request(space: Workspace, data: bytes, base: Path | None, run: str | None) 
         found_base, found_build = find_base(plan, base), find_build(space, plan)
     except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
         found_base, found_build = base or missing / "base", missing / "build"
-    return Request(plan=data, proof=space.coop.proof().dumps(), base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run)
+    proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
+    return Request(plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, memory=memory)
 
 
 def run_plan(
@@ -84,12 +89,14 @@ def run_plan(
     register = space.coop.register
     proposal = find_proposal(register, "run", sha256(data))
     count = len(register.runs[run].starts) if run in register.runs else 0
-    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1})
+    rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")
+    limited = counted(register, rows, plan.use, at=space.coop.clock(), run=run)
+    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1, "counted": limited})
 
     from train.run import train as train_plan
 
     started = _request(space, data, base, run)
-    guard = Guard(started, fresh=lambda: space.coop.proof().dumps(), on_end=finish)
+    guard = Guard(started, fresh=lambda: witnessed_proof(space).dumps(), on_end=finish)
     return train_plan(
         space.run(run),
         data,

@@ -15,10 +15,11 @@ __all__ = ["verify"]
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--pin", help="Digest of the founding statement of the cooperative you trust (sha256:...).")
-@click.option("--now", is_flag=True, help="Also look whether the release is halted at this moment.")
+@click.option("--now", is_flag=True, help="Also look whether the release is halted at this moment; needs a fresh proof.jsonl.gz.")
+@click.option("--max-age-days", type=click.IntRange(1), default=7, show_default=True, help="With --now: refuse a proof whose checkpoint is older.")
 @click.option("--explain", is_flag=True, help="Also print what a green result does not prove.")
 @click.pass_obj
-def verify(session: Session, bundle: Path, pin: str | None, now: bool, explain: bool) -> None:
+def verify(session: Session, bundle: Path, pin: str | None, now: bool, max_age_days: int, explain: bool) -> None:
     """Check the release in BUNDLE offline: one line per link, from the files to the votes and the consents.
 
     Exit code 0: every link holds. 1: a link is broken, do not use it. 2: something is missing, could not check.
@@ -27,7 +28,7 @@ def verify(session: Session, bundle: Path, pin: str | None, now: bool, explain: 
     from model_card.verify import NOT_PROVEN
     from model_card.verify import verify as run_verify
 
-    report = run_verify(bundle, pin=pin, now=this_moment() if now else None)
+    report = run_verify(bundle, pin=pin, now=this_moment() if now else None, max_age_s=max_age_days * 86_400)
     seen = compare_with_memory(bundle) if report.passed else ""
     if explain and not session.json:
         click.echo(NOT_PROVEN + "\n")

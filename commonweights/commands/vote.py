@@ -1,85 +1,103 @@
-"""`coop propose`, `vote`, `tally`, `close`, `halt`: the life of a proposal."""
+"""`coop vote`, `tally`, `close`, `object`: ballots, their count, and what members can still say afterwards."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.options import draft_option, key_option
-from commonweights.voting import close_payload, describe, find_proposal, keep_reason, proposal_payload, subject_of
-from commonweights.workspace import load_key, member_of, open_workspace
-from governance_hooks.statement import now, shift
+from commonweights.texts import shown
+from commonweights.voting import close_statement, describe, find_proposal, keep_reason
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+from governance_hooks.errors import BadInput
+from governance_hooks.motions import Consult
+from governance_hooks.state import Proposal
 
-__all__ = ["close", "halt", "propose", "tally", "vote"]
+__all__ = ["close", "object_to", "tally", "vote"]
 
-
-@click.command()
-@click.argument("kind", type=click.Choice(["run", "release"]))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--period", "period_s", type=int, help="How long the vote is open, seconds [default: the bylaws' minimum].")
-@key_option
-@draft_option
-@click.pass_obj
-def propose(session: Session, kind: str, target: Path, period_s: int | None, key: Path | None, draft: Path | None) -> None:
-    """Open a vote on a plan (`run PLAN`) or on a release bundle (`release NAME`).
-
-    The subject is the SHA-256 of exactly these bytes. The bylaws' rules are copied in and the roll is frozen now.
-    """
-    own = load_key(key)
-    with open_workspace(session.folder, read_only=draft is not None) as space:
-        member = member_of(space.coop, own)
-        subject, uses = subject_of(space, kind, target)
-        payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=period_s or 0)
-        statement = drafts.say(space.coop, "coop.proposal/v1", payload, key=own, author=member, draft=draft)
-    if statement is None:
-        session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")
-        return
-    text = f"proposal {statement.id}\n  {kind} {target}, subject {subject}\n  open until {payload['closes']}, roll of {payload['roll']['members']}\nnext: coop vote {statement.id[7:19]} for|against|abstain"
-    session.show({"proposal": statement.id, "kind": kind, "subject": subject, "closes": payload["closes"], "roll": payload["roll"]["members"]}, text)
+_CHOICES = ("for", "against", "abstain")
 
 
 @click.command()
 @click.argument("proposal")
-@click.argument("choice", type=click.Choice(["for", "against", "abstain"]))
+@click.argument("choice", nargs=-1, required=True)
 @click.option("--reason", help="Your reason; only its digest goes into the log, the text is kept in the cooperative's private folder.")
 @key_option
 @draft_option
 @click.pass_obj
-def vote(session: Session, proposal: str, choice: str, reason: str | None, key: Path | None, draft: Path | None) -> None:
-    """Cast your ballot; until the close you may change it, the last one counts."""
+def vote(session: Session, proposal: str, choice: tuple[str, ...], reason: str | None, key: Path | None, draft: Path | None) -> None:
+    """Cast your ballot; until the close you may change it, the last one counts.
+
+    \b
+    coop vote 93f85b37 for            for, against or abstain
+    coop vote 93f85b37 2 1 3          a ranked consultation: option 2 before 1 before 3
+    coop vote 93f85b37 1 3            an approval consultation: both 1 and 3 are fine
+    """
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
         member = member_of(space.coop, own)
         found = find_proposal(space.coop, proposal)
         earlier = found.votes.get(member)
-        payload = {
-            "proposal": found.id,
-            "choice": choice,
-            "sequence": earlier.sequence + 1 if earlier else 1,
-            "reason": keep_reason(space, reason) if reason else None,
-        }
-        statement = drafts.say(space.coop, "coop.ballot/v1", payload, key=own, author=member, draft=draft)
+        kind, answer = _answer(found, choice)
+        payload = {"proposal": found.id, "sequence": earlier.sequence + 1 if earlier else 1, "reason": keep_reason(space, reason) if reason else None}
+        statement = drafts.say(space.coop, kind, payload | answer, key=own, author=member, draft=draft)
         position = space.coop.register.size - 1
+        prolonged = f"\nthe quorum came late: the vote is open until {found.closes}" if found.extended and draft is None else ""
     if statement is None:
         session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")
         return
-    text = f"{choice}: entry {position}, your receipt is {statement.id}\ncheck it from any copy of the log: coop log prove {statement.id[7:19]}"
-    session.show({"ballot": statement.id, "position": position, "member": member, "choice": choice}, text)
+    text = f"{' '.join(choice)}: entry {position}, your receipt is {statement.id}\ncheck it from any copy of the log: coop log prove {statement.id[7:19]}{prolonged}"
+    session.show({"ballot": statement.id, "position": position, "member": member} | answer, text)
+
+
+def _answer(proposal: Proposal, choice: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Return statement type and payload field of an answer in words or numbers from 1."""
+    motion = proposal.motion
+    if not isinstance(motion, Consult):
+        if len(choice) != 1 or choice[0] not in _CHOICES:
+            raise BadInput("this is no ballot", value=" ".join(choice), allowed=", ".join(_CHOICES))
+        return "coop.ballot/v1", {"choice": choice[0]}
+    if not all(one.isascii() and one.isdigit() and 1 <= int(one[:4]) <= len(motion.options) for one in choice):
+        raise BadInput("a consultation is answered with the numbers of its options", value=" ".join(choice), allowed=f"1 to {len(motion.options)}")
+    options = [int(one) - 1 for one in choice]
+    return "coop.preference/v1", {"options": sorted(options) if motion.method == "approval" else options}
 
 
 @click.command()
 @click.argument("proposal", required=False)
+@click.option("--methods", is_flag=True, help="For a ranked consultation: what other voting methods would say (needs votelib).")
 @click.pass_obj
-def tally(session: Session, proposal: str | None) -> None:
+def tally(session: Session, proposal: str | None, methods: bool) -> None:
     """Count a vote from its ballots [default: the newest]."""
     with open_workspace(session.folder, read_only=True) as space:
-        value = describe(find_proposal(space.coop, proposal))
-    state = value.get("outcome") or f"open until {value['closes']}, as it stands {value['would_be']}"
-    text = f"{value['kind']} {value['proposal'][:19]}: {state}\n  for {value['for']}  against {value['against']}  abstain {value['abstain']}  of {value['roll']} on the roll\n  {value['why']}"
-    session.show(value, text)
+        found = find_proposal(space.coop, proposal)
+        value = describe(found)
+        lines = _answers(space, found, value) if isinstance(found.motion, Consult) else _counts(value)
+        if methods:
+            from commonweights.methods import other_methods
+
+            value["methods"] = other_methods(found)
+            lines += [f"  {name:<24} {', '.join(str(option + 1) for option in winners)}" for name, winners in value["methods"].items()]
+    session.show(value, "\n".join([f"{value['kind']} {value['proposal'][:19]}: {value['state']}", *lines, f"  {value['why']}"]))
+
+
+def _counts(value: dict[str, Any]) -> list[str]:
+    line = f"  for {value['for']}  against {value['against']}  abstain {value['abstain']}  of {value['roll']} on the roll"
+    return [line] if value["closed"] else [line, f"  as it stands: {value['would_be']}"]
+
+
+def _answers(space: Workspace, proposal: Proposal, value: dict[str, Any]) -> list[str]:
+    motion = proposal.motion
+    assert isinstance(motion, Consult)
+    lines = [f"  {shown(space, motion.question)}"]
+    for number, (option, named) in enumerate(zip(motion.options, value["named"], strict=True)):
+        mark = "*" if number in value["winners"] else " "
+        lines.append(f"  {mark} {number + 1}  {named:>4} {'ranked' if motion.method == 'ranked' else 'approved'}  {shown(space, option)}")
+    return [*lines, "  * no other option is preferred to it" + (" (Schulze's method)" if motion.method == "ranked" else "")]
 
 
 @click.command()
@@ -90,29 +108,27 @@ def close(session: Session, proposal: str | None) -> None:
     with open_workspace(session.folder) as space:
         found = find_proposal(space.coop, proposal)
         if found.closed is None:
-            space.coop.operate("coop.close/v1", close_payload(found))
+            space.coop.operate(*close_statement(found))
         value = describe(find_proposal(space.coop, found.id))
-    session.show(value, f"{value['outcome']}: {value['why']}")
+    session.show(value, f"{value['state']}: {value['why']}")
 
 
-@click.command()
+@click.command(name="object")
 @click.argument("proposal")
-@click.option("--hours", type=int, default=24, show_default=True, help="How long; the halt lapses by itself after that.")
+@click.option("--reason", help="Your reason; only its digest goes into the log, the text is kept in the cooperative's private folder.")
 @key_option
 @draft_option
 @click.pass_obj
-def halt(session: Session, proposal: str, hours: int, key: Path | None, draft: Path | None) -> None:
-    """Halt the use of an approval for a limited time (members of the oversight body).
-
-    A run that stands on it stops at its next step boundary, with a checkpoint. If the bylaws want several signatures, use --draft.
-    """
+def object_to(session: Session, proposal: str, reason: str | None, key: Path | None, draft: Path | None) -> None:
+    """Object to what was approved, while its challenge window is open; enough objections undo the approval."""
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
         member = member_of(space.coop, own)
         found = find_proposal(space.coop, proposal)
-        until = shift(now(), hours * 3600)
-        statement = drafts.say(space.coop, "coop.halt/v1", {"proposal": found.id, "until": until}, key=own, author=member, draft=draft)
+        payload = {"proposal": found.id, "reason": keep_reason(space, reason) if reason else None}
+        statement = drafts.say(space.coop, "coop.objection/v1", payload, key=own, author=member, draft=draft)
+        value = describe(find_proposal(space.coop, found.id))
     if statement is None:
         session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")
     else:
-        session.show({"halt": statement.id, "until": until}, f"halted until {until}: {statement.id}")
+        session.show({"objection": statement.id} | value, f"objected: {statement.id}\n{value['state']}")

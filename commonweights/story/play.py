@@ -115,7 +115,7 @@ class Play:
 
     def _build(self, space: Workspace, show: Progress) -> Path:
         with self.stage.scene():
-            self.stage.command("coop build voices-1 --heldout 200")
+            self.stage.command("coop build make voices-1 --heldout 200")
             build = scenes.make_build(space, "voices-1", scenes.USE, heldout_permille=200, show=show)
             manifest = read_build(build).manifest
             for code, n in manifest["languages"].items():

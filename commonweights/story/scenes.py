@@ -13,19 +13,21 @@ from commonweights.commands.build import make_build
 from commonweights.commands.contribute import seal_batches
 from commonweights.commands.plan import example
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
-from commonweights.notice import NOTICE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.people import People
 from commonweights.progress import Progress
 from commonweights.story.cast import CAST, Person
-from commonweights.voting import close_payload, describe, keep_reason, proposal_payload, subject_of
+from commonweights.voting import close_statement, describe, keep_reason, proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
+from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
-from governance_hooks.consent import PROCESSING, Use
+from governance_hooks.consent import Use
 from governance_hooks.cooperative import Paths
 from governance_hooks.sshsig import PrivateKey, generate_key, load_private_key
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, sign
+from governance_hooks.vocabulary import PROCESSING
 
 __all__ = ["PERIOD_S", "USE", "Players", "consent", "contribute", "decide", "found_cooperative", "join", "make_build", "plan"]
 
@@ -34,7 +36,7 @@ PERIOD_S = 4
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )
@@ -120,6 +122,7 @@ def consent(space: Workspace, players: Players) -> None:
                 "scope": {"languages": None, "batches": None},
                 "expires": None,
                 "notice": sha256(NOTICE.encode()),
+                "notice_language": NOTICE_LANGUAGE,
             }
             space.coop.state("coop.consent/v1", payload, key=players.keys[person.name], author=member)
         if person.withdraws and all(grant.withdrawn is None for grant in space.coop.register.grants[member]):
@@ -153,7 +156,7 @@ def _newest(space: Workspace, kind: str, subject: str) -> Proposal | None:
     return about[-1] if about else None
 
 
-def decide(space: Workspace, players: Players, kind: str, target: str, proposer: str, *, dissent: bool, show: Progress) -> dict[str, object]:
+def decide(space: Workspace, players: Players, kind: ProposalKind, target: str, proposer: str, *, dissent: bool, show: Progress) -> dict[str, object]:
     """Propose, let everybody vote, wait for the end of the period, close; return the count."""
     subject, uses = subject_of(space, kind, Path(target))
     while True:
@@ -172,7 +175,7 @@ def decide(space: Workspace, players: Players, kind: str, target: str, proposer:
             show(f"members vote on the {kind}", done, len(CAST))
         while now() < proposal.closes:
             time.sleep(0.2)
-        space.coop.operate("coop.close/v1", close_payload(proposal))
+        space.coop.operate(*close_statement(proposal))
 
 
 def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal, dissent: bool) -> None:

@@ -8,22 +8,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from governance_hooks.errors import BadInput
-from governance_hooks.gate import Request, check_age, run_gate
+from governance_hooks.gate import Request, run_gate
 from governance_hooks.ledger import LedgerRow, read_ledger
-from governance_hooks.links import check_consents
+from governance_hooks.links import check_age, check_consents, check_counted
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report, StepFailed
 from governance_hooks.statement import now
 
-__all__ = ["Guard", "Stop"]
+__all__ = ["Guard", "Kind", "Stop"]
+
+Kind = Literal["halted", "withdrawn", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Why a run must stop at the next step boundary."""
 
-    kind: Literal["halted", "withdrawn", "unchecked"]
+    kind: Kind
     reason: str
 
 
@@ -56,8 +58,11 @@ class Guard:
         if self.request.run is None:
             raise BadInput("a guard watches one run", allowed="Request(run=...), whose start is logged")
         report = run_gate(replace(self.request, now=self.clock())).require()
-        self._plan = read_plan(self.request.plan)
-        self._rows, _ = read_ledger(self.request.build / "ledger.jsonl")
+        plan = read_plan(self.request.plan)
+        self._rows, root = read_ledger(self.request.build / "ledger.jsonl")
+        if root != plan.build.root:  # swapped since the gate read it: withdrawals of other people would be watched
+            raise BadInput("the ledger does not hash to the voted Merkle root", value=root, allowed=plan.build.root, next="restore the voted build")
+        self._plan = plan
         self._known, self._looked = self.request.proof, time.monotonic()
         return report
 
@@ -72,7 +77,9 @@ class Guard:
             return None
         self._looked = time.monotonic()
         try:
-            return self._judge(self.fresh())
+            memory = self.request.memory
+            known = memory.load() if memory else None  # before the log is read: another command may go on meanwhile
+            return self._judge(self.fresh(), known)
         except Exception as error:  # whatever breaks the look, the run must not go on unwatched, nor lose its checkpoint
             return Stop("unchecked", f"the log could not be checked: {error}")
 
@@ -81,22 +88,25 @@ class Guard:
         if self.on_end is not None:
             self.on_end(record)
 
-    def _judge(self, data: bytes) -> Stop | None:
+    def _judge(self, data: bytes, known: str | None) -> Stop | None:
         assert self._plan is not None
         proof, before = read_proof(data), read_proof(self._known)
-        if proof.entries[: len(before.entries)] != before.entries:
-            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
         replay = proof.replay(self.request.pin)
         register = replay.register
-        check_age(replay.checkpoint, self.clock(), self.request.max_age_s)
+        if self.request.memory:  # first: it keeps the evidence of a log that was rewritten
+            self.request.memory.extend(proof, register.log_key, known)
+        if proof.entries[: len(before.entries)] != before.entries:
+            return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
+        check_age(replay.witnessed, self.clock(), self.request.max_age_s)
         self._known = data
         assert self.request.run is not None
-        proposal = register.proposal(register.run(self.request.run).proposal)
-        until = proposal.halted(self.clock())
+        run = register.run(self.request.run)
+        until = register.proposal(run.proposal).halted(self.clock())
         if until is not None:
             return Stop("halted", f"the oversight body halted this approval until {until}")
         try:
-            check_consents(register, self._rows, self._plan.use, at=self.clock())
+            check_consents(register, self._rows, self._plan.use, at=self.clock(), run=run.id)
+            check_counted(register, self._rows, self._plan.use, run, at=self.clock())
         except StepFailed as failed:
             if self._plan.policies.on_withdrawal == "stop":
                 return Stop("withdrawn", failed.why)

@@ -6,30 +6,40 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from governance_hooks.errors import BadInput
 from governance_hooks.hooks.guard import Guard, Stop
+from governance_hooks.hooks.watch import PEER_TIMEOUT_S, Watch, find_peers
 
 __all__ = ["GovernanceCallback"]
 
 
 class GovernanceCallback(pl.Callback):
-    """Blocks `fit` unless the gate passes; stops it at a step boundary when the guard says so.
+    """Blocks `fit` unless the gate passes; stops it at a step boundary, in all processes at the same one, when the guard says so.
 
-    `stopped` says why training ended early. With several ranks every rank looks at the same log and Lightning
-    agrees on `should_stop` at the step boundary. Raises governance_hooks.report.Blocked from `on_fit_start`.
+    `stopped` says why training ended early. Raises governance_hooks.report.Blocked from `on_fit_start`.
     """
 
-    def __init__(self, guard: Guard) -> None:
-        self.guard = guard
+    def __init__(self, guard: Guard, *, timeout_s: int = PEER_TIMEOUT_S) -> None:
+        self.guard, self.timeout_s = guard, timeout_s
         self.stopped: Stop | None = None
+        self._watch: Watch | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run the whole gate before the first step."""
-        self.guard.start()
+        """Run the whole gate before the first step; raise BadInput for a trainer that would not obey a stop."""
+        if trainer.min_steps or trainer.min_epochs:
+            raise BadInput(
+                "Lightning obeys no stop before its minimum",
+                value=f"min_steps={trainer.min_steps}, min_epochs={trainer.min_epochs}",
+                allowed="neither is set",
+                next="leave both out of pl.Trainer(...)",
+            )
+        self._watch = Watch(self.guard, find_peers(trainer.world_size, timeout_s=self.timeout_s))
+        self._watch.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Look at the log at an optimizer-step boundary."""
-        if self.stopped is None and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            self._obey(trainer, self.guard.stop())
+        """Look at the log, and agree, at an optimizer-step boundary."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._obey(trainer, self._started().step())
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Look at the log at every checkpoint of Lightning's own."""
@@ -37,12 +47,16 @@ class GovernanceCallback(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look once more at the end; whoever writes the run record hands it to `guard.end`."""
-        self.look(trainer)
+        self._obey(trainer, self._started().finish())
 
     def look(self, trainer: pl.Trainer) -> None:
         """Look at the log now, whatever the clock says; for loops that write checkpoints of their own."""
-        if self.stopped is None:
-            self._obey(trainer, self.guard.stop(force=True))
+        self._obey(trainer, self._started().look())
+
+    def _started(self) -> Watch:
+        if self._watch is None:
+            raise BadInput("the governance callback was not there when training started", next="give it to pl.Trainer(callbacks=[...])")
+        return self._watch
 
     def _obey(self, trainer: pl.Trainer, stop: Stop | None) -> None:
         if stop is not None:

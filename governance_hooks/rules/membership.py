@@ -31,15 +31,19 @@ def admit(register: Register, statement: Statement) -> None:
         raise Refused("an admission is signed by the new member's key too (proof of possession)", value=payload.member)
     registrars = set()
     for signer in statement.signers - {raw}:
-        owner = register.known_keys.get(signer, "")
-        member = register.members.get(owner)
-        if owner not in register.bylaws.registrars or member is None or member.left is not None or signer not in member.keys:
+        owner = register.holder(signer)
+        if owner is None or owner not in register.bylaws.registrars:
             raise Refused(
-                "an admission is signed by somebody who is no registrar", value=owner or "a key nobody enrolled", allowed=", ".join(register.bylaws.registrars)
+                "an admission is signed by somebody who is no registrar",
+                value=register.known_keys.get(signer, "a key nobody enrolled"),
+                allowed=", ".join(register.bylaws.registrars),
             )
         registrars.add(owner)
     if len(registrars) < register.bylaws.registrars_required:
         raise Refused("too few registrars signed this admission", value=len(registrars), allowed=f"{register.bylaws.registrars_required} distinct registrars")
+    if statement.author not in registrars | {payload.member}:
+        raise Refused("an admission is stated by one of the registrars who signed, or by the new member", value=statement.author, allowed=", ".join(registrars))
+    register.require_community(registrars)
     register.members[payload.member] = Member(payload.member, {raw}, joined=register.size)
     register.known_keys[raw] = payload.member
 

@@ -1,4 +1,4 @@
-"""Rules of proposals: opening freezes rules and roll, ballots follow the roll, the close is recounted, halts lapse."""
+"""Rules of opening: a proposal freezes rules and roll, is signed by its sponsors, and says in full what it asks for."""
 
 from __future__ import annotations
 
@@ -6,103 +6,105 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks import tally
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Ballot, Close, Halt, ProposalOpened
-from governance_hooks.state import Proposal, Vote
+from governance_hooks.motions import MOTIONS, Admit, AppealAgainst, ChangeOperator, Motion, subject_of
+from governance_hooks.payloads import Draft as DraftPayload
+from governance_hooks.payloads import ProposalOpened
+from governance_hooks.rules import effects
+from governance_hooks.rules.keys import fresh
+from governance_hooks.state import Draft, Proposal
 from governance_hooks.statement import shift
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["cast_ballot", "close", "halt", "open_proposal"]
+__all__ = ["draft", "open_proposal"]
+
+
+def draft(register: Register, statement: Statement) -> None:
+    """Record a version of what may be proposed; a later one follows the one it replaces."""
+    member = register.standing(register.author(statement).id)
+    payload = cast(DraftPayload, statement.payload)
+    before = register.drafts.get(payload.previous) if payload.previous is not None else None
+    if payload.previous is not None and (before is None or before.kind != payload.kind):
+        raise Refused("a draft follows a logged draft of the same kind", value=payload.previous, allowed=", ".join(register.drafts) or "none is logged yet")
+    register.drafts[statement.id] = Draft(statement.id, member.id, payload.kind, payload.subject, payload.previous)
 
 
 def open_proposal(register: Register, statement: Statement) -> None:
     """Open a proposal whose rules and roll are those of this log position."""
-    member = register.author(statement)
-    register.require_recent(statement)
     payload = cast(ProposalOpened, statement.payload)
-    rules = register.bylaws.kinds[payload.kind]
+    rules = register.bylaws.rules(payload.kind)
+    sponsors = _sponsors(register, statement, payload.motion)
+    register.require_recent(statement)
     if payload.rules != rules:
         raise Refused("a proposal copies the rules of the bylaws in force", value=payload.rules.model_dump(), allowed=str(rules.model_dump()))
-    roll = register.active()
+    if len(sponsors) < rules.sponsors:
+        raise Refused("too few members sponsor this proposal", value=len(sponsors), allowed=f"{rules.sponsors} signatures of distinct members")
+    open_now = sum(one.proposer == statement.author and one.closed is None for one in register.proposals.values())
+    if open_now >= register.bylaws.open_proposals:
+        raise Refused("you have as many proposals open as one member may have", value=open_now, allowed=str(register.bylaws.open_proposals))
+    roll = register.roll(payload.kind)
     if payload.roll.members != len(roll) or payload.roll.root != tally.roll_root(roll):
         raise Refused("a proposal's roll is that of its log position", value=payload.roll.members, allowed=f"{len(roll)} members; open the proposal again")
     earliest = shift(statement.issued, rules.minimum_period_s)
     if payload.closes < earliest:
         raise Refused("a proposal stays open for the minimum period", value=payload.closes, allowed=f"{earliest} or later")
+    latest = shift(statement.issued, rules.maximum_period_s)
+    if payload.closes > latest:
+        raise Refused("a proposal stays open for the maximum period at most", value=payload.closes, allowed=f"{latest} or earlier")
+    if payload.kind != "run" and payload.uses != 1:
+        raise Refused("only an approval of a run is used more than once", value=payload.uses, allowed="1")
+    _check_draft(register, payload)
+    _check_motion(register, payload)
     register.proposals[statement.id] = Proposal(
-        statement.id,
-        payload.kind,
-        payload.subject,
-        rules,
-        frozenset(roll),
-        payload.roll.root,
-        member.id,
-        register.size,
-        statement.issued,
-        payload.closes,
-        payload.uses,
+        id=statement.id,
+        kind=payload.kind,
+        subject=payload.subject,
+        rules=rules,
+        roll=frozenset(roll),
+        roll_root=payload.roll.root,
+        community=None if register.exited is None else frozenset(roll) - register.founders,
+        proposer=statement.author,
+        sponsors=sponsors,
+        opened=register.size,
+        issued=statement.issued,
+        closes=payload.closes,
+        uses=payload.uses,
+        motion=payload.motion,
+        draft=payload.draft,
     )
 
 
-def cast_ballot(register: Register, statement: Statement) -> None:
-    """Count a ballot of somebody on the frozen roll, in time, with a sequence above their last one."""
-    member = register.author(statement)
-    payload = cast(Ballot, statement.payload)
-    proposal = register.proposal(payload.proposal)
-    if member.id not in proposal.roll:
-        raise Refused("not on the roll of this proposal, which was frozen when it opened", value=member.id)
-    if proposal.closed is not None or statement.issued > proposal.closes:
-        raise Refused("this vote is closed", value=statement.issued, allowed=f"until {proposal.closes}")
-    register.require_recent(statement)
-    earlier = proposal.votes.get(member.id)
-    expected = earlier.sequence + 1 if earlier else 1  # one by one: no ballot of a stolen key can be the last for ever
-    if payload.sequence != expected:
-        raise Refused(
-            "ballots of a member are numbered one by one", value=payload.sequence, allowed=f"{expected}: a later ballot of yours may be counted already"
-        )
-    proposal.votes[member.id] = Vote(payload.choice, payload.sequence, statement.id, payload.reason)
+def _sponsors(register: Register, statement: Statement, motion: Motion | None) -> tuple[str, ...]:
+    """Return the members who signed, the author among them; a motion that enrols a key also bears that key's signature."""
+    signers = statement.signers
+    line = motion.key if isinstance(motion, Admit) else motion.operator if isinstance(motion, ChangeOperator) else None
+    if line is not None:
+        new = fresh(register, line)
+        if new not in signers:
+            raise Refused("a motion about a new key is signed by that key too (proof of possession)", value=line[:40])
+        signers = signers - {new}
+    # A suspended member may ask for one thing: the end of their own suspension.
+    own = isinstance(motion, AppealAgainst) and register.member(statement.author).suspended_by == motion.against
+    return register.cosigners(statement, signers, suspended_author=own)
 
 
-def close(register: Register, statement: Statement) -> None:
-    """Close a proposal when its time is over; a close that miscounts is refused."""
-    register.require_operator(statement)
-    payload = cast(Close, statement.payload)
-    proposal = register.proposal(payload.proposal)
-    if proposal.closed is not None:
-        raise Refused("this vote is closed already", value=proposal.id)
-    if statement.issued < proposal.closes:
-        raise Refused("this vote is still open", value=statement.issued, allowed=f"{proposal.closes} or later")
-    result = tally.count((vote.choice for vote in proposal.votes.values()), len(proposal.roll), proposal.rules)
-    stated = (payload.votes_for, payload.votes_against, payload.votes_abstain, payload.outcome)
-    counted = (result.votes_for, result.votes_against, result.votes_abstain, result.outcome)
-    if stated != counted:
-        raise Refused("the close does not match the ballots", value=stated, allowed=str(counted))
-    proposal.closed, proposal.closed_at, proposal.tally = register.size, statement.issued, result
+def _check_draft(register: Register, payload: ProposalOpened) -> None:
+    if payload.draft is None:
+        return
+    drafted = register.drafts.get(payload.draft)
+    if drafted is None or (drafted.kind, drafted.subject) != (payload.kind, payload.subject):
+        raise Refused("the draft named is not of what is proposed", value=payload.draft, allowed="the last version: the same kind and subject")
 
 
-def halt(register: Register, statement: Statement) -> None:
-    """Halt the use of an approval for a limited time, if enough of the oversight body signed."""
-    register.require_recent(statement)
-    payload = cast(Halt, statement.payload)
-    proposal = register.proposal(payload.proposal)
-    owners = set()
-    for signer in statement.signers:
-        owner = register.known_keys.get(signer, "")
-        member = register.members.get(owner)
-        if owner not in register.bylaws.oversight or member is None or member.left is not None or signer not in member.keys:
-            raise Refused(
-                "a halt is signed by somebody who is not of the oversight body",
-                value=owner or "a key nobody enrolled",
-                allowed=", ".join(register.bylaws.oversight) or "nobody: the bylaws name none",
-            )
-        owners.add(owner)
-    if len(owners) < register.bylaws.oversight_required or statement.author not in owners:
-        raise Refused(
-            "too few of the oversight body signed this halt", value=len(owners), allowed=f"{register.bylaws.oversight_required}, the author among them"
-        )
-    latest = shift(statement.issued, register.bylaws.halt_max_s)
-    if not statement.issued < payload.until <= latest:
-        raise Refused("a halt lasts for a limited time", value=payload.until, allowed=f"after {statement.issued}, until {latest} at most")
-    proposal.halts.append((register.size, statement.issued, payload.until))
+def _check_motion(register: Register, payload: ProposalOpened) -> None:
+    """Refuse a motion that does not fit its kind, is not the subject, or could not take effect as things stand."""
+    motion = payload.motion
+    if (motion is None) == (payload.kind in MOTIONS) or (motion is not None and motion.kind != payload.kind):
+        raise Refused(f"a proposal of kind {payload.kind} has {'a motion of that kind' if payload.kind in MOTIONS else 'no motion'}")
+    if motion is None:
+        return
+    if payload.subject != subject_of(motion):
+        raise Refused("a proposal with a motion is about that motion's digest", value=payload.subject, allowed=subject_of(motion))
+    effects.check(register, motion)

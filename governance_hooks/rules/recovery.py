@@ -59,6 +59,7 @@ def open_recovery(register: Register, statement: Statement) -> None:
         raise Refused("a recovery is signed by registrars alone or by guardians of the member alone", value=supporters, allowed=", ".join(bodies))
     if len(supporters) < register.bylaws.recovery_required:
         raise Refused("too few signed this recovery", value=len(supporters), allowed=f"{register.bylaws.recovery_required} distinct {name}")
+    register.require_community(supporters)
     register.recoveries[member.id] = Recovery(statement.id, member.id, raw, tuple(supporters), register.size)
     register.known_keys[raw] = member.id
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import BuildMade, Evaluation, Released, RunEnd, RunStart
+from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
+from governance_hooks.rules import consents
 from governance_hooks.state import Proposal, Run
-from governance_hooks.statement import shift
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["build", "end", "evaluate", "release", "require_usable", "start"]
+__all__ = ["build", "end", "evaluate", "pay", "release", "require_usable", "start"]
 
 
 def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None:
@@ -26,7 +26,11 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
         raise Refused(f"members did not approve this: {proposal.tally.why}", value=proposal.id)
     if proposal.subject != subject:
         raise Refused("members voted on another subject", value=subject, allowed=proposal.subject, next="propose what you have now, or restore what was voted")
-    opens, expires = shift(proposal.closed_at, proposal.rules.challenge_s), shift(proposal.closed_at, proposal.rules.expiry_s)
+    if proposal.contested():
+        raise Refused(
+            f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", value=proposal.id, next="coop propose again"
+        )
+    opens, expires = proposal.due(), proposal.expires()
     if at < opens:
         raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
     if at >= expires:
@@ -34,6 +38,26 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
     until = proposal.halted(at)
     if until is not None:
         raise Refused("this approval is halted by the oversight body", value=at, allowed=f"after {until}, when the halt lapses")
+
+
+def _require_counted(register: Register, at: str) -> None:
+    """Refuse to use an approval while a vote that could stop its use, or its user, has ended and is not closed: the operator closes votes."""
+    for one in register.proposals.values():
+        if one.kind in ("halt", "operator") and one.closed is None and one.closes <= at:
+            raise Refused(f"a vote on a motion of kind {one.kind} has ended and is not closed", value=one.id, next=f"coop close {one.id[:19]}")
+
+
+def pay(register: Register, statement: Statement) -> None:
+    """Record that the operator paid what members approved, once."""
+    register.require_operator(statement)
+    payload = cast(Payout, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    require_usable(proposal, "payout", payload.payout, statement.issued)
+    _require_counted(register, statement.issued)
+    if proposal.used >= proposal.uses or payload.payout in register.payouts:
+        raise Refused("this payout is made already", value=payload.payout, allowed="one payment of what one digest names, however often members approve it")
+    proposal.used += 1
+    register.payouts[payload.payout] = proposal.id
 
 
 def build(register: Register, statement: Statement) -> None:
@@ -51,6 +75,7 @@ def start(register: Register, statement: Statement) -> None:
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "run", payload.plan, statement.issued)
+    _require_counted(register, statement.issued)
     other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
     if other is not None:
         raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
@@ -61,10 +86,12 @@ def start(register: Register, statement: Statement) -> None:
         raise Refused("this run is completed or belongs to another approval", value=run.id)
     if payload.start != (len(run.starts) if run else 0) + 1:
         raise Refused("starts of a run are counted one by one", value=payload.start)
+    consents.use_up(register, payload.run, payload.counted, statement.issued)
     if run is None:
         run = register.runs[payload.run] = Run(payload.run, payload.plan, proposal.id)
     run.starts.append(register.size)
     run.started.append(statement.issued)
+    run.counted.append(payload.counted)
     proposal.used += 1
 
 
@@ -101,11 +128,14 @@ def release(register: Register, statement: Statement) -> None:
     payload = cast(Released, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "release", payload.release, statement.issued)
+    _require_counted(register, statement.issued)
     if proposal.used >= proposal.uses:
         raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
+    if payload.release in register.releases:  # a later log position would move what the first release is judged by
+        raise Refused("this release is out already", value=payload.release, allowed=f"once, under {register.releases[payload.release]}")
     run = register.run(payload.run)
-    if not run.evaluation_passed:
-        raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id)
+    if not run.evaluation_passed and run.waiver is None:
+        raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")
     until = register.proposal(run.proposal).halted(statement.issued)
     if until is not None:
         raise Refused("the run's approval is halted by the oversight body", value=run.id, allowed=f"after {until}, when the halt lapses")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from governance_hooks.errors import Refused
 from governance_hooks.ssh.envelope import Envelope
-from governance_hooks.ssh.publickey import PublicKey
+from governance_hooks.ssh.publickey import RS256, PublicKey
 from governance_hooks.ssh.wire import mpint, string
 
 __all__ = ["WEBAUTHN_ECDSA", "WebOrigin", "check_client_data", "check_flags", "passkey_signature"]
@@ -86,7 +86,7 @@ def passkey_signature(key: PublicKey, authenticator_data: bytes, client_data: by
         key: the passkey's public key.
         authenticator_data: `response.authenticatorData`: 32 bytes of RP id hash, flags, counter, extensions.
         client_data: `response.clientDataJSON`, verbatim; its challenge is `to_be_signed(message, "sha256")`.
-        signature: `response.signature`, ECDSA in DER.
+        signature: `response.signature`, ECDSA in DER, or RSA for a key of RS256.
 
     Raises:
         Refused: the parts do not have the form of an assertion.
@@ -94,11 +94,17 @@ def passkey_signature(key: PublicKey, authenticator_data: bytes, client_data: by
     if len(authenticator_data) < 37:
         raise Refused("authenticator data is truncated", value=len(authenticator_data))
     try:
-        r, s = decode_dss_signature(signature)
+        carried = string(RS256.encode()) + string(signature) if key.kind == RS256 else string(WEBAUTHN_ECDSA.encode()) + string(_numbers(signature))
         origin = json.loads(client_data.decode())["origin"].encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(f"assertion is malformed: {error}") from error
+    parts = carried + authenticator_data[32:37]
+    return Envelope(key, "sha256", parts + string(origin) + string(client_data) + string(authenticator_data[37:])).armored
+
+
+def _numbers(signature: bytes) -> bytes:
+    """Return an ECDSA signature in DER as the two numbers SSH writes."""
+    r, s = decode_dss_signature(signature)
     if r <= 0 or s <= 0:
         raise Refused("assertion is malformed: ECDSA numbers are not positive")
-    parts = string(WEBAUTHN_ECDSA.encode()) + string(mpint(r) + mpint(s)) + authenticator_data[32:37]
-    return Envelope(key, "sha256", parts + string(origin) + string(client_data) + string(authenticator_data[37:])).armored
+    return mpint(r) + mpint(s)

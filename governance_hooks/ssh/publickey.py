@@ -1,31 +1,35 @@
 """Public keys of members: ssh-ed25519, the two FIDO types of OpenSSH, and passkeys, which are FIDO keys of a web domain.
 
-Sources: RFC 4253 section 6.6, RFC 8709, OpenSSH PROTOCOL.u2f.
+OpenSSH has no form for the RSA passkeys some older machines make (COSE RS256), so they have a type of our own, `webauthn-rs256`.
+Sources: RFC 4253 section 6.6, RFC 8709, RFC 8812, OpenSSH PROTOCOL.u2f.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.ssh.wire import Reader, decode_base64, string
+from governance_hooks.ssh.wire import Reader, decode_base64, mpint, string
 
-__all__ = ["ED25519", "KINDS", "SK_ECDSA", "SK_ED25519", "PublicKey"]
+__all__ = ["ED25519", "KINDS", "RS256", "SK_ECDSA", "SK_ED25519", "PublicKey"]
 
 ED25519 = "ssh-ed25519"
 SK_ED25519 = "sk-ssh-ed25519@openssh.com"
 SK_ECDSA = "sk-ecdsa-sha2-nistp256@openssh.com"
-KINDS = (ED25519, SK_ED25519, SK_ECDSA)
+RS256 = "webauthn-rs256"
+KINDS = (ED25519, SK_ED25519, SK_ECDSA, RS256)
 """Key types that may sign statements."""
 
 _CURVE = b"nistp256"
 _SSH_APPLICATION = re.compile(r"^ssh:[!-~]{0,60}$")
 _RP_ID = re.compile(r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
+_SMALL_PRIMES = math.prod(n for n in range(2, 1000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
 _P = 2**255 - 19
 # y of the points of order 1, 2, 4 and 8: for such a "key" anybody can make signatures (RFC 8032 leaves the check to us).
 _SMALL_ORDER = {
@@ -43,27 +47,25 @@ class PublicKey:
 
     kind: str
     point: bytes
-    """32 bytes of Ed25519, or the 65 bytes of an uncompressed P-256 point."""
+    """32 bytes of Ed25519, the 65 bytes of an uncompressed P-256 point, or exponent and modulus of RSA as SSH writes them (RFC 4253)."""
     application: str = ""
     """FIDO keys: `ssh:...` for a key of OpenSSH, else the WebAuthn relying party id (a domain) of a passkey."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise Refused("key type is not supported", value=self.kind[:60], allowed=", ".join(KINDS))
-        if self.kind == SK_ECDSA:
-            _check_p256(self.point)
-        else:
-            _check_ed25519(self.point)
+        check = {SK_ECDSA: _check_p256, RS256: _check_rsa}.get(self.kind, _check_ed25519)
+        check(self.point)
         if self.kind == ED25519 and self.application:
             raise Refused("a plain key has no application", value=self.application[:80])
-        # A browser makes no Ed25519 signature that OpenSSH has a form for: a domain goes with P-256 only.
-        if self.kind != ED25519 and not self.passkey and not _SSH_APPLICATION.fullmatch(self.application):
+        # A browser makes no Ed25519 signature that OpenSSH has a form for: a domain goes with P-256 and RSA only, and RSA with nothing else.
+        if self.kind != ED25519 and not self.passkey and (self.kind == RS256 or not _SSH_APPLICATION.fullmatch(self.application)):
             raise Refused("application of a FIDO key is malformed", value=self.application[:80], allowed="ssh:... or, for a passkey, its domain")
 
     @property
     def passkey(self) -> bool:
         """Whether this is the key of a passkey: it signs in a browser, for a domain, and in no other way."""
-        return self.kind == SK_ECDSA and bool(_RP_ID.fullmatch(self.application))
+        return self.kind in (SK_ECDSA, RS256) and bool(_RP_ID.fullmatch(self.application))
 
     @property
     def raw(self) -> bytes:
@@ -75,7 +77,8 @@ class PublicKey:
         """The SSH wire form."""
         curve = string(_CURVE) if self.kind == SK_ECDSA else b""
         application = b"" if self.kind == ED25519 else string(self.application.encode())
-        return string(self.kind.encode()) + curve + string(self.point) + application
+        point = self.point if self.kind == RS256 else string(self.point)
+        return string(self.kind.encode()) + curve + point + application
 
     @property
     def line(self) -> str:
@@ -96,7 +99,7 @@ class PublicKey:
             raise Refused("key type is not supported", value=kind[:60], allowed=", ".join(KINDS))
         if kind == SK_ECDSA and reader.string() != _CURVE:
             raise Refused("curve of the key is not supported", allowed=_CURVE.decode())
-        point = reader.string()
+        point = mpint(reader.mpint()) + mpint(reader.mpint()) if kind == RS256 else reader.string()
         application = "" if kind == ED25519 else reader.string().decode("ascii", errors="replace")
         reader.end()
         return cls(kind, point, application)
@@ -133,3 +136,13 @@ def _check_p256(point: bytes) -> None:
         EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point)
     except ValueError as error:
         raise Refused("P-256 key is not a point of the curve", value=point.hex()[:40]) from error
+
+
+def _check_rsa(point: bytes) -> None:
+    reader = Reader(point)
+    exponent, modulus = reader.mpint(), reader.mpint()
+    reader.end()
+    if exponent != 65_537 or not 2048 <= modulus.bit_length() <= 4096:
+        raise Refused("RSA key is not of exponent 65537 and 2048 to 4096 bits", value=(exponent % 10**6, modulus.bit_length()))
+    if math.gcd(modulus, _SMALL_PRIMES) != 1:
+        raise Refused("RSA modulus has a small factor: anybody could sign with this key", value=modulus.bit_length())

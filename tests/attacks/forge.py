@@ -1,34 +1,57 @@
-"""What attackers can do with the keys and files they have: tell a release's story with one lie in it, or write a proof themselves."""
+"""What an operator who cheats can do: write any entry into a log of their own, and sign it with the log's real key."""
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
+import re
+import shutil
+import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+
+import pytest
 
 from governance_hooks import merkle
-from governance_hooks.canonical import digest, dumps, sha256
+from governance_hooks.audit import audit
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
-from governance_hooks.cooperative import Cooperative
+from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.errors import CoopError
 from governance_hooks.gate import Request
-from governance_hooks.inventory import file_entry
-from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
-from governance_hooks.proof import Proof
+from governance_hooks.hooks.guard import Stop
+from governance_hooks.log import Log
+from governance_hooks.proof import Proof, read_proof
 from governance_hooks.report import Report, Status
-from model_card.release import Release, add_proof, assemble
-from model_card.verify import verify
-from model_card.votes import votes_of
-from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Approved, Village, found
+from governance_hooks.sshsig import load_private_key
+from tests.village import CONSENT, Approved, Village
 
-__all__ = ["RUN", "Story", "broken", "forged_proof", "only_broken", "request_for", "results_of", "vote_on"]
+__all__ = [
+    "OwnGuard",
+    "blocked",
+    "broken",
+    "forged_proof",
+    "fork",
+    "history",
+    "only_broken",
+    "proof_of",
+    "request_for",
+    "rewritten",
+    "truncate",
+    "vote_on",
+]
 
-PER_MEMBER = 12
-"""Records of each of the five members; every second one is held out."""
+
+class OwnGuard:
+    """The guard of an operator who wants none: it lets everything through."""
+
+    unreleasable: str | None = None
+
+    def start(self) -> None: ...
+
+    def stop(self, *, force: bool = False) -> Stop | None: ...
+
+    def end(self, record: dict[str, Any]) -> None: ...
 
 
 def request_for(approved: Approved, **changes: Any) -> Request:
@@ -51,12 +74,51 @@ def vote_on(approved: Approved, document: dict[str, Any]) -> None:
     approved.proposal = approved.village.approve("run", sha256(approved.plan_bytes), uses=document["limits"]["max_starts"])
 
 
+def history(village: Village) -> list[bytes]:
+    """Return the entries of the log so far."""
+    return list(village.coop.proof().entries)
+
+
+def _seconds(at: str) -> int:
+    return int(datetime.fromisoformat(at).timestamp())
+
+
+def proof_of(coop: Cooperative, entries: Sequence[bytes], *, at: str) -> bytes:
+    """Return a proof of any entries, asked of no rule, under a checkpoint of `at` by the log's real key."""
+    root = merkle.root([merkle.leaf_hash(entry) for entry in entries])
+    note = sign_checkpoint(NoteKey.load(coop.paths.log_key), len(entries), root, _seconds(at))
+    return Proof(note, tuple(entries)).dumps()
+
+
 def forged_proof(coop: Cooperative, *entries: bytes, at: str) -> bytes:
-    """Return a proof of the log with more entries put at its end past the writer's checks, under a checkpoint of `at` by the log's real key."""
-    whole = [*coop.proof().entries, *entries]
-    root = merkle.root([merkle.leaf_hash(entry) for entry in whole])
-    note = sign_checkpoint(NoteKey.load(coop.paths.log_key), len(whole), root, int(datetime.fromisoformat(at).timestamp()))
-    return Proof(note, tuple(whole)).dumps()
+    """Return a proof of the log with more entries put at its end past the writer's checks."""
+    return proof_of(coop, [*coop.proof().entries, *entries], at=at)
+
+
+def rewritten(village: Village, entries: Sequence[bytes], folder: Path) -> Path:
+    """Write a cooperative's folder whose database holds these entries, tiles and checkpoint included; no rule is asked."""
+    shutil.copytree(village.root / "keys", folder / "keys")
+    shutil.copy(Paths(village.root).identity, Paths(folder).identity)
+    key = NoteKey.load(Paths(folder).log_key)
+    with Log.open(Paths(folder).log) as log:
+        log.append(list(entries), expected_size=0, note=lambda size, root: sign_checkpoint(key, size, root, _seconds(village.clock)))
+    return folder
+
+
+def blocked(village: Village, entry: bytes, words: str, tmp_path: Path | None = None) -> None:
+    """Assert that the writer refuses an entry in these words, and that past the writer every reader of the log does.
+
+    With a folder, the entry is also written into a database of its own, and the audit of that is read.
+    """
+    size = village.coop.register.size
+    with pytest.raises(CoopError, match=re.escape(words)):
+        village.coop.append(entry)
+    assert village.coop.register.size == village.coop.log.size == size
+    with pytest.raises(CoopError, match=f"entry {size} of the log is not allowed: .*{re.escape(words)}"):
+        read_proof(forged_proof(village.coop, entry, at=village.clock)).replay(village.coop.pin)
+    if tmp_path is not None:
+        report = audit(rewritten(village, [*history(village), entry], tmp_path / "past-the-writer"))
+        broken(report, "entries signed and allowed", f"entry {size}: ", words)
 
 
 def broken(report: Report, name: str, *words: str) -> None:
@@ -75,224 +137,17 @@ def only_broken(report: Report, name: str, *words: str) -> None:
     assert [step.name for step in report.steps if step.status is Status.FAIL] == [name], report.text()
 
 
-class Story:
-    """A release from the founding to its verification; a subclass is an operator who lies at one step.
+def truncate(home: Path, size: int) -> None:
+    """Cut the database back to its first entries, as if the others had never been."""
+    with sqlite3.connect(home / "log.sqlite") as raw:
+        raw.execute("DROP TRIGGER entry_DELETE")
+        raw.execute("DELETE FROM entry WHERE position >= ?", (size,))
+        raw.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
 
-    The operator has every key of the operator and of the log, and may change the tools that assemble a release
-    (`tampered_tools`), but signs for no member and cannot change the reader's `verify`.
-    """
 
-    use = USE
-    signed_language = "spa"
-    """What members signed for in their contributions."""
-    claimed_language = "spa"
-    """What the ledger says."""
-    uses = Limits().max_starts
-    starts = 1
-    tampered_tools = False
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = folder / "village"
-        self.keys, self.operator = found(self.root)
-        self.consents: dict[str, str] = {}
-        self.release: Release
-        self.village: Village
-        self.proposal = ""
-
-    # The steps a liar may change, in order.
-
-    def consent(self, village: Village, member: str) -> str:
-        return village.consent(member).id
-
-    def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
-        return document
-
-    def plan(self, document: dict[str, Any]) -> dict[str, Any]:
-        return document
-
-    def before_start(self, village: Village) -> None: ...
-
-    def after_start(self, village: Village) -> None: ...
-
-    def adapter_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        return config
-
-    def record(self, document: dict[str, Any]) -> dict[str, Any]:
-        return document
-
-    def measure(self, rows: list[LedgerRow]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-        """Return the results, and what was skipped."""
-        return results_of(rows), []
-
-    def before_release(self, village: Village) -> None: ...
-
-    def after_release_vote(self, village: Village, proposal: str) -> None: ...
-
-    def publish(self, village: Village, payload: dict[str, str]) -> bytes:
-        """Log the release; return the proof."""
-        village.say("coop.release/v1", payload, "operator")
-        self.after_publication(village)
-        return village.coop.proof().dumps()
-
-    def after_publication(self, village: Village) -> None: ...
-
-    # The story.
-
-    def play(self, *, now: str | None = None) -> Report:
-        """Tell it, and verify the bundle as somebody who downloaded it."""
-        with Cooperative.open(self.root) as coop:
-            self.village = Village(self.root, coop, self.keys, self.operator)
-            self._tell(self.village)
-            return verify(self.release.folder, pin=coop.pin, now=now)
-
-    def _tell(self, village: Village) -> None:
-        build, run = self.root / "builds/one", self.root / "runs" / RUN
-        rows = self._collect(village)
-        manifest = self._build(village, build, rows)
-        plan = self._vote(village, run, manifest)
-        record = self._train(village, run, rows)
-        self._evaluate(village, run, plan, rows, record)
-        self.before_release(village)
-        votes = votes_of(village.coop.register, run=RUN, consents=set(self.consents.values()))
-        with ExitStack() as tools:
-            if self.tampered_tools:
-                tools.enter_context(patch("model_card.release._check"))
-            self.release = assemble(
-                run,
-                build,
-                self.folder / "bundle",
-                name="village-lm",
-                coop=village.coop.register.coop,
-                run_proposal=self.proposal,
-                votes=votes,
-                created=CREATED,
-            )
-        proposal = village.approve("release", self.release.digest)
-        self.after_release_vote(village, proposal)
-        add_proof(self.release.folder, self.publish(village, {"run": RUN, "release": self.release.digest, "proposal": proposal}))
-
-    def _collect(self, village: Village) -> list[LedgerRow]:
-        rows = []
-        for member in village.members:
-            self.consents[member] = self.consent(village, member)
-            batch = village.contribute(member, records=PER_MEMBER, language=self.signed_language).id
-            for number in range(PER_MEMBER):
-                name = f"r-{member[-4:]}-{number:03d}"
-                row = LedgerRow(
-                    record=name,
-                    commitment=digest(["c", name]),
-                    content=digest(["t", name]),
-                    authors=[member],
-                    consents=[self.consents[member]],
-                    batch=batch,
-                    language=self.claimed_language,
-                    split="heldout" if number % 2 else "train",
-                )
-                rows.append(row)
-        return sorted(rows, key=lambda row: row.record)
-
-    def _build(self, village: Village, folder: Path, rows: list[LedgerRow]) -> dict[str, Any]:
-        folder.mkdir(parents=True)
-        ledger = ledger_bytes(rows)
-        for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b"")):
-            (folder / name).write_bytes(data)
-        splits = {split: sum(row.split == split for row in rows) for split in ("train", "heldout")}
-        manifest = self.manifest(
-            {
-                "format": "coop.build/v1",
-                "coop": village.coop.register.coop,
-                "log": {"size": village.coop.register.size, "root": "sha256:" + village.coop.log.root().hex()},
-                "at": village.clock,
-                "use": self.use.model_dump(),
-                "rules": ["nfc_whitespace/v1"],
-                "parameters": {},
-                "records": len(rows),
-                "root": ledger_root(ledger.split(b"\n")[:-1]),
-                "splits": splits,
-                "languages": {self.claimed_language: splits | {"members": len(village.members)}},
-                "licences": {"BSD-3-Clause": len(rows)},
-                "excluded": {},
-                "files": [file_entry(folder, folder / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
-            }
-        )
-        (folder / "manifest.json").write_bytes(dumps(manifest))
-        village.say("coop.build/v1", {"manifest": digest(manifest), "root": manifest["root"], "records": len(rows)}, "operator")
-        return manifest
-
-    def _vote(self, village: Village, run: Path, manifest: dict[str, Any]) -> Plan:
-        files = [{"path": "model.safetensors", "size": 3, "sha256": sha256(b"abc")}]
-        build = {"manifest": digest(manifest)} | {name: manifest[name] for name in ("root", "records", "languages")}
-        plan = Plan(
-            coop=village.coop.register.coop,
-            name="first-run",
-            use=self.use,
-            base=Base.model_validate({"name": "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}),
-            build=BuildRef.model_validate(build),
-            code=Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
-            training=Training(),
-            evaluation=EvaluationPolicy(resamples=200),
-            limits=Limits(),
-            policies=Policies(),
-        )
-        run.mkdir(parents=True)
-        (run / "plan.json").write_bytes(dumps(self.plan(plan.model_dump(mode="json"))))
-        self.proposal = village.approve("run", sha256((run / "plan.json").read_bytes()), uses=self.uses)
-        return plan
-
-    def start(self, village: Village, number: int) -> None:
-        """Log a start of the run."""
-        plan = sha256((self.root / "runs" / RUN / "plan.json").read_bytes())
-        village.say("coop.run-start/v1", {"run": RUN, "plan": plan, "proposal": self.proposal, "start": number}, "operator")
-
-    def _train(self, village: Village, run: Path, rows: list[LedgerRow]) -> dict[str, Any]:
-        self.before_start(village)
-        for number in range(1, self.starts + 1):
-            self.start(village, number)
-        self.after_start(village)
-        (run / "adapter").mkdir()
-        config = {"base_model_name_or_path": "example/base", "peft_type": "LORA", "r": 16, "lora_alpha": 32, "lora_dropout": 0}
-        (run / "adapter/adapter_model.safetensors").write_bytes(tiny_safetensors())
-        (run / "adapter/adapter_config.json").write_bytes(dumps(self.adapter_config(config)))
-        trained = [row.record for row in rows if row.split == "train"]
-        record = self.record(
-            {
-                "format": "coop.run/v1",
-                "run": RUN,
-                "coop": village.coop.register.coop,
-                "plan": sha256((run / "plan.json").read_bytes()),
-                "proposal": self.proposal,
-                "status": "completed",
-                "reason": None,
-                "unreleasable": None,
-                "started": village.clock,
-                "ended": village.clock,
-                "wall_s": 12,
-                "starts": self.starts,
-                "steps": 5,
-                "total_steps": 5,
-                "tokens": {},
-                "dropped": {"too_long": 0},
-                "loss": {"first": 3.5, "last": 2.25},
-                "trained_root": ledger_root([record.encode() for record in trained]),
-                "trained_records": len(trained),
-                "device": "cpu",
-                "threads": 1,
-                "packages": {"torch": "2.13.0"},
-                "trainable_parameters": 16,
-                "parameters": 1000,
-                "outputs": [file_entry(run, path) for path in sorted((run / "adapter").iterdir())],
-            }
-        )
-        (run / "run.json").write_bytes(dumps(record))
-        village.say("coop.run-end/v1", {"run": RUN, "status": "completed", "record": digest(record), "outputs": digest(record["outputs"])}, "operator")
-        return record
-
-    def _evaluate(self, village: Village, run: Path, plan: Plan, rows: list[LedgerRow], record: dict[str, Any]) -> None:
-        results, skipped = self.measure(rows)
-        write_evaluation(run, plan, results, record["outputs"])
-        path = run / "eval/report.json"
-        report = json.loads(path.read_bytes()) | {"skipped": skipped, "languages_without_prompt": []}
-        path.write_bytes(dumps(report))
-        said = {"run": RUN, "report": sha256(path.read_bytes()), "results": report["results"], "passed": report["passed"]}
-        village.say("coop.evaluation/v1", said, "operator")
+def fork(home: Path, key: Path, entries: int) -> None:
+    """What an operator can do: write another history, signed as the first was."""
+    with Cooperative.open(home) as other:
+        signer = load_private_key(key)
+        for _ in range(entries):
+            other.state("coop.consent/v1", CONSENT, key=signer, author=other.register.known_keys[signer.public.raw])

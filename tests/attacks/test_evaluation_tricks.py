@@ -9,7 +9,8 @@ from governance_hooks.errors import BadInput
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.plan import EvaluationPolicy
 from governance_hooks.verdict import judge
-from tests.attacks.forge import Story, only_broken, results_of
+from tests.attacks.forge import only_broken
+from tests.attacks.story import Story, results_of
 
 
 class Picked(Story):

@@ -1,6 +1,7 @@
 """Scripts go by exit codes: a command that says no must not leave with 0."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from governance_hooks.audit import audit
 from governance_hooks.canonical import dumps
+from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
-from tests.attacks.forge import RUN, Story, results_of
+from tests.attacks.story import RUN, Story, results_of
 from tests.commonweights.conftest import Coop
-from tests.village import Approved
+from tests.village import Approved, found
 
 
 class Evaluated(Story):
@@ -75,3 +78,15 @@ def test_eval_leaves_with_0_for_weights_that_passed(coop: Coop, tmp_path: Path, 
     done = coop("-C", root, "eval", RUN, "--base", tmp_path)
     assert done.code == 0, done.err
     assert "passed the voted policy" in done.out
+
+
+def test_an_audit_of_a_folder_with_a_percent_sign_reads_that_folder(tmp_path: Path) -> None:
+    found(tmp_path / "xA")
+    shutil.copytree(tmp_path / "xA", tmp_path / "x%41")  # xA, to whoever reads it as an address
+    assert audit(tmp_path / "x%41").exit_code == 0
+    (tmp_path / "x%41" / "log.sqlite").write_bytes(b"tampered with")
+    try:
+        code = audit(tmp_path / "x%41").exit_code
+    except CoopError as error:
+        code = error.exit_code
+    assert code != 0

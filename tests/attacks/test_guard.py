@@ -11,7 +11,8 @@ from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard, Stop
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, only_broken, request_for
+from tests.attacks.forge import only_broken, request_for
+from tests.attacks.story import RUN
 from tests.village import Approved, Village
 
 
@@ -137,29 +138,12 @@ def test_an_approval_of_other_weights_does_not_start_on_a_swapped_base(approved:
     only_broken(run_gate(request_for(approved, run=RUN)), "base, build and code match", "base weights are not the voted ones: model.safetensors")
 
 
-def test_transformers_looks_once_more_at_the_end(approved: Approved) -> None:
-    hooks = pytest.importorskip("governance_hooks.hooks.transformers")
-    village = approved.village
-    approved.start()
-    ended: list[dict[str, object]] = []
-    callback = hooks.GovernanceTrainerCallback(guard_of(approved, every_s=1e9, on_end=ended.append))
-    control, state = SimpleNamespace(should_training_stop=False, should_save=False), SimpleNamespace(global_step=5)
-    callback.on_train_begin(None, state, control)
-    village.say("coop.withdrawal/v1", {"consent": None}, village.members[0])
-    for _ in range(5):
-        callback.on_step_end(None, state, control)
-    callback.on_train_end(None, state, control)
-    assert callback.stopped.kind == "withdrawn"
-    assert [(record["status"], record["reason"]) for record in ended] == [("halted", callback.stopped.reason)]
-    assert "3 records lack a consent in force of 1 member(s)" in callback.stopped.reason
-
-
 def test_lightning_looks_once_more_at_the_end(approved: Approved) -> None:
     hooks = pytest.importorskip("governance_hooks.hooks.lightning")
     village = approved.village
     approved.start()
     callback = hooks.GovernanceCallback(guard_of(approved, every_s=1e9))
-    trainer = SimpleNamespace(should_stop=False, accumulate_grad_batches=1)
+    trainer = SimpleNamespace(should_stop=False, accumulate_grad_batches=1, min_steps=None, min_epochs=None, world_size=1)
     callback.on_fit_start(trainer, None)
     village.say("coop.halt/v1", {"proposal": approved.proposal, "until": shift(village.clock, 600)}, village.members[3])
     for index in range(5):

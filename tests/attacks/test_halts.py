@@ -10,7 +10,8 @@ from governance_hooks.gate import run_gate
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.proof import read_proof
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, Story, broken, forged_proof, only_broken, request_for
+from tests.attacks.forge import broken, forged_proof, only_broken, request_for
+from tests.attacks.story import RUN, Story
 from tests.village import Approved, Village
 
 WEEK = 7 * 86_400

@@ -16,7 +16,8 @@ from governance_hooks.errors import BadInput
 from governance_hooks.inventory import file_entry
 from governance_hooks.report import Blocked
 from governance_hooks.statement import shift
-from tests.attacks.forge import RUN, broken
+from tests.attacks.forge import broken
+from tests.attacks.story import RUN
 from tests.village import Approved
 
 

@@ -10,7 +10,8 @@ from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.gate import run_gate
 from governance_hooks.statement import shift
-from tests.attacks.forge import Story, only_broken, request_for
+from tests.attacks.forge import only_broken, request_for
+from tests.attacks.story import Story
 from tests.village import Approved
 
 

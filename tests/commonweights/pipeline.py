@@ -15,7 +15,7 @@ CONFIG = {
     "build": "voices",
     "use": {
         "purpose": "dpv:NonCommercialResearch",
-        "processing": ["ai:ModelFineTuning", "ai:ModelEvaluation"],
+        "processing": ["ai:ModelFineTuning", "coop:ModelEvaluation"],
         "recipients": ["coop:PublicViaReleasedWeights"],
         "licence": "Apache-2.0",
     },
@@ -67,7 +67,7 @@ def prepare(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> Path:
         assert "coop consent give" in done.out
     for name in ("anna", "bela"):
         assert coop("-C", home, "consent", "give", "--yes", "--key", keys[name]).code == 0
-    built = coop("-C", home, "--json", "build", "voices", "--heldout", "400").json
+    built = coop("-C", home, "--json", "build", "make", "voices", "--heldout", "400").json
     assert (built["records"], built["excluded"]) == (80, {"no_consent": 40})
     (tmp_path / "first.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     planned = coop("-C", home, "plan", tmp_path / "first.yaml")

@@ -77,7 +77,7 @@ def test_a_vote_from_opening_to_close(coop, home: Path, keys: dict[str, Path]) -
     plan = home / "bundle"
     plan.mkdir()
     (plan / "release.json").write_bytes(b"{}")
-    opened = coop("-C", home, "--json", "propose", "release", plan, "--key", keys["anna"])
+    opened = coop("-C", home, "--json", "propose", "release", plan, "--period", "8", "--key", keys["anna"])
     assert opened.code == 0, opened.err
     proposal = opened.json["proposal"][7:19]
     assert f"vote on the release {proposal}" in coop("-C", home, "status", "--key", keys["bela"]).out

@@ -1,18 +1,14 @@
 """What this machine remembers: a log may only grow, and whoever rolls it back or forks it is told so."""
 
 import json
-import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 
-from governance_hooks.cooperative import Cooperative
-from governance_hooks.errors import CoopError, Refused
+from governance_hooks.errors import Refused
 from governance_hooks.memory import Memory, roots_at, state_folder
 from governance_hooks.merkle import leaf_hash, root
-from governance_hooks.sshsig import load_private_key
-from tests.village import CONSENT
+from tests.attacks.forge import fork, truncate
 
 
 @pytest.fixture
@@ -30,32 +26,6 @@ def consent(coop, home: Path, key: Path) -> None:  # type: ignore[no-untyped-def
     assert done.code == 0, done.err
 
 
-def truncate(home: Path, size: int) -> None:
-    with sqlite3.connect(home / "log.sqlite") as raw:
-        raw.execute("DROP TRIGGER entry_DELETE")
-        raw.execute("DELETE FROM entry WHERE position >= ?", (size,))
-        raw.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
-
-
-def refused(coop, home: Path, *words: str) -> None:  # type: ignore[no-untyped-def]
-    """Every way in says no, in these words."""
-    for command in (["status"], ["log"], ["log", "watch", "--times", "1"], ["proof", home / "p.json"], ["log", "export", home / "out"]):
-        done = coop("-C", home, *command)
-        assert done.code == 1, command
-        for word in words:
-            assert word in done.err, command
-    audit = coop("-C", home, "audit")
-    assert audit.code == 1
-    for word in words:
-        assert word in audit.out
-    assert not (home / "p.json").exists()
-
-
-def evidence(state: Path) -> tuple[int, int]:
-    (folder,) = (state / "evidence").iterdir()
-    return tuple(int((folder / f"{name}.checkpoint").read_text().split("\n")[1]) for name in ("remembered", "seen"))  # type: ignore[return-value]
-
-
 def test_the_first_look_remembers_and_each_append_moves_it_on(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
     memory = Memory(pin(home))
     assert memory.load() is None
@@ -65,68 +35,6 @@ def test_the_first_look_remembers_and_each_append_moves_it_on(coop, home: Path, 
     note = memory.load()
     assert note is not None
     assert note.split("\n")[1] == "2"
-
-
-def test_a_truncated_database_is_refused(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
-    for name in ("anna", "bela"):
-        consent(coop, home, keys[name])
-    truncate(home, 2)
-    refused(coop, home, "rolled back: it has 2 entries, and had 3")
-    assert evidence(state) == (3, 2)
-
-
-def test_an_older_snapshot_is_refused_and_takes_no_new_entry(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
-    consent(coop, home, keys["anna"])
-    shutil.copy(home / "log.sqlite", home / "snapshot")
-    consent(coop, home, keys["bela"])
-    shutil.copy(home / "snapshot", home / "log.sqlite")
-    refused(coop, home, "rolled back: it has 2 entries, and had 3")
-    assert coop("-C", home, "consent", "give", "--yes", "--key", keys["caro"]).code == 1
-    with Cooperative.open(home, read_only=True) as other:
-        assert other.register.size == 2
-    assert evidence(state) == (3, 2)
-
-
-def fork(home: Path, key: Path, entries: int) -> None:
-    """What an operator can do: write another history, signed as the first was."""
-    with Cooperative.open(home) as other:
-        signer = load_private_key(key)
-        for _ in range(entries):
-            other.state("coop.consent/v1", CONSENT, key=signer, author=other.register.known_keys[signer.public.raw])
-
-
-@pytest.mark.parametrize("entries", [1, 2])
-def test_a_fork_is_refused_at_the_same_size_and_beyond(coop, home: Path, keys: dict[str, Path], state: Path, entries: int) -> None:
-    consent(coop, home, keys["anna"])
-    shutil.copy(home / "log.sqlite", home / "snapshot")
-    consent(coop, home, keys["bela"])
-    shutil.copy(home / "snapshot", home / "log.sqlite")
-    fork(home, keys["caro"], entries)
-    refused(coop, home, "the log is a fork: its first 3 entries")
-    assert evidence(state) == (3, 2 + entries)
-
-
-def test_a_log_rolled_back_while_it_is_open_takes_no_entry(coop, home: Path, keys: dict[str, Path], state: Path) -> None:
-    consent(coop, home, keys["anna"])
-    signer = load_private_key(keys["bela"])
-    with Cooperative.open(home) as open_before:
-        truncate(home, 1)
-        with pytest.raises(CoopError, match="rolled back while it was open"):
-            open_before.state("coop.consent/v1", CONSENT, key=signer, author=open_before.register.known_keys[signer.public.raw])
-    refused(coop, home, "rolled back: it has 1 entries, and had 2")
-
-
-def test_an_export_that_was_rolled_back_is_refused(coop, home: Path, keys: dict[str, Path], state: Path, tmp_path: Path) -> None:
-    consent(coop, home, keys["anna"])
-    assert coop("-C", home, "log", "export", tmp_path / "old").code == 0
-    consent(coop, home, keys["bela"])
-    assert coop("-C", home, "log", "export", tmp_path / "new").code == 0
-    new = coop("audit", "--tiles", tmp_path / "new", "--pin", pin(home))
-    assert new.code == 0
-    assert "extends the 3 entries remembered here by 0" in new.out
-    old = coop("audit", "--tiles", tmp_path / "old", "--pin", pin(home))
-    assert old.code == 1
-    assert "rolled back" in old.out
 
 
 def test_watch_reports_what_is_new(coop, home: Path, keys: dict[str, Path], state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

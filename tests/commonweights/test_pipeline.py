@@ -1,5 +1,6 @@
 """The whole chain by the command line, on a tiny model: contribute, consent, build, plan, vote, train, evaluate, release, verify."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -97,8 +98,29 @@ def test_a_withdrawal_after_the_vote_blocks_the_run(coop, ready: Path, home: Pat
     done = coop("-C", home, "train", "first", "--base", ready / "tiny")
     assert done.code == 1
     assert "40 records lack a consent in force of 1 member(s)" in done.err
-    rebuilt = coop("-C", home, "--json", "build", "voices-2").json
+    rebuilt = coop("-C", home, "--json", "build", "make", "voices-2", "--heldout", "400").json
     assert set(rebuilt["languages"]) == {"spa"}
+    shown = coop("-C", home, "build", "diff", "voices", "voices-2")
+    assert "0 came, 40 went, 0 changed" in shown.out
+    assert "no_consent: of " in shown.out
+    assert coop("-C", home, "build", "verify", "voices-2").code == 0
+
+
+def test_a_member_proves_what_is_theirs_and_after_leaving_that_nothing_is(coop, ready: Path, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
+    proof = tmp_path / "proof.json"
+    mine = coop("-C", home, "--json", "build", "prove", "voices", "--key", keys["bela"], "--out", proof).json
+    assert mine["rows"] == 40
+    alone = coop("--json", "build", "check", proof, "--root", mine["root"])  # no cooperative's folder at hand
+    assert alone.json == {"member": mine["member"], "rows": 40, "root": mine["root"]}
+    coop("-C", home, "consent", "withdraw", "--key", keys["bela"])
+    coop("-C", home, "build", "make", "without-bela")
+    gone = coop("-C", home, "--json", "build", "prove", "without-bela", mine["member"], "--out", proof).json
+    assert gone["rows"] == 0
+    assert coop("--json", "build", "check", proof, "--root", gone["root"]).json["rows"] == 0
+    other = coop("build", "check", proof, "--root", mine["root"])
+    assert (other.code, "about another build" in other.err) == (1, True)
+    record = json.loads((home / "builds/voices/ledger.jsonl").read_text().splitlines()[0])["record"]
+    assert f"{record} is in voices" in coop("-C", home, "build", "why", "voices", record).out
 
 
 def test_a_preview_counts_what_a_withdrawal_would_take_away(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:

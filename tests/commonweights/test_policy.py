@@ -27,8 +27,11 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_no_code_of_ours_speaks_to_a_network() -> None:
-    assert {str(path): imports(path) & NETWORK for path in SOURCES if imports(path) & NETWORK} == {}
+def test_no_code_of_ours_speaks_to_a_network_but_that_of_witnesses() -> None:
+    assert {str(path.relative_to(ROOT)) for path in SOURCES if imports(path) & NETWORK} == {
+        "governance_hooks/witness/client.py",  # asks the addresses the operator gave with `coop log witnesses add`
+        "governance_hooks/witness/server.py",  # `coop witness serve`
+    }
 
 
 @pytest.mark.parametrize("room", ROOMS)

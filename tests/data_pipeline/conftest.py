@@ -13,7 +13,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 
 COOP = sha256(b"founding")
-USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "ai:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
+USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "coop:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
 
 Give = Callable[..., Batch]
 MakeBuild = Callable[..., Build]

@@ -19,7 +19,7 @@ from data_pipeline.verify import verify_build
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import file_entry
-from governance_hooks.ledger import ledger_root
+from governance_hooks.ownership import OwnershipTree
 
 Give = Callable[..., Batch]
 MakeBuild = Callable[..., Build]
@@ -35,7 +35,7 @@ def made(give: Give, make_build: MakeBuild) -> Build:
 def reseal(folder: Path, **changes: Any) -> None:
     """Rewrite the manifest so that every file digest fits again: an attacker who can hash."""
     manifest = {**loads((folder / "manifest.json").read_bytes()), **changes}
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
@@ -44,7 +44,7 @@ def edit_ledger(folder: Path, edit: Callable[[list[dict[str, Any]]], Any]) -> No
     edit(lines)
     data = b"".join(dumps(line) + b"\n" for line in lines)
     (folder / "ledger.jsonl").write_bytes(data)
-    reseal(folder, root=ledger_root(data.split(b"\n")[:-1]))
+    reseal(folder, root=OwnershipTree([line["authors"] for line in lines], data.split(b"\n")[:-1]).root)
 
 
 def edit_rows(folder: Path, edit: Callable[[dict[str, list[Any]]], Any]) -> None:
@@ -62,7 +62,7 @@ def verdict(folder: Path) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "ledger.jsonl", "records.parquet", "excluded.jsonl"])
+@pytest.mark.parametrize("name", ["manifest.json", "batches.jsonl", "ledger.jsonl", "records.parquet", "excluded.jsonl"])
 def test_one_flipped_byte_in_any_file_is_found(made: Build, name: str) -> None:
     path = made.folder / name
     whole = path.read_bytes()

@@ -14,8 +14,11 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Report
+from governance_hooks.statement import shift
 from governance_hooks.tiles import export
 from governance_hooks.vouching import MANY, workers
+from tests.attacks.forge import history, rewritten
+from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
 
 
@@ -27,6 +30,7 @@ def fill(village: Village, size: int) -> None:
     village.coop.append_all([village.entry("coop.consent/v1", CONSENT, village.members[i % 5]) for i in rest])
 
 
+@BOTH
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257])
 def test_an_honest_log_passes(village: Village, size: int) -> None:
     fill(village, size)
@@ -35,12 +39,13 @@ def test_an_honest_log_passes(village: Village, size: int) -> None:
     assert report.steps[0].checked.startswith(f"{size} entries")
 
 
-def test_a_rewritten_tile_is_named_even_where_no_root_needs_it(village: Village) -> None:
+@BOTH
+def test_a_rewritten_tile_is_named_even_where_no_root_needs_it(village: Village, database: Database) -> None:
     fill(village, 257)
-    with sqlite3.connect(village.root / "log.sqlite") as raw:
-        raw.execute("UPDATE tile SET hashes = zeroblob(8192) WHERE level = 0 AND number = 0")
+    with database.raw("village/log.sqlite" if database.server is None else "village") as raw:
+        raw.execute("UPDATE tile SET hashes = ? WHERE level = 0 AND number = 0", (bytes(8192),))
     report = audit(village.root)
-    assert [step.status.value for step in report.steps] == ["PASS", "FAIL", "PASS"]
+    assert [step.status.value for step in report.steps] == ["PASS", "FAIL", "PASS", "PASS"]
     assert "tile/0/000 does not match" in report.steps[1].why
 
 
@@ -224,3 +229,12 @@ def test_since_serves_an_export_too(village: Village) -> None:
     report = audit_tiles(village.root / "out", village.coop.pin, remember=True, scope=Scope(jobs=2, since=20))
     assert report.passed, report.text()
     assert "from entry 20 on" in report.steps[0].checked
+
+
+def test_an_entry_dated_after_the_checkpoint_over_it_is_found(village: Village, tmp_path: Path) -> None:
+    """A proof of such a log would be refused, so the audit must not pass it."""
+    for late_s, passed in ((300, True), (301, False)):
+        entry = village.entry("coop.consent/v1", CONSENT, village.members[0], issued=shift(village.clock, late_s))
+        report = audit(rewritten(village, [*history(village), entry], tmp_path / str(late_s)))
+        assert report.passed is passed, report.text()
+        assert passed or "after the checkpoint that covers it" in report.text()

@@ -57,10 +57,10 @@ def test_step_2_blocks_a_proof_of_another_cooperative(approved: Approved) -> Non
 
 def test_step_2_blocks_a_proof_with_a_forged_entry(approved: Approved) -> None:
     proof = approved.village.coop.proof()
-    forged = proof.entries[-2].replace(b'"choice":"for"', b'"choice":"against"')
-    assert forged != proof.entries[-2]
-    data = Proof(proof.checkpoint, (*proof.entries[:-2], forged, proof.entries[-1])).dumps()
-    blocks(run_gate(request(approved, proof=data)), 2, "do not hash to the checkpoint's root")
+    forged = loads(proof.entries[-2])
+    forged["body"]["payload"]["choice"] = "against"
+    changed = Proof(proof.checkpoint, (*proof.entries[:-2], dumps(forged), proof.entries[-1]))
+    blocks(run_gate(request(approved, proof=changed.dumps())), 2, "do not hash to the checkpoint's root")
 
 
 def test_step_2_blocks_the_plan_of_another_cooperative(approved: Approved) -> None:
@@ -198,6 +198,26 @@ def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
     data = dumps(approved.make_plan(name="again").model_dump())
     approved.village.approve("run", sha256(data), uses=2)
     blocks(run_gate(request(approved, plan=data)), 7, "name a batch the log does not know")
+
+
+def test_step_7_blocks_a_record_in_the_place_of_one_its_member_signed_for(approved: Approved) -> None:
+    """The counts fit: only the commitments in the batch tell that this text is nobody's."""
+    rows, _ = read_ledger(approved.build / "ledger.jsonl")
+    swapped = [row.model_copy(update={"content": sha256(b"x"), "commitment": sha256(b"y")}) if row is rows[0] else row for row in rows]
+    approved.write_build(swapped)
+    data = dumps(approved.make_plan().model_dump())
+    approved.village.approve("run", sha256(data), uses=2)
+    blocks(run_gate(request(approved, plan=data)), 7, f"record {rows[0].record} is not one its member signed for in batch")
+
+
+def test_step_7_blocks_batches_that_are_not_what_members_signed(approved: Approved) -> None:
+    batch = next(iter(approved.village.batches))
+    approved.village.batches[batch] = [*approved.village.batches[batch], sha256(b"slipped in")]
+    rows, _ = read_ledger(approved.build / "ledger.jsonl")
+    approved.write_build(rows)
+    data = dumps(approved.make_plan().model_dump())
+    approved.village.approve("run", sha256(data), uses=2)
+    blocks(run_gate(request(approved, plan=data)), 7, "do not make the root its member signed")
 
 
 def test_step_8_blocks_a_field_nobody_knows(approved: Approved) -> None:

@@ -6,8 +6,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerControl, TrainerState, TrainingArguments
 
+from governance_hooks.errors import BadInput
 from governance_hooks.gate import Request
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.hooks.lightning import GovernanceCallback
@@ -128,6 +129,23 @@ def test_transformers_stops_at_the_next_step_boundary_and_hands_on_the_end(appro
     assert hook.stopped.kind == kind
     assert steps < STEPS
     assert ended == [{"status": "halted", "reason": hook.stopped.reason, "steps": steps, "unreleasable": None}]
+
+
+def test_lightning_is_refused_a_minimum_before_which_it_obeys_nobody(approved: Approved, tmp_path: Path) -> None:
+    approved.start()
+    for minimum in ({"min_steps": 5}, {"min_epochs": 1}):
+        hook = GovernanceCallback(guard(approved, []))
+        trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[hook], **minimum)
+        with pytest.raises(BadInput, match="obeys no stop before its minimum"):
+            trainer.fit(Tiny(), DataLoader(Rows({}), batch_size=1))
+        assert trainer.global_step == 0
+
+
+def test_a_callback_that_saw_no_start_lets_nothing_pass(approved: Approved) -> None:
+    with pytest.raises(BadInput, match="was not there when training started"):
+        GovernanceCallback(guard(approved, [])).look(pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
+    with pytest.raises(BadInput, match="was not there when training started"):
+        GovernanceTrainerCallback(guard(approved, [])).on_step_end(TrainingArguments(), TrainerState(), TrainerControl())
 
 
 def test_an_undisturbed_run_ends_in_both_loops(approved: Approved, tmp_path: Path) -> None:

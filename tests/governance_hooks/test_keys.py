@@ -160,7 +160,7 @@ def test_malformed_pages_are_refused_in_bylaws(tmp_path: Path, change: dict[str,
     [
         ({"registrars_required": 4}, "more than there are registrars"),
         ({"oversight_required": 3}, "more than the oversight body"),
-        ({"kinds": {"run": RULES.model_dump()}}, "every kind"),
+        ({"kinds": {"run": RULES.model_dump()}}, "run and release"),
         ({"recovery_required": 0}, "recovery_required"),
         ({"recovery_delay_s": 0}, "recovery_delay_s"),
     ],

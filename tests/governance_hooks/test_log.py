@@ -1,21 +1,15 @@
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy.dialects import mysql, postgresql
 
 from governance_hooks import merkle
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
-from governance_hooks.log_sql import Statements
+from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
 
 
@@ -29,9 +23,10 @@ def fill(log: Log, count: int) -> list[bytes]:
     return data
 
 
+@BOTH
 @pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 600])
-def test_tiles_give_the_same_root_and_proofs_as_all_leaves(tmp_path: Path, count: int) -> None:
-    with Log.open(tmp_path / "log") as log:
+def test_tiles_give_the_same_root_and_proofs_as_all_leaves(database: Database, count: int) -> None:
+    with Log.open(database("log")) as log:
         leaves = [merkle.leaf_hash(data) for data in fill(log, count)]
         assert log.root() == merkle.root(leaves)
         for size in {1, count // 2 + 1, count}:
@@ -41,30 +36,46 @@ def test_tiles_give_the_same_root_and_proofs_as_all_leaves(tmp_path: Path, count
             assert merkle.verify_consistency(size, count, log.consistency(size, count), log.root(size), log.root())
 
 
-def test_one_by_one_and_in_batches_give_the_same_tree(tmp_path: Path) -> None:
-    with Log.open(tmp_path / "a") as one, Log.open(tmp_path / "b") as many:
+@BOTH
+def test_one_by_one_and_in_batches_give_the_same_tree(database: Database) -> None:
+    with Log.open(database("a")) as one, Log.open(database("b")) as many:
         for data in fill(many, 300):
             one.append([data], expected_size=one.size, note=note)
         assert one.root() == many.root()
 
 
-def test_entries_can_neither_be_changed_nor_removed(tmp_path: Path) -> None:
-    with Log.open(tmp_path / "log") as log:
+@BOTH
+def test_entries_can_neither_be_changed_nor_removed(database: Database) -> None:
+    with Log.open(database("log")) as log:
         fill(log, 3)
-    with sqlite3.connect(tmp_path / "log") as raw:
-        for act in ("DELETE FROM entry", "UPDATE entry SET data = x'00'"):
-            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    acts = ["DELETE FROM entry", "UPDATE entry SET position = position + 9", *(["TRUNCATE entry"] if database.server else [])]
+    with database.raw("log") as raw:
+        for act in acts:
+            with pytest.raises((sqlite3.IntegrityError, psycopg.errors.RaiseException), match="append-only"):
                 raw.execute(act)
 
 
-def test_a_second_writer_is_refused_and_the_first_ones_entry_stays(tmp_path: Path) -> None:
-    with Log.open(tmp_path / "log") as first, Log.open(tmp_path / "log") as second:
+@BOTH
+def test_a_lost_trigger_is_put_back_when_the_log_is_opened_to_write(database: Database) -> None:
+    with Log.open(database("log")) as log:
+        fill(log, 3)
+    with database.raw("log") as raw:
+        for name in ["entry_append_only ON entry"] if database.server else ["entry_UPDATE", "entry_DELETE"]:
+            raw.execute(f"DROP TRIGGER {name}")
+        with Log.open(database("log")), pytest.raises((sqlite3.IntegrityError, psycopg.errors.RaiseException), match="append-only"):
+            raw.execute("DELETE FROM entry")
+
+
+@BOTH
+def test_a_second_writer_is_refused_and_the_first_ones_entry_stays(database: Database) -> None:
+    with Log.open(database("log")) as first, Log.open(database("log")) as second:
         first.append([b"mine"], expected_size=0, note=note)
         with pytest.raises(CoopError, match="another writer"):
             second.append([b"yours"], expected_size=0, note=note)
         assert list(second.entries()) == [b"mine"]
 
 
+@BOTH
 def test_two_writers_of_a_cooperative_take_turns(village: Village) -> None:
     with Cooperative.open(village.root) as other:
         village.consent(village.members[0])
@@ -75,63 +86,11 @@ def test_two_writers_of_a_cooperative_take_turns(village: Village) -> None:
         assert other.log.root() == village.coop.log.root()
 
 
+@BOTH
 def test_a_reader_cannot_write(village: Village) -> None:
     with Cooperative.open(village.root, read_only=True) as reader, pytest.raises(CoopError, match="cannot write the log"):
         reader.append(village.entry("coop.leave/v1", {}, village.members[1]))
     village.consent(village.members[0])  # and blocks nobody
-
-
-def test_a_full_disk_appends_nothing_and_the_next_try_goes_on(village: Village) -> None:
-    entry = village.entry("coop.leave/v1", {}, village.members[1])
-    (village.root / "entry").write_bytes(entry)
-    code = textwrap.dedent(f"""
-        import resource, sys
-        from pathlib import Path
-        from governance_hooks.cooperative import Cooperative
-        from governance_hooks.errors import CoopError
-        root = Path({str(village.root)!r})
-        with Cooperative.open(root) as coop:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-            try:
-                coop.append((root / "entry").read_bytes())
-            except CoopError as error:
-                print(error)
-                sys.exit(7)
-    """)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 7, done.stderr
-    assert "cannot write the log" in done.stdout
-    assert "nothing was appended" in done.stdout
-    size = village.coop.log.size
-    village.coop.append(entry)
-    assert village.coop.log.size == size + 1
-
-
-def test_kill_minus_nine_while_appending_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    code = textwrap.dedent(f"""
-        from pathlib import Path
-        from governance_hooks.log import Log
-        with Log.open(Path({str(tmp_path / "log")!r})) as log:
-            while True:
-                size = log.size
-                log.append([b"entry %d" % size], expected_size=size, note=lambda n, root: f"{{n}} {{root.hex()}}")
-                print(size, flush=True)
-    """)
-    acknowledged = -1
-    for pause in (0.9, 1.0, 1.1):
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        time.sleep(pause)
-        os.kill(child.pid, signal.SIGKILL)
-        output = child.communicate()[0]
-        lines = [int(line) for line in output.split("\n")[:-1]]
-        acknowledged = max([acknowledged, *lines])
-    with Log.open(tmp_path / "log") as log:
-        entries = list(log.entries())
-        assert acknowledged >= 0
-        assert len(entries) > acknowledged
-        assert entries == [b"entry %d" % i for i in range(len(entries))]
-        assert log.root() == merkle.root([merkle.leaf_hash(data) for data in entries])
-        assert log.checkpoint() == note(len(entries), log.root())
 
 
 def test_a_folder_without_a_pin_or_with_another_log_is_refused(village: Village, tmp_path: Path) -> None:
@@ -142,11 +101,12 @@ def test_a_folder_without_a_pin_or_with_another_log_is_refused(village: Village,
         pass
 
 
+@BOTH
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 65_535, 65_536, 65_537])
-def test_the_tail_read_from_the_database_is_the_one_kept_in_memory(tmp_path: Path, count: int) -> None:
-    with Log.open(tmp_path / "log") as log:
+def test_the_tail_read_from_the_database_is_the_one_kept_in_memory(database: Database, count: int) -> None:
+    with Log.open(database("log")) as log:
         leaves = [merkle.leaf_hash(data) for data in fill(log, count)]
-        with Log.open(tmp_path / "log") as fresh:
+        with Log.open(database("log")) as fresh:
             for writer in (log, fresh, log):
                 size = writer.size
                 writer.append([b"more %d" % size], expected_size=size, note=note)
@@ -169,11 +129,12 @@ def test_a_log_with_stored_partial_tiles_of_an_earlier_version_goes_on(tmp_path:
         assert raw.execute("SELECT hashes FROM tile WHERE level = 0").fetchall() == [(b"".join(leaves[:256]),)]
 
 
-def test_a_failed_append_leaves_the_tail_as_it_was(tmp_path: Path) -> None:
+@BOTH
+def test_a_failed_append_leaves_the_tail_as_it_was(database: Database) -> None:
     def broken(size: int, root: bytes) -> str:
         raise CoopError("no key")
 
-    with Log.open(tmp_path / "log") as log:
+    with Log.open(database("log")) as log:
         leaves = [merkle.leaf_hash(data) for data in fill(log, 250)]
         with pytest.raises(CoopError, match="no key"):
             log.append([b"lost"] * 10, expected_size=250, note=broken)
@@ -181,19 +142,21 @@ def test_a_failed_append_leaves_the_tail_as_it_was(tmp_path: Path) -> None:
         assert log.root() == merkle.root([*leaves, merkle.leaf_hash(b"kept")])
 
 
-def test_nothing_is_signed_over_an_entry_that_was_changed_in_the_database(village: Village) -> None:
+@BOTH
+def test_nothing_is_signed_over_an_entry_that_was_changed_in_the_database(village: Village, database: Database) -> None:
     village.consent(village.members[0])
     entry = village.entry("coop.leave/v1", {}, village.members[1])
-    with sqlite3.connect(village.root / "log.sqlite") as raw:
-        raw.execute("DROP TRIGGER entry_UPDATE")
+    with database.raw("village" if database.server else "village/log.sqlite") as raw:
+        raw.execute("DROP TRIGGER entry_append_only ON entry" if database.server else "DROP TRIGGER entry_UPDATE")
         raw.execute("UPDATE entry SET data = (SELECT data FROM entry WHERE position = 0) WHERE position = 1")
-    with Log.open(village.root / "log.sqlite") as log:
+    with Log.open(village.coop.paths.log) as log:
         size, root = log.size, verify_checkpoint(log.checkpoint(), village.coop.register.log_key).root
         with pytest.raises(CoopError, match="do not hash to the newest checkpoint"):
             log.append([entry], expected_size=size, note=note, expected_root=root)
         assert log.size == size
 
 
+@BOTH
 def test_a_batch_goes_in_under_one_checkpoint_or_not_at_all(village: Village) -> None:
     one, two, three = (village.entry("coop.consent/v1", CONSENT, member) for member in village.members[:3])
     forged = village.entry("coop.leave/v1", {}, village.members[0], village.operator)
@@ -207,19 +170,12 @@ def test_a_batch_goes_in_under_one_checkpoint_or_not_at_all(village: Village) ->
     village.coop.proof().replay(village.coop.pin)
 
 
+@BOTH
 def test_a_batch_meets_another_writer_and_takes_its_turn(village: Village) -> None:
     with Cooperative.open(village.root) as other:
         village.consent(village.members[0])
         other.append_all([village.entry("coop.consent/v1", CONSENT, member) for member in village.members[1:]])
         assert other.register.size == other.log.size == 6
-
-
-def test_the_statements_of_an_append_also_fit_postgresql_and_no_other_database() -> None:
-    made = Statements(postgresql.dialect())
-    assert "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes" in made.put_tile.sql
-    assert made.begin is None
-    with pytest.raises(BadInput, match="cannot keep a log"):
-        Statements(mysql.dialect())
 
 
 @pytest.mark.parametrize("name", ["a%41", "a?mode=rwc", "a#b", "a b", "ä"])

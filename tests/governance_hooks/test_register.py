@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from governance_hooks.canonical import dumps, loads, sha256
-from governance_hooks.errors import BadInput, Refused
+from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.payloads import PAYLOADS
+from governance_hooks.register import _RULES
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import body, entry, shift, sign
 from governance_hooks.tally import roll_root
@@ -96,6 +98,8 @@ def test_a_proposal_cannot_bring_its_own_rules_roll_or_haste(village: Village) -
         "roll": {"root": roll_root(roll), "members": 5},
         "closes": shift(village.clock, 60),
         "uses": 1,
+        "motion": None,
+        "draft": None,
     }
     member = village.members[0]
     refused(village, "copies the rules", "coop.proposal/v1", good | {"rules": RULES.model_dump() | {"quorum_percent": 0}}, member)
@@ -114,6 +118,7 @@ def test_an_admission_needs_registrars_and_the_new_members_own_key(village: Vill
     refused(village, "distinct keys", "coop.admission/v1", payload, m[0], new, keys[m[0]], keys[m[0]])
     refused(village, "enrolled already", "coop.admission/v1", payload | {"key": keys[m[3]].public.line}, m[0], keys[m[3]], keys[m[0]], keys[m[1]])
     refused(village, "id is taken", "coop.admission/v1", payload | {"member": m[3]}, m[0], new, keys[m[0]], keys[m[1]])
+    refused(village, "stated by one of the registrars who signed", "coop.admission/v1", payload, m[2], new, keys[m[0]], keys[m[1]])
     village.say("coop.admission/v1", payload, m[0], new, keys[m[0]], keys[m[1]])
     assert "m-" + "a" * 16 in village.coop.register.active()
 
@@ -163,7 +168,7 @@ def test_consent_is_the_members_own_and_ends_with_withdrawal_or_leaving(village:
     [
         ({"purposes": ["dpv:ServiceProvision"]}, {}),
         ({"purposes": ["dpv:AcademicResearch"]}, {"purpose": "dpv:ResearchAndDevelopment"}),  # broader than what was allowed
-        ({"processing": ["ai:ModelEvaluation"]}, {}),
+        ({"processing": ["coop:ModelEvaluation"]}, {}),
         ({"recipients": ["coop:Members"]}, {}),
         ({"licences": ["CC-BY-NC-4.0"]}, {}),
         ({"expires": "2020-01-01T00:00:00Z"}, {}),
@@ -304,6 +309,19 @@ def test_an_entry_over_the_size_limit_is_refused(village: Village) -> None:
     made = body("coop.consent/v1", CONSENT | {"scope": {"languages": None, "batches": [SUBJECT] * 1000}}, coop=village.coop.register.coop, author=member)
     with pytest.raises(Refused, match="too long"):
         village.coop.append(entry(made, [sign(made, village.keys[member])]))
+
+
+def test_every_statement_type_has_a_rule() -> None:
+    assert set(_RULES) == set(PAYLOADS)
+
+
+@pytest.mark.parametrize("bad", [b"{}", b"no json", b"\xff", b"[]"])
+def test_a_malformed_entry_in_a_batch_takes_the_whole_batch_with_it(village: Village, bad: bytes) -> None:
+    good, size = village.entry("coop.consent/v1", CONSENT, village.members[0]), village.coop.log.size
+    with pytest.raises(CoopError, match="entry 2 of the 2 to append"):
+        village.coop.append_all([good, bad])
+    assert village.coop.register.size == village.coop.log.size == size
+    village.coop.append(good)
 
 
 def test_an_unsigned_entry_is_refused(village: Village) -> None:

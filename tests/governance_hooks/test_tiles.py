@@ -1,13 +1,5 @@
 """Static tiles, checked against an independent reader of C2SP tlog-tiles (package tlog-scales)."""
 
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +16,7 @@ from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.tiles import bundle, export, read_export, tile_path, unbundle
+from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
 
 
@@ -63,11 +56,12 @@ def test_a_tree_of_70_000_has_the_tiles_the_specification_lists(tmp_path: Path) 
     assert sum(path.startswith("0/") for path in there) == 274
 
 
+@BOTH
 @pytest.mark.parametrize("sizes", [[1], [255, 256, 257], [100, 200, 300, 600], [256], [512, 1000]])
-def test_an_independent_reader_finds_the_same_log_after_each_export(tmp_path: Path, sizes: list[int]) -> None:
+def test_an_independent_reader_finds_the_same_log_after_each_export(tmp_path: Path, database: Database, sizes: list[int]) -> None:
     key, note = signer(tmp_path)
     out = tmp_path / "out"
-    with Log.open(tmp_path / "log") as log:
+    with Log.open(database("log")) as log:
         for size in sizes:
             grow(log, size, note)
             export(log, out)
@@ -86,9 +80,10 @@ def test_an_independent_reader_finds_the_same_log_after_each_export(tmp_path: Pa
             assert list(ours.entries()) == list(log.entries())
 
 
-def test_full_tiles_are_written_once_and_a_second_export_writes_nothing(tmp_path: Path) -> None:
+@BOTH
+def test_full_tiles_are_written_once_and_a_second_export_writes_nothing(tmp_path: Path, database: Database) -> None:
     _, note = signer(tmp_path)
-    with Log.open(tmp_path / "log") as log:
+    with Log.open(database("log")) as log:
         grow(log, 300, note)
         first = export(log, tmp_path / "out")
         before = files(tmp_path / "out")
@@ -133,63 +128,26 @@ def test_a_missing_tile_is_put_back_and_a_changed_one_is_named(tmp_path: Path) -
             export(log, tmp_path / "out")
 
 
-def test_a_rolled_back_or_forked_log_never_replaces_an_export(tmp_path: Path) -> None:
+@BOTH
+def test_a_rolled_back_or_forked_log_never_replaces_an_export(tmp_path: Path, database: Database) -> None:
     _, note = signer(tmp_path)
-    with Log.open(tmp_path / "log") as log:
+    with Log.open(database("log")) as log:
         grow(log, 300, note)
         export(log, tmp_path / "out")
         before = files(tmp_path / "out")
-    with Log.open(tmp_path / "short") as log:
+    with Log.open(database("short")) as log:
         grow(log, 200, note)
         with pytest.raises(CoopError, match="rolled back"):
             export(log, tmp_path / "out")
-    with Log.open(tmp_path / "fork") as log:
+    with Log.open(database("fork")) as log:
         log.append([b"fork %d" % i for i in range(400)], expected_size=0, note=note)
         with pytest.raises(CoopError, match="rewritten"):
             export(log, tmp_path / "out")
     assert files(tmp_path / "out") == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with Log.open(tmp_path / "log") as log, pytest.raises(BadInput, match="other files"):
+    with Log.open(database("log")) as log, pytest.raises(BadInput, match="other files"):
         export(log, tmp_path / "full")
-
-
-def test_killed_at_any_moment_an_export_leaves_a_checkpoint_whose_tiles_are_all_there(tmp_path: Path) -> None:
-    _, note = signer(tmp_path)
-    out = tmp_path / "out"
-    code = textwrap.dedent(f"""
-        from pathlib import Path
-        from governance_hooks.log import Log
-        from governance_hooks.tiles import export
-        print("ready", flush=True)
-        with Log.open(Path({str(tmp_path / "log")!r}), read_only=True) as log:
-            export(log, Path({str(out)!r}), progress=lambda label, done, total: print(done, flush=True))
-        print("done", flush=True)
-    """)
-    chance, killed = random.Random(7), 0
-    with Log.open(tmp_path / "log") as log:
-        grow(log, 90, note)
-        export(log, out)
-        for _ in range(16):
-            grow(log, log.size + chance.randrange(1, 2000), note)
-            child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-            assert child.stdout is not None
-            for _ in range(chance.randrange(1, 25)):
-                child.stdout.readline()
-            time.sleep(chance.random() * 0.01)
-            os.kill(child.pid, signal.SIGKILL)
-            killed += "done" not in child.communicate()[0]
-            seen = read_export(out)
-            assert seen.verify_tiles() == log.root(seen.size)
-        assert killed >= 6
-        export(log, out)
-        assert read_export(out).verify_tiles() == log.root()
-        assert not list(out.rglob(".tmp-*"))
-        shutil.rmtree(tmp_path / "clean", ignore_errors=True)
-        export(log, tmp_path / "clean")
-        kept = {name: data for name, (_, data) in files(out).items()}
-        fresh = {name: data for name, (_, data) in files(tmp_path / "clean").items()}
-        assert {name: kept[name] for name in fresh} == fresh
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
@@ -208,6 +166,7 @@ def exported(village: Village) -> Path:
     return village.root / "out"
 
 
+@BOTH
 def test_an_export_of_a_cooperative_verifies_audits_and_turns_into_its_proof(village: Village) -> None:
     out = exported(village)
     assert read_export(out).verify(village.coop.pin).size == 261

@@ -18,11 +18,13 @@ from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
+from governance_hooks.merkle import leaf_hash
+from governance_hooks.merkle import root as root_of
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
 from governance_hooks.verdict import judge
 from model_card.release import Release, add_proof, assemble
 from model_card.votes import votes_of
-from tests.village import USE, Village, found
+from tests.village import USE, Village, committed, found
 
 LANGUAGES = {"spa": 10, "nor": 6, "kin": 2}
 """Records of each member in each language; `kin` has one contributor only."""
@@ -131,13 +133,13 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         for language, count in LANGUAGES.items():
             if language == "kin" and member != members[0]:
                 continue
-            batch = village.contribute(member, records=count, language=language).id
-            for i in range(count):
-                name = f"{language}-{member[-4:]}-{i:03d}"
+            names = [f"{language}-{member[-4:]}-{i:03d}" for i in range(count)]
+            batch = village.contribute(member, names, language=language).id
+            for i, name in enumerate(names):
                 rows.append(
                     LedgerRow(
                         record=name,
-                        commitment=digest(["c", name]),
+                        commitment=committed(name),
                         content=digest(["t", name]),
                         authors=[member],
                         consents=[consent],
@@ -152,7 +154,8 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
     (build_dir / "ledger.jsonl").write_bytes(ledger_bytes(rows))
     (build_dir / "records.parquet").write_bytes(b"stands for the private text")
     (build_dir / "excluded.jsonl").write_bytes(b"")
-    root_digest = ledger_root((build_dir / "ledger.jsonl").read_bytes().split(b"\n")[:-1])
+    village.write_batches(build_dir, rows)
+    root_digest = ledger_root(rows)
     languages = {
         language: {
             "train": sum(row.language == language and row.split == "train" for row in rows),
@@ -175,7 +178,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         "languages": languages,
         "licences": {"BSD-3-Clause": len(rows)},
         "excluded": {"no_consent": 4},
-        "files": [file_entry(build_dir, build_dir / name) for name in ("excluded.jsonl", "ledger.jsonl", "records.parquet")],
+        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
     }
     (build_dir / "manifest.json").write_bytes(dumps(manifest))
     if log_build:
@@ -209,7 +212,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         "format": "coop.run/v1", "run": RUN, "coop": coop.register.coop, "plan": plan_digest, "proposal": proposal, "status": "completed", "reason": None,
         "unreleasable": None, "started": village.clock, "ended": village.clock, "wall_s": 12, "starts": 1, "steps": 5, "total_steps": 5,
         "tokens": {"spa": {"input": 900, "supervised": 300}, "nor": {"input": 500, "supervised": 200}}, "dropped": {"too_long": 0}, "loss": {"first": 3.5, "last": 2.25},
-        "trained_root": ledger_root([row.record.encode() for row in rows if row.split == "train"]), "trained_records": sum(row.split == "train" for row in rows), "device": "cpu (x86_64)", "threads": 1, "packages": {"torch": "2.13.0"}, "trainable_parameters": 16,
+        "trained_root": "sha256:" + root_of([leaf_hash(row.record.encode()) for row in rows if row.split == "train"]).hex(), "trained_records": sum(row.split == "train" for row in rows), "device": "cpu (x86_64)", "threads": 1, "packages": {"torch": "2.13.0"}, "trainable_parameters": 16,
         "parameters": 1000, "outputs": outputs,
     }  # fmt: skip
     (run_dir / "run.json").write_bytes(dumps(record))

@@ -13,6 +13,7 @@ from model_card.verify import verify
 EXPECTED = {
     "README.md": {"files match release.json", "card renders identically"},
     "card.json": {"files match release.json", "card renders identically"},
+    "data/batches.jsonl": {"files match release.json", "data is the voted build"},
     "data/ledger.jsonl": {"files match release.json", "data is the voted build"},
     "data/manifest.json": {"files match release.json", "data is the voted build"},
     "eval/report.json": {"files match release.json", "evaluation under the voted policy"},

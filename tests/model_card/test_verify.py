@@ -226,7 +226,7 @@ def test_another_ledger_than_the_manifests_is_named(signed: Any, tmp_path: Path)
         path = bundle / "data/ledger.jsonl"
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
 
-    assert "not the ledger the manifest names" in why(signed, tmp_path, "data is the voted build", shorten)
+    assert "ledger.jsonl is not the file the manifest names" in why(signed, tmp_path, "data is the voted build", shorten)
 
 
 def test_a_vote_cannot_change_a_measured_loss(signed: Any, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ COOP = digest("the cooperative of the tests")
 CODE = Code(digest=digest("code"), packages={"torch": "0"})
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )

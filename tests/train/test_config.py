@@ -16,7 +16,7 @@ from train.config import read_config, resolve_precision
 ROOT = Path(train.__file__).parent
 USE = """use:
   purpose: dpv:NonCommercialResearch
-  processing: [ai:ModelFineTuning, ai:ModelEvaluation]
+  processing: [ai:ModelFineTuning, coop:ModelEvaluation]
   recipients: [coop:PublicViaReleasedWeights]
   licence: Apache-2.0
 """

@@ -19,7 +19,7 @@ COOP = digest("the cooperative of the tests")
 CODE = Code(digest=digest("code"), packages={})
 USE = Use(
     purpose="dpv:NonCommercialResearch",
-    processing=["ai:ModelFineTuning", "ai:ModelEvaluation"],
+    processing=["ai:ModelFineTuning", "coop:ModelEvaluation"],
     recipients=["coop:PublicViaReleasedWeights"],
     licence="Apache-2.0",
 )

@@ -1,0 +1,68 @@
+"""What was done with a member's consent so far: builds, runs and releases, from the ledgers in the cooperative's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from commonweights.workspace import Workspace
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import CoopError
+from governance_hooks.ledger import read_ledger
+from governance_hooks.plan import read_plan
+from governance_hooks.state import Grant
+
+__all__ = ["Uses", "uses_of"]
+
+
+@dataclass(slots=True)
+class Uses:
+    """Builds, runs and releases that hold records of one member."""
+
+    builds: dict[str, int] = field(default_factory=dict)
+    """Name of a logged build -> records that name the member as an author."""
+    runs: dict[str, str] = field(default_factory=dict)
+    """Run -> how it stands: running, completed, halted or failed."""
+    releases: list[str] = field(default_factory=list)
+    """Digests of releases made of those runs."""
+    unread: list[str] = field(default_factory=list)
+    """Runs whose plan or build is not in this folder: whether they hold records of the member is not known here."""
+
+    def lines(self) -> list[str]:
+        """Return short sentences."""
+        said = [f"{count} of your texts are in build {name}." for name, count in self.builds.items()]
+        said += [f"Run {name} used them: {status}." for name, status in self.runs.items()]
+        said += [f"Weights were released: {release[:19]}." for release in self.releases]
+        said += [f"Run {name}: its data is not in this folder, so it is not known here whether it used your texts." for name in self.unread]
+        return said or ["Nothing so far."]
+
+
+def uses_of(space: Workspace, member: str, grants: list[Grant]) -> Uses:
+    """Return what holds records of the member that cite one of these consents, as far as this folder shows."""
+    wanted, found = {grant.id for grant in grants}, Uses()
+    holding: dict[str, bool] = {}
+    register = space.coop.register
+    for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
+        identity = sha256(manifest.read_bytes())
+        if identity not in register.builds:
+            continue
+        rows, _ = read_ledger(manifest.parent / "ledger.jsonl")
+        count = sum((member, consent) in zip(row.authors, row.consents, strict=True) for row in rows for consent in wanted)
+        holding[identity] = count > 0
+        if count:
+            found.builds[manifest.parent.name] = count
+    plans = {}
+    for path in sorted([*(space.root / "plans").glob("*.json"), *(space.root / "runs").glob("*/plan.json")]):
+        data = path.read_bytes()
+        try:
+            plans[sha256(data)] = read_plan(data, source=str(path)).build.manifest
+        except CoopError:  # a draft that no run could have used
+            continue
+    for run in register.runs.values():
+        built = plans.get(run.plan)
+        if built is None or built not in holding:
+            found.unread.append(run.id)
+        elif holding[built]:
+            found.runs[run.id] = run.status or "running"
+            if run.release is not None:
+                found.releases.append(run.release)
+    return found

@@ -1,0 +1,140 @@
+"""Leave out rows that hold a question of an evaluation suite, so that its score still measures something.
+
+A row is hit if it contains at least half of an item's character n-grams. The share is of the item, not of the row: a question
+pasted after a long greeting is still the question. n is 16, or 8 for an item written mostly in Chinese, Japanese, Korean, Thai
+or Lao characters, of which one says more. Letters, marks and digits count; case, punctuation and white space do not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from data_pipeline.candidate import Candidate, Exclusion
+from data_pipeline.stages.grams import gram_hashes, key
+from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Item, Parameters, Suite
+from governance_hooks.canonical import digest, sha256
+from governance_hooks.errors import BadInput
+
+__all__ = ["DENSE", "MAX_SUITE_BYTES", "RULE", "SIZE", "DecontaminationParameters", "Index", "decontaminate", "index", "read_suite", "suite"]
+
+RULE: Final = "decontamination/v1"
+SIZE: Final = 16
+DENSE: Final = 8
+MAX_SUITE_BYTES: Final = 64 * 1024 * 1024
+
+_DENSE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+class DecontaminationParameters(Parameters):
+    """When a row holds an item."""
+
+    containment_permille: Annotated[int, Field(ge=1, le=1000)] = 500
+    """Least share of the item's n-grams that the row contains, in thousandths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The n-grams of all items of all suites."""
+
+    items: tuple[tuple[str, str, int], ...]
+    """(suite, item, number of its n-grams)."""
+    grams: dict[int, dict[int, tuple[int, ...]]]
+    """n -> hash of an n-gram -> places in `items`."""
+    unindexed: tuple[tuple[str, str], ...]
+    """(suite, item) of items too short for one n-gram: they cannot be told from chance, so they protect nothing."""
+
+
+def suite(name: str, items: Sequence[Item]) -> Suite:
+    """Return a suite from a list, with the digest of the list."""
+    return Suite(name, digest([[item.item, item.text] for item in items]), tuple(items))
+
+
+def read_suite(path: Path, name: str) -> Suite:
+    """Read a suite of JSON lines, each an object of `item` and `text`.
+
+    Raises:
+        BadInput: the file cannot be read, is too large, has no line, a line of another form, or an item twice.
+    """
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_SUITE_BYTES else b""
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}", allowed="JSON lines of item and text") from error
+    if size > MAX_SUITE_BYTES:
+        raise BadInput(f"{path} is too large", value=size, allowed=f"at most {MAX_SUITE_BYTES} bytes")
+    items: dict[str, Item] = {}
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            row: Any = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path}, line {number}: not JSON in UTF-8", allowed='{"item": "...", "text": "..."}') from error
+        if not isinstance(row, dict) or sorted(row) != ["item", "text"] or not all(isinstance(value, str) for value in row.values()):
+            raise BadInput(f"{path}, line {number}: not an item", value=row, allowed='{"item": "...", "text": "..."}')
+        if row["item"] in items:
+            raise BadInput(f"{path}, line {number}: item given twice", value=row["item"])
+        items[row["item"]] = Item(row["item"], row["text"])
+    if not items:
+        raise BadInput(f"{path} holds no item", allowed="JSON lines of item and text")
+    return Suite(name, sha256(data), tuple(items.values()))
+
+
+def index(suites: Iterable[Suite]) -> Index:
+    """Index the items of suites; the order of suites and items decides only which of two equal hits is named."""
+    items: list[tuple[str, str, int]] = []
+    unindexed: list[tuple[str, str]] = []
+    places: dict[int, dict[int, list[int]]] = {SIZE: defaultdict(list), DENSE: defaultdict(list)}
+    for one in sorted(suites, key=lambda one: (one.name, one.digest)):
+        for item in one.items:
+            text = key(item.text)
+            size = DENSE if 3 * len(_DENSE.findall(text)) > len(text) else SIZE
+            if len(text) < size:
+                unindexed.append((one.name, item.item))
+                continue
+            hashes = set(gram_hashes(text, size).tolist())
+            for number in hashes:
+                places[size][number].append(len(items))
+            items.append((one.name, item.item, len(hashes)))
+    grams = {size: {number: tuple(found) for number, found in some.items()} for size, some in places.items() if some}
+    return Index(tuple(items), grams, tuple(unindexed))
+
+
+def decontaminate(
+    rows: Sequence[Candidate], parameters: DecontaminationParameters, evidence: Evidence = NO_EVIDENCE
+) -> tuple[list[Candidate], list[Exclusion]]:
+    """Leave out rows that contain an item of `evidence.suites`; the reason names suite, item and share."""
+    known = index(evidence.suites)
+    kept: list[Candidate] = []
+    excluded: list[Exclusion] = []
+    for row in rows:
+        hit = _hit(key(f"{row.inputs}\n{row.targets}"), known)
+        if hit is None or hit[0] < parameters.containment_permille:
+            kept.append(row)
+        else:
+            share, name, item = hit
+            excluded.append(
+                Exclusion(row.record, "evaluation_item", f"holds {share} of 1000 of item {item} of {name}, {parameters.containment_permille} is too much")
+            )
+    return kept, excluded
+
+
+def _hit(text: str, known: Index) -> tuple[int, str, str] | None:
+    """Return (per mille, suite, item) of the item most of which the text contains, the first of equal ones."""
+    counts: Counter[int] = Counter()
+    for size, grams in known.grams.items():
+        if len(text) < size or (size == DENSE and not _DENSE.search(text)):
+            continue
+        for number in set(gram_hashes(text, size).tolist()) & grams.keys():
+            counts.update(grams[number])
+    if not counts:
+        return None
+    place = min(counts, key=lambda place: (-counts[place] * 1000 // known.items[place][2], place))
+    name, item, total = known.items[place]
+    return counts[place] * 1000 // total, name, item

@@ -1,0 +1,73 @@
+"""Rules of voting: ballots and preferences follow the frozen roll, come in time, and are numbered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from governance_hooks.errors import Refused
+from governance_hooks.motions import Consult
+from governance_hooks.payloads import Ballot, Preference
+from governance_hooks.state import Proposal, Vote
+from governance_hooks.statement import shift
+from governance_hooks.tally import quorate
+
+if TYPE_CHECKING:
+    from governance_hooks.register import Register
+    from governance_hooks.statement import Statement
+
+__all__ = ["cast_ballot", "prefer"]
+
+
+def cast_ballot(register: Register, statement: Statement) -> None:
+    """Count a ballot of somebody on the frozen roll, in time, with the next number."""
+    payload = cast(Ballot, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    if proposal.kind == "consultation":
+        raise Refused("a consultation asks for options, not for or against", value=payload.choice, next="coop vote PROPOSAL 1 3 2")
+    _count(register, statement, proposal, Vote(payload.choice, payload.sequence, statement.id, payload.reason))
+
+
+def prefer(register: Register, statement: Statement) -> None:
+    """Count an answer to a consultation: options approved of, or options in order."""
+    payload = cast(Preference, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    motion = proposal.motion
+    if not isinstance(motion, Consult):
+        raise Refused(
+            "options are the answer to a consultation; this vote is for or against", value=proposal.kind, next="coop vote PROPOSAL for|against|abstain"
+        )
+    options = payload.options
+    if len(set(options)) != len(options) or any(option >= len(motion.options) for option in options):
+        raise Refused("a preference names options of the question, each once", value=options, allowed=f"0 to {len(motion.options) - 1}")
+    if motion.method == "approval" and options != sorted(options):
+        raise Refused("approved options are listed in order", value=options, allowed=str(sorted(options)))
+    _count(register, statement, proposal, Vote("", payload.sequence, statement.id, payload.reason, tuple(options)))
+
+
+def _count(register: Register, statement: Statement, proposal: Proposal, vote: Vote) -> None:
+    member = register.author(statement)
+    if member.id not in proposal.roll:
+        raise Refused("not on the roll of this proposal, which was frozen when it opened", value=member.id)
+    if proposal.closed is not None or statement.issued > proposal.closes:
+        raise Refused("this vote is closed", value=statement.issued, allowed=f"until {proposal.closes}")
+    register.require_recent(statement)
+    earlier = proposal.votes.get(member.id)
+    expected = earlier.sequence + 1 if earlier else 1  # one by one: no ballot of a stolen key can be the last for ever
+    if vote.sequence != expected:
+        raise Refused("ballots of a member are numbered one by one", value=vote.sequence, allowed=f"{expected}: a later ballot of yours may be counted already")
+    before = _reached(proposal)
+    proposal.votes[member.id] = vote
+    # As OpenZeppelin's GovernorPreventLateQuorum: nobody is surprised by a quorum of the last minute.
+    late = shift(proposal.closes, -proposal.rules.late_quorum_s)
+    if not proposal.extended and statement.issued > late and not before and _reached(proposal):
+        proposal.extended, proposal.closes = True, shift(proposal.closes, proposal.rules.late_quorum_s)
+
+
+def _reached(proposal: Proposal) -> bool:
+    """Tell whether a vote with a late-quorum rule has its quorum."""
+    if not proposal.rules.late_quorum_s:
+        return True
+    choices = [vote.choice for vote in proposal.votes.values()]
+    # A preference counts as `closing.consult` counts it.
+    yes, no, abstain = choices.count("for") + choices.count(""), choices.count("against"), choices.count("abstain")
+    return quorate(yes, no, abstain, len(proposal.roll), proposal.rules)[0]

@@ -1,0 +1,1 @@
+"""Citizens' panels drawn by lot: the pool from the log, the seed from a later checkpoint, the draw by an external program, again by anybody."""

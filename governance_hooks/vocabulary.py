@@ -1,0 +1,71 @@
+"""The words of consent: terms of W3C DPV 2.3 (https://w3id.org/dpv), their hierarchy as DPV states it, and plain words for each.
+
+`coop:` terms are ours, where DPV 2.3 has none: its AI extension knows no evaluation of a model.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LICENCES", "MEMBERS", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "WORDS", "covers", "narrower"]
+
+PURPOSES: dict[str, tuple[str, ...]] = {
+    "dpv:CommercialPurpose": (),
+    "dpv:NonCommercialPurpose": (),
+    "dpv:ResearchAndDevelopment": (),
+    "dpv:AcademicResearch": ("dpv:ResearchAndDevelopment",),
+    "dpv:ScientificResearch": ("dpv:ResearchAndDevelopment",),
+    "dpv:CommercialResearch": ("dpv:CommercialPurpose", "dpv:ResearchAndDevelopment"),
+    "dpv:NonCommercialResearch": ("dpv:NonCommercialPurpose", "dpv:ResearchAndDevelopment"),
+    "dpv:PublicBenefit": (),
+    "dpv:DataAltruism": ("dpv:PublicBenefit",),
+    "dpv:ImprovePublicServices": ("dpv:PublicBenefit",),
+    "dpv:ServiceManagement": (),
+    "dpv:ServiceProvision": ("dpv:ServiceManagement",),
+    "dpv:RequestedServiceProvision": ("dpv:ServiceProvision",),
+    "dpv:ServiceOptimisation": ("dpv:ServiceManagement",),
+    "dpv:OptimisationForController": ("dpv:ServiceOptimisation",),
+    "dpv:ImproveExistingProductsAndServices": ("dpv:OptimisationForController",),
+}
+"""Purpose -> the broader purposes DPV 2.3 puts it under. Consent to a broader one covers the narrower, never the reverse."""
+
+PROCESSING = ("ai:ModelFineTuning", "coop:ModelEvaluation")
+"""In DPV training is a processing operation, not a purpose."""
+
+MEMBERS = "coop:Members"
+PUBLIC = "coop:PublicViaReleasedWeights"
+RECIPIENTS = (MEMBERS, PUBLIC)
+LICENCES = ("Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0")
+"""Licences of the resulting weights a member can agree to."""
+
+WORDS = {
+    "dpv:CommercialPurpose": "anything done for profit",
+    "dpv:NonCommercialPurpose": "anything done without profit in mind",
+    "dpv:ResearchAndDevelopment": "research and development",
+    "dpv:AcademicResearch": "academic research",
+    "dpv:ScientificResearch": "scientific research",
+    "dpv:CommercialResearch": "commercial research",
+    "dpv:NonCommercialResearch": "non-commercial research",
+    "dpv:PublicBenefit": "the benefit of the public",
+    "dpv:DataAltruism": "data given for the common good",
+    "dpv:ImprovePublicServices": "better public services",
+    "dpv:ServiceManagement": "running a service, in every way",
+    "dpv:ServiceProvision": "providing a service",
+    "dpv:RequestedServiceProvision": "providing a service somebody asked for",
+    "dpv:ServiceOptimisation": "making a service better",
+    "dpv:OptimisationForController": "making a service better for the cooperative",
+    "dpv:ImproveExistingProductsAndServices": "improving what the cooperative offers already",
+    "ai:ModelFineTuning": "fine-tuning a model",
+    "coop:ModelEvaluation": "evaluating a model",
+    MEMBERS: "the members",
+    PUBLIC: "the public, through released weights",
+}
+"""Plain words for every term a consent can name."""
+
+
+def covers(allowed: str, purpose: str) -> bool:
+    """Tell whether consent to `allowed` covers `purpose`: the same, or one that DPV puts below it."""
+    return purpose == allowed or any(covers(allowed, broader) for broader in PURPOSES[purpose])
+
+
+def narrower(purpose: str) -> list[str]:
+    """Return the other purposes that consent to this one covers too."""
+    return [other for other in PURPOSES if other != purpose and covers(purpose, other)]

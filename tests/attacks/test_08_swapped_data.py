@@ -1,0 +1,167 @@
+"""Threat 8: the records that are trained on are not those of the voted build.
+
+The attacker can write to the build folder and to the store of contributions at any moment, and can hash. Blocked: members vote on the
+manifest's digest and the Merkle root over the ledger; whoever reads a row hashes its text again and compares it with its ledger line,
+so a swap after the file was hashed is seen too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.gate import run_gate
+from governance_hooks.hooks import guard as guards
+from governance_hooks.hooks.guard import Guard
+from governance_hooks.inventory import file_entry
+from governance_hooks.ledger import read_ledger
+from tests.attacks.forge import OwnGuard, broken, only_broken, request_for
+from tests.attacks.story import RUN
+from tests.commonweights.conftest import Coop
+from tests.village import Approved
+
+if TYPE_CHECKING:
+    from tests.attacks.workshop import Workshop
+
+
+def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
+    """Write other values into the first rows of a build's texts; every other byte of a row stays."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(folder / "records.parquet")
+    columns = table.to_pydict()
+    columns[column][: len(values)] = values
+    parquet.write_table(type(table).from_pydict(columns, schema=table.schema), folder / "records.parquet")
+
+
+def reseal(folder: Path) -> None:
+    """Make the manifest fit the files again."""
+    manifest = loads((folder / "manifest.json").read_bytes())
+    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
+    (folder / "manifest.json").write_bytes(dumps(manifest))
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "excluded.jsonl", "batches.jsonl"])
+def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
+    path = approved.build / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    only_broken(run_gate(request_for(approved)), "base, build and code match", f"build file {name} was changed after the build")
+
+
+def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved) -> None:
+    lines = (approved.build / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (approved.build / "ledger.jsonl").write_bytes(b"".join(lines[1:]))
+    broken(run_gate(request_for(approved)), "base, build and code match", "the ledger does not hash to the voted Merkle root")
+
+
+def test_a_build_whose_manifest_fits_the_swapped_files_is_not_the_voted_one(approved: Approved) -> None:
+    (approved.build / "records.parquet").write_bytes(b"other texts")
+    reseal(approved.build)
+    broken(run_gate(request_for(approved)), "base, build and code match", "the dataset build is not the voted one (manifest digest differs)")
+
+
+def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) -> None:
+    (approved.build / "records.parquet").write_bytes(b"other texts")
+    reseal(approved.build)
+    document = approved.plan.model_dump()
+    document["build"]["manifest"] = sha256((approved.build / "manifest.json").read_bytes())
+    approved.plan_bytes = dumps(document)
+    approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
+    broken(run_gate(request_for(approved)), "base, build and code match", "the log does not know this build")
+
+
+def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
+    """Return a guard that swaps rows when every check before it has passed."""
+
+    class Swapping(OwnGuard):
+        def start(self) -> None:
+            edit_rows(workshop.build, column, values)
+
+    return Swapping()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("targets", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
+        ("inputs", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
+        ("record", "spa-999", "row 1: not the record of the ledger's line"),
+        ("split", "train/heldout", "row 1: split of record eus-000 differs from the ledger"),
+        ("authors", ["m-nobody"], "row 1: authors of record eus-000 differs from the ledger"),
+    ],
+)
+def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop: Workshop, column: str, value: Any, words: str) -> None:
+    with pytest.raises(CoopError, match=words):
+        workshop.train(swapping(workshop, column, [value]))
+    assert not workshop.adapter().exists()
+
+
+def test_texts_exchanged_between_two_records_are_not_trained_on(workshop: Workshop) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    first, second = parquet.read_table(workshop.build / "records.parquet").to_pydict()["targets"][:2]
+    with pytest.raises(CoopError, match="row 1: the text of record eus-000 is not the one the ledger names"):
+        workshop.train(swapping(workshop, "targets", [second, first]))
+
+
+def test_a_flipped_byte_anywhere_in_the_texts_is_not_trained_on(workshop: Workshop) -> None:
+    path = workshop.build / "records.parquet"
+    whole = path.read_bytes()
+    for position in range(4, len(whole), len(whole) // 6):
+        flipped = whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :]
+
+        class Flipping(OwnGuard):
+            def start(self, data: bytes = flipped) -> None:
+                path.write_bytes(data)
+
+        try:
+            workshop.train(Flipping(), run=f"flipped-{position}")
+        except CoopError:
+            assert not workshop.adapter(f"flipped-{position}").exists()
+        else:  # a byte nobody reads, such as a statistic: the very texts of the build were trained on
+            path.write_bytes(whole)
+            workshop.train(run=f"whole-{position}")
+            assert workshop.adapter(f"flipped-{position}").read_bytes() == workshop.adapter(f"whole-{position}").read_bytes()
+
+
+def test_a_build_swapped_whole_between_gate_and_trainer_is_not_the_plans(workshop: Workshop) -> None:
+    class Swapping(OwnGuard):
+        def start(self) -> None:
+            edit_rows(workshop.build, "targets", ["planted"])
+            reseal(workshop.build)
+
+    with pytest.raises(BadInput, match="is not the one of the plan"):
+        workshop.train(Swapping())
+
+
+def test_a_ledger_swapped_between_gate_and_guard_is_not_watched(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
+    approved.start()
+    village, path, gate = approved.village, approved.build / "ledger.jsonl", guards.run_gate
+
+    def swapped(request: Any) -> Any:
+        report = gate(request)
+        path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])  # the guard would watch one member's consent only
+        return report
+
+    monkeypatch.setattr(guards, "run_gate", swapped)
+    guard = Guard(request_for(approved, run=RUN), fresh=lambda: village.coop.proof().dumps(), clock=lambda: village.clock)
+    with pytest.raises(BadInput, match="the ledger does not hash to the voted Merkle root"):
+        guard.start()
+    assert guard.stop(force=True) is not None
+
+
+def test_texts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("data_pipeline.store")
+    lines = [{"inputs": f"pregunta {n}", "targets": f"respuesta {n}", "language_code": "spa", "licence": "CC-BY-4.0"} for n in range(24)]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert coop("-C", home, "contribute", tmp_path / "given.jsonl", "--key", keys["anna"]).code == 0
+    assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"]).code == 0
+    with sqlite3.connect(home / "contributions.sqlite") as raw:
+        raw.execute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
+    done = coop("-C", home, "build", "make", "one", "--heldout", "400")
+    assert (done.code, "is not the text its member committed to: the store was changed" in done.err) == (1, True)

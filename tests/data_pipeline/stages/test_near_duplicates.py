@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_pipeline.candidate import Candidate
+from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, likeness, near_duplicates, resolve, sides, signatures
+
+Row = Callable[..., Candidate]
+
+WORDS = [
+    "the",
+    "sea",
+    "lies",
+    "calm",
+    "under",
+    "a",
+    "grey",
+    "sky",
+    "while",
+    "three",
+    "small",
+    "boats",
+    "wait",
+    "for",
+    "the",
+    "wind",
+    "to",
+    "turn",
+    "before",
+    "the",
+    "evening",
+    "bell",
+    "is",
+    "rung",
+]
+
+
+def corpus(row: Row, count: int, seed: int = 0) -> list[Candidate]:
+    """Rows of drawn words, every third a slight change of an earlier one, by several authors in two languages."""
+    draw = random.Random(seed)
+    rows: list[Candidate] = []
+    for number in range(count):
+        if number % 3 == 2:
+            base = draw.choice(rows)
+            place = draw.randrange(len(base.inputs))
+            text, language = base.inputs[:place] + draw.choice("xyz") + base.inputs[place:], base.language
+        else:
+            text, language = " ".join(draw.sample(WORDS, 16)), draw.choice(["eng", "spa"])
+        author = f"member-{draw.randrange(7)}"
+        rows.append(row(f"r{number:04d}", text, "It is so.", language=language, authors=(author,), created_at=f"2026-01-{draw.randrange(1, 29):02d}T00:00:00Z"))
+    return rows
+
+
+def outcome(rows: list[Candidate]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    kept, excluded = near_duplicates(rows, NearDuplicatesParameters())
+    return {r.record: r.credited for r in kept}, {e.record: e.detail for e in excluded}
+
+
+def test_a_near_copy_is_left_out_and_its_author_credited(row: Row) -> None:
+    text = "Please explain how the tides of the sea follow the moon."
+    rows = [
+        row("b", text, "The moon pulls the water.", authors=("ben",), created_at="2026-01-02T00:00:00Z"),
+        row("a", text + "!", "The moon pulls the water!", authors=("ana", "eva"), created_at="2026-01-03T00:00:00Z"),
+        row("c", text.upper(), "The  moon pulls\nthe water.", authors=("ben",), created_at="2026-01-04T00:00:00Z"),
+    ]
+    kept, excluded = near_duplicates(rows, NearDuplicatesParameters())
+    assert [(r.record, r.credited) for r in kept] == [("b", ("ana", "eva"))]
+    assert [(e.record, e.reason, e.detail.split(":")[0]) for e in excluded] == [("a", "near_duplicate", "of b"), ("c", "near_duplicate", "of b")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("What is twelve and three, that is 12 + 3?", "It is fifteen."), ("What is twelve and three, that is 13 + 4?", "It is fifteen.")),
+        (("Extract an archive that was packed with gzip", "tar -xzf {{a.tar.gz}}"), ("Extract an archive that was packed with gzip", "tar -czf {{a.tar.gz}}")),
+        (("See the documentation of the original command", "tldr hexdump"), ("See the documentation of the original command", "tldr netlify")),
+        (("Tell me a joke about cats please", "A cat walks into a bar."), ("Tell me a joke about cats please", "Why do dogs never win at cards?")),
+    ],
+)
+def test_another_number_command_or_answer_is_no_copy(row: Row, one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert len(near_duplicates([row("a", *one), row("b", *other)], NearDuplicatesParameters())[0]) == 2
+
+
+def test_the_same_text_in_another_language_is_no_copy(row: Row) -> None:
+    assert len(near_duplicates([row("a"), row("b", language="nld")], NearDuplicatesParameters())[0]) == 2
+
+
+def test_the_threshold_is_voted(row: Row) -> None:
+    rows = [row("a", "the sea lies calm under a grey sky today"), row("b", "the sea lies calm under a grey sky tonight")]
+    alike = likeness(sides(rows[0])[0], sides(rows[1])[0])
+    assert Fraction(700, 1000) < alike < Fraction(900, 1000)
+    assert len(near_duplicates(rows, NearDuplicatesParameters(likeness_permille=700))[0]) == 1
+    assert len(near_duplicates(rows, NearDuplicatesParameters(likeness_permille=900))[0]) == 2
+
+
+def test_likeness_does_not_chain(row: Row) -> None:
+    """b is like a and c is like b, but c is not like a: c stays, since b is not there to be its copy."""
+    words = " ".join(WORDS[:20])
+    a, b, c = words, words[14:] + " one two thr", words[28:] + " one two three four five s"
+    rows = [row(name, text, "x", created_at=f"2026-01-0{day}T00:00:00Z") for day, (name, text) in enumerate([("a", a), ("b", b), ("c", c)], start=1)]
+    assert likeness(a, b) >= Fraction(7, 10)
+    assert likeness(b, c) >= Fraction(7, 10)
+    assert likeness(a, c) < Fraction(7, 10)
+    assert [r.record for r in near_duplicates(rows, NearDuplicatesParameters())[0]] == ["a", "c"]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000))
+def test_the_order_of_the_rows_decides_nothing(row: Row, seed: int) -> None:
+    rows = corpus(row, 60, seed)
+    assert outcome(random.Random(seed).sample(rows, len(rows))) == outcome(rows)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 7])
+def test_the_number_of_shards_decides_nothing(row: Row, shards: int) -> None:
+    rows = [r for r in corpus(row, 120) if r.language == "eng"]
+    whole = resolve(candidates(signatures(rows)), rows, NearDuplicatesParameters())
+    dealt = [rows[shard::shards] for shard in range(shards)]
+    parts = np.concatenate([signatures(shard) for shard in dealt])
+    assert resolve(candidates(parts), [r for shard in dealt for r in shard], NearDuplicatesParameters()) == whole
+
+
+def test_every_left_out_row_is_like_the_kept_row_it_names_and_no_kept_rows_are(row: Row, real_rows: list[Candidate]) -> None:
+    for rows in (corpus(row, 300), real_rows):
+        kept, excluded = near_duplicates(rows, NearDuplicatesParameters())
+        by_record = {r.record: r for r in rows}
+        assert sorted([*(r.record for r in kept), *(e.record for e in excluded)]) == sorted(by_record)
+        names = {r.record for r in kept}
+        for exclusion in excluded:
+            first = exclusion.detail.split(":")[0].removeprefix("of ")
+            assert first in names
+            pairs = zip(sides(by_record[exclusion.record]), sides(by_record[first]), strict=True)
+            assert all(likeness(one, other) >= Fraction(7, 10) for one, other in pairs)
+            assert (by_record[first].source.created_at, first) < (by_record[exclusion.record].source.created_at, exclusion.record)
+
+
+def test_slight_changes_are_found(row: Row) -> None:
+    assert len(near_duplicates(corpus(row, 300), NearDuplicatesParameters())[1]) >= 90  # of 100; a change in a short row can pass the threshold
+
+
+def test_a_family_from_one_template_costs_its_number_not_its_square(row: Row) -> None:
+    """Each row shares most buckets with each other, and none is a copy: buckets and comparisons are bounded."""
+    draw = random.Random(1)
+    stem = " ".join(draw.sample(WORDS, 20))
+    tails = ["".join(draw.choice("abcdefgh ") for _ in range(60)) for _ in range(600)]
+    rows = [row(f"r{n:03d}", f"{stem} {tail}", "Yes.") for n, tail in enumerate(tails)]
+    assert len(near_duplicates(rows, NearDuplicatesParameters())[0]) == 600
+
+
+def test_no_rows_are_no_problem() -> None:
+    assert signatures([]).shape == (0, BANDS)
+    assert near_duplicates([], NearDuplicatesParameters()) == ([], [])
+
+
+def test_the_likeness_of_texts_shorter_than_an_n_gram_is_equality() -> None:
+    assert (likeness("ja", "ja"), likeness("ja", "no"), likeness("", "")) == (1, 0, 1)

@@ -1,0 +1,39 @@
+"""A second vote on a release that is out neither hides it nor sends it out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.errors import Refused
+from model_card.release import Release, add_proof
+from model_card.verify import verify
+from tests.model_card.conftest import RUN, sign_evaluation
+
+
+@pytest.fixture
+def published(finished: Any, tmp_path: Path) -> tuple[Any, Release]:
+    """A finished run, and its release."""
+    sign_evaluation(finished)
+    release = finished.assemble(tmp_path / "bundle")
+    finished.publish(release)
+    return finished, release
+
+
+def test_a_release_that_is_approved_again_still_verifies(published: tuple[Any, Release]) -> None:
+    finished, release = published
+    finished.village.approve("release", release.digest)
+    add_proof(release.folder, finished.village.coop.proof().dumps())
+    report = verify(release.folder, pin=finished.coop)
+    assert report.exit_code == 0, report.text()
+
+
+def test_a_release_goes_out_once_however_often_it_is_approved(published: tuple[Any, Release]) -> None:
+    finished, release = published
+    again = finished.village.approve("release", release.digest)
+    released = finished.village.coop.register.runs[RUN].released
+    with pytest.raises(Refused, match="this release is out already"):
+        finished.village.say("coop.release/v1", {"run": RUN, "release": release.digest, "proposal": again}, "operator")
+    assert finished.village.coop.register.runs[RUN].released == released
