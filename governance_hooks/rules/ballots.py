@@ -55,11 +55,11 @@ def _count(register: Register, statement: Statement, proposal: Proposal, vote: V
     expected = earlier.sequence + 1 if earlier else 1  # one by one: no ballot of a stolen key can be the last for ever
     if vote.sequence != expected:
         raise Refused("ballots of a member are numbered one by one", value=vote.sequence, allowed=f"{expected}: a later ballot of yours may be counted already")
-    before = _reached(proposal)
+    # As OpenZeppelin's GovernorPreventLateQuorum: nobody is surprised by a quorum of the last minute. Only a late ballot counts the others.
+    late = not proposal.extended and statement.issued > shift(proposal.closes, -proposal.rules.late_quorum_s)
+    before = late and _reached(proposal)
     proposal.votes[member.id] = vote
-    # As OpenZeppelin's GovernorPreventLateQuorum: nobody is surprised by a quorum of the last minute.
-    late = shift(proposal.closes, -proposal.rules.late_quorum_s)
-    if not proposal.extended and statement.issued > late and not before and _reached(proposal):
+    if late and not before and _reached(proposal):
         proposal.extended, proposal.closes = True, shift(proposal.closes, proposal.rules.late_quorum_s)
 
 
