@@ -13,10 +13,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance_hooks.atomic import write_bytes
+from governance_hooks.ed25519 import verifies
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.note import NAME, key_id, read_line, read_vkey, signature_line, split_note, vkey
 from governance_hooks.ssh.publickey import PublicKey
@@ -218,11 +218,7 @@ def _verified(
         raise Refused("checkpoint signature does not verify: it is not of its type's length", value=found.origin[:60])
     time = 0 if timed is None else read_time(timed)
     if signatures:
-        public = Ed25519PublicKey.from_public_bytes(verifier.raw)
-        try:
-            public.verify(plain, found.body)
-            if timed is not None:
-                public.verify(timed[8:], cosigned_message(found.body, time))
-        except InvalidSignature as error:
-            raise Refused("checkpoint signature does not verify", value=found.origin[:60]) from error
+        dated = timed is None or verifies(verifier.raw, timed[8:], cosigned_message(found.body, time))
+        if not (dated and verifies(verifier.raw, plain, found.body)):
+            raise Refused("checkpoint signature does not verify", value=found.origin[:60])
     return Checkpoint(found.origin, found.size, found.root, time, cosignatures)

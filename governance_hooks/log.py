@@ -126,7 +126,7 @@ class Log:
         """Append entries in one transaction together with one checkpoint over them: durable when this returns, or when `exclusive` ends.
 
         Args:
-            batch: entry bytes, in order.
+            batch: entry bytes, in order; at least one.
             expected_size: size the writer's state was computed at; another writer in between is an error.
             note: called with (size, root) and returns the signed checkpoint.
             expected_root: root the tree must have before the append; not checked, if None.
@@ -146,13 +146,11 @@ class Log:
             tail = known.copy() if known.size == size else self._read_tail(cursor, size)
             if expected_root is not None and tail.root() != expected_root:
                 raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
-            if batch:
-                self._sql.insert_entries(cursor, size, batch)
-                tiles = tail.extend(batch)
-                if tiles:
-                    self._sql.put_tile.run(cursor, *tiles)
+            tiles = tail.extend(batch)
+            if tiles:
+                self._sql.put_tile.run(cursor, *tiles)
             text = note(tail.size, tail.root())
-            self._sql.insert_checkpoint.run(cursor, (tail.size, text))
+            self._sql.insert_entries(cursor, size, batch, text)
             self._tail = tail  # forgotten again if the commit fails
             return text
 
@@ -215,11 +213,11 @@ class Log:
 
     def checkpoints(self, start: int = 0) -> Iterator[tuple[int, str]]:
         """Yield (size, note) of every checkpoint ever signed over at least `start` entries, oldest first; a page at a time."""
-        page = [(start - 1, "")]
+        page = [(start - 2, "")]
         while page:
             with self._database.reading() as cursor:
                 page = self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
-            yield from ((int(size), str(note)) for size, note in page)
+            yield from ((int(position) + 1, str(note)) for position, note in page)
 
     def cosignatures(self, size: int) -> dict[str, str]:
         """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""

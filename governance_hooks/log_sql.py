@@ -11,13 +11,20 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import Executable
 
-__all__ = ["CHECKPOINT", "COSIGNATURE", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements"]
+__all__ = ["COSIGNATURE", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements"]
 
 PAGE = 256
 """Rows read at a time: at most 16 MiB of entries."""
 METADATA = MetaData()
 _POSITION = BigInteger().with_variant(Integer, "sqlite")  # SQLite's INTEGER has 64 bits, and only that word makes it the row's own number
-ENTRY = Table("entry", METADATA, Column("position", _POSITION, primary_key=True, autoincrement=False), Column("data", LargeBinary, nullable=False))
+ENTRY = Table(
+    "entry",
+    METADATA,
+    Column("position", _POSITION, primary_key=True, autoincrement=False),
+    # The checkpoint over the entries up to this one: a table of its own would cost each append one more page to write.
+    Column("note", Text),
+    Column("data", LargeBinary, nullable=False),
+)
 TILE = Table(
     "tile",
     METADATA,
@@ -25,7 +32,6 @@ TILE = Table(
     Column("number", _POSITION, primary_key=True, autoincrement=False),
     Column("hashes", LargeBinary, nullable=False),
 )
-CHECKPOINT = Table("checkpoint", METADATA, Column("size", _POSITION, primary_key=True, autoincrement=False), Column("note", Text, nullable=False))
 COSIGNATURE = Table(
     "cosignature",
     METADATA,
@@ -64,12 +70,10 @@ class Statements:
         self.size = self._compile(select(func.max(ENTRY.c.position)))
         self.tile = self._compile(tile, "level", "number")
         self.span = self._compile(span, "start", "stop")
-        self.insert_entry = self._compile(insert(ENTRY), "position", "data")
-        newest = select(func.max(CHECKPOINT.c.size)).scalar_subquery()
-        self.newest_note = self._compile(select(CHECKPOINT.c.note).where(CHECKPOINT.c.size == newest))
-        notes = select(CHECKPOINT.c.size, CHECKPOINT.c.note).where(CHECKPOINT.c.size >= bindparam("start")).order_by(CHECKPOINT.c.size)
-        self.notes = self._compile(notes, "start", limit=f" LIMIT {PAGE}")
-        self.insert_checkpoint = self._compile(insert(CHECKPOINT), "size", "note")
+        self.insert_entry = self._compile(insert(ENTRY), "position", "note", "data")
+        signed = select(ENTRY.c.position, ENTRY.c.note).where(ENTRY.c.note.is_not(None))
+        self.newest_note = self._compile(signed.with_only_columns(ENTRY.c.note).order_by(ENTRY.c.position.desc()), limit=" LIMIT 1")
+        self.notes = self._compile(signed.where(ENTRY.c.position >= bindparam("start")).order_by(ENTRY.c.position), "start", limit=f" LIMIT {PAGE}")
         self.cosignatures = self._compile(select(COSIGNATURE.c.name, COSIGNATURE.c.line).where(COSIGNATURE.c.size == bindparam("size")), "size")
         self.cosigned_size = self._compile(select(func.max(COSIGNATURE.c.size)).where(COSIGNATURE.c.name == bindparam("name")), "name")
         line = sqlite.insert(COSIGNATURE) if dialect.name == "sqlite" else postgresql.insert(COSIGNATURE)
@@ -78,11 +82,17 @@ class Statements:
         columns = ["level", "number"]
         self.put_tile = self._compile(put.on_conflict_do_update(index_elements=columns, set_={"hashes": put.excluded.hashes}), *columns, "hashes")
 
-    def insert_entries(self, cursor: Any, start: int, batch: list[bytes]) -> None:
-        """Insert entries from position `start` on; several of them into PostgreSQL by COPY, more than twice as fast as INSERT."""
-        if self._dialect.name == "sqlite" or len(batch) == 1:
-            self.insert_entry.run(cursor, *enumerate(batch, start=start))
-            return
+    def insert_entries(self, cursor: Any, start: int, batch: list[bytes], note: str) -> None:
+        """Insert entries from position `start` on, the last with the checkpoint; many into PostgreSQL by COPY, more than twice as fast as INSERT."""
+        *body, last = batch
+        if self._dialect.name == "sqlite" or len(body) < 2:
+            if body:
+                self.insert_entry.run(cursor, *[(position, None, data) for position, data in enumerate(body, start=start)])
+        else:
+            self._copy(cursor, start, body)
+        self.insert_entry.run(cursor, (start + len(body), note, last))
+
+    def _copy(self, cursor: Any, start: int, batch: list[bytes]) -> None:
         with cursor.copy("COPY entry (position, data) FROM STDIN (FORMAT BINARY)") as copy:
             copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))  # PostgreSQL manual, COPY, "Binary Format"
             for at in range(0, len(batch), PAGE):

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from governance_hooks.ed25519 import verifies
 from governance_hooks.errors import Refused
 from governance_hooks.ssh.envelope import NAMESPACE, Envelope, armor, dearmor, to_be_signed
 from governance_hooks.ssh.passkey import WEBAUTHN_ECDSA, WebOrigin, check_client_data, check_flags, passkey_signature
@@ -86,10 +86,10 @@ Equation = tuple[bytes, bytes, bytes]
 
 def holds(point: bytes, signature: bytes, signed: bytes) -> bool:
     """Tell whether the key with this point (32 bytes: Ed25519, 65 bytes: P-256, more: RSA) made the signature over the bytes."""
+    if len(point) == 32:
+        return verifies(point, signature, signed)
     try:
-        if len(point) == 32:
-            Ed25519PublicKey.from_public_bytes(point).verify(signature, signed)
-        elif len(point) == 65:
+        if len(point) == 65:
             EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point).verify(signature, signed, ECDSA(SHA256()))
         else:
             numbers = Reader(point)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.checkpoint import Checkpoint, cosigned_message, read_time
+from governance_hooks.ed25519 import verifies
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.note import NAME, key_id, read_line, read_vkey, signature_line, vkey
 from governance_hooks.ssh.publickey import PublicKey
@@ -83,13 +84,16 @@ class Cosigner:
         message = _message(self.kind, self.name, checkpoint, time)
         try:
             if self.kind == ED25519:
-                Ed25519PublicKey.from_public_bytes(self.raw).verify(blob[8:], message)
+                good = verifies(self.raw, blob[8:], message)
             else:
                 _mldsa().from_public_bytes(self.raw).verify(blob[8:], message)
+                good = True
         except UnsupportedAlgorithm as error:
             raise Refused("the installed `cryptography` has no ML-DSA-44", next="pip install --upgrade cryptography") from error
-        except (InvalidSignature, ValueError) as error:
-            raise Refused(f"the cosignature of witness {self.name} does not verify", value=line[:60]) from error
+        except (InvalidSignature, ValueError):
+            good = False
+        if not good:
+            raise Refused(f"the cosignature of witness {self.name} does not verify", value=line[:60])
         return time
 
 

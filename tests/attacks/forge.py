@@ -142,7 +142,6 @@ def truncate(home: Path, size: int) -> None:
     with sqlite3.connect(home / "log.sqlite") as raw:
         raw.execute("DROP TRIGGER entry_DELETE")
         raw.execute("DELETE FROM entry WHERE position >= ?", (size,))
-        raw.execute("DELETE FROM checkpoint WHERE size > ?", (size,))
 
 
 def fork(home: Path, key: Path, entries: int) -> None:

@@ -64,7 +64,7 @@ def test_a_broken_database_stops_the_run_with_its_checkpoint(approved: Approved)
     guard = guard_of(approved)
     guard.start()
     with sqlite3.connect(approved.village.root / "log.sqlite") as raw:
-        raw.execute("ALTER TABLE checkpoint RENAME TO gone")
+        raw.execute("ALTER TABLE entry RENAME TO gone")
     stop = stopped(guard)  # returned, not raised: the loop saves its checkpoint first
     assert (stop.kind, stop.reason.startswith("the log could not be checked: ")) == ("unchecked", True)
 

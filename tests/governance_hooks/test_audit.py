@@ -94,7 +94,8 @@ def test_many_processes_say_what_one_says(village: Village, monkeypatch: pytest.
     rewrite(village, 290, good)
     with sqlite3.connect(village.root / "log.sqlite") as raw:
         key = NoteKey.load(village.coop.paths.log_key)
-        raw.execute("UPDATE checkpoint SET note = ? WHERE size = 3", (sign_checkpoint(key, 3, bytes(32), 1),))
+        raw.execute("DROP TRIGGER IF EXISTS entry_UPDATE")
+        raw.execute("UPDATE entry SET note = ? WHERE position = 2", (sign_checkpoint(key, 3, bytes(32), 1),))
     assert "checkpoint of 3 entries is not a prefix" in str(tables(village)[2]["why"])
 
 
@@ -187,7 +188,8 @@ def test_a_checkpoint_signed_by_another_key_is_named_by_many_processes_too(villa
     fill(village, 6)
     stranger = NoteKey.generate("village.example/log", village.root / "stranger.key")
     with sqlite3.connect(village.root / "log.sqlite") as raw:
-        raw.execute("UPDATE checkpoint SET note = ? WHERE size = 2", (sign_checkpoint(stranger, 2, village.coop.log.root(2), 1),))
+        raw.execute("DROP TRIGGER IF EXISTS entry_UPDATE")
+        raw.execute("UPDATE entry SET note = ? WHERE position = 1", (sign_checkpoint(stranger, 2, village.coop.log.root(2), 1),))
     assert "not signed by the log's key" in str(tables(village)[2]["why"])
 
 

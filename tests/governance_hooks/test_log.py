@@ -48,7 +48,7 @@ def test_one_by_one_and_in_batches_give_the_same_tree(database: Database) -> Non
 def test_entries_can_neither_be_changed_nor_removed(database: Database) -> None:
     with Log.open(database("log")) as log:
         fill(log, 3)
-    acts = ["DELETE FROM entry", "UPDATE entry SET position = position + 9", *(["TRUNCATE entry"] if database.server else [])]
+    acts = ["DELETE FROM entry", "UPDATE entry SET position = position + 9", "UPDATE entry SET note = NULL", *(["TRUNCATE entry"] if database.server else [])]
     with database.raw("log") as raw:
         for act in acts:
             with pytest.raises((sqlite3.IntegrityError, psycopg.errors.RaiseException), match="append-only"):
