@@ -32,6 +32,8 @@ class Log:
         self._database = Database(url, read_only=read_only)
         self._sql = Statements(self._database.dialect)
         self._tail = Tail()
+        self._tail_from: object = None
+        """The connection that wrote `_tail`: a failed transaction loses both."""
         if not read_only:
             self._create()
 
@@ -85,17 +87,8 @@ class Log:
         Raises:
             CoopError: another process has been writing for too long.
         """
-        with self._writing():
+        with self._database.writing():
             yield
-
-    @contextmanager
-    def _writing(self) -> Iterator[Any]:
-        try:
-            with self._database.writing() as cursor:
-                yield cursor
-        except BaseException:
-            self._tail = Tail()
-            raise
 
     @property
     def size(self) -> int:
@@ -135,15 +128,16 @@ class Log:
             CoopError: another writer was faster, the tree is not the expected one, or the database could not be written.
                 Nothing is appended, unless the error says that this is not known.
         """
-        with self._writing() as cursor:
+        with self._database.writing() as cursor:
             size = self._size(cursor)
             if size < expected_size:
                 raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
             if size != expected_size:
                 raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
-            # The transaction holds the write lock, so a tail of this size is the tail of what is stored.
-            known = self._tail
-            tail = known.copy() if known.size == size else self._read_tail(cursor, size)
+            # The transaction holds the write lock, so a tail of this size that was committed is the tail of what is stored.
+            tail, known, self._tail_from = self._tail, self._tail_from is cursor.connection, None
+            if not known or tail.size != size:
+                tail = self._read_tail(cursor, size)
             if expected_root is not None and tail.root() != expected_root:
                 raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
             tiles = tail.extend(batch)
@@ -151,7 +145,7 @@ class Log:
                 self._sql.put_tile.run(cursor, *tiles)
             text = note(tail.size, tail.root())
             self._sql.insert_entries(cursor, size, batch, text)
-            self._tail = tail  # forgotten again if the commit fails
+            self._tail, self._tail_from = tail, cursor.connection
             return text
 
     def _read_tail(self, cursor: Any, size: int) -> Tail:

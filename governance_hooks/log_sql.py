@@ -84,13 +84,12 @@ class Statements:
 
     def insert_entries(self, cursor: Any, start: int, batch: list[bytes], note: str) -> None:
         """Insert entries from position `start` on, the last with the checkpoint; many into PostgreSQL by COPY, more than twice as fast as INSERT."""
-        *body, last = batch
-        if self._dialect.name == "sqlite" or len(body) < 2:
-            if body:
-                self.insert_entry.run(cursor, *[(position, None, data) for position, data in enumerate(body, start=start)])
-        else:
+        body = batch[:-1]
+        if self._dialect.name == "sqlite" and body:
+            self.insert_entry.run(cursor, *[(position, None, data) for position, data in enumerate(body, start=start)])
+        elif body:
             self._copy(cursor, start, body)
-        self.insert_entry.run(cursor, (start + len(body), note, last))
+        self.insert_entry.run(cursor, (start + len(body), note, batch[-1]))
 
     def _copy(self, cursor: Any, start: int, batch: list[bytes]) -> None:
         with cursor.copy("COPY entry (position, data) FROM STDIN (FORMAT BINARY)") as copy:
