@@ -48,5 +48,11 @@ def require_sound(drafts: Sequence[Draft]) -> None:
 
 def fingerprint(member: str, drafts: Sequence[Draft]) -> str:
     """Return the digest that recognises a repeated add; line numbers stay out, for they are where, not what."""
-    rows = [[d.record_id, d.inputs, d.targets, d.language, d.annotation_type, d.user_id, list(d.parents), d.licence, d.written_at] for d in drafts]
+    rows = [
+        [
+            *(d.record_id, [list(turn) for turn in d.history], d.inputs, d.targets, d.language, d.tag, d.annotation_type, d.user_id),
+            *(list(d.parents), d.licence, d.written_at),
+        ]
+        for d in drafts
+    ]
     return digest({"member": member, "drafts": [digest(row) for row in rows]})

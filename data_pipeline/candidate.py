@@ -22,6 +22,8 @@ class Candidate:
     """What a stage noticed without leaving the row out, for its authors and the steward; sorted."""
     credited: tuple[str, ...] = ()
     """Members other than the authors whose near copies this row stands for; sorted."""
+    history: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Turns before `inputs`, oldest first: context, not taught."""
 
     @property
     def record(self) -> str:

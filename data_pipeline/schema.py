@@ -15,7 +15,7 @@ from governance_hooks.errors import BadInput
 
 __all__ = ["FORMAT", "batches", "engine_for", "metadata", "records", "store"]
 
-FORMAT: Final = "coop.contributions/v1"
+FORMAT: Final = "coop.contributions/v2"
 
 metadata = MetaData()
 
@@ -44,7 +44,9 @@ records = Table(
     Column("position", Integer, nullable=False),
     Column("inputs", Text, nullable=False),
     Column("targets", Text, nullable=False),
+    Column("history", JSON, nullable=False),
     Column("language", String, nullable=False),
+    Column("tag", String, nullable=False),
     Column("annotation_type", String, nullable=False),
     Column("user_id", String, nullable=True),
     Column("parents", JSON, nullable=False),

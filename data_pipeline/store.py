@@ -40,6 +40,7 @@ def _at(at: str | None) -> str:
 def _record(row: Row[Any]) -> Record:
     values = dict(row._mapping)
     values["parents"], values["authors"] = tuple(values["parents"]), tuple(values["authors"])
+    values["history"] = tuple((prompt, answer) for prompt, answer in values["history"])
     return Record(**values)
 
 
@@ -154,7 +155,7 @@ class ContributionStore:
         the files of this store. Backups, file-system snapshots and earlier builds are the caller's to erase.
         """
         wanted, moment = sorted(set(ids)), _at(at)
-        gone: dict[str, object] = {"inputs": "", "targets": "", "salt": "", "user_id": None, "written_at": None, "erased_at": moment}
+        gone: dict[str, object] = {"inputs": "", "targets": "", "history": [], "salt": "", "user_id": None, "written_at": None, "erased_at": moment}
         erased = 0
         with self._transaction(write=True) as connection:
             unknown = set(wanted) - existing(connection, wanted)

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from data_pipeline.language import parse_tag
 from data_pipeline.record import MAX_TEXT_BYTES, NO_LICENCE, Draft, Problem, instant, problems
 from data_pipeline.store import ContributionStore
 from governance_hooks.errors import BadInput
@@ -161,10 +162,15 @@ def _draft(raw: bytes | None, line: int, licence: str) -> Draft:
         if moment is None:
             raise _Refused(Problem("created_at is not a time with a zone", written_at, "RFC 3339, for example 2026-11-22T13:00:00Z"))
         written_at = moment
+    try:
+        language, tag = parse_tag(_text(row, "language_code") or "")
+    except BadInput as error:
+        raise _Refused(Problem("unknown language code", row["language_code"], error.allowed)) from error
     return Draft(
         inputs=_text(row, "inputs") or "",
         targets=_text(row, "targets") or "",
-        language=_text(row, "language_code") or "",
+        language=language,
+        tag=tag,
         annotation_type=_text(row, "annotation_type") or "original-annotations",
         user_id=_text(row, "user_id"),
         parents=tuple(dict.fromkeys(parents)),

@@ -59,7 +59,7 @@ BAD = {
     "no object": (b"[1]", "not a JSON object"),
     "invalid UTF-8": (line(inputs="x").replace(b'"x"', b'"\xff\xfe"'), "invalid UTF-8 at byte"),
     "overlong UTF-8": (line(inputs="x").replace(b'"x"', b'"\xc0\xaf"'), "invalid UTF-8 at byte"),
-    "an unknown language": (line(language_code="en"), "unknown language code.*did you mean eng"),
+    "an unknown language": (line(language_code="english"), "unknown language code.*did you mean eng"),
     "an empty completion": (line(targets=""), "targets is empty"),
     "a blank prompt": (line(inputs=" \u200b\n"), "inputs is empty"),
     "a long text": (line(targets="x" * 100_001), "targets is too long"),

@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def test_a_stored_record_is_bound_by_its_commitment_and_the_batch_root(store: Co
     assert batch.root == batch_root([record.commitment for record in stored])
     assert batch.payload() == {"records": 3, "root": batch.root, "languages": {"eng": 2, "spa": 1}}
     assert len({record.salt for record in stored}) == 3
+
+
+def test_earlier_turns_and_the_language_tag_are_kept_and_bound_by_the_commitment(store: ContributionStore) -> None:
+    turns = (("Hola", "¡Hola!"), ("¿Y tú?", "Bien."))
+    store.add_batch("ana", [Draft("q", "a", "spa", history=turns, tag="es-MX")])
+    [stored] = store.records()
+    assert (stored.history, stored.tag) == (turns, "es-MX")
+    for changed in ({"history": turns[:1]}, {"history": ()}, {"tag": ""}, {"tag": "es-AR"}, {"parents": ("x",)}):
+        assert commitment(stored.salt, stored.record, replace(stored, **changed)) != stored.commitment
+
+
+def test_arabic_text_with_marks_and_closed_isolates_is_taken(store: ContributionStore) -> None:
+    store.add_batch("ana", [Draft("\u200fما معنى \u2066COVID-19\u2069 ؟", "\u202bنعم\u202c", "arb")])
+    assert len(store.records()) == 1
 
 
 def test_the_same_text_of_two_members_makes_two_records_with_unlike_commitments(store: ContributionStore) -> None:
@@ -115,6 +130,18 @@ def test_a_chain_of_edits_may_be_longer_than_the_recursion_limit(store: Contribu
         ([draft(annotation_type="synthetic")], "annotation_type"),
         ([draft(user_id="x\n")], "user_id"),
         ([draft(written_at="yesterday")], "written_at"),
+        ([draft(history=(("q", ""),))], "history, turn 1, answer is empty"),
+        ([draft(history=(("q", "a"), ("x\0", "a")))], "history, turn 2, prompt holds NUL"),
+        ([draft(history=(("q", "a"),) * 65)], "too many turns"),
+        ([draft(history=(("q" * 90_000, "a"),) * 5)], "history is too long"),
+        ([draft(tag="hi-Latn")], "does not agree"),
+        ([draft(tag="en-latn")], "not canonical"),
+        ([draft(tag="eng")], "not canonical"),
+        ([draft(tag="en-x-anna")], "unknown language tag"),
+        ([draft("\u202eabc")], "direction override"),
+        ([draft("\u2067abc\n\u2069")], "direction control without its partner"),
+        ([draft("\u2066\u202aabc\u2069\u202c")], "direction control without its partner"),
+        ([draft("abc\u202c")], "direction control without its partner"),
     ],
 )
 def test_drafts_no_record_may_hold_are_refused_and_nothing_is_stored(store: ContributionStore, drafts: list[Draft], why: str) -> None:
@@ -161,7 +188,10 @@ def test_sealing_links_one_statement_to_one_batch_for_good(store: ContributionSt
 
 def test_erased_text_is_in_no_file_of_the_store_and_the_row_stays(store: ContributionStore, tmp_path: Path) -> None:
     secrets = ["Mein Geheimnis", "x-ray " * 4000]
-    store.add_batch("ana", [draft(secrets[0], secrets[1], record_id="gone", user_id="ana-at-home"), draft("kept text", record_id="kept")])
+    store.add_batch(
+        "ana",
+        [draft(secrets[0], secrets[1], record_id="gone", user_id="ana-at-home", history=(("Vorher gefragt", "ok"),)), draft("kept text", record_id="kept")],
+    )
     salt = store.record("gone").salt
 
     def on_disk() -> bytes:
@@ -171,9 +201,9 @@ def test_erased_text_is_in_no_file_of_the_store_and_the_row_stays(store: Contrib
     assert store.erase(["gone"], at="2026-02-01T00:00:00Z") == 1
     assert store.erase(["gone"]) == 0
     stone = store.record("gone")
-    assert (stone.inputs, stone.targets, stone.salt, stone.user_id, stone.erased_at) == ("", "", "", None, "2026-02-01T00:00:00Z")
+    assert (stone.inputs, stone.targets, stone.history, stone.salt, stone.user_id, stone.erased_at) == ("", "", (), "", None, "2026-02-01T00:00:00Z")
     assert stone.commitment
-    for trace in (b"Geheimnis", b"x-ray", salt.encode(), b"ana-at-home"):
+    for trace in (b"Vorher", b"Geheimnis", b"x-ray", salt.encode(), b"ana-at-home"):
         assert trace not in on_disk()
     assert store.record("kept").inputs == "kept text"
 
