@@ -12,13 +12,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import numpy as np
 from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
-from data_pipeline.stages.grams import gram_hashes, key
+from data_pipeline.stages.grams import gram_hashes, key, many_gram_hashes
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Item, Parameters, Suite
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.errors import BadInput
@@ -29,6 +31,9 @@ RULE: Final = "decontamination/v1"
 SIZE: Final = 16
 DENSE: Final = 8
 MAX_SUITE_BYTES: Final = 64 * 1024 * 1024
+_BITS: Final = 24
+_PAGE: Final = 1024
+"""Rows looked at at once; bounds memory, not the result."""
 
 _DENSE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -110,11 +115,13 @@ def decontaminate(
     rows: Sequence[Candidate], parameters: DecontaminationParameters, evidence: Evidence = NO_EVIDENCE
 ) -> tuple[list[Candidate], list[Exclusion]]:
     """Leave out rows that contain an item of `evidence.suites`; the reason names suite, item and share."""
-    known = index(evidence.suites)
+    known, sieves = _known(evidence.suites)
+    texts = [key(f"{row.prompt}\n{row.targets}") for row in rows]
+    suspects = set().union(*(sieve.rows(texts) for sieve in sieves))
     kept: list[Candidate] = []
     excluded: list[Exclusion] = []
-    for row in rows:
-        hit = _hit(key(f"{row.inputs}\n{row.targets}"), known)
+    for place, row in enumerate(rows):
+        hit = _hit(texts[place], known) if place in suspects else None
         if hit is None or hit[0] < parameters.containment_permille:
             kept.append(row)
         else:
@@ -123,6 +130,33 @@ def decontaminate(
                 Exclusion(row.record, "evaluation_item", f"holds {share} of 1000 of item {item} of {name}, {parameters.containment_permille} is too much")
             )
     return kept, excluded
+
+
+class _Sieve:
+    """Finds the rows that hold any n-gram of an index at all, which few do."""
+
+    def __init__(self, size: int, grams: Iterable[int]) -> None:
+        self.size = size
+        self.grams = np.sort(np.fromiter(grams, dtype=np.uint64))
+        self.first_bits = np.zeros(1 << _BITS, dtype=bool)
+        self.first_bits[self.grams >> np.uint64(64 - _BITS)] = True
+
+    def rows(self, texts: Sequence[str]) -> set[int]:
+        """Return the places of texts with an n-gram of the index."""
+        found: set[int] = set()
+        for start in range(0, len(texts), _PAGE):
+            grams, starts = many_gram_hashes(texts[start : start + _PAGE], self.size)
+            likely = np.flatnonzero(self.first_bits[grams >> np.uint64(64 - _BITS)])
+            near = self.grams[np.minimum(np.searchsorted(self.grams, grams[likely]), len(self.grams) - 1)]
+            hits = likely[near == grams[likely]]
+            found.update((np.searchsorted(starts, hits, side="right") - 1 + start).tolist())
+        return found
+
+
+@lru_cache(maxsize=1)
+def _known(suites: tuple[Suite, ...]) -> tuple[Index, tuple[_Sieve, ...]]:
+    known = index(suites)
+    return known, tuple(_Sieve(size, grams) for size, grams in known.grams.items())
 
 
 def _hit(text: str, known: Index) -> tuple[int, str, str] | None:
