@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipeline.record import Draft, problems
 from governance_hooks.batches import batch_root
-from governance_hooks.canonical import digest
+from governance_hooks.canonical import digest, digest_of_texts
 from governance_hooks.errors import BadInput
 
 __all__ = ["Batch", "batch_root", "fingerprint", "require_sound"]
@@ -55,4 +55,4 @@ def fingerprint(member: str, drafts: Sequence[Draft]) -> str:
         ]
         for d in drafts
     ]
-    return digest({"member": member, "drafts": [digest(row) for row in rows]})
+    return digest({"member": member, "drafts": [digest_of_texts({"draft": row}) for row in rows]})

@@ -14,7 +14,7 @@ from typing import Final
 
 from data_pipeline.language import allowed_languages, is_language, parse_tag
 from data_pipeline.text import MAX_TEXT_BYTES, Problem, is_blank, text_problems
-from governance_hooks.canonical import digest
+from governance_hooks.canonical import digest_of_texts
 from governance_hooks.errors import BadInput
 
 __all__ = [
@@ -120,7 +120,7 @@ class Record:
 
 def commitment(salt: str, record: str, draft: Draft | Record) -> str:
     """Return the digest a member signs for one record: salted text as contributed, with its earlier turns, language tag and parents."""
-    return digest(
+    return digest_of_texts(
         {
             "salt": salt,
             "record": record,
@@ -136,7 +136,7 @@ def commitment(salt: str, record: str, draft: Draft | Record) -> str:
 
 def content(salt: str, record: str, inputs: str, targets: str, language: str, history: Sequence[Sequence[str]] = ()) -> str:
     """Return the digest that binds a build's normalised row to its ledger line."""
-    return digest({"salt": salt, "record": record, "history": _turns(history), "inputs": inputs, "targets": targets, "language": language})
+    return digest_of_texts({"salt": salt, "record": record, "history": _turns(history), "inputs": inputs, "targets": targets, "language": language})
 
 
 def _turns(history: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 
 from governance_hooks.errors import BadInput
 
-__all__ = ["CanonicalError", "digest", "dumps", "is_digest", "loads", "sha256"]
+__all__ = ["CanonicalError", "digest", "digest_of_texts", "dumps", "is_digest", "loads", "sha256"]
 
 MAX_SAFE_INTEGER = 2**53 - 1
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -128,6 +128,18 @@ def sha256(data: bytes) -> str:
 def digest(value: Any) -> str:
     """Return `sha256:<hex>` of the canonical JSON of `value`."""
     return sha256(dumps(value))
+
+
+def digest_of_texts(value: dict[str, Any]) -> str:
+    """Return `digest(value)`, several times faster, of an object of ASCII keys that holds texts, whole numbers below 2^53, and lists of these.
+
+    Raises:
+        CanonicalError: a text that is not Unicode. That the object holds nothing else is the caller's word.
+    """
+    try:
+        return sha256(_PLAIN.encode(value).encode())
+    except UnicodeEncodeError as error:
+        raise CanonicalError(f"value has no canonical JSON form: text is not Unicode ({error.reason})") from error
 
 
 def is_digest(text: object) -> bool:

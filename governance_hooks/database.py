@@ -33,15 +33,15 @@ _LOCK = 0x636F6F70
 _ALLOWED = "postgresql://USER@HOST/DATABASE"
 
 
-def parse_url(url: str | URL) -> URL:
-    """Return the address of a log's database; raise BadInput, which shows no password, if no log can be kept there."""
+def parse_url(url: str | URL, *, of: str = "log") -> URL:
+    """Return the address of a database; raise BadInput, which shows no password, if no log (or what `of` says) can be kept there."""
     try:
         made = make_url(url)
         backend = made.get_backend_name()
     except (ArgumentError, ValueError):  # whose texts quote the URL
-        raise BadInput("the URL of the log's database cannot be read", allowed=_ALLOWED, next="write special characters in it as %XX") from None
+        raise BadInput(f"the URL of the {of}'s database cannot be read", allowed=_ALLOWED, next="write special characters in it as %XX") from None
     if backend not in ("sqlite", "postgresql"):
-        raise BadInput("this database cannot keep a log", value=backend, allowed="sqlite, postgresql")
+        raise BadInput(f"this database cannot keep a {of}", value=backend, allowed="sqlite, postgresql")
     if any("password" in name for name in made.query):
         raise BadInput("a password in the URL's query would be shown", allowed="postgresql://USER:PASSWORD@HOST/DATABASE")
     return made.set(drivername="postgresql+psycopg") if backend == "postgresql" else made

@@ -15,7 +15,15 @@ from commonweights.workspace import Workspace, load_key, member_of, open_workspa
 if TYPE_CHECKING:
     from data_pipeline.store import ContributionStore
 
-__all__ = ["contribute", "seal_batches"]
+__all__ = ["contribute", "open_store", "seal_batches"]
+
+
+def open_store(space: Workspace) -> ContributionStore:
+    """Open the cooperative's store to write, and remember where it is."""
+    from data_pipeline.store import ContributionStore
+
+    space.remember_store()
+    return ContributionStore(space.contributions)
 
 
 def seal_batches(space: Workspace, store: ContributionStore) -> None:
@@ -47,10 +55,9 @@ def contribute(session: Session, file: Path, licence: str | None, key: Path | No
     """
     from data_pipeline.importers import aya
     from data_pipeline.record import NO_LICENCE
-    from data_pipeline.store import ContributionStore
 
     own = load_key(key)
-    with open_workspace(session.folder) as space, ContributionStore(space.contributions) as store, progress(quiet=session.json) as show:
+    with open_workspace(session.folder) as space, open_store(space) as store, progress(quiet=session.json) as show:
         member = member_of(space.coop, own)
         drafts = aya.read(file, store=store, member=member, licence=licence or NO_LICENCE, progress=show)
         batch = store.add_batch(member, drafts)

@@ -5,7 +5,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance_hooks.canonical import CanonicalError, _loads_or_say_why, digest, dumps, is_digest, loads
+from governance_hooks.canonical import CanonicalError, _loads_or_say_why, digest, digest_of_texts, dumps, is_digest, loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -170,3 +170,18 @@ def test_fractions_are_admitted_only_where_asked() -> None:
 def test_digest_names_itself() -> None:
     assert is_digest(digest({}))
     assert not any(map(is_digest, ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, None, digest({}) + "0"]))
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii"), max_size=5), st.recursive(st.text() | st.integers(0, 2**53 - 1), lambda inner: st.lists(inner, max_size=3))
+    )
+)
+def test_the_quick_digest_of_texts_is_the_digest(value: dict[str, object]) -> None:
+    try:
+        expected = digest(value)
+    except CanonicalError:
+        with pytest.raises(CanonicalError):
+            digest_of_texts(value)
+    else:
+        assert digest_of_texts(value) == expected
