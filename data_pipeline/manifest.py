@@ -73,12 +73,18 @@ class Manifest(_Strict):
     use: Use
     rules: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/v[1-9][0-9]*$")]]
     """Rules in the order they ran."""
+    stages: dict[str, dict[str, int]]
+    """The quality stages that ran, with all their parameters (data_pipeline.stages)."""
     parameters: dict[str, int]
+    suites: dict[str, Digest]
+    """Evaluation suites the rows were kept clear of, by name."""
     records: Annotated[int, Field(gt=0)]
     root: Digest
     splits: Splits
     languages: dict[Language, LanguageCounts]
     licences: dict[str, Annotated[int, Field(gt=0)]]
+    marks: dict[str, Annotated[int, Field(gt=0)]]
+    """What stages noticed without leaving a row out -> rows."""
     excluded: dict[str, Annotated[int, Field(gt=0)]]
     files: Annotated[list[File], Field(min_length=4, max_length=4)]
 

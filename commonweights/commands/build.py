@@ -145,7 +145,7 @@ def prove(session: Session, name: str, member: str | None, out: Path | None, key
         who = member or member_of(space.coop, load_key(key))
         found = read_build(_folder(space, name))
         rows = read_ledger(found)
-        proof = OwnershipTree([row.authors for row in rows], found.ledger.read_bytes().split(b"\n")[:-1]).prove(who)
+        proof = OwnershipTree.of_lines([row.authors for row in rows], found.ledger.read_bytes().split(b"\n")[:-1]).prove(who)
     count = proof.check()
     data = dumps(proof.model_dump())
     if out is not None:

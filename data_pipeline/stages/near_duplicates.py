@@ -17,7 +17,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
@@ -63,6 +63,7 @@ _COMPARED: Final = 64
 template then cost their number, not its square. The price is a copy missed now and then inside such a family."""
 _CHUNK: Final = 1 << 17
 """n-grams hashed at once; bounds memory, not the result."""
+_NOBODY: Final[Mapping[int, Container[int]]] = {}
 _SPACES = re.compile(r"\s+")
 _NUMBERS = re.compile(r"\d+")
 _SEEDS = mixed(np.arange(1, 2 * BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
@@ -178,7 +179,9 @@ def families(shared: Hashes) -> NDArray[np.int64]:
     return label
 
 
-def resolve(shared: Hashes, order: Iterable[int], row: Callable[[int], Row], parameters: NearDuplicatesParameters) -> list[Copy]:
+def resolve(
+    shared: Hashes, order: Iterable[int], row: Callable[[int], Row], parameters: NearDuplicatesParameters, parents: Mapping[int, Container[int]] = _NOBODY
+) -> list[Copy]:
     """Return the rows that are like one that is kept, each compared with those kept before it.
 
     Args:
@@ -186,6 +189,8 @@ def resolve(shared: Hashes, order: Iterable[int], row: Callable[[int], Row], par
         order: the rows in the order of `priority`; all of a family, or of several.
         row: gives the text of a row.
         parameters: the threshold.
+        parents: row -> the rows it is an edit of. A better wording of a text is no copy of it, however alike; the stage `review` asks edits for
+            a least change.
     """
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
     texts: dict[int, _Text] = {}
@@ -196,6 +201,8 @@ def resolve(shared: Hashes, order: Iterable[int], row: Callable[[int], Row], par
         mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index].tolist()) if number]
         met = Counter(other for bucket in mine for other in bucket)
         for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
+            if other in parents.get(index, ()) or index in parents.get(other, ()):
+                continue
             alike = min((likeness(*pair) for pair in zip(text.prose, texts[other].prose, strict=True)), default=Fraction(1))
             if alike * 1000 >= parameters.likeness_permille:
                 copies.append(Copy(index, other, int(alike * 1000)))
@@ -217,7 +224,9 @@ def near_duplicates(
     order = sorted(np.flatnonzero(shared.any(axis=1)).tolist(), key=lambda index: priority(rows[index]))
     kept: dict[int, Candidate] = dict(enumerate(rows))
     excluded: list[Exclusion] = []
-    for copy in resolve(shared, order, texts.__getitem__, parameters):
+    number = {row.record: index for index, row in enumerate(rows)}
+    parents = {index: [number[parent] for parent in row.source.parents if parent in number] for index, row in enumerate(rows)}
+    for copy in resolve(shared, order, texts.__getitem__, parameters, parents):
         kept[copy.of] = kept[copy.of].crediting(kept.pop(copy.row))
         excluded.append(Exclusion(rows[copy.row].record, "near_duplicate", why(copy, rows[copy.of].record, parameters)))
     return list(kept.values()), excluded

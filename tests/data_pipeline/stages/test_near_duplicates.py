@@ -19,6 +19,7 @@ Row = Callable[..., Candidate]
 def sides(row: Candidate) -> tuple[str, str]:
     return near.sides(near.Row.of(row))
 
+
 WORDS = [
     "the",
     "sea",
