@@ -105,21 +105,27 @@ class Log:
 
     def _size(self, cursor: Any) -> int:
         highest = self._sql.size.one(cursor)
-        return 0 if highest is None else int(highest) + 1
+        return 0 if highest is None else _number(highest) + 1
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the entries [start, stop) in order, of those there are at the first; a page in memory at a time.
 
         Each page is a transaction of its own: entries never change, and a slow reader holds up neither vacuum nor WAL.
+
+        Raises:
+            CoopError: one of them is missing, or is no bytes.
         """
         end: int | None = None
         while end is None or start < end:
             with self._database.reading() as cursor:
                 if end is None:
                     end = self._size(cursor) if stop is None else min(stop, self._size(cursor))
-                page = self._sql.span.run(cursor, (start, min(start + PAGE, end))).fetchall()
+                after = min(start + PAGE, end)
+                page = self._sql.span.run(cursor, (start, after)).fetchall()
             for (data,) in page:
-                yield bytes(data)
+                yield _blob(data)
+            if len(page) < after - start:  # else a damaged number of the last one would have us look for entries without end
+                raise CoopError("the log lacks an entry", value=f"{len(page)} of the entries {start} to {after - 1}", next="coop audit")
             start += PAGE
 
     def append(self, batch: list[bytes], *, expected_size: int, note: Callable[[int, bytes], str], expected_root: bytes | None = None) -> str:
@@ -167,10 +173,10 @@ class Log:
         """Return at least `width` hashes of a tile; the last, partial tile of level 0 is hashed from its entries."""
         tile = seen.get((level, number), b"")
         if len(tile) < 32 * width:
-            tile = bytes(self._sql.tile.one(cursor, level, number) or b"")
+            tile = _blob(self._sql.tile.one(cursor, level, number) or b"")
             if level == 0 and len(tile) < 32 * WIDTH:
                 entries = self._sql.span.run(cursor, (number * WIDTH, (number + 1) * WIDTH))
-                tile = b"".join([merkle.leaf_hash(data) for (data,) in entries])
+                tile = b"".join([merkle.leaf_hash(_blob(data)) for (data,) in entries])
             seen[level, number] = tile
         if len(tile) < 32 * width:
             raise CoopError("the log's tiles do not match its entries", value=f"level {level}, tile {number}", next="coop audit")
@@ -216,8 +222,12 @@ class Log:
         page = [(start - 2, "")]
         while page:
             with self._database.reading() as cursor:
-                page = self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
-            yield from ((int(position) + 1, str(note)) for position, note in page)
+                last, page = page[-1][0], self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
+            for position, note in page:
+                if position <= last:  # in a damaged index the next page would be this one again
+                    raise CoopError("the log's checkpoints are out of order", value=position, allowed=f"above {last}", next="coop audit")
+                yield position + 1, str(note)
+                last = position
 
     def cosignatures(self, size: int) -> dict[str, str]:
         """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""
@@ -227,7 +237,7 @@ class Log:
     def cosigned_size(self, name: str) -> int:
         """Return the largest size for which a line of this witness is kept; 0 if there is none."""
         with self._database.reading() as cursor:
-            return int(self._sql.cosigned_size.one(cursor, name) or 0)
+            return _number(self._sql.cosigned_size.one(cursor, name) or 0)
 
     def keep_cosignature(self, size: int, name: str, line: str) -> None:
         """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""
@@ -243,3 +253,16 @@ class Log:
         """Return the proof that the tree of `old` entries is a prefix of that of `new` entries."""
         with self._database.reading() as cursor:
             return merkle.consistency_proof(old, new, self._subtree(cursor))
+
+
+def _blob(value: object) -> bytes:
+    """Return bytes of an entry or a tile; a damaged row can hold any type, and `bytes` of a number is so many zeros."""
+    if not isinstance(value, bytes):
+        raise CoopError("the log's database holds no bytes where an entry or a tile belongs", value=type(value).__name__, next="coop audit")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise CoopError("the log's database holds no number where a size belongs", value=type(value).__name__, next="coop audit")
+    return value
