@@ -140,8 +140,8 @@ class _Verifier:
             raise StepFailed(
                 "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
             )
-        if self.now is not None and (until := proposal.halted(self.now)) is not None:
-            raise StepFailed(f"the oversight body halted this release until {until}", todo="wait, and ask the cooperative why")
+        if self.now is not None and (halt := proposal.halted(self.now)) is not None:
+            raise StepFailed(f"{halt.by} halted this release until {halt.until}", todo="wait, and ask the cooperative why")
         return counted
 
     # (5) Members voted for exactly this plan before the run.
@@ -157,8 +157,8 @@ class _Verifier:
         assert self.proof is not None  # there is no register without it
         ended = self.proof.entries[run.starts[-1] if run.ended is None else run.ended]
         check_run(self._plain().plan, self._plain().run, run, uses=proposal.uses, ended=loads(ended)["body"]["issued"])
-        if self.now is not None and (until := proposal.halted(self.now)) is not None:
-            raise StepFailed(f"the oversight body halted this run until {until}", todo="wait, and ask the cooperative why")
+        if self.now is not None and (halt := proposal.halted(self.now)) is not None:
+            raise StepFailed(f"{halt.by} halted this run until {halt.until}", todo="wait, and ask the cooperative why")
         self.run_was_voted = True
         return f"{counted}; {len(run.starts)} start(s), all after the vote"
 
