@@ -218,12 +218,13 @@ class Run:
     """The members' decision to release it although the evaluation did not pass."""
     waived: int | None = None
     """Log position at which that decision took effect."""
-    release: str | None = None
-    released: int | None = None
+    releases: dict[str, int] = field(default_factory=dict)
+    """Digest of each release, oldest first -> log position at which it went out: by that it is judged, whatever goes out after it."""
 
     def waived_before_release(self) -> str | None:
-        """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
-        return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None
+        """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""
+        first = next(iter(self.releases.values()), None)
+        return self.waiver if self.waived is not None and (first is None or self.waived < first) else None
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ class _Verifier:
         published = register.releases.get(subject)  # a later vote on the same release does not hide the one it went out under
         proposal = register.proposal(published) if published else find_proposal(register, "release", subject)
         counted = check_vote(proposal)
-        if published is None or self._run().release != subject:
+        if published is None or subject not in self._run().releases:
             raise StepFailed(
                 "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
             )
@@ -221,7 +221,7 @@ class _Verifier:
         for position, at in zip(run.starts, run.started, strict=True):
             standing = check_consents(register, rows, plan.use, at=at, position=position, run=run.id)
         check_counted(register, rows, plan.use, run)
-        return f"{standing}; {check_withdrawals(register, rows, plan.use, run, register.size if run.released is None else run.released)}"
+        return f"{standing}; {check_withdrawals(register, rows, plan.use, run, run.releases.get(sha256(self._bytes(RELEASE)), register.size))}"
 
     # (9) The evaluation follows the voted policy, covers every held-out record, and its verdicts follow from the per-record losses.
     def evaluation(self) -> str:

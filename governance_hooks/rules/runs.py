@@ -139,6 +139,6 @@ def release(register: Register, statement: Statement) -> None:
     halt = register.proposal(run.proposal).halted(statement.issued)
     if halt is not None:
         raise Refused(f"the run's approval is halted by {halt.by}", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
-    run.release, run.released = payload.release, register.size
+    run.releases[payload.release] = register.size
     proposal.used += 1
     register.releases[payload.release] = proposal.id
