@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from governance_hooks import merkle
 from governance_hooks.database import Database
 from governance_hooks.errors import CoopError
-from governance_hooks.log_sql import PAGE, Statements
+from governance_hooks.log_sql import PAGE, Statements, blob, number_of
 from governance_hooks.tail import WIDTH, Tail, levels
 
 __all__ = ["Log"]
@@ -105,7 +105,7 @@ class Log:
 
     def _size(self, cursor: Any) -> int:
         highest = self._sql.size.one(cursor)
-        return 0 if highest is None else _number(highest) + 1
+        return 0 if highest is None else number_of(highest) + 1
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the entries [start, stop) in order, of those there are at the first; a page in memory at a time.
@@ -123,7 +123,7 @@ class Log:
                 after = min(start + PAGE, end)
                 page = self._sql.span.run(cursor, (start, after)).fetchall()
             for (data,) in page:
-                yield _blob(data)
+                yield blob(data)
             if len(page) < after - start:  # else a damaged number of the last one would have us look for entries without end
                 raise CoopError("the log lacks an entry", value=f"{len(page)} of the entries {start} to {after - 1}", next="coop audit")
             start += PAGE
@@ -173,10 +173,10 @@ class Log:
         """Return at least `width` hashes of a tile; the last, partial tile of level 0 is hashed from its entries."""
         tile = seen.get((level, number), b"")
         if len(tile) < 32 * width:
-            tile = _blob(self._sql.tile.one(cursor, level, number) or b"")
+            tile = blob(self._sql.tile.one(cursor, level, number) or b"")
             if level == 0 and len(tile) < 32 * WIDTH:
                 entries = self._sql.span.run(cursor, (number * WIDTH, (number + 1) * WIDTH))
-                tile = b"".join([merkle.leaf_hash(_blob(data)) for (data,) in entries])
+                tile = b"".join([merkle.leaf_hash(blob(data)) for (data,) in entries])
             seen[level, number] = tile
         if len(tile) < 32 * width:
             raise CoopError("the log's tiles do not match its entries", value=f"level {level}, tile {number}", next="coop audit")
@@ -237,7 +237,7 @@ class Log:
     def cosigned_size(self, name: str) -> int:
         """Return the largest size for which a line of this witness is kept; 0 if there is none."""
         with self._database.reading() as cursor:
-            return _number(self._sql.cosigned_size.one(cursor, name) or 0)
+            return number_of(self._sql.cosigned_size.one(cursor, name) or 0)
 
     def keep_cosignature(self, size: int, name: str, line: str) -> None:
         """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""
@@ -253,16 +253,3 @@ class Log:
         """Return the proof that the tree of `old` entries is a prefix of that of `new` entries."""
         with self._database.reading() as cursor:
             return merkle.consistency_proof(old, new, self._subtree(cursor))
-
-
-def _blob(value: object) -> bytes:
-    """Return bytes of an entry or a tile; a damaged row can hold any type, and `bytes` of a number is so many zeros."""
-    if not isinstance(value, bytes):
-        raise CoopError("the log's database holds no bytes where an entry or a tile belongs", value=type(value).__name__, next="coop audit")
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise CoopError("the log's database holds no number where a size belongs", value=type(value).__name__, next="coop audit")
-    return value

@@ -16,13 +16,14 @@ from governance_hooks.canonical import sha256
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import CoopError
+from governance_hooks.export import export
 from governance_hooks.memory import Memory
 from governance_hooks.merkle import Frontier, leaf_hash
 from governance_hooks.motions import Suspend
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report
 from governance_hooks.statement import parse, shift
-from governance_hooks.tiles import TileCheck, export
+from governance_hooks.tiles import TileCheck
 from tests.village import CONSENT, Village
 
 SUBJECT = sha256(b"a plan")

@@ -18,6 +18,7 @@ from governance_hooks.bylaws import Bylaws
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint, verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
+from governance_hooks.export import export
 from governance_hooks.fields import CLOCK_SKEW_S
 from governance_hooks.gate import Request, run_gate
 from governance_hooks.hooks.guard import Guard
@@ -26,7 +27,6 @@ from governance_hooks.note import vkey
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.report import Blocked, Report, Status
 from governance_hooks.statement import shift, timestamp
-from governance_hooks.tiles import export
 from governance_hooks.witness.cosigner import Cosigner
 from governance_hooks.witness.evidence import Evidence
 from governance_hooks.witness.policy import Policy, Witnessed
