@@ -88,7 +88,8 @@ class Database:
         self._spoilt = False
         self._kept: Any = None
         """The connection of the last turn."""
-        self._driver: Any = self.dialect.loaded_dbapi.Error
+        # Of a damaged file sqlite3 cannot even decode SQLite's error: it quotes what is damaged.
+        self._driver: Any = (self.dialect.loaded_dbapi.Error, UnicodeDecodeError)
 
     @property
     def dialect(self) -> Dialect:
@@ -163,7 +164,7 @@ class Database:
 
     def _abandon(self, connection: Any, error: BaseException, *, writes: bool, committing: bool = False) -> None:
         """Undo a transaction that failed; raise CoopError if it was the database that failed it."""
-        with suppress(self._driver):
+        with suppress(*self._driver):
             connection.rollback()
         lost = self._discard(connection, error, writes)
         if not isinstance(error, self._driver):
@@ -180,7 +181,7 @@ class Database:
         for may_be_stale in (True, False):  # a connection may have died with its server since it was last used
             try:
                 connection = (writes and self._kept) or self._connect(writes)
-            except (self._driver, SQLAlchemyError) as error:
+            except (*self._driver, SQLAlchemyError) as error:
                 raise CoopError(f"cannot open the log {self.shown}: {self._told(error)}", next=self._advice("coop audit")) from error
             if writes:
                 self._kept = None
@@ -252,5 +253,6 @@ class Database:
 
     def _told(self, error: Exception) -> str:
         """What the driver says, on one line and without the password."""
-        told = " ".join(str(getattr(error, "orig", None) or error).split())
+        undecoded = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else None
+        told = " ".join(str(undecoded or getattr(error, "orig", None) or error).split())
         return told.replace(str(self.url.password), "***") if self.url.password else told
