@@ -339,7 +339,7 @@ def test_pages_show_one_moment_whatever_is_written_meanwhile(store: Contribution
     first = next(reading)
     store.add_batch("ben", [draft("new", record_id="r55")])
     assert [record.record for page in (first, *reading) for record in page] == [f"r{n}" for n in range(6)]
-    assert len(list(store.pages())[0]) == 7
+    assert len(next(iter(store.pages()))) == 7
 
 
 @pytest.mark.postgres
@@ -357,7 +357,7 @@ def test_on_postgresql_erased_text_is_in_no_file_of_the_tables(postgres: Server)
 @pytest.mark.postgres
 def test_a_password_is_never_shown(postgres: Server) -> None:
     url = f"postgresql://guarded:{quote(PASSWORD, safe='')}@127.0.0.1:{postgres.port}/nowhere"
-    with pytest.raises(CoopError, match="cannot read the contribution store postgresql://guarded@127.0.0.1") as caught:
+    with pytest.raises(CoopError, match=r"cannot read the contribution store postgresql://guarded@127\.0\.0\.1") as caught:
         ContributionStore(url)
     assert PASSWORD not in str(caught.value)
     assert quote(PASSWORD, safe="") not in str(caught.value)
