@@ -28,6 +28,7 @@ __all__ = [
     "History",
     "Problem",
     "Record",
+    "as_draft",
     "commitment",
     "content",
     "instant",
@@ -116,6 +117,24 @@ class Record:
     """Turns before `inputs`, oldest first; empty once erased."""
     tag: str = ""
     """Canonical BCP 47 tag as declared; empty if it says no more than `language`."""
+
+
+def as_draft(record: Record) -> Draft:
+    """Return what was handed in as this record, with the id it has."""
+    return Draft(
+        inputs=record.inputs,
+        targets=record.targets,
+        language=record.language,
+        annotation_type=record.annotation_type,
+        user_id=record.user_id,
+        parents=record.parents,
+        licence=record.licence,
+        record_id=record.record,
+        written_at=record.written_at,
+        line=record.line,
+        history=record.history,
+        tag=record.tag,
+    )
 
 
 def commitment(salt: str, record: str, draft: Draft | Record) -> str:

@@ -22,6 +22,7 @@ from data_pipeline.database import StoreDatabase
 from data_pipeline.intake import as_batch, chunks, existing, insert_batch, unsealed_twin
 from data_pipeline.pages import as_record, authors, claims, pages, ranges, select_records
 from data_pipeline.record import IDENTIFIER, Draft, Record, instant
+from data_pipeline.reviews import Reviews
 from data_pipeline.schema import FORMAT, batches, metadata, records, store
 from governance_hooks.canonical import is_digest
 from governance_hooks.errors import BadInput, CoopError
@@ -54,6 +55,8 @@ class ContributionStore:
         self.location = location
         self._database = StoreDatabase(location)
         self.engine, self.name = self._database.engine, self._database.name
+        self.reviews = Reviews(self._database)
+        """Ratings of the records."""
         with self._transaction() as connection:
             there = inspect(connection).has_table(store.name)
         with self._transaction(write=not there) as connection:

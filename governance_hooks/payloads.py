@@ -99,6 +99,13 @@ class Contribution(Strict):
     languages: dict[Language, Count]
 
 
+class Reviewed(Strict):
+    """Ratings of records, committed to by a Merkle root over salted commitments."""
+
+    ratings: Annotated[int, Field(gt=0)]
+    root: Digest
+
+
 class BuildMade(Strict):
     """A dataset build, by the digest of its manifest."""
 
@@ -246,6 +253,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.consent/v1": Consent,
     "coop.withdrawal/v1": Withdrawal,
     "coop.contribution/v1": Contribution,
+    "coop.review/v1": Reviewed,
     "coop.build/v1": BuildMade,
     "coop.proposal/v1": ProposalOpened,
     "coop.draft/v1": Draft,

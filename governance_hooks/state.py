@@ -10,7 +10,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Run", "Seats", "SecretPoll", "Vote"]
+__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Review", "Run", "Seats", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -73,6 +73,16 @@ class Contribution:
     records: int
     root: str
     languages: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Committed ratings of one reviewer."""
+
+    id: str
+    author: str
+    ratings: int
+    root: str
 
 
 @dataclass(frozen=True, slots=True)
