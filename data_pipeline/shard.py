@@ -8,7 +8,7 @@ personal data. The rows are left in an Arrow file in the job's folder, with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +55,7 @@ class Job:
     consents: Mapping[tuple[str, str, str], str]
     """(author, language, batch statement) -> the consent in force; whoever is missing does not consent."""
     signed: frozenset[str] | None
-    """The statements that count as in the log; None takes the store's word."""
+    """The statements of contributions and reviews that count as in the log; None takes the store's word."""
     recipe: Recipe
     max_characters: int
     coop: str
@@ -78,8 +78,8 @@ class Prepared:
     excluded: list[Exclusion] = field(repr=False)
 
 
-def prepare(job: Job, number: int, low: str, high: str | None, ratings: Sequence[Rating] = ()) -> Prepared:
-    """Take the records from id `low` to below `high`, and their ratings, as far as they can be judged without the others.
+def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
+    """Take the records from id `low` to below `high` as far as they can be judged without the others.
 
     Raises:
         CoopError: a record is not what its member signed.
@@ -101,13 +101,22 @@ def prepare(job: Job, number: int, low: str, high: str | None, ratings: Sequence
                 here = {row.record for row in kept}
                 elsewhere = {parent for row in kept for parent in row.source.parents} - here
                 parents, _ = _judged(job, store.some(elsewhere)) if elsewhere else ([], [])
-                evidence = Evidence(tuple(rating for rating in ratings if rating.record in here), parents=tuple(parents))
+                evidence = Evidence(tuple(_ratings(job, store, kept)), parents=tuple(parents))
                 kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], evidence)
                 excluded += out
             if kept:
                 writer.write_batch(_to_arrow(kept, near="near_duplicates" in job.recipe.stages))
             rows += len(kept)
     return Prepared(number, path, rows, records, {batch: (positions, bytes(digests)) for batch, (positions, digests) in commitments.items()}, excluded)
+
+
+def _ratings(job: Job, store: ContributionStore, rows: Sequence[Candidate]) -> Iterator[Rating]:
+    """Yield the signed ratings of rows, which stand in the order of their ids."""
+    if rows:
+        here = {row.record for row in rows}
+        for rating in store.reviews.ratings(rows[0].record, rows[-1].record + "\0"):
+            if rating.record in here and (job.signed is None or rating.statement in job.signed):
+                yield rating
 
 
 def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exclusion]]:

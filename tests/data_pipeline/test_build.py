@@ -58,7 +58,7 @@ def test_a_build_says_what_it_holds_and_verifies(give: Give, make_build: MakeBui
     assert manifest["excluded"] == {"duplicate": 1}
     assert manifest["licences"] == {"CC-BY-4.0": 30, "NOASSERTION": 1}
     assert build.digest == sha256((build.folder / "manifest.json").read_bytes())
-    assert [entry["path"] for entry in manifest["files"]] == ["batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet"]
+    assert [entry["path"] for entry in manifest["files"]] == ["batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl"]
     lines = build.ledger.read_bytes().splitlines()
     assert manifest["root"] == two_level_root(lines)
     assert len(list(rows(build))) == len(list(rows(build, "train"))) + len(list(rows(build, "heldout")))
@@ -285,7 +285,31 @@ def test_a_use_is_kept_as_it_was_given(give: Give, make_build: MakeBuild) -> Non
 
 def varied(seed: int) -> list[tuple[str, Draft]]:
     """Drafts by six members: originals, copies, near copies, edits, several languages, conversations, personal data."""
-    draw, words = random.Random(seed), "the sea lies calm under grey sky while small boats wait for wind to turn before evening bell rung twice".split()
+    draw, words = (
+        random.Random(seed),
+        [
+            "the",
+            "sea",
+            "lies",
+            "calm",
+            "under",
+            "grey",
+            "sky",
+            "while",
+            "small",
+            "boats",
+            "wait",
+            "for",
+            "wind",
+            "to",
+            "turn",
+            "before",
+            "evening",
+            "bell",
+            "rung",
+            "twice",
+        ],
+    )
     given: list[tuple[str, Draft]] = []
     for n in range(90):
         member, name = f"m{draw.randrange(6)}", hashlib.sha256(b"%d %d" % (seed, n)).hexdigest()[:12]

@@ -35,7 +35,9 @@ def made(give: Give, make_build: MakeBuild) -> Build:
 def reseal(folder: Path, **changes: Any) -> None:
     """Rewrite the manifest so that every file digest fits again: an attacker who can hash."""
     manifest = {**loads((folder / "manifest.json").read_bytes()), **changes}
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [
+        dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+    ]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
