@@ -89,8 +89,8 @@ def build(
         at: time for which consents were judged, RFC 3339 UTC.
         use: what the rows will be used for.
         consent_for: (member, language, batch statement) -> digest of the consent in force for `use`, or None.
-        signed: statements of contributions and reviews in the log at that size -> the root each signs; others count as unsealed. None takes the
-            store's word.
+        signed: statements of contributions and reviews in the log at that size -> the root each signs; what others brought is not looked at, so
+            that later contributions change nothing. None takes the store's word, and lists what is not sealed.
         recipe: the quality stages and their parameters.
         suites: evaluation suites whose items no row may hold.
         heldout_permille: of a thousand prompts, how many are held out.
@@ -130,7 +130,7 @@ def build(
             prepared.append(one)
             done += one.records
             report("check each row", done, total)
-        commitments = _commitments(known, prepared)
+        commitments = _commitments(known, prepared, job.signed)
         paths = [one.path for one in prepared]
         report("find copies", 0, 1)
         verdicts = join([Shard(path) for path in paths], recipe, pool, paths)
@@ -180,15 +180,14 @@ def _consents(store: ContributionStore, consent_for: ConsentLookup) -> dict[tupl
 
 
 def _signed(known: Sequence[Batch], signed: Mapping[str, str]) -> frozenset[str]:
-    """Return the statements of the store's batches that the log holds; raise CoopError for one that signs another root."""
-    there = [batch for batch in known if batch.statement in signed]
-    for batch in there:
-        if batch.statement is not None and signed[batch.statement] != batch.root:
+    """Return the statements in the log; raise CoopError for a batch whose statement signs another root."""
+    for batch in known:
+        if batch.statement is not None and signed.get(batch.statement, batch.root) != batch.root:
             raise CoopError(f"batch {batch.batch} is not the one its statement signs", value=batch.root, allowed=signed[batch.statement])
-    return frozenset(batch.statement for batch in there if batch.statement is not None)
+    return frozenset(signed)
 
 
-def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared]) -> dict[str, list[str]]:
+def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared], signed: frozenset[str] | None) -> dict[str, list[str]]:
     """Return the commitments of every batch in batch order, after checking that they make the root its member signed."""
     found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for one in prepared:
@@ -196,7 +195,7 @@ def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared]) -> dict[s
             found[batch] += zip(positions, (digests[start : start + 32] for start in range(0, len(digests), 32)), strict=True)
         one.commitments.clear()
     ordered = {batch: ["sha256:" + digest.hex() for _, digest in sorted(pairs)] for batch, pairs in found.items()}
-    require_signed(known, ordered)
+    require_signed([batch for batch in known if signed is None or batch.statement in signed], ordered)
     return ordered
 
 

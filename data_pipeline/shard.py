@@ -9,7 +9,7 @@ personal data. The rows are left in an Arrow file in the job's folder, with the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +90,8 @@ def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
     with ContributionStore(job.store) as store, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
         for page in store.pages(low, high, PAGE):
             records += len(page)
+            if job.signed is not None:
+                page = [record for record in page if record.statement in job.signed]
             require_unchanged(page, store.authors({parent for record in page for parent in record.parents}))
             for record in page:
                 positions, digests = commitments.setdefault(record.batch, ([], bytearray()))
@@ -100,7 +102,8 @@ def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
             if "review" in job.recipe.stages:
                 here = {row.record for row in kept}
                 elsewhere = {parent for row in kept for parent in row.source.parents} - here
-                parents, _ = _judged(job, store.some(elsewhere)) if elsewhere else ([], [])
+                others = [record for record in store.some(elsewhere) if job.signed is None or record.statement in job.signed]
+                parents, _ = _judged(job, others)
                 evidence = Evidence(tuple(_ratings(job, store, kept)), parents=tuple(parents))
                 kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], evidence)
                 excluded += out
@@ -114,15 +117,14 @@ def _ratings(job: Job, store: ContributionStore, rows: Sequence[Candidate]) -> I
     """Yield the signed ratings of rows, which stand in the order of their ids."""
     if rows:
         here = {row.record for row in rows}
-        for rating in store.reviews.ratings(rows[0].record, rows[-1].record + "\0"):
+        # No id goes on with a character below "-", so this is the range up to the last.
+        for rating in store.reviews.ratings(rows[0].record, rows[-1].record + "!"):
             if rating.record in here and (job.signed is None or rating.statement in job.signed):
                 yield rating
 
 
 def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exclusion]]:
     """Consent, cleaning, and every stage that looks at nothing but the row."""
-    if job.signed is not None:
-        page = [record if record.statement in job.signed else replace(record, statement=None) for record in page]
     kept, excluded = consented(page, lambda *claim: job.consents.get(claim))
     kept, out = clean(kept, max_characters=job.max_characters)
     excluded += out

@@ -233,7 +233,7 @@ def test_columns_are_mapped_and_a_wrong_name_is_met_with_the_right_one(tmp_path:
         read(path, how=How(language="sw"))
     with pytest.raises(BadInput, match=r"question is missing|questoin is missing .*question"):
         read(path, how=How(columns={"inputs": "questoin", "targets": "reply"}, language="sw"))
-    with pytest.raises(BadInput, match="language_code is missing.*--language TAG"):
+    with pytest.raises(BadInput, match=r"language_code is missing.*--language TAG"):
         read(path, how=How(columns={"inputs": "question", "targets": "reply"}))
     with pytest.raises(BadInput, match="did you mean inputs"):
         read(path, how=How(columns={"input": "question"}))
