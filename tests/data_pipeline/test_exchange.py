@@ -190,6 +190,7 @@ def test_a_tree_gives_each_answer_with_its_path_and_says_what_it_left_out(tmp_pa
     }
     assert {what: count for what, count in found.left_out.items() if count} == {
         "labels of messages": 1,
+        "rank of messages": 1,
         "answers that failed their review": 1,
         "messages that are deleted or written by a model, with their replies": 2,
     }
