@@ -22,6 +22,8 @@ class Row:
     language: str
     """ISO 639-3."""
     authors: tuple[str, ...]
+    history: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Earlier turns of the conversation: (prompt, answer)."""
 
 
 def rows(build: Build, split: Split | None = None) -> Iterator[Row]:
