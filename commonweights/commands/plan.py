@@ -75,7 +75,7 @@ def plan(session: Session, config: Path, force: bool) -> None:
     wanted = read_config(config)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
-        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code())
+        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), progress=show)
         out = space.plan(wanted.name)
         if out.is_file() and out.read_bytes() != data and not force:
             raise BadInput(
