@@ -16,7 +16,21 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, Slug, Strict
 
-__all__ = ["Base", "BuildRef", "Code", "EvaluationPolicy", "Limits", "Mix", "Plan", "Policies", "TokenCounts", "TokensRef", "Training", "explain_validation", "read_plan"]
+__all__ = [
+    "Base",
+    "BuildRef",
+    "Code",
+    "EvaluationPolicy",
+    "Limits",
+    "Mix",
+    "Plan",
+    "Policies",
+    "TokenCounts",
+    "TokensRef",
+    "Training",
+    "explain_validation",
+    "read_plan",
+]
 
 
 class File(Strict):

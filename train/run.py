@@ -67,9 +67,7 @@ def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress
     folder = tokens_folder(build, recipe_of(build, base, length))
     if device.type == "cuda" and not folder.is_dir():
         raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
-    tokens = make_tokens(
-        build, base, sequence_tokens=length, max_too_long=plan.training.max_dropped_fraction, expected=plan.tokens.digest, progress=progress
-    )
+    tokens = make_tokens(build, base, sequence_tokens=length, max_too_long=plan.training.max_dropped_fraction, expected=plan.tokens.digest, progress=progress)
     check_tokens(tokens, plan)
     return tokens
 

@@ -49,7 +49,7 @@ class Recipe(Strict):
     """SHA-256 of the build's manifest."""
     tokenizer: Digest
     """Of the files of the base folder that are not weights, the chat template among them."""
-    rules: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/v[1-9][0-9]*$")]] = list(RULES)
+    rules: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/v[1-9][0-9]*$")]]
     sequence_tokens: Annotated[int, Field(ge=32)]
     """The longest sample."""
 
@@ -117,5 +117,7 @@ def read_tokens_file(folder: Path) -> TokensFile:
     except ValidationError as error:
         raise explain_validation(error, TokensFile, str(path)) from error
     if found.digest != found.description.digest:
-        raise CoopError(f"{path}: the digest is not that of the description", value=found.digest, allowed=found.description.digest, next="make the tokens again")
+        raise CoopError(
+            f"{path}: the digest is not that of the description", value=found.digest, allowed=found.description.digest, next="make the tokens again"
+        )
     return found

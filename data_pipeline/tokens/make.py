@@ -23,13 +23,13 @@ from data_pipeline.reader import Row, rows
 from data_pipeline.split import Split
 from data_pipeline.tokens.arrow import ArrowWriter
 from data_pipeline.tokens.counts import Tally, check_too_long
-from data_pipeline.tokens.description import ARROW, LEFT_OUT, TOKENS, Arrow, Description, LeftOut, Recipe, TokensFile
+from data_pipeline.tokens.description import ARROW, LEFT_OUT, RULES, TOKENS, Arrow, Description, LeftOut, Recipe, TokensFile
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer, tokenizer_digest
 from data_pipeline.tokens.tokens import Tokens, open_tokens
 from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
 from governance_hooks.canonical import dumps
-from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.merkle import Frontier
 
@@ -82,7 +82,7 @@ def _render(renderer: Renderer, conversations: Sequence[Conversation], max_token
 
 def recipe_of(build: Build, base: Path, sequence_tokens: int) -> Recipe:
     """Return what the artefact of a build, a base folder and a sequence length is made from; the tokenizer's files are hashed."""
-    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), sequence_tokens=sequence_tokens)
+    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), rules=list(RULES), sequence_tokens=sequence_tokens)
 
 
 def tokens_folder(build: Build, recipe: Recipe) -> Path:

@@ -56,7 +56,13 @@ def mixture(counts: Mapping[str, TokenCounts], wanted: Mix, *, epochs: int) -> l
     read = sum(budgets.values())
     return [
         MixRow(
-            language, counts[language].rows, size, budgets[language], Fraction(size, total), Fraction(budgets[language], read), cap is not None and budgets[language] == size * cap
+            language,
+            counts[language].rows,
+            size,
+            budgets[language],
+            Fraction(size, total),
+            Fraction(budgets[language], read),
+            cap is not None and budgets[language] == size * cap,
         )
         for language, size in sizes.items()
     ]

@@ -32,7 +32,9 @@ class Samples(Sequence[Sample]):
     Each sample is hashed again when it is read: whoever writes into the mapped file during a run changes nothing that is used.
     """
 
-    def __init__(self, rows: ArrowRows, first: int, leaves: bytes, lengths: npt.NDArray[np.int32], supervised: npt.NDArray[np.int32], languages: list[str]) -> None:
+    def __init__(
+        self, rows: ArrowRows, first: int, leaves: bytes, lengths: npt.NDArray[np.int32], supervised: npt.NDArray[np.int32], languages: list[str]
+    ) -> None:
         self._rows, self._first, self._leaves = rows, first, leaves
         self.lengths = lengths
         """Tokens of each sample."""

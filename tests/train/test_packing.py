@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from train.packing import IGNORE, Sample, check_dropped, check_supervised, pack, packed_row, steps
 
 from governance_hooks.errors import BadInput
-from train.packing import IGNORE, Sample, check_dropped, check_supervised, pack, packed_row, steps
 
 
 def sample(record: str, length: int, *, language: str = "spa", learned: int = 2) -> Sample:

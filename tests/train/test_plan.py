@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from train.preview import token_sample
 
 from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
@@ -12,7 +13,6 @@ from governance_hooks.errors import BadInput
 from governance_hooks.plan import Code, Training, read_plan
 from train.config import RunConfig
 from train.plan import describe, resolve
-from train.preview import token_sample
 from train.run import train
 
 COOP = digest("the cooperative of the tests")
