@@ -80,17 +80,22 @@ class ArrowWriter:
 
 
 class _Batch:
-    """One record batch, its numbers as views into the mapped file."""
+    """One record batch: the token ids are a view into the mapped file, all else a copy.
+
+    An offset that somebody changes in the file afterwards would have the library read outside of it, and abort.
+    """
 
     def __init__(self, batch: Any) -> None:
         self.size: int = batch.num_rows
-        self.record, self.language, self.split, ids, start, stop = batch.columns
-        self.offsets, self.values = ids.offsets.to_numpy(), ids.values.to_numpy()  # views
-        self.start, self.stop = start.to_numpy(), stop.to_numpy()
+        record, language, split, ids, start, stop = batch.columns
+        self.record = pa.array(record.to_pylist(), pa.string())
+        self.language, self.split = language.dictionary_encode(), split.dictionary_encode()
+        self.offsets, self.values = ids.offsets.to_numpy().copy(), ids.values.to_numpy()
+        self.start, self.stop = start.to_numpy().copy(), stop.to_numpy().copy()
 
 
 class ArrowRows:
-    """The samples of an Arrow file by number; nothing is copied from the mapped file before it is asked for."""
+    """The samples of an Arrow file by number; no token id is copied from the mapped file before it is asked for."""
 
     def __init__(self, path: Path, vocabulary: int) -> None:
         """Map the file; raise CoopError if it is no Arrow file of this schema, or an offset in it points outside."""

@@ -11,7 +11,7 @@ from data_pipeline.tokens.mixture import MixRow
 
 __all__ = ["mix_svg"]
 
-_WIDTH, _LEFT, _BARS, _ROW, _TOP, _FOOT = 860, 190, 430, 40, 96, 28
+_WIDTH, _LEFT, _BARS, _ROW, _TOP, _FOOT = 880, 210, 430, 40, 96, 28
 
 _STYLE: Final = (
     "text{font:14px system-ui,sans-serif;fill:#1f2328}.title{font-size:18px;font-weight:600}.soft{fill:#59636e;font-size:13px}"
@@ -35,8 +35,8 @@ def mix_svg(rows: Sequence[MixRow], title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" aria-labelledby="title desc">',
         f'<title id="title">{escape(title)}</title><desc id="desc">{escape(told)}</desc><style>{_STYLE}</style>',
         f'<rect class="page" width="{_WIDTH}" height="{height}"/><text class="title" x="20" y="34">{escape(title)}</text>',
-        f'<rect class="now" x="20" y="54" width="14" height="10"/><text class="soft" x="40" y="64">share of the tokens there are</text>'
-        f'<rect class="mix" x="260" y="54" width="14" height="10"/><text class="soft" x="280" y="64">share of the tokens that are read</text>',
+        '<rect class="now" x="20" y="54" width="14" height="10"/><text class="soft" x="40" y="64">share of the tokens there are</text>'
+        '<rect class="mix" x="260" y="54" width="14" height="10"/><text class="soft" x="280" y="64">share of the tokens that are read</text>',
         f'<line class="axis" x1="{_LEFT}" y1="{_TOP - 14}" x2="{_LEFT}" y2="{height - _FOOT + 6}"/>',
     ]
     for number, row in enumerate(ordered):
