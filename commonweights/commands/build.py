@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.build_card import card
 from commonweights.commands.contribute import seal_batches
 from commonweights.options import key_option
 from commonweights.progress import Progress, progress
@@ -54,6 +55,9 @@ def make_build(space: Workspace, name: str, use: Use, *, heldout_permille: int =
 @click.group()
 def build() -> None:
     """Make, verify and compare datasets, and prove what is whose in them."""
+
+
+build.add_command(card)
 
 
 @build.command()

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import train
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Lora, Training
+from governance_hooks.plan import Lora, Mix, Training
 from train.config import read_config, resolve_precision
 
 ROOT = Path(train.__file__).parent
