@@ -17,9 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from data_pipeline.tokens.arrow import ArrowWriter
-from data_pipeline.tokens.counts import Tally
-from data_pipeline.tokens.tokens import open_tokens
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.gate import run_gate
@@ -135,6 +132,10 @@ def test_swapped_texts_do_not_reach_a_run_that_has_its_tokens(workshop: Workshop
 
 
 def test_tokens_of_other_texts_with_digests_that_fit_are_not_trained_on(workshop: Workshop) -> None:
+    from data_pipeline.tokens.arrow import ArrowWriter
+    from data_pipeline.tokens.counts import Tally
+    from data_pipeline.tokens.tokens import open_tokens
+
     class Planting(OwnGuard):
         def start(self) -> None:
             folder = tokens_of(workshop)
