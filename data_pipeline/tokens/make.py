@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from data_pipeline.chat import Conversation, Renderer, TooLong
+from data_pipeline.chat import Conversation, Renderer, TooLong, frame_of
 from data_pipeline.manifest import Build
 from data_pipeline.reader import Row, rows
 from data_pipeline.split import Split
@@ -36,8 +36,8 @@ from governance_hooks.merkle import Frontier
 __all__ = ["make_tokens", "recipe_of", "tokens_folder"]
 
 ROWS_PER_TASK: Final = 1024
-ROWS_FOR_PROCESSES: Final = 20_000
-"""From so many rows on, the seconds that processes take to start are worth it."""
+ROWS_FOR_PROCESSES: Final = 100_000
+"""From so many rows on, the seconds that processes take to start are worth it (benchmarks/tokens.py)."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -143,38 +143,41 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+_Row = tuple[Split, Row]
+
+
 def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long: float, processes: int, progress: Progress | None) -> None:
-    tokenizer = load_tokenizer(base)
-    renderer = Renderer(tokenizer)
     tally, tree, done, total = Tally(), Frontier(), 0, build.manifest["records"]
-    with ArrowWriter(folder / ARROW, len(tokenizer)) as arrow, (folder / LEFT_OUT).open("wb") as left_out:
-        for split in cast("tuple[Split, ...]", ("train", "heldout")):
-            before = ""
-            for batch, rendered in _rendered(rows(build, split), base, renderer, recipe.sequence_tokens, processes):
-                first = 0
-                for row, length, start, stop in zip(batch, rendered.lengths.tolist(), rendered.starts.tolist(), rendered.stops.tolist(), strict=True):
-                    if row.record <= before:
-                        raise BadInput("the build holds a record twice, or out of order", value=row.record, next="build again")
-                    before = row.record
-                    if not stop:
-                        tally.leave_out(row.language, split)
-                        entry = LeftOut(record=row.record, language=row.language, split=split, tokens=length)
-                        left_out.write(dumps(entry.model_dump()) + b"\n")
-                        continue
-                    sample = Sample(row.record, row.language, split, rendered.ids[first : first + length], start, stop)
-                    first += length
-                    sample.check()
-                    tally.add(sample)
-                    tree.push(sample.leaf())
-                    arrow.append(sample)
-                done += len(batch)
-                if progress is not None:
-                    progress("tokenising", done, total)
+    before: tuple[bool, str] | None = None
+    batches = _rendered(_rows(build), base, recipe.sequence_tokens, processes)
+    tokenizer = load_tokenizer(base)
+    with closing(batches), ArrowWriter(folder / ARROW, len(tokenizer)) as arrow, (folder / LEFT_OUT).open("wb") as left_out:
+        for batch, rendered in batches:
+            first = 0
+            numbers = zip(rendered.lengths.tolist(), rendered.starts.tolist(), rendered.stops.tolist(), strict=True)
+            for (split, row), (length, start, stop) in zip(batch, numbers, strict=True):
+                place = (split == "heldout", row.record)
+                if before is not None and place <= before:
+                    raise BadInput("the build holds a record twice, or out of order", value=row.record, next="build again")
+                before = place
+                if not stop:
+                    tally.leave_out(row.language, split)
+                    left_out.write(dumps(LeftOut(record=row.record, language=row.language, split=split, tokens=length).model_dump()) + b"\n")
+                    continue
+                sample = Sample(row.record, row.language, split, rendered.ids[first : first + length], start, stop)
+                first += length
+                sample.check()
+                tally.add(sample)
+                tree.push(sample.leaf())
+                arrow.append(sample)
+            done += len(batch)
+            if progress is not None:
+                progress("tokenising", done, total)
     counts = tally.counts()
     check_too_long({language: both.train for language, both in counts.items()}, max_too_long, recipe.sequence_tokens)
     description = Description(
         recipe=recipe,
-        template=renderer.frame().template,
+        template=frame_of(tokenizer).template,
         vocabulary=len(tokenizer),
         languages=counts,
         samples=tree.size,
@@ -192,17 +195,26 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long:
     write_bytes(folder / TOKENS, dumps(head.model_dump()))
 
 
-def _rendered(source: Iterable[Row], base: Path, renderer: Renderer, max_tokens: int, processes: int) -> Iterator[tuple[list[Row], _Rendered]]:
+def _rows(build: Build) -> Iterator[_Row]:
+    """Yield training rows, then held-out rows, each in the order of record ids."""
+    for split in cast("tuple[Split, ...]", ("train", "heldout")):
+        for row in rows(build, split):
+            yield split, row
+
+
+def _rendered(source: Iterator[_Row], base: Path, max_tokens: int, processes: int) -> Generator[tuple[list[_Row], _Rendered], None, None]:
     """Yield rows with their tokens, in order; at most three tasks a process are under way, so memory does not grow with the build."""
-    source = iter(source)
     batches = iter(lambda: list(islice(source, ROWS_PER_TASK)), [])
     if processes == 1:
+        renderer = Renderer(load_tokenizer(base))
         for batch in batches:
             yield batch, _render(renderer, _conversations(batch), max_tokens)
         return
-    # Not forked: a process with threads (torch's, the tokenizer's) must not be.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_load, initargs=(base,)) as pool:
-        waiting: deque[tuple[list[Row], Future[_Rendered]]] = deque()
+    # Forked from a server that has imported the library once: not from this process, whose threads (torch's, Arrow's) must not be.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "transformers.models.auto.tokenization_auto"])
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_load, initargs=(base,)) as pool:
+        waiting: deque[tuple[list[_Row], Future[_Rendered]]] = deque()
         for batch in batches:
             waiting.append((batch, pool.submit(_render_here, _conversations(batch), max_tokens)))
             if len(waiting) == 3 * processes:
@@ -212,5 +224,5 @@ def _rendered(source: Iterable[Row], base: Path, renderer: Renderer, max_tokens:
             yield done, future.result()
 
 
-def _conversations(batch: Sequence[Row]) -> list[Conversation]:
-    return [Conversation(row.inputs, row.targets, row.history) for row in batch]
+def _conversations(batch: Sequence[_Row]) -> list[Conversation]:
+    return [Conversation(row.inputs, row.targets, row.history) for _, row in batch]
