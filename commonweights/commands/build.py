@@ -8,6 +8,7 @@ import click
 
 from commonweights.building import add_suite, choose_recipe, make_build, read_suites, remake
 from commonweights.cli import Session
+from commonweights.commands.build_card import card
 from commonweights.options import key_option
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -23,6 +24,9 @@ __all__ = ["build"]
 @click.group()
 def build() -> None:
     """Make, verify and compare datasets, and prove what is whose in them."""
+
+
+build.add_command(card)
 
 
 @build.command()
