@@ -27,7 +27,7 @@ from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Rating
 from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 
-__all__ = ["COLUMNS", "Job", "Prepared", "Shard", "prepare"]
+__all__ = ["COLUMNS", "Job", "Prepared", "Shard", "prepare", "to_arrow"]
 
 PAGE: Final = 4096
 """Rows in memory at a time."""
@@ -108,7 +108,7 @@ def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
                 kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], evidence)
                 excluded += out
             if kept:
-                writer.write_batch(_to_arrow(kept, near="near_duplicates" in job.recipe.stages))
+                writer.write_batch(to_arrow(kept, near="near_duplicates" in job.recipe.stages))
             rows += len(kept)
     return Prepared(number, path, rows, records, {batch: (positions, bytes(digests)) for batch, (positions, digests) in commitments.items()}, excluded)
 
@@ -135,7 +135,8 @@ def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exc
     return kept, excluded
 
 
-def _to_arrow(rows: Sequence[Candidate], *, near: bool) -> pa.RecordBatch:
+def to_arrow(rows: Sequence[Candidate], *, near: bool) -> pa.RecordBatch:
+    """Return rows as a part keeps them, with the keys of exact copies and, if asked for, of near ones."""
     bands = signatures(Row.of(row) for row in rows) if near else np.zeros((len(rows), BANDS), dtype=np.uint64)
     plain = ("record", "language", "annotation_type", "licence", "batch", "statement", "member", "salt", "commitment", "created_at", "tag", "position")
     columns: dict[str, Sequence[Any]] = {name: [getattr(row.source, name) for row in rows] for name in (*plain, "parents", "authors")}
