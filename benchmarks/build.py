@@ -171,19 +171,18 @@ def judged(corpus: Path, out: dict[str, tuple[str, str]]) -> dict[str, Any]:
         for label in kinds:
             planted[label] += 1
             found[label] += name in out
-    worst = 1.0
-    under = 0
+    under: Counter[str] = Counter()
     for name, (reason, of) in out.items():
         if reason == "near_duplicate":
-            one, other = sides(Row.of(candidate(rows[name]))), sides(Row.of(candidate(rows[of])))
-            alike = float(min(likeness(*pair) for pair in zip(one, other, strict=True) if pair[0] != pair[1])) if one != other else 1.0
-            worst, under = min(worst, alike), under + (alike < 0.7)
+            for one, other in zip(sides(Row.of(candidate(rows[name]))), sides(Row.of(candidate(rows[of]))), strict=True):
+                if likeness(one, other) * 10 < 7:
+                    under["equal but for case and punctuation" if key(one) == key(other) else "others"] += 1
     return {
         "left_out": dict(Counter(reason for reason, _ in out.values())),
         "recall": {label: round(found[label] / count, 3) for label, count in planted.items()},
         "planted": dict(planted),
-        "near_copies_under_0.7": under,
-        "least_alike": round(worst, 3),
+        "sides_under_0.7_of_near_copies": {"equal but for case and punctuation": 0, "others": 0} | under,
+        "left_out_share": recall_of(corpus, set(out)),
     }
 
 

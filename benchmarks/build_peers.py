@@ -118,7 +118,7 @@ def datasets(corpus: Path, jobs: int) -> set[str]:
             continue
         seen.add(key)
         found = buckets.setdefault(row["language"], MinHashLSH(num_perm=110, params=(22, 5)))
-        made = MinHash(num_perm=110, seed=1, hashvalues=np.array(row["signature"], dtype=np.uint64))
+        made = MinHash(num_perm=110, seed=1, hashvalues=np.array(row["signature"], dtype=np.uint32), scheme="affine32")
         if found.query(made):
             removed.add(row["record"])
         else:
