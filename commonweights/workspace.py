@@ -81,6 +81,11 @@ class Workspace:
         return self.root / "texts"
 
     @property
+    def suites(self) -> Path:
+        """Evaluation suites that no row of a build may hold, JSON lines of item and text."""
+        return self.root / "suites"
+
+    @property
     def witnesses(self) -> Path:
         """Addresses of witnesses, by name; the witnesses themselves stand in the bylaws."""
         return self.root / "witnesses.json"

@@ -35,6 +35,21 @@ class Candidate:
         """ISO 639-3."""
         return self.source.language
 
+    @property
+    def prompt(self) -> str:
+        """All that comes before the answer: earlier turns and `inputs`, a line end between them."""
+        return "\n".join([*(text for turn in self.history for text in turn), self.inputs]) if self.history else self.inputs
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text of the row in order: earlier turns, prompt, answer."""
+        return (*(text for turn in self.history for text in turn), self.inputs, self.targets)
+
+    def crediting(self, copy: Candidate) -> Candidate:
+        """Return the candidate with the authors of a copy credited, but for its own authors."""
+        credited = {*self.credited, *copy.source.authors, *copy.credited} - set(self.source.authors)
+        return replace(self, credited=tuple(sorted(credited)))
+
     def marked(self, *marks: str) -> Candidate:
         """Return the candidate with further marks."""
         return replace(self, marks=tuple(sorted({*self.marks, *marks}))) if marks else self

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from data_pipeline.intake import chunks
 from data_pipeline.record import Record
 from data_pipeline.schema import batches, records
 
-__all__ = ["as_record", "pages", "ranges", "select_records"]
+__all__ = ["as_record", "authors", "claims", "pages", "ranges", "select_records"]
 
 
 def select_records() -> Select[Any]:
@@ -55,3 +56,19 @@ def pages(connection: Connection, low: str, high: str | None, size: int) -> Iter
         if len(found) < size:
             return
         start = records.c.record > found[-1].record
+
+
+def authors(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the authors of those of the record ids that are stored."""
+    return {
+        record: tuple(names.split(" "))
+        for chunk in chunks(ids)
+        for record, names in connection.execute(select(records.c.record, records.c.authors).where(records.c.record.in_(chunk)))
+    }
+
+
+def claims(connection: Connection) -> set[tuple[tuple[str, ...], str, str]]:
+    """Return the distinct (authors, language, statement) of sealed records."""
+    query = select(records.c.authors, records.c.language, batches.c.statement).distinct().join_from(records, batches, records.c.batch == batches.c.batch)
+    found = connection.execute(query.where(batches.c.statement.is_not(None)))
+    return {(tuple(names.split(" ")), language, statement) for names, language, statement in found}

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from data_pipeline.batch import Batch, batch_root, fingerprint, require_sound
 from data_pipeline.database import StoreDatabase
 from data_pipeline.intake import as_batch, chunks, existing, insert_batch, unsealed_twin
-from data_pipeline.pages import as_record, pages, ranges, select_records
+from data_pipeline.pages import as_record, authors, claims, pages, ranges, select_records
 from data_pipeline.record import IDENTIFIER, Draft, Record, instant
 from data_pipeline.reviews import Reviews
 from data_pipeline.schema import FORMAT, batches, metadata, records, store
@@ -52,6 +52,7 @@ class ContributionStore:
     """
 
     def __init__(self, location: str | Path | URL) -> None:
+        self.location = location
         self._database = StoreDatabase(location)
         self.engine, self.name = self._database.engine, self._database.name
         self.reviews = Reviews(self._database)
@@ -188,6 +189,27 @@ class ContributionStore:
         """
         with self._transaction() as connection:
             yield from pages(connection, low, high, size)
+
+    def some(self, ids: Iterable[str]) -> list[Record]:
+        """Return those of the record ids that are stored, in their order."""
+        with self._transaction() as connection:
+            found = [as_record(row) for chunk in chunks(ids) for row in connection.execute(select_records().where(records.c.record.in_(chunk)))]
+        return sorted(found, key=lambda record: record.record)
+
+    def authors(self, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return the authors of those of the record ids that are stored, tombstones included."""
+        with self._transaction() as connection:
+            return authors(connection, ids)
+
+    def claims(self) -> set[tuple[tuple[str, ...], str, str]]:
+        """Return the distinct (authors, language, statement) of sealed records: all that a build has to ask consents for."""
+        with self._transaction() as connection:
+            return claims(connection)
+
+    def erased(self) -> set[str]:
+        """Return the ids of the tombstones."""
+        with self._transaction() as connection:
+            return set(connection.execute(select(records.c.record).where(records.c.erased_at.is_not(None))).scalars())
 
     def record(self, record: str) -> Record:
         """Return one record; raise BadInput if there is none."""

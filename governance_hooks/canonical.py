@@ -34,9 +34,21 @@ class CanonicalError(BadInput):
 def dumps(value: Any) -> bytes:
     """Return the RFC 8785 bytes of `value`; raise CanonicalError if it has none."""
     try:
-        return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+        return _PLAIN.encode(value).encode() if _simple(value) else rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise CanonicalError(f"value has no canonical JSON form: {error}") from error
+
+
+def _simple(value: Any) -> bool:
+    """Tell whether a value has ASCII keys, no fractions and only safe integers, all the way down."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and name.isascii() and (type(item) is str or _simple(item)) for name, item in value.items())
+    if kind is list:
+        return all(type(item) is str or _simple(item) for item in value)
+    if kind is int:
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
+    return kind is str or kind is bool or value is None
 
 
 def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any:

@@ -13,7 +13,7 @@ from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
 from governance_hooks.report import Report
 from governance_hooks.sshsig import PrivateKey
 from governance_hooks.witness.state import Witness
@@ -21,7 +21,7 @@ from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
 from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Village, committed, found
+from tests.village import USE, Village, committed, found, tokens_of
 
 __all__ = ["RUN", "Story", "results_of"]
 
@@ -189,6 +189,8 @@ class Story:
             base=Base.model_validate({"name": "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}),
             build=BuildRef.model_validate(build),
             code=Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
+            tokens=tokens_of(build["languages"]),
+            mix=Mix(),
             training=Training(),
             evaluation=EvaluationPolicy(resamples=200),
             limits=Limits(),

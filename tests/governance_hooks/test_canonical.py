@@ -24,6 +24,18 @@ def test_every_document_has_one_byte_form(value: object) -> None:
 @given(VALUES)
 def test_our_bytes_are_those_of_rfc8785_whatever_the_keys(value: object) -> None:
     assert loads(rfc8785.dumps(value)) == value  # type: ignore[arg-type]
+    assert dumps(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@given(st.dictionaries(st.text('ab~\x7f\x1f"', max_size=3), st.floats() | st.integers() | st.text(max_size=3) | st.tuples(st.integers(0, 3)), max_size=4))
+def test_what_has_no_canonical_form_is_refused_and_the_rest_is_rfc8785s(value: dict[str, object]) -> None:
+    try:
+        expected = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(CanonicalError):
+            dumps(value)
+    else:
+        assert dumps(value) == expected
 
 
 def test_keys_beyond_the_basic_plane_sort_by_utf_16() -> None:

@@ -15,7 +15,7 @@ from data_pipeline.record import Draft
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import digest
 from governance_hooks.consent import Use
-from governance_hooks.plan import Code, Limits, Lora, Training
+from governance_hooks.plan import Code, Limits, Lora, Mix, Training
 from tests.tiny import write_base
 from train.config import RunConfig
 from train.plan import resolve
@@ -87,9 +87,15 @@ TINY: dict[str, Any] = {
 def plan_of(base: Path, build: Path) -> Callable[..., bytes]:
     """Return a function that makes a plan over the tiny base and build, with changed training or limits."""
 
-    def make(*, limits: Limits | None = None, **training: Any) -> bytes:
+    def make(*, limits: Limits | None = None, mix: Mix | None = None, **training: Any) -> bytes:
         config = RunConfig(
-            name="tiny", use=USE, base=str(base), build=str(build), training=Training(**(TINY | training)), limits=limits or Limits(max_starts=9)
+            name="tiny",
+            use=USE,
+            base=str(base),
+            build=str(build),
+            mix=mix or Mix(),
+            training=Training(**(TINY | training)),
+            limits=limits or Limits(max_starts=9),
         )
         return resolve(config, coop=COOP, base=base, build=build, code=CODE)
 
