@@ -30,9 +30,10 @@ from sqlalchemy.engine import URL, make_url
 
 from governance_hooks.audit import audit
 from governance_hooks.cooperative import Cooperative
+from governance_hooks.export import export
 from governance_hooks.log import Log
 from governance_hooks.proof import read_proof
-from governance_hooks.tiles import export, read_export
+from governance_hooks.tiles import read_export
 from governance_hooks.vouching import cores
 from governance_hooks.writer import Writer
 from tests.postgres import Server, programs

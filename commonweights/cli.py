@@ -33,6 +33,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "key": ("key:key", "List, add, revoke, rotate and recover keys."),
         "consent": ("consent:consent", "Give, show and withdraw consent; receipts of it."),
         "contribute": ("contribute:contribute", "Give prompts and answers, under your signature."),
+        "rate": ("rate:rate", "Score other members' records, under your signature."),
+        "export": ("export:export", "Take your contributions with you, in seven formats."),
         "bylaws": ("bylaws:bylaws", "Show the rules in force, and what an amendment would change."),
         "draft": ("draft:draft", "Log and compare versions of what may be proposed."),
         "propose": ("propose:propose", "Open a vote: run, release, bylaws, admission, halt, appeal, ..."),

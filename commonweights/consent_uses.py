@@ -63,6 +63,5 @@ def uses_of(space: Workspace, member: str, grants: list[Grant]) -> Uses:
             found.unread.append(run.id)
         elif holding[built]:
             found.runs[run.id] = run.status or "running"
-            if run.release is not None:
-                found.releases.append(run.release)
+            found.releases += run.releases
     return found

@@ -121,9 +121,9 @@ def standing_of(proposal: Proposal, at: str) -> str:
         return f"approved, challenge window until {proposal.due()}" + (
             f", {len(proposal.objections)} of {proposal.rules.objections} objections" if proposal.rules.objections else ""
         )
-    until = proposal.halted(at)
-    if until is not None:
-        return f"approved, halted until {until}"
+    halt = proposal.halted(at)
+    if halt is not None:
+        return f"approved, halted by {halt.by} until {halt.until}"
     return "approved" if proposal.motion is None else "approved, in effect at the operator's next statement"
 
 

@@ -8,12 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
+from governance_hooks.atomic import write_bytes
 from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.database import parse_url
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.memory import Memory
 from governance_hooks.sshsig import KeyElsewhere, Signer, load_private_key, load_public_key
 
-__all__ = ["Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
+__all__ = ["STORE_URL", "Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
+
+STORE_URL = "COOP_STORE_URL"
+"""The environment variable that says where the contribution store is, password and all; it goes before the folder's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +35,39 @@ class Workspace:
         return self.coop.paths.root
 
     @property
-    def contributions(self) -> Path:
-        """Private texts, erasable."""
-        return self.root / "contributions.sqlite"
+    def contributions(self) -> Path | URL:
+        """Where the private, erasable texts are: the URL in COOP_STORE_URL, else the one in `store.url`, else the file `contributions.sqlite`.
+
+        Raises:
+            BadInput: there is a URL, and it cannot be read.
+        """
+        url = os.environ.get(STORE_URL) or (self._store_url.read_text(encoding="utf-8").strip() if self._store_url.is_file() else None)
+        return parse_url(url, of="contribution store") if url else self.root / "contributions.sqlite"
+
+    @property
+    def _store_url(self) -> Path:
+        return self.root / "store.url"
+
+    def remember_store(self) -> None:
+        """Keep the URL of COOP_STORE_URL in the folder, without its password: a later command without the variable opens no other store.
+
+        Raises:
+            BadInput: the folder's texts are in another store already.
+        """
+        if not os.environ.get(STORE_URL):
+            return
+        made = parse_url(os.environ[STORE_URL], of="contribution store")
+        url = made._replace(drivername=made.get_backend_name(), password=None).render_as_string()
+        known = self._store_url.read_text(encoding="utf-8").strip() if self._store_url.is_file() else None
+        if known is None and (self.root / "contributions.sqlite").is_file():
+            raise BadInput(
+                f"{STORE_URL} names another store than the one this folder has",
+                value=url,
+                allowed=str(self.root / "contributions.sqlite"),
+                next="give your texts to one store: unset the variable, or move the file away if it is empty",
+            )
+        if known != url:
+            write_bytes(self._store_url, f"{url}\n".encode())
 
     @property
     def people(self) -> Path:
@@ -41,6 +78,11 @@ class Workspace:
     def texts(self) -> Path:
         """Public texts the log names by digest."""
         return self.root / "texts"
+
+    @property
+    def suites(self) -> Path:
+        """Evaluation suites that no row of a build may hold, JSON lines of item and text."""
+        return self.root / "suites"
 
     @property
     def witnesses(self) -> Path:

@@ -5,7 +5,7 @@ Each stage is a pure function from rows to (rows, exclusions) under a versioned 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +16,7 @@ from data_pipeline.record import Record, commitment, is_blank
 from governance_hooks.canonical import is_digest
 from governance_hooks.errors import CoopError
 
-__all__ = ["CONSENT_RULE", "LENGTH_RULE", "ConsentLookup", "clean", "consented", "require_intact"]
+__all__ = ["CONSENT_RULE", "LENGTH_RULE", "ConsentLookup", "clean", "consented", "require_signed", "require_unchanged"]
 
 ConsentLookup = Callable[[str, str, str], str | None]
 """(member, language, batch statement) -> digest of the consent statement in force for the build's use, or None."""
@@ -24,30 +24,36 @@ ConsentLookup = Callable[[str, str, str], str | None]
 CONSENT_RULE: Final = "every_author_consents/v1"
 LENGTH_RULE: Final = "max_characters/v1"
 
+_RESTORE: Final = "restore the store from a backup"
 
-def require_intact(records: Sequence[Record], batches: Iterable[Batch]) -> None:
-    """Check that stored text is what was committed to, that the commitments make the root each member signed, and that
-    nobody was dropped from the authors of an edit.
+
+def require_unchanged(records: Iterable[Record], parents: Mapping[str, Sequence[str]]) -> None:
+    """Check that stored text is what was committed to, and that nobody was dropped from the authors of an edit.
 
     Args:
-        records: all stored records.
-        batches: all stored batches. That a batch's root is the one in the log is the caller's check.
+        records: any stored records.
+        parents: the authors of every record they build on.
 
     Raises:
-        CoopError: names the record or the batch that was changed after it was taken in.
+        CoopError: names the record that was changed after it was taken in.
     """
-    commitments: dict[str, list[tuple[int, str]]] = {}
-    authors = {record.record: record.authors for record in records}
     for record in records:
         if record.erased_at is None and commitment(record.salt, record.record, record) != record.commitment:
-            raise CoopError(f"record {record.record} is not the text its member committed to: the store was changed", next="restore the store from a backup")
-        inherited = (author for parent in record.parents for author in authors.get(parent, ()))
+            raise CoopError(f"record {record.record} is not the text its member committed to: the store was changed", next=_RESTORE)
+        inherited = (author for parent in record.parents for author in parents.get(parent, ()))
         if record.authors != tuple(sorted({record.member, *inherited})):
-            raise CoopError(f"record {record.record} does not name every author of its ancestry: the store was changed", next="restore the store from a backup")
-        commitments.setdefault(record.batch, []).append((record.position, record.commitment))
+            raise CoopError(f"record {record.record} does not name every author of its ancestry: the store was changed", next=_RESTORE)
+
+
+def require_signed(batches: Iterable[Batch], commitments: Mapping[str, Sequence[str]]) -> None:
+    """Check that the stored commitments, in batch order, make the root each member signed.
+
+    Raises:
+        CoopError: names the batch. That a batch's root is the one in the log is the gate's check.
+    """
     for batch in batches:
-        if batch_root([value for _, value in sorted(commitments.get(batch.batch, []))]) != batch.root:
-            raise CoopError(f"the records of batch {batch.batch} do not make the root {batch.member} signed", next="restore the store from a backup")
+        if batch_root(commitments.get(batch.batch, [])) != batch.root:
+            raise CoopError(f"the records of batch {batch.batch} do not make the root {batch.member} signed", next=_RESTORE)
 
 
 def consented(records: Iterable[Record], consent_for: ConsentLookup) -> tuple[list[Candidate], list[Exclusion]]:
@@ -85,17 +91,18 @@ def consented(records: Iterable[Record], consent_for: ConsentLookup) -> tuple[li
         if missing:
             excluded.append(Exclusion(record.record, "no_consent", f"of {', '.join(missing)}"))
         else:
-            kept.append(Candidate(record, tuple(consents), record.inputs, record.targets))
+            kept.append(Candidate(record, tuple(consents), record.inputs, record.targets, history=record.history))
     return kept, excluded
 
 
 def clean(candidates: Iterable[Candidate], *, max_characters: int) -> tuple[list[Candidate], list[Exclusion]]:
-    """Normalise prompt and answer; leave out what is then empty or has more than `max_characters` in both together."""
+    """Normalise prompt, answer and earlier turns; leave out what is then empty or has more than `max_characters` in all."""
     kept: list[Candidate] = []
     excluded: list[Exclusion] = []
     for candidate in candidates:
-        row = replace(candidate, inputs=normalise(candidate.inputs), targets=normalise(candidate.targets))
-        length = len(row.inputs) + len(row.targets)
+        history = tuple((normalise(prompt), normalise(answer)) for prompt, answer in candidate.history)
+        row = replace(candidate, inputs=normalise(candidate.inputs), targets=normalise(candidate.targets), history=history)
+        length = sum(map(len, row.texts))
         if is_blank(row.inputs) or is_blank(row.targets):
             excluded.append(Exclusion(row.record, "empty", "no visible character in the prompt or the answer"))
         elif length > max_characters:

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipeline.record import Draft, problems
 from governance_hooks.batches import batch_root
-from governance_hooks.canonical import digest
+from governance_hooks.canonical import digest, digest_of_texts
 from governance_hooks.errors import BadInput
 
 __all__ = ["Batch", "batch_root", "fingerprint", "require_sound"]
@@ -48,5 +48,11 @@ def require_sound(drafts: Sequence[Draft]) -> None:
 
 def fingerprint(member: str, drafts: Sequence[Draft]) -> str:
     """Return the digest that recognises a repeated add; line numbers stay out, for they are where, not what."""
-    rows = [[d.record_id, d.inputs, d.targets, d.language, d.annotation_type, d.user_id, list(d.parents), d.licence, d.written_at] for d in drafts]
-    return digest({"member": member, "drafts": [digest(row) for row in rows]})
+    rows = [
+        [
+            *(d.record_id, [list(turn) for turn in d.history], d.inputs, d.targets, d.language, d.tag, d.annotation_type, d.user_id),
+            *(list(d.parents), d.licence, d.written_at),
+        ]
+        for d in drafts
+    ]
+    return digest({"member": member, "drafts": [digest_of_texts({"draft": row}) for row in rows]})

@@ -1,42 +1,62 @@
-"""Make a build: consent -> normalise -> length -> duplicates -> split -> one folder, whole or absent.
+"""Make a build: consent -> clean -> checks of each row -> copies -> split -> one folder, whole or absent.
+
+    store ── prepare (each part) ──► join (all parts) ──► finish (each part) ──► ledger, rows, reasons, manifest
 
 Consent comes first: if a duplicate's kept copy is withdrawn, the copy of somebody who stays takes its place. The same store,
-log position and parameters give the same bytes (Parquet bytes also depend on the version of pyarrow).
+log position, recipe and evidence give the same bytes, however many parts and processes (Parquet bytes also depend on the version of
+pyarrow).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import pyarrow as pa
 
 from data_pipeline import deduplicate as duplicates
 from data_pipeline import normalise as normalisation
 from data_pipeline import split as splitting
-from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup, clean, consented, require_intact
-from data_pipeline.candidate import Candidate, Exclusion
-from data_pipeline.ledger import ledger_row
-from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, Build, read_build
+from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup, require_signed
+from data_pipeline.batch import Batch
+from data_pipeline.finish import Part, finish
+from data_pipeline.join import join
+from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, REVIEWS, Build, read_build
 from data_pipeline.parquet import write_rows
-from data_pipeline.record import Record
+from data_pipeline.pool import Pool, cores
+from data_pipeline.recipe import DEFAULT, Recipe
+from data_pipeline.shard import Job, Prepared, Shard, prepare
+from data_pipeline.stages.stage import Evidence, Suite
+from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.batches import batches_bytes
-from governance_hooks.canonical import dumps
+from governance_hooks.canonical import dumps, is_digest
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import file_entry
-from governance_hooks.ledger import LedgerRow, count_languages, ledger_bytes, ledger_root
+from governance_hooks.ownership import OwnershipTree
+from governance_hooks.reviews import ReviewLine, line_bytes
 
-__all__ = ["MAX_CHARACTERS", "RULES", "build"]
-
-RULES: Final = (CONSENT_RULE, normalisation.RULE, LENGTH_RULE, duplicates.RULE, splitting.RULE)
+__all__ = ["MAX_CHARACTERS", "build", "rules_of"]
 
 MAX_CHARACTERS: Final = 4000
-"""Prompt and answer together; longer rows would not fit the training windows this project uses."""
+"""Earlier turns, prompt and answer together; longer rows would not fit the training windows this project uses."""
+ROWS_PER_SHARD: Final = 16_384
+MANY: Final = 16_384
+"""Records from which on further processes are surely faster."""
 
 Progress = Callable[[str, int, int], None]
+
+
+def rules_of(recipe: Recipe) -> list[str]:
+    """Return the rules of a build in the order they run."""
+    alone, joint = ([STAGES[name].rule for name in recipe.stages if STAGES[name].joint == met] for met in (False, True))
+    return [CONSENT_RULE, normalisation.RULE, LENGTH_RULE, *alone, duplicates.RULE, *joint, splitting.RULE]
 
 
 def build(
@@ -49,8 +69,13 @@ def build(
     at: str,
     use: Use,
     consent_for: ConsentLookup,
+    signed: Mapping[str, str] | None = None,
+    recipe: Recipe = DEFAULT,
+    suites: Sequence[Suite] = (),
     heldout_permille: int = 150,
     max_characters: int = MAX_CHARACTERS,
+    jobs: int = 0,
+    shards: int = 0,
     progress: Progress | None = None,
 ) -> Build:
     """Write the build folder `out` and return it.
@@ -64,8 +89,14 @@ def build(
         at: time for which consents were judged, RFC 3339 UTC.
         use: what the rows will be used for.
         consent_for: (member, language, batch statement) -> digest of the consent in force for `use`, or None.
+        signed: statements of contributions and reviews in the log at that size -> the root each signs; what others brought is not looked at, so
+            that later contributions change nothing. None takes the store's word, and lists what is not sealed.
+        recipe: the quality stages and their parameters.
+        suites: evaluation suites whose items no row may hold.
         heldout_permille: of a thousand prompts, how many are held out.
         max_characters: longest prompt and answer together.
+        jobs: processes, 0 for one a core if there is much to do; with any but 1 the calling program must be importable.
+        shards: parts; 0 chooses. It changes nothing but memory and the rhythm of `progress`.
         progress: called as (label, done, total).
 
     Raises:
@@ -77,42 +108,127 @@ def build(
     if max_characters < 2:
         raise BadInput("max_characters", value=max_characters, allowed="2 or more")
     report = progress or (lambda _label, _done, _total: None)
-    batches, stored = store.snapshot()
-    require_intact(stored, batches)
-    total = len(stored)
-    admitted, excluded = consented(stored, consent_for)
-    report("consent", total, total)
-    candidates, unfit = clean(admitted, max_characters=max_characters)
-    kept, copies = duplicates.deduplicate(candidates)
-    excluded = sorted([*excluded, *unfit, *copies], key=lambda exclusion: exclusion.record)
-    report("clean and deduplicate", total, total)
-    reasons = dict(sorted(Counter(exclusion.reason for exclusion in excluded).items()))
-    if not kept:
-        raise _nothing_left(total, reasons)
-
-    kept.sort(key=lambda candidate: candidate.record)
-    lines = [ledger_row(c, splitting.split_of(c.inputs, coop=coop, heldout_permille=heldout_permille)) for c in kept]
-    ledger = ledger_bytes(lines)
-    splits = Counter(line.split for line in lines)
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "coop": coop,
-        "log": {"size": log_size, "root": log_root},
-        "at": at,
-        "use": use.model_dump(),
-        "rules": list(RULES),
-        "parameters": {"heldout_permille": heldout_permille, "max_characters": max_characters, "unicode_major": normalisation.UNICODE_MAJOR},
-        "records": len(lines),
-        "root": ledger_root(lines),
-        "splits": {"train": splits["train"], "heldout": splits["heldout"]},
-        "languages": count_languages(lines),
-        "licences": dict(sorted(Counter(candidate.source.licence for candidate in kept).items())),
-        "excluded": reasons,
-    }
-    report("write", 0, len(lines))
-    _write(out, manifest, {LEDGER: ledger, BATCHES: _batches(stored, lines), EXCLUDED: _reasons(excluded)}, kept, lines)
-    report("write", len(lines), len(lines))
+    known = store.batches()
+    total = sum(batch.records for batch in known)
+    ranges = store.ranges(shards or total // ROWS_PER_SHARD + 1)
+    with atomic_directory(out) as folder, Pool(jobs or (cores() if total >= MANY else 1)) as pool:
+        work = folder / "work"
+        work.mkdir(mode=0o700)
+        job = Job(
+            store=store.location,
+            folder=work,
+            consents=_consents(store, consent_for),
+            signed=None if signed is None else _signed(known, signed),
+            recipe=recipe,
+            max_characters=max_characters,
+            coop=coop,
+            heldout_permille=heldout_permille,
+            evidence=Evidence(suites=tuple(suites)),
+        )
+        gone, done, prepared = store.erased(), 0, list[Prepared]()
+        for one in pool.run(partial(prepare, job, number, low, high) for number, (low, high) in enumerate(ranges)):
+            prepared.append(one)
+            done += one.records
+            report("check each row", done, total)
+        commitments = _commitments(known, prepared, job.signed)
+        paths = [one.path for one in prepared]
+        report("find copies", 0, 1)
+        verdicts = join([Shard(path) for path in paths], recipe, pool, paths)
+        report("find copies", 1, 1)
+        parts, done = list[Part](), 0
+        lean = partial(finish, _lean(job))
+        tasks = (partial(lean, one.number, one.path, verdict, one.excluded) for one, verdict in zip(prepared, verdicts, strict=True))
+        for one, part in zip(prepared, pool.run(tasks), strict=True):
+            parts.append(part)
+            done += one.records
+            report("ledger", done, total)
+        if store.erased() != gone:
+            raise CoopError("records were erased while the build was made: it is thrown away", next="build again")
+        reasons = dict(sorted(sum((part.reasons for part in parts), Counter()).items()))
+        if not any(part.rows for part in parts):
+            raise _nothing_left(total, reasons)
+        report("write", 0, 1)
+        manifest = {
+            "format": FORMAT,
+            "coop": coop,
+            "log": {"size": log_size, "root": log_root},
+            "at": at,
+            "use": use.model_dump(),
+            "rules": rules_of(recipe),
+            "stages": recipe.as_dict(),
+            "parameters": {"heldout_permille": heldout_permille, "max_characters": max_characters, "unicode_major": normalisation.UNICODE_MAJOR},
+            "suites": {suite.name: suite.digest for suite in suites} if "decontamination" in recipe.stages else {},
+            **_counts(parts),
+            "excluded": reasons,
+        }
+        reviews = _reviews(store, job, parts) if "review" in recipe.stages else []
+        _write(folder, out, manifest, parts, {BATCHES: _used(known, commitments, parts), REVIEWS: b"".join(map(line_bytes, reviews))})
+        shutil.rmtree(work)
+        read_build(folder)  # a manifest we could not read back must never get its name
+        report("write", 1, 1)
     return read_build(out)
+
+
+def _consents(store: ContributionStore, consent_for: ConsentLookup) -> dict[tuple[str, str, str], str]:
+    """Ask for the consent of every author to every language and batch they have a part in, once."""
+    asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
+    found = {claim: consent_for(*claim) for claim in sorted(asked)}
+    for consent in found.values():
+        if consent is not None and not is_digest(consent):
+            raise CoopError("the consent lookup returned no digest", value=consent, allowed="sha256:<64 hex> or None")
+    return {claim: consent for claim, consent in found.items() if consent is not None}
+
+
+def _signed(known: Sequence[Batch], signed: Mapping[str, str]) -> frozenset[str]:
+    """Return the statements in the log; raise CoopError for a batch whose statement signs another root."""
+    for batch in known:
+        if batch.statement is not None and signed.get(batch.statement, batch.root) != batch.root:
+            raise CoopError(f"batch {batch.batch} is not the one its statement signs", value=batch.root, allowed=signed[batch.statement])
+    return frozenset(signed)
+
+
+def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared], signed: frozenset[str] | None) -> dict[str, list[str]]:
+    """Return the commitments of every batch in batch order, after checking that they make the root its member signed."""
+    found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+    for one in prepared:
+        for batch, (positions, digests) in one.commitments.items():
+            found[batch] += zip(positions, (digests[start : start + 32] for start in range(0, len(digests), 32)), strict=True)
+        one.commitments.clear()
+    ordered = {batch: ["sha256:" + digest.hex() for _, digest in sorted(pairs)] for batch, pairs in found.items()}
+    require_signed([batch for batch in known if signed is None or batch.statement in signed], ordered)
+    return ordered
+
+
+def _lean(job: Job) -> Job:
+    """Return the job without what only `prepare` needs, since it travels to each process with each part."""
+    return Job(job.store, job.folder, {}, None, job.recipe, job.max_characters, job.coop, job.heldout_permille)
+
+
+def _counts(parts: Sequence[Part]) -> dict[str, Any]:
+    owned: dict[str, bytearray] = defaultdict(bytearray)
+    members: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        for author, leaves in part.owned.items():
+            owned[author] += leaves
+        part.owned.clear()
+        for language, authors in part.members.items():
+            members[language] |= authors
+    counts = sum((part.counts for part in parts), Counter())
+    rows = sum(part.rows for part in parts)
+    return {
+        "records": rows,
+        "root": OwnershipTree(owned, rows).root,
+        "splits": {side: sum(count for (_, of), count in counts.items() if of == side) for side in ("train", "heldout")},
+        "languages": {code: {"train": counts[code, "train"], "heldout": counts[code, "heldout"], "members": len(members[code])} for code in sorted(members)},
+        "licences": dict(sorted(sum((part.licences for part in parts), Counter()).items())),
+        "marks": dict(sorted(sum((part.marks for part in parts), Counter()).items())),
+    }
+
+
+def _used(known: Sequence[Batch], commitments: Mapping[str, list[str]], parts: Sequence[Part]) -> bytes:
+    """Return the commitments of every batch a line names, those of records left out too: only all of them make the root its member signed."""
+    named = set().union(*(part.batches for part in parts))
+    return batches_bytes({batch.statement: commitments[batch.batch] for batch in known if batch.statement is not None and batch.statement in named})
 
 
 def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
@@ -124,36 +240,31 @@ def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
     )
 
 
-def _reasons(excluded: Sequence[Exclusion]) -> bytes:
-    return b"".join(dumps({"record": e.record, "reason": e.reason, "detail": e.detail}) + b"\n" for e in excluded)
+def _reviews(store: ContributionStore, job: Job, parts: Sequence[Part]) -> list[ReviewLine]:
+    """Return the ratings of the rows of the build, beside the bare commitments of those their reviewers signed together with them."""
+    rated = {rating.record for rating in store.reviews.ratings()}
+    here: set[str] = set()
+    for part in parts if rated else ():
+        with pa.memory_map(str(part.records)) as source, pa.ipc.open_file(source) as file:
+            for number in range(file.num_record_batches):
+                here |= rated.intersection(file.get_batch(number).column("record").to_pylist())
+    return [line for line in store.reviews.lines(here.__contains__) if job.signed is None or line.statement in job.signed] if here else []
 
 
-def _batches(stored: Sequence[Record], lines: Sequence[LedgerRow]) -> bytes:
-    """Return the commitments of every batch a line names, those of records left out too: only all of them make the root its member signed."""
-    used = {line.batch for line in lines}
-    found: dict[str, list[tuple[int, str]]] = {batch: [] for batch in used}
-    for record in stored:
-        if record.statement in used:
-            found[record.statement].append((record.position, record.commitment))
-    return batches_bytes({batch: [value for _, value in sorted(commitments)] for batch, commitments in found.items()})
-
-
-def _write(out: Path, manifest: dict[str, Any], texts: dict[str, bytes], kept: Sequence[Candidate], lines: Sequence[LedgerRow]) -> None:
-    with atomic_directory(out) as folder:
-        for name, data in texts.items():
-            _write_file(folder / name, data, out)
-        try:
-            write_rows(folder / RECORDS, kept, lines)
-        except CoopError as error:
-            raise CoopError(f"{out / RECORDS}: {error.what}", next=error.next) from error
-        (folder / RECORDS).chmod(0o600)  # the texts
-        files = [file_entry(folder, folder / name) for name in (BATCHES, EXCLUDED, LEDGER, RECORDS)]
-        _write_file(folder / MANIFEST, dumps({**manifest, "files": files}), out)
-        read_build(folder)  # a manifest we could not read back must never get its name
-
-
-def _write_file(path: Path, data: bytes, out: Path) -> None:
+def _write(folder: Path, out: Path, manifest: dict[str, Any], parts: Sequence[Part], others: Mapping[str, bytes]) -> None:
     try:
-        write_bytes(path, data)
+        for name, paths in ((LEDGER, [part.ledger for part in parts]), (EXCLUDED, [part.excluded for part in parts])):
+            with (folder / name).open("wb") as target:
+                for path in paths:
+                    with path.open("rb") as source:
+                        shutil.copyfileobj(source, target)
+        write_rows(folder / RECORDS, [part.records for part in parts])
+        (folder / RECORDS).chmod(0o600)  # the texts
+        for name, data in others.items():
+            write_bytes(folder / name, data)
+        files = [file_entry(folder, folder / name) for name in (BATCHES, EXCLUDED, LEDGER, RECORDS, REVIEWS)]
+        write_bytes(folder / MANIFEST, dumps({**manifest, "files": files}))
     except CoopError as error:
-        raise CoopError(f"{out / path.name}: {error.what}", next=error.next) from error
+        raise CoopError(f"{out}: {error.what}", next=error.next) from error
+    except OSError as error:
+        raise CoopError(f"cannot write {out}: {error}", next="free space, then build again; nothing was half-written") from error

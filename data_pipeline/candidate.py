@@ -22,6 +22,8 @@ class Candidate:
     """What a stage noticed without leaving the row out, for its authors and the steward; sorted."""
     credited: tuple[str, ...] = ()
     """Members other than the authors whose near copies this row stands for; sorted."""
+    history: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Turns before `inputs`, oldest first: context, not taught."""
 
     @property
     def record(self) -> str:
@@ -32,6 +34,21 @@ class Candidate:
     def language(self) -> str:
         """ISO 639-3."""
         return self.source.language
+
+    @property
+    def prompt(self) -> str:
+        """All that comes before the answer: earlier turns and `inputs`, a line end between them."""
+        return "\n".join([*(text for turn in self.history for text in turn), self.inputs]) if self.history else self.inputs
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text of the row in order: earlier turns, prompt, answer."""
+        return (*(text for turn in self.history for text in turn), self.inputs, self.targets)
+
+    def crediting(self, copy: Candidate) -> Candidate:
+        """Return the candidate with the authors of a copy credited, but for its own authors."""
+        credited = {*self.credited, *copy.source.authors, *copy.credited} - set(self.source.authors)
+        return replace(self, credited=tuple(sorted(credited)))
 
     def marked(self, *marks: str) -> Candidate:
         """Return the candidate with further marks."""

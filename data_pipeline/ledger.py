@@ -16,7 +16,7 @@ def ledger_row(candidate: Candidate, split: Split) -> LedgerRow:
     return LedgerRow(
         record=candidate.record,
         commitment=source.commitment,
-        content=content(source.salt, candidate.record, candidate.inputs, candidate.targets, candidate.language),
+        content=content(source.salt, candidate.record, candidate.inputs, candidate.targets, candidate.language, candidate.history),
         authors=list(source.authors),
         consents=list(candidate.consents),
         batch=source.statement or "",  # an unsealed record fails the pattern: it can have no line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from data_pipeline.record import content
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
 
-__all__ = ["StoredRow", "checked_rows", "write_rows"]
+__all__ = ["SCHEMA", "StoredRow", "checked_rows", "row_batch", "write_rows"]
 
 ROWS_PER_GROUP: Final = 4096
 
@@ -24,10 +24,15 @@ SCHEMA: Final = pa.schema(
         ("record", pa.string()),
         ("inputs", pa.string()),
         ("targets", pa.string()),
+        ("history", pa.list_(pa.string())),
         ("language", pa.string()),
+        ("tag", pa.string()),
         ("split", pa.string()),
         ("authors", pa.list_(pa.string())),
+        ("parents", pa.list_(pa.string())),
+        ("credited", pa.list_(pa.string())),
         ("licence", pa.string()),
+        ("marks", pa.list_(pa.string())),
         ("content", pa.string()),
         ("salt", pa.string()),
     ]
@@ -42,27 +47,52 @@ class StoredRow:
     inputs: str = field(repr=False)
     targets: str = field(repr=False)
     licence: str
+    history: tuple[tuple[str, str], ...] = field(repr=False)
+    tag: str
+    parents: tuple[str, ...]
+    marks: tuple[str, ...]
+    credited: tuple[str, ...]
 
 
-def write_rows(path: Path, candidates: Sequence[Candidate], lines: Sequence[LedgerRow]) -> None:
-    """Write the rows of the ledger lines; the same rows give the same bytes under the same pyarrow.
-
-    Raises:
-        CoopError: the disk refuses; names the file.
-    """
+def row_batch(candidates: Sequence[Candidate], lines: Sequence[LedgerRow]) -> pa.RecordBatch:
+    """Return the rows of ledger lines as the file holds them."""
     columns: dict[str, list[Any]] = {
         "record": [line.record for line in lines],
         "inputs": [candidate.inputs for candidate in candidates],
         "targets": [candidate.targets for candidate in candidates],
+        "history": [[text for turn in candidate.history for text in turn] for candidate in candidates],
         "language": [line.language for line in lines],
+        "tag": [candidate.source.tag for candidate in candidates],
         "split": [line.split for line in lines],
         "authors": [line.authors for line in lines],
+        "parents": [candidate.source.parents for candidate in candidates],
+        "credited": [candidate.credited for candidate in candidates],
         "licence": [candidate.source.licence for candidate in candidates],
+        "marks": [candidate.marks for candidate in candidates],
         "content": [line.content for line in lines],
         "salt": [candidate.source.salt for candidate in candidates],
     }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+
+def write_rows(path: Path, parts: Iterable[Path]) -> None:
+    """Write the Arrow files of all parts, in order, as one Parquet file; however they were cut, the same rows give the same bytes under the same pyarrow.
+
+    Raises:
+        CoopError: the disk refuses; names the file.
+    """
     try:
-        pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+            waiting = SCHEMA.empty_table()
+            for part in parts:
+                with pa.memory_map(str(part)) as source, pa.ipc.open_file(source) as file:
+                    waiting = pa.concat_tables([waiting, file.read_all()])
+                whole = waiting.num_rows - waiting.num_rows % ROWS_PER_GROUP
+                for start in range(0, whole, ROWS_PER_GROUP):
+                    writer.write_table(waiting.slice(start, ROWS_PER_GROUP).combine_chunks())
+                waiting = waiting.slice(whole).combine_chunks()
+            if waiting.num_rows:
+                writer.write_table(waiting)
     except OSError as error:
         raise CoopError(f"cannot write {path.name}: {error}", next="free space, then build again; nothing was half-written") from error
 
@@ -83,17 +113,20 @@ def checked_rows(path: Path, lines: Sequence[LedgerRow]) -> Iterator[StoredRow]:
         line = lines[number]
         if row["record"] != line.record:
             raise CoopError(f"{where}: not the record of the ledger's line", value=row["record"], allowed=line.record)
-        texts = [row["salt"], row["inputs"], row["targets"], row["language"], row["licence"]]
-        if (
-            not all(isinstance(text, str) for text in texts)
-            or content(row["salt"], line.record, row["inputs"], row["targets"], row["language"]) != line.content
-        ):
+        lists = [row["history"], row["parents"], row["marks"], row["credited"]]
+        texts = [row["salt"], row["inputs"], row["targets"], row["language"], row["licence"], row["tag"]]
+        sound = all(isinstance(some, list) for some in lists) and all(isinstance(text, str) for some in [texts, *lists] for text in some)
+        if not sound or len(row["history"]) % 2:
+            raise CoopError(f"{where}: a field of record {line.record} is missing", next="build it again, or fetch an unchanged copy")
+        history = tuple(zip(row["history"][::2], row["history"][1::2], strict=True))
+        if content(row["salt"], line.record, row["inputs"], row["targets"], row["language"], history) != line.content:
             raise CoopError(f"{where}: the text of record {line.record} is not the one the ledger names", next="build it again, or fetch an unchanged copy")
         for name in ("language", "split", "authors", "content"):
             if row[name] != getattr(line, name):
                 raise CoopError(f"{where}: {name} of record {line.record} differs from the ledger", value=row[name], allowed=str(getattr(line, name)))
         number += 1
-        yield StoredRow(line, row["inputs"], row["targets"], row["licence"])
+        parents, credited = tuple(row["parents"]), tuple(row["credited"])
+        yield StoredRow(line, row["inputs"], row["targets"], row["licence"], history, row["tag"], parents, tuple(row["marks"]), credited)
     if number != len(lines):
         raise CoopError(f"{path}: fewer rows than the ledger has lines", value=number, allowed=str(len(lines)))
 

@@ -23,7 +23,7 @@ class Row:
     """ISO 639-3."""
     authors: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Earlier turns of the conversation: (prompt, answer)."""
+    """Earlier turns of prompt and answer, oldest first: context, not learned."""
 
 
 def rows(build: Build, split: Split | None = None) -> Iterator[Row]:
@@ -37,4 +37,4 @@ def rows(build: Build, split: Split | None = None) -> Iterator[Row]:
     """
     for row in checked_rows(build.records, read_ledger(build)):
         if split is None or row.line.split == split:
-            yield Row(row.line.record, row.inputs, row.targets, row.line.language, tuple(row.line.authors))
+            yield Row(row.line.record, row.inputs, row.targets, row.line.language, tuple(row.line.authors), row.history)

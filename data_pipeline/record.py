@@ -7,23 +7,28 @@ line, and the store asks it again, so that no other way in (a form, a script) is
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
-from data_pipeline.language import allowed_languages, is_language
-from governance_hooks.canonical import digest
+from data_pipeline.language import allowed_languages, is_language, parse_tag
+from data_pipeline.text import MAX_TEXT_BYTES, Problem, is_blank, text_problems
+from governance_hooks.canonical import digest_of_texts
+from governance_hooks.errors import BadInput
 
 __all__ = [
     "ANNOTATION_TYPES",
     "IDENTIFIER",
+    "MAX_HISTORY_BYTES",
     "MAX_TEXT_BYTES",
+    "MAX_TURNS",
     "NO_LICENCE",
     "Draft",
+    "History",
     "Problem",
     "Record",
+    "as_draft",
     "commitment",
     "content",
     "instant",
@@ -34,8 +39,11 @@ __all__ = [
 ANNOTATION_TYPES: Final = ("original-annotations", "re-annotations")
 """Aya's two kinds: a new pair, or an edit of another pair (arXiv 2402.06619)."""
 
-MAX_TEXT_BYTES: Final = 100_000
-"""Largest prompt or answer, in UTF-8 bytes."""
+MAX_TURNS: Final = 64
+"""Most earlier turns, pairs of prompt and answer, one record may carry."""
+
+MAX_HISTORY_BYTES: Final = 4 * MAX_TEXT_BYTES
+"""Most text of all earlier turns of one record, in UTF-8 bytes."""
 
 NO_LICENCE: Final = "NOASSERTION"
 """What SPDX writes where nobody stated a licence."""
@@ -43,9 +51,10 @@ NO_LICENCE: Final = "NOASSERTION"
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """Record and member ids: they stand in a public ledger, so no blanks, no @, no scripts that look alike."""
 
+History = tuple[tuple[str, str], ...]
+"""Earlier turns of a conversation as (prompt, answer), oldest first."""
+
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
-# Tab and the line ends are text; the other C0 and C1 controls are terminal escapes or damage.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Draft:
     """When the source says it was written, RFC 3339 UTC; a claim, used for no decision."""
     line: int = 0
     """Line or ordinal in the source file, from 1; 0 if there was no file."""
+    history: History = field(default=(), repr=False)
+    """Turns before `inputs`; context only: what this record teaches is `targets`."""
+    tag: str = ""
+    """Canonical BCP 47 tag (RFC 5646), if the contributor said more than `language` does: hi-Latn, pt-BR, zh-Hant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +113,53 @@ class Record:
     created_at: str
     """When the store took it, RFC 3339 UTC: the order that decides between duplicates, out of the member's hands."""
     erased_at: str | None
+    history: History = field(default=(), repr=False)
+    """Turns before `inputs`, oldest first; empty once erased."""
+    tag: str = ""
+    """Canonical BCP 47 tag as declared; empty if it says no more than `language`."""
 
 
-class Problem(NamedTuple):
-    """One reason to refuse a draft: what, the offending value, what is allowed."""
-
-    what: str
-    value: object = None
-    allowed: str | None = None
-
-    def __str__(self) -> str:
-        shown = "" if self.value is None else f" (got {ascii(self.value) if len(ascii(self.value)) <= 60 else ascii(self.value)[:57] + '...'})"
-        return f"{self.what}{shown}" + (f"; allowed: {self.allowed}" if self.allowed else "")
-
-
-def commitment(salt: str, record: str, draft: Draft | Record) -> str:
-    """Return the digest a member signs for one record: salted text as contributed, with its parents."""
-    return digest(
-        {"salt": salt, "record": record, "inputs": draft.inputs, "targets": draft.targets, "language": draft.language, "parents": list(draft.parents)}
+def as_draft(record: Record) -> Draft:
+    """Return what was handed in as this record, with the id it has."""
+    return Draft(
+        inputs=record.inputs,
+        targets=record.targets,
+        language=record.language,
+        annotation_type=record.annotation_type,
+        user_id=record.user_id,
+        parents=record.parents,
+        licence=record.licence,
+        record_id=record.record,
+        written_at=record.written_at,
+        line=record.line,
+        history=record.history,
+        tag=record.tag,
     )
 
 
-def content(salt: str, record: str, inputs: str, targets: str, language: str) -> str:
+def commitment(salt: str, record: str, draft: Draft | Record) -> str:
+    """Return the digest a member signs for one record: salted text as contributed, with its earlier turns, language tag and parents."""
+    return digest_of_texts(
+        {
+            "salt": salt,
+            "record": record,
+            "history": _turns(draft.history),
+            "inputs": draft.inputs,
+            "targets": draft.targets,
+            "language": draft.language,
+            "tag": draft.tag,
+            "parents": list(draft.parents),
+        }
+    )
+
+
+def content(salt: str, record: str, inputs: str, targets: str, language: str, history: Sequence[Sequence[str]] = ()) -> str:
     """Return the digest that binds a build's normalised row to its ledger line."""
-    return digest({"salt": salt, "record": record, "inputs": inputs, "targets": targets, "language": language})
+    return digest_of_texts({"salt": salt, "record": record, "history": _turns(history), "inputs": inputs, "targets": targets, "language": language})
+
+
+def _turns(history: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [list(turn) for turn in history]
 
 
 def instant(text: str) -> str | None:
@@ -139,34 +175,36 @@ def instant(text: str) -> str | None:
         return None
 
 
-def is_blank(text: str) -> bool:
-    """Tell whether a text shows nothing: only spaces, format characters and controls."""
-    return all(unicodedata.category(character)[0] in "ZC" for character in text)
-
-
-def _text_problems(name: str, text: str, max_text_bytes: int) -> Iterator[Problem]:
-    if len(text) > max_text_bytes:  # a character is at least a byte: refuse before encoding it
-        yield Problem(f"{name} is too long", f"{len(text)} characters", f"at most {max_text_bytes} bytes of UTF-8")
+def _history_problems(history: History, max_text_bytes: int) -> Iterator[Problem]:
+    if len(history) > MAX_TURNS:
+        yield Problem("history has too many turns", len(history), f"at most {MAX_TURNS} earlier turns")
         return
+    for number, (prompt, answer) in enumerate(history, start=1):
+        yield from text_problems(f"history, turn {number}, prompt", prompt, max_text_bytes)
+        yield from text_problems(f"history, turn {number}, answer", answer, max_text_bytes)
+    size = sum(len(text.encode(errors="replace")) for turn in history for text in turn)
+    if size > MAX_HISTORY_BYTES:
+        yield Problem("history is too long", f"{size} bytes", f"at most {MAX_HISTORY_BYTES} bytes of UTF-8 in all")
+
+
+def _tag_problems(language: str, tag: str) -> Iterator[Problem]:
     try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        yield Problem(f"{name} holds a lone surrogate at character {error.start}", text[error.start], "Unicode scalar values")
+        meant = parse_tag(tag)
+    except BadInput as error:
+        yield Problem("unknown language tag", tag, error.allowed)
         return
-    if size > max_text_bytes:
-        yield Problem(f"{name} is too long", f"{size} bytes", f"at most {max_text_bytes} bytes of UTF-8")
-    elif found := _CONTROL.search(text):
-        label = "NUL" if found[0] == "\0" else "a control character"
-        yield Problem(f"{name} holds {label} at character {found.start()}", found[0], "printable text, tabs and line ends")
-    elif is_blank(text):
-        yield Problem(f"{name} is empty", text, "at least one visible character")
+    if meant != (language, tag):
+        yield Problem("the language tag does not agree with the language code, or is not canonical", tag, f"{meant[1] or 'no tag'} with {meant[0]}")
 
 
 def problems(draft: Draft, *, max_text_bytes: int = MAX_TEXT_BYTES) -> list[Problem]:
     """Return everything that forbids storing a draft; an empty list means it may be stored."""
-    found = [*_text_problems("inputs", draft.inputs, max_text_bytes), *_text_problems("targets", draft.targets, max_text_bytes)]
+    found = [*text_problems("inputs", draft.inputs, max_text_bytes), *text_problems("targets", draft.targets, max_text_bytes)]
+    found += _history_problems(draft.history, max_text_bytes)
     if not is_language(draft.language):
         found.append(Problem("unknown language code", draft.language, allowed_languages(draft.language)))
+    elif draft.tag:
+        found += _tag_problems(draft.language, draft.tag)
     if draft.annotation_type not in ANNOTATION_TYPES:
         found.append(Problem("unknown annotation_type", draft.annotation_type, " or ".join(ANNOTATION_TYPES)))
     for name, value in [("record_id", draft.record_id), *(("parents", parent) for parent in draft.parents)]:

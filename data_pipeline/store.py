@@ -12,15 +12,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy.engine import URL
 
 from data_pipeline.batch import Batch, batch_root, fingerprint, require_sound
+from data_pipeline.database import StoreDatabase
 from data_pipeline.intake import as_batch, chunks, existing, insert_batch, unsealed_twin
+from data_pipeline.pages import as_record, authors, claims, pages, ranges, select_records
 from data_pipeline.record import IDENTIFIER, Draft, Record, instant
-from data_pipeline.schema import FORMAT, batches, engine_for, metadata, records, store
+from data_pipeline.reviews import Reviews
+from data_pipeline.schema import FORMAT, batches, metadata, records, store
 from governance_hooks.canonical import is_digest
 from governance_hooks.errors import BadInput, CoopError
 
@@ -37,37 +40,31 @@ def _at(at: str | None) -> str:
     return at or _now()
 
 
-def _record(row: Row[Any]) -> Record:
-    values = dict(row._mapping)
-    values["parents"], values["authors"] = tuple(values["parents"]), tuple(values["authors"])
-    return Record(**values)
-
-
-_COLUMNS = [*records.c, batches.c.statement, batches.c.member, batches.c.created_at]
-
-
-def _select_records() -> Select[Any]:
-    return select(*_COLUMNS).join(batches, records.c.batch == batches.c.batch)
-
-
 class ContributionStore:
     """Batches and records in one database.
 
     Args:
-        location: path of the SQLite file, or an SQLAlchemy URL. The folder must exist.
+        location: path of the SQLite file, whose folder must exist, or the URL of a SQLite or PostgreSQL database.
 
     Raises:
         BadInput: no such folder or driver, or the file is something else.
-        CoopError: the database cannot be read or written; the message names it.
+        CoopError: the database cannot be read or written; the message names it, and shows no password.
     """
 
-    def __init__(self, location: str | Path) -> None:
-        self.engine = engine_for(location)
-        self.name = self.engine.url.database or self.engine.url.render_as_string()
-        with self._transaction(write=True) as connection:
-            metadata.create_all(connection)
+    def __init__(self, location: str | Path | URL) -> None:
+        self.location = location
+        self._database = StoreDatabase(location)
+        self.engine, self.name = self._database.engine, self._database.name
+        self.reviews = Reviews(self._database)
+        """Ratings of the records."""
+        with self._transaction() as connection:
+            self._database.require_durable(connection)
+            there = inspect(connection).has_table(store.name)
+        with self._transaction(write=not there) as connection:
+            if not there:
+                metadata.create_all(connection)
             found = connection.execute(select(store.c.format)).scalars().all()
-            if not found:
+            if not found and not there:
                 connection.execute(insert(store).values(format=FORMAT))
             elif list(found) != [FORMAT]:
                 raise BadInput(f"{self.name} is a contribution store of another version", value=found, allowed=FORMAT)
@@ -84,17 +81,8 @@ class ContributionStore:
 
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
-        try:
-            with self.engine.connect() as opened:
-                connection = opened.execution_options(coop_write=write)
-                with connection.begin():
-                    yield connection
-        except SQLAlchemyError as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise CoopError(
-                f"cannot {'write' if write else 'read'} the contribution store {self.name}: {reason}",
-                next="free space, or close what holds the file, then run the same command again; nothing was half-written" if write else None,
-            ) from error
+        with self._database.transaction(write=write) as connection:
+            yield connection
 
     # Adding
 
@@ -150,11 +138,12 @@ class ContributionStore:
     def erase(self, ids: Iterable[str], *, at: str | None = None) -> int:
         """Erase text and salt of records for good and return how many were erased now; the rows stay as tombstones.
 
-        SQLite overwrites freed pages with zeros (secure_delete) and the write-ahead log is cut, so the text is gone from
-        the files of this store. Backups, file-system snapshots and earlier builds are the caller's to erase.
+        SQLite overwrites freed pages with zeros (secure_delete) and the write-ahead log is cut; on PostgreSQL the table is
+        written anew (VACUUM FULL), while the server's own write-ahead log keeps old pages until it recycles them. Backups,
+        file-system snapshots and earlier builds are the caller's to erase.
         """
         wanted, moment = sorted(set(ids)), _at(at)
-        gone: dict[str, object] = {"inputs": "", "targets": "", "salt": "", "user_id": None, "written_at": None, "erased_at": moment}
+        gone: dict[str, object] = {"inputs": "", "targets": "", "history": "", "salt": "", "user_id": None, "written_at": None, "erased_at": moment}
         erased = 0
         with self._transaction(write=True) as connection:
             unknown = set(wanted) - existing(connection, wanted)
@@ -164,47 +153,71 @@ class ContributionStore:
                 touched = select(records.c.batch).where(records.c.record.in_(chunk))
                 connection.execute(update(batches).where(batches.c.batch.in_(touched)).values(drafts=None))
                 erased += connection.execute(update(records).where(records.c.record.in_(chunk) & records.c.erased_at.is_(None)).values(**gone)).rowcount
-        self._cut_wal()
+        self._database.forget(records.name, batches.name)
         return erased
-
-    def _cut_wal(self) -> None:
-        if self.engine.dialect.name != "sqlite":
-            return
-        connection = self.engine.raw_connection()
-        try:
-            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        finally:
-            connection.close()
-        if busy:
-            raise CoopError(
-                f"the records are erased, but another process reads {self.name}, so its write-ahead log still holds old pages", next="close it and erase again"
-            )
 
     # Reading
 
     def records(self, *, member: str | None = None, batch: str | None = None) -> list[Record]:
         """Return stored records in the order of their ids, tombstones and unsealed ones included."""
-        query = _select_records()
+        query = select_records()
         if member is not None:
             query = query.where(batches.c.member == member)
         if batch is not None:
             query = query.where(batches.c.batch == batch)
         with self._transaction() as connection:
-            return sorted((_record(row) for row in connection.execute(query)), key=lambda record: record.record)
+            return sorted((as_record(row) for row in connection.execute(query)), key=lambda record: record.record)
 
     def snapshot(self) -> tuple[list[Batch], list[Record]]:
         """Return all batches and all records as they stand at one moment."""
         with self._transaction() as connection:
             found = [as_batch(row) for row in connection.execute(select(batches).order_by(batches.c.position))]
-            return found, sorted((_record(row) for row in connection.execute(_select_records())), key=lambda record: record.record)
+            return found, sorted((as_record(row) for row in connection.execute(select_records())), key=lambda record: record.record)
+
+    def ranges(self, count: int) -> list[tuple[str, str | None]]:
+        """Return at most `count` neighbouring ranges (low, high) of record ids with about equally many records, for `pages`.
+
+        The first low is "", the last high None: together they hold every record there is or will be.
+        """
+        with self._transaction() as connection:
+            return ranges(connection, count)
+
+    def pages(self, low: str = "", high: str | None = None, size: int = 4096) -> Iterator[list[Record]]:
+        """Yield the records with ids from low to below high in the order of their ids, `size` at a time, as they stand at one moment.
+
+        Tombstones and unsealed records are included. Memory is that of one page; the snapshot is held until the last page or `close()`.
+        """
+        with self._transaction() as connection:
+            yield from pages(connection, low, high, size)
+
+    def some(self, ids: Iterable[str]) -> list[Record]:
+        """Return those of the record ids that are stored, in their order."""
+        with self._transaction() as connection:
+            found = [as_record(row) for chunk in chunks(ids) for row in connection.execute(select_records().where(records.c.record.in_(chunk)))]
+        return sorted(found, key=lambda record: record.record)
+
+    def authors(self, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return the authors of those of the record ids that are stored, tombstones included."""
+        with self._transaction() as connection:
+            return authors(connection, ids)
+
+    def claims(self) -> set[tuple[tuple[str, ...], str, str]]:
+        """Return the distinct (authors, language, statement) of sealed records: all that a build has to ask consents for."""
+        with self._transaction() as connection:
+            return claims(connection)
+
+    def erased(self) -> set[str]:
+        """Return the ids of the tombstones."""
+        with self._transaction() as connection:
+            return set(connection.execute(select(records.c.record).where(records.c.erased_at.is_not(None))).scalars())
 
     def record(self, record: str) -> Record:
         """Return one record; raise BadInput if there is none."""
         with self._transaction() as connection:
-            row = connection.execute(_select_records().where(records.c.record == record)).first()
+            row = connection.execute(select_records().where(records.c.record == record)).first()
         if row is None:
             raise BadInput("no such record", value=record)
-        return _record(row)
+        return as_record(row)
 
     def existing(self, ids: Iterable[str]) -> set[str]:
         """Return those of the record ids that are in the store."""

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipeline import deduplicate, normalise, split
-from data_pipeline.admit import LENGTH_RULE
 from data_pipeline.manifest import BATCHES, EXCLUDED, MANIFEST, Build, read_build, read_file, read_ledger
-from data_pipeline.parquet import StoredRow, checked_rows
+from data_pipeline.parquet import checked_rows
+from data_pipeline.rules import check_rules
+from data_pipeline.stages.stage import Rating, Suite
 from governance_hooks.batches import parse_batches
 from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
 from governance_hooks.inventory import inventory
 from governance_hooks.ledger import count_languages
+from governance_hooks.reviews import ShownRating, read_reviews
 
 __all__ = ["read_exclusions", "verify_build"]
 
 
-def verify_build(folder: Path) -> Build:
+def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
     """Re-check everything a build claims about itself and return it.
 
-    Whether the consents it names were in force is the gate's check, which has the log.
+    Whether the consents it names were in force, and whether its ratings are signed, are checks of those who have the log.
+
+    Args:
+        folder: of the build.
+        suites: the evaluation suites the manifest names; a rule that cannot be checked for want of one blocks.
 
     Raises:
         CoopError: names file, line or row, and record.
@@ -53,7 +59,7 @@ def verify_build(folder: Path) -> Build:
     _require_equal(build, "splits", {"train": sides["train"], "heldout": sides["heldout"]})
     _require_equal(build, "languages", count_languages(lines))
     # (6) Every row is the text its ledger line names, and keeps the rules.
-    _require_rules(build, list(checked_rows(build.records, lines)))
+    check_rules(build, checked_rows(build.records, lines), suites, _ratings(build))
     # (7) Every other stored record has a reason, and none is on both lists.
     exclusions = read_exclusions(build)
     both = {line.record for line in lines} & set(exclusions)
@@ -61,6 +67,13 @@ def verify_build(folder: Path) -> Build:
         raise CoopError(f"{build.excluded}: a record is in the build and excluded from it", value=min(both))
     _require_equal(build, "excluded", dict(sorted(Counter(reason for reason, _ in exclusions.values()).items())))
     return build
+
+
+def _ratings(build: Build) -> Iterator[Rating]:
+    """Yield the ratings beside the build; whether their reviewers signed them is the check of whoever has the log."""
+    for line in read_reviews(build.reviews):
+        if isinstance(line, ShownRating):
+            yield Rating(line.record, line.reviewer, line.score, line.at)
 
 
 def read_exclusions(build: Build) -> dict[str, tuple[str, str]]:
@@ -85,34 +98,3 @@ def read_exclusions(build: Build) -> dict[str, tuple[str, str]]:
 def _require_equal(build: Build, name: str, counted: Any) -> None:
     if build.manifest[name] != counted:
         raise CoopError(f"{build.folder / MANIFEST}: {name} is not what the files hold", value=build.manifest[name], allowed=str(counted))
-
-
-def _require_rules(build: Build, rows: list[StoredRow]) -> None:
-    """Apply again the rules this version knows; a rule it does not know cannot be checked, so it blocks."""
-    manifest = build.manifest
-    known = {"every_author_consents/v1", normalise.RULE, LENGTH_RULE, deduplicate.RULE, split.RULE}
-    if set(manifest["rules"]) != known:
-        raise CoopError(f"{build.folder / MANIFEST}: rules this version cannot check", value=manifest["rules"], allowed=", ".join(sorted(known)))
-    parameters = manifest["parameters"]
-    names = {"heldout_permille", "max_characters", "unicode_major"}
-    if set(parameters) != names:
-        raise CoopError(f"{build.folder / MANIFEST}: unknown or missing parameters", value=sorted(parameters), allowed=", ".join(sorted(names)))
-    if parameters["unicode_major"] != normalise.UNICODE_MAJOR:
-        raise CoopError(
-            f"{build.folder / MANIFEST}: the build used other Unicode tables",
-            value=parameters["unicode_major"],
-            allowed=f"{normalise.UNICODE_MAJOR} (this Python's)",
-        )
-    seen: dict[tuple[str, str, str], str] = {}
-    for row in rows:
-        record, language = row.line.record, row.line.language
-        if (normalise.normalise(row.inputs), normalise.normalise(row.targets)) != (row.inputs, row.targets):
-            raise CoopError(f"{build.records}: record {record} breaks the rule {normalise.RULE}")
-        if len(row.inputs) + len(row.targets) > parameters["max_characters"]:
-            raise CoopError(f"{build.records}: record {record} breaks the rule {LENGTH_RULE}")
-        twin = seen.setdefault((language, deduplicate.folded(row.inputs), deduplicate.folded(row.targets)), record)
-        if twin != record:
-            raise CoopError(f"{build.records}: record {record} breaks the rule {deduplicate.RULE}: it repeats {twin}")
-        if split.split_of(row.inputs, coop=manifest["coop"], heldout_permille=parameters["heldout_permille"]) != row.line.split:
-            raise CoopError(f"{build.records}: record {record} breaks the rule {split.RULE}", value=row.line.split)
-    _require_equal(build, "licences", dict(sorted(Counter(row.licence for row in rows).items())))

@@ -21,6 +21,7 @@ from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, read, shift, timestamp
 from governance_hooks.vouching import vouched_checkpoints, vouched_statements, workers
+from governance_hooks.witness.policy import Unwitnessed
 
 __all__ = ["Beside", "Checkpoints", "Fold", "Progress", "Remembered", "Scope", "check_dates", "witnesses_of"]
 
@@ -210,7 +211,16 @@ def check_dates(fold: Fold, time: int) -> None:
 
 
 def witnesses_of(fold: Fold, note: str) -> str:
-    """Say who cosigned the newest checkpoint; raise Refused if fewer did than the bylaws at its place require."""
+    """Say who cosigned the newest checkpoint.
+
+    Raises:
+        StepUnknown: fewer did than the bylaws at its place require. Such a log may hold; whether others see the same one is not known.
+        Refused: a cosignature does not verify, or is by somebody who is no witness.
+    """
     if not fold.complete:
         raise StepUnknown("needs all entries (step 1)")
-    return fold.register.bylaws.policy.check(verify_checkpoint(note, fold.register.log_key)).words
+    witnessed = fold.register.bylaws.policy.check(verify_checkpoint(note, fold.register.log_key))
+    try:
+        return witnessed.words
+    except Unwitnessed as missing:
+        raise StepUnknown(missing.what, todo="the operator: coop log cosign; then audit again") from missing

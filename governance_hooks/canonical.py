@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 
 from governance_hooks.errors import BadInput
 
-__all__ = ["CanonicalError", "digest", "dumps", "is_digest", "loads", "sha256"]
+__all__ = ["CanonicalError", "digest", "digest_of_texts", "dumps", "is_digest", "loads", "sha256"]
 
 MAX_SAFE_INTEGER = 2**53 - 1
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -34,9 +34,21 @@ class CanonicalError(BadInput):
 def dumps(value: Any) -> bytes:
     """Return the RFC 8785 bytes of `value`; raise CanonicalError if it has none."""
     try:
-        return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+        return _PLAIN.encode(value).encode() if _simple(value) else rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise CanonicalError(f"value has no canonical JSON form: {error}") from error
+
+
+def _simple(value: Any) -> bool:
+    """Tell whether a value has ASCII keys, no fractions and only safe integers, all the way down."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and name.isascii() and (type(item) is str or _simple(item)) for name, item in value.items())
+    if kind is list:
+        return all(type(item) is str or _simple(item) for item in value)
+    if kind is int:
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
+    return kind is str or kind is bool or value is None
 
 
 def loads(data: bytes, *, floats: bool = False, source: str = "document") -> Any:
@@ -116,6 +128,18 @@ def sha256(data: bytes) -> str:
 def digest(value: Any) -> str:
     """Return `sha256:<hex>` of the canonical JSON of `value`."""
     return sha256(dumps(value))
+
+
+def digest_of_texts(value: dict[str, Any]) -> str:
+    """Return `digest(value)`, several times faster, of an object of ASCII keys that holds texts, whole numbers below 2^53, and lists of these.
+
+    Raises:
+        CanonicalError: a text that is not Unicode. That the object holds nothing else is the caller's word.
+    """
+    try:
+        return sha256(_PLAIN.encode(value).encode())
+    except UnicodeEncodeError as error:
+        raise CanonicalError(f"value has no canonical JSON form: text is not Unicode ({error.reason})") from error
 
 
 def is_digest(text: object) -> bool:

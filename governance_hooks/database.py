@@ -33,15 +33,15 @@ _LOCK = 0x636F6F70
 _ALLOWED = "postgresql://USER@HOST/DATABASE"
 
 
-def parse_url(url: str | URL) -> URL:
-    """Return the address of a log's database; raise BadInput, which shows no password, if no log can be kept there."""
+def parse_url(url: str | URL, *, of: str = "log") -> URL:
+    """Return the address of a database; raise BadInput, which shows no password, if no log (or what `of` says) can be kept there."""
     try:
         made = make_url(url)
         backend = made.get_backend_name()
     except (ArgumentError, ValueError):  # whose texts quote the URL
-        raise BadInput("the URL of the log's database cannot be read", allowed=_ALLOWED, next="write special characters in it as %XX") from None
+        raise BadInput(f"the URL of the {of}'s database cannot be read", allowed=_ALLOWED, next="write special characters in it as %XX") from None
     if backend not in ("sqlite", "postgresql"):
-        raise BadInput("this database cannot keep a log", value=backend, allowed="sqlite, postgresql")
+        raise BadInput(f"this database cannot keep a {of}", value=backend, allowed="sqlite, postgresql")
     if any("password" in name for name in made.query):
         raise BadInput("a password in the URL's query would be shown", allowed="postgresql://USER:PASSWORD@HOST/DATABASE")
     return made.set(drivername="postgresql+psycopg") if backend == "postgresql" else made
@@ -88,7 +88,8 @@ class Database:
         self._spoilt = False
         self._kept: Any = None
         """The connection of the last turn."""
-        self._driver: Any = self.dialect.loaded_dbapi.Error
+        # Of a damaged file sqlite3 cannot even decode SQLite's error: it quotes what is damaged.
+        self._driver: Any = (self.dialect.loaded_dbapi.Error, UnicodeDecodeError)
 
     @property
     def dialect(self) -> Dialect:
@@ -118,8 +119,14 @@ class Database:
         if self._writer == threading.get_ident():
             yield self._held
             return
-        with self._transaction(writes=False) as cursor:
+        connection, cursor = self._open(writes=False)
+        try:
             yield cursor
+            connection.commit()
+        except BaseException as error:
+            self._abandon(connection, error, writes=False)
+            raise
+        connection.close()
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
@@ -138,46 +145,43 @@ class Database:
         if not self._turn.acquire(timeout=WAIT_S):
             raise CoopError(f"another thread has been writing to the log for {WAIT_S} s: nothing was appended", next="try again")
         try:
-            with self._transaction(writes=True) as cursor:
+            connection, cursor = self._open(writes=True)
+            committing = False
+            try:
                 self._held, self._writer, self._spoilt = cursor, threading.get_ident(), False
                 yield cursor
                 if self._spoilt:
                     raise CoopError("a part of this transaction failed: nothing of it is kept")
+                committing = True
+                connection.commit()
+            except BaseException as error:
+                self._abandon(connection, error, writes=True, committing=committing)
+                raise
+            self._kept = connection
         finally:
             self._held = self._writer = None
             self._turn.release()
 
-    @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Any]:
-        connection, cursor = self._open(writes)
-        committing = False
-        try:
-            yield cursor
-            committing = writes
-            connection.commit()
-        except BaseException as error:
-            with suppress(self._driver):
-                connection.rollback()
-            lost = self._discard(connection, error, writes)
-            if not isinstance(error, self._driver):
-                raise
-            if committing and lost:
-                raise CoopError(
-                    f"the database was lost during a commit: {self._told(error)}",
-                    next="look with coop log whether the entry is there, before you run the command again",
-                ) from error
-            raise self._failed(error, writes) from error
-        if writes:
-            self._kept = connection
-        else:
-            connection.close()
+    def _abandon(self, connection: Any, error: BaseException, *, writes: bool, committing: bool = False) -> None:
+        """Undo a transaction that failed; raise CoopError if it was the database that failed it."""
+        with suppress(*self._driver):
+            connection.rollback()
+        lost = self._discard(connection, error, writes)
+        if not isinstance(error, self._driver):
+            return
+        if committing and lost:
+            raise CoopError(
+                f"the database was lost during a commit: {self._told(error)}",
+                next="look with coop log whether the entry is there, before you run the command again",
+            ) from error
+        raise self._failed(error, writes) from error
 
     def _open(self, writes: bool) -> tuple[Any, Any]:
         """Return a connection, and its cursor in a new transaction; the writer's connection is kept for the next turn."""
         for may_be_stale in (True, False):  # a connection may have died with its server since it was last used
             try:
-                connection = (writes and self._kept) or self._engine.raw_connection()
-            except (self._driver, SQLAlchemyError) as error:
+                connection = (writes and self._kept) or self._connect(writes)
+            except (*self._driver, SQLAlchemyError) as error:
                 raise CoopError(f"cannot open the log {self.shown}: {self._told(error)}", next=self._advice("coop audit")) from error
             if writes:
                 self._kept = None
@@ -192,6 +196,12 @@ class Database:
                 if not lost:
                     raise
         raise AssertionError("unreachable")
+
+    def _connect(self, writes: bool) -> Any:
+        connection = self._engine.raw_connection()
+        if writes and self.dialect.name == "sqlite":
+            connection.cursor().execute("PRAGMA busy_timeout=0")  # _begin_immediate waits
+        return connection
 
     def _begin(self, cursor: Any, writes: bool) -> None:
         if not writes or self.read_only:
@@ -210,7 +220,6 @@ class Database:
         deadline = time.monotonic() + WAIT_S
         while True:
             try:
-                cursor.execute("PRAGMA busy_timeout=0")
                 cursor.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
@@ -244,5 +253,6 @@ class Database:
 
     def _told(self, error: Exception) -> str:
         """What the driver says, on one line and without the password."""
-        told = " ".join(str(getattr(error, "orig", None) or error).split())
+        undecoded = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else None
+        told = " ".join(str(undecoded or getattr(error, "orig", None) or error).split())
         return told.replace(str(self.url.password), "***") if self.url.password else told

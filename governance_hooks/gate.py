@@ -14,7 +14,18 @@ from governance_hooks.canonical import sha256
 from governance_hooks.code import installed_code
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
-from governance_hooks.links import MAX_AGE_S, check_age, check_base, check_build, check_consents, check_counted, check_usable, check_vote, find_proposal
+from governance_hooks.links import (
+    MAX_AGE_S,
+    check_age,
+    check_base,
+    check_build,
+    check_consents,
+    check_counted,
+    check_stages,
+    check_usable,
+    check_vote,
+    find_proposal,
+)
 from governance_hooks.memory import Memory
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import Proof, read_proof
@@ -42,6 +53,8 @@ class Request:
     """Digest of the founding statement you expect."""
     run: str | None = None
     """Id of a run whose start the log must hold; None before the start is logged."""
+    proposal: str | None = None
+    """Digest of the run proposal whose approval shall be used; None takes that of `run`, else as `find_proposal` does."""
     devices: int = 1
     minutes: int | None = None
     """Wall time asked for; the plan's limit, if None."""
@@ -88,12 +101,18 @@ class _Gate:
         digest = sha256(self.request.plan)
         self._replay()
         if self.register is not None:
-            self.proposal = find_proposal(self.register, "run", digest)
+            self.proposal = self._approval(self.register, digest)
         if broken is not None:
             raise StepFailed(f"plan cannot be read: {broken.what}", todo="coop plan")
         if self.register is None:
             raise StepUnknown("the proof's log does not hold (see step 2)")
         return f"plan {digest[:19]} is the subject of proposal {self._proposal().id[:19]}"
+
+    def _approval(self, register: Register, plan: str) -> Proposal:
+        """Return the proposal whose approval is used: the one the request names, that of a run of this plan that has started, or the best there is."""
+        run = register.runs.get(self.request.run or "")
+        started_under = run.proposal if run is not None and run.plan == plan else None
+        return find_proposal(register, "run", plan, at=self.request.now, chosen=self.request.proposal or started_under)
 
     def _replay(self) -> None:
         try:
@@ -134,7 +153,9 @@ class _Gate:
         usable = check_usable(proposal, sha256(self.request.plan), self.request.now)
         if run is None:
             if proposal.used >= proposal.uses:
-                raise StepFailed(f"approval is used up: {proposal.used} of {proposal.uses} starts", todo="coop propose run again")
+                raise StepFailed(
+                    f"approval is used up: {proposal.used} of {proposal.uses} starts", todo="coop propose run again; its run needs a name of its own"
+                )
             return usable
         started = self._register().runs.get(run)
         if started is None or started.proposal != proposal.id:
@@ -152,6 +173,7 @@ class _Gate:
         build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop)
         if plan.build.manifest not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="coop build, which logs it")
+        check_stages(self.request.build, self._register().builds[plan.build.manifest])
         code = installed_code()
         if code.digest != plan.code.digest:
             raise StepFailed("the installed code is not the voted code", todo="install the voted version, or plan and vote anew")

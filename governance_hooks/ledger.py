@@ -41,7 +41,7 @@ def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
 
 def ledger_root(rows: Sequence[LedgerRow]) -> str:
     """Return the root that identifies the rows of a ledger and who owns them (see governance_hooks.ownership)."""
-    return OwnershipTree([row.authors for row in rows], [dumps(row.model_dump()) for row in rows]).root
+    return OwnershipTree.of_lines([row.authors for row in rows], [dumps(row.model_dump()) for row in rows]).root
 
 
 def parse_ledger(data: bytes, *, source: str = "ledger") -> tuple[list[LedgerRow], str]:
@@ -62,7 +62,7 @@ def parse_ledger(data: bytes, *, source: str = "ledger") -> tuple[list[LedgerRow
         if rows and row.record <= rows[-1].record:
             raise BadInput(f"{source}, line {number}: records are sorted and distinct", value=row.record)
         rows.append(row)
-    return rows, OwnershipTree([row.authors for row in rows], lines).root
+    return rows, OwnershipTree.of_lines([row.authors for row in rows], lines).root
 
 
 def read_ledger(path: Path) -> tuple[list[LedgerRow], str]:

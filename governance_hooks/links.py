@@ -7,7 +7,7 @@ process, the release step and the public's `coop verify`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -60,12 +60,34 @@ def check_age(witnessed: Witnessed, now: str, max_age_s: int) -> int:
     return age
 
 
-def find_proposal(register: Register, kind: str, subject: str) -> Proposal:
-    """Return the proposal about a subject: an approved one if there is any, else the newest; raise StepFailed if none."""
+def find_proposal(register: Register, kind: str, subject: str, *, at: str | None = None, chosen: str | None = None, besides: Collection[str] = ()) -> Proposal:
+    """Return the proposal about a subject under which it may be used: the chosen one, else the approved one with uses left that expires first.
+
+    If none has uses left, it is an approved one, else the newest: what judges it says what is wrong with it. A halted one is not passed over: a halt
+    is not evaded by another approval that members happen to have given, unless somebody chooses that one.
+
+    Args:
+        register: the replayed log.
+        kind: run or release.
+        subject: digest of what members voted on.
+        at: instant at which it shall be used (RFC 3339 UTC); None does not look at time windows.
+        chosen: digest of the proposal to use.
+        besides: proposals to pass over while there are others.
+
+    Raises:
+        StepFailed: no proposal, or not the chosen one, is about this subject.
+    """
     about = [p for p in register.proposals.values() if p.kind == kind and p.subject == subject]
     if not about:
         raise StepFailed(f"no {kind} proposal in the log names {subject}: members never voted on exactly this", todo=f"coop propose {kind} NAME")
-    return max(about, key=lambda p: (p.tally is not None and p.tally.approved, p.opened))
+    if chosen is not None:
+        found = next((p for p in about if p.id == chosen), None)
+        if found is None:
+            raise StepFailed(f"the chosen proposal {chosen[:19]} is no {kind} proposal about {subject}", todo="choose another, or none")
+        return found
+    approved = [p for p in about if p.tally is not None and p.tally.approved and not p.contested()]
+    left = [p for p in approved if p.used < p.uses and p.id not in besides and (at is None or p.due() <= at < p.expires())]
+    return min(left, key=lambda p: (p.expires(), p.opened)) if left else max(approved or about, key=lambda p: (p.id not in besides, p.opened))
 
 
 def check_vote(proposal: Proposal) -> str:
@@ -126,6 +148,13 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str
         if file_entry(folder, path) != entry:
             raise StepFailed(f"build file {entry['path']} was changed after the build", todo="restore it, or build, plan and vote anew")
     return f"build of {build.records} records, root {build.root[:19]}", rows, read_batches(folder / "batches.jsonl")
+
+
+def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
+    """Check that a build ran the quality stages its entry in the log names, which the bylaws were held against."""
+    manifest, _ = read_manifest(folder / "manifest.json")
+    if manifest.get("stages", {}) != logged:
+        raise StepFailed("the build was made with other quality stages than the log says", todo="coop build make, which logs what it did")
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from governance_hooks import merkle
 from governance_hooks.database import Database
 from governance_hooks.errors import CoopError
-from governance_hooks.log_sql import PAGE, Statements
+from governance_hooks.log_sql import PAGE, Statements, blob, number_of
 from governance_hooks.tail import WIDTH, Tail, levels
 
 __all__ = ["Log"]
@@ -32,6 +32,8 @@ class Log:
         self._database = Database(url, read_only=read_only)
         self._sql = Statements(self._database.dialect)
         self._tail = Tail()
+        self._tail_from: object = None
+        """The connection that wrote `_tail`: a failed transaction loses both."""
         if not read_only:
             self._create()
 
@@ -85,17 +87,8 @@ class Log:
         Raises:
             CoopError: another process has been writing for too long.
         """
-        with self._writing():
+        with self._database.writing():
             yield
-
-    @contextmanager
-    def _writing(self) -> Iterator[Any]:
-        try:
-            with self._database.writing() as cursor:
-                yield cursor
-        except BaseException:
-            self._tail = Tail()
-            raise
 
     @property
     def size(self) -> int:
@@ -105,21 +98,27 @@ class Log:
 
     def _size(self, cursor: Any) -> int:
         highest = self._sql.size.one(cursor)
-        return 0 if highest is None else int(highest) + 1
+        return 0 if highest is None else number_of(highest) + 1
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the entries [start, stop) in order, of those there are at the first; a page in memory at a time.
 
         Each page is a transaction of its own: entries never change, and a slow reader holds up neither vacuum nor WAL.
+
+        Raises:
+            CoopError: one of them is missing, or is no bytes.
         """
         end: int | None = None
         while end is None or start < end:
             with self._database.reading() as cursor:
                 if end is None:
                     end = self._size(cursor) if stop is None else min(stop, self._size(cursor))
-                page = self._sql.span.run(cursor, (start, min(start + PAGE, end))).fetchall()
+                after = min(start + PAGE, end)
+                page = self._sql.span.run(cursor, (start, after)).fetchall()
             for (data,) in page:
-                yield bytes(data)
+                yield blob(data)
+            if len(page) < after - start:  # else a damaged number of the last one would have us look for entries without end
+                raise CoopError("the log lacks an entry", value=f"{len(page)} of the entries {start} to {after - 1}", next="coop audit")
             start += PAGE
 
     def append(self, batch: list[bytes], *, expected_size: int, note: Callable[[int, bytes], str], expected_root: bytes | None = None) -> str:
@@ -135,15 +134,16 @@ class Log:
             CoopError: another writer was faster, the tree is not the expected one, or the database could not be written.
                 Nothing is appended, unless the error says that this is not known.
         """
-        with self._writing() as cursor:
+        with self._database.writing() as cursor:
             size = self._size(cursor)
             if size < expected_size:
                 raise CoopError("the log was rolled back while it was open: nothing is appended", value=size, allowed=str(expected_size), next="coop audit")
             if size != expected_size:
                 raise CoopError("another writer appended to this log meanwhile", value=size, allowed=str(expected_size), next="run the command again")
-            # The transaction holds the write lock, so a tail of this size is the tail of what is stored.
-            known = self._tail
-            tail = known.copy() if known.size == size else self._read_tail(cursor, size)
+            # The transaction holds the write lock, so a tail of this size that was committed is the tail of what is stored.
+            tail, known, self._tail_from = self._tail, self._tail_from is cursor.connection, None
+            if not known or tail.size != size:
+                tail = self._read_tail(cursor, size)
             if expected_root is not None and tail.root() != expected_root:
                 raise CoopError("the stored entries do not hash to the newest checkpoint: nothing is signed over them", value=size, next="coop audit")
             tiles = tail.extend(batch)
@@ -151,7 +151,7 @@ class Log:
                 self._sql.put_tile.run(cursor, *tiles)
             text = note(tail.size, tail.root())
             self._sql.insert_entries(cursor, size, batch, text)
-            self._tail = tail  # forgotten again if the commit fails
+            self._tail, self._tail_from = tail, cursor.connection
             return text
 
     def _read_tail(self, cursor: Any, size: int) -> Tail:
@@ -167,10 +167,10 @@ class Log:
         """Return at least `width` hashes of a tile; the last, partial tile of level 0 is hashed from its entries."""
         tile = seen.get((level, number), b"")
         if len(tile) < 32 * width:
-            tile = bytes(self._sql.tile.one(cursor, level, number) or b"")
+            tile = blob(self._sql.tile.one(cursor, level, number) or b"")
             if level == 0 and len(tile) < 32 * WIDTH:
                 entries = self._sql.span.run(cursor, (number * WIDTH, (number + 1) * WIDTH))
-                tile = b"".join([merkle.leaf_hash(data) for (data,) in entries])
+                tile = b"".join([merkle.leaf_hash(blob(data)) for (data,) in entries])
             seen[level, number] = tile
         if len(tile) < 32 * width:
             raise CoopError("the log's tiles do not match its entries", value=f"level {level}, tile {number}", next="coop audit")
@@ -216,8 +216,12 @@ class Log:
         page = [(start - 2, "")]
         while page:
             with self._database.reading() as cursor:
-                page = self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
-            yield from ((int(position) + 1, str(note)) for position, note in page)
+                last, page = page[-1][0], self._sql.notes.run(cursor, (page[-1][0] + 1,)).fetchall()
+            for position, note in page:
+                if position <= last:  # in a damaged index the next page would be this one again
+                    raise CoopError("the log's checkpoints are out of order", value=position, allowed=f"above {last}", next="coop audit")
+                yield position + 1, str(note)
+                last = position
 
     def cosignatures(self, size: int) -> dict[str, str]:
         """Return the kept cosignature lines of the checkpoint over `size` entries, by the witness' name."""
@@ -227,7 +231,7 @@ class Log:
     def cosigned_size(self, name: str) -> int:
         """Return the largest size for which a line of this witness is kept; 0 if there is none."""
         with self._database.reading() as cursor:
-            return int(self._sql.cosigned_size.one(cursor, name) or 0)
+            return number_of(self._sql.cosigned_size.one(cursor, name) or 0)
 
     def keep_cosignature(self, size: int, name: str, line: str) -> None:
         """Keep a witness' line for the checkpoint over `size` entries, in the place of an older one of that witness."""

@@ -11,7 +11,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import Executable
 
-__all__ = ["COSIGNATURE", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements"]
+from governance_hooks.errors import CoopError
+
+__all__ = ["COSIGNATURE", "ENTRY", "METADATA", "PAGE", "TILE", "Statement", "Statements", "blob", "number_of"]
 
 PAGE = 256
 """Rows read at a time: at most 16 MiB of entries."""
@@ -84,13 +86,12 @@ class Statements:
 
     def insert_entries(self, cursor: Any, start: int, batch: list[bytes], note: str) -> None:
         """Insert entries from position `start` on, the last with the checkpoint; many into PostgreSQL by COPY, more than twice as fast as INSERT."""
-        *body, last = batch
-        if self._dialect.name == "sqlite" or len(body) < 2:
-            if body:
-                self.insert_entry.run(cursor, *[(position, None, data) for position, data in enumerate(body, start=start)])
-        else:
+        body = batch[:-1]
+        if self._dialect.name == "sqlite" and body:
+            self.insert_entry.run(cursor, *[(position, None, data) for position, data in enumerate(body, start=start)])
+        elif body:
             self._copy(cursor, start, body)
-        self.insert_entry.run(cursor, (start + len(body), note, last))
+        self.insert_entry.run(cursor, (start + len(body), note, batch[-1]))
 
     def _copy(self, cursor: Any, start: int, batch: list[bytes]) -> None:
         with cursor.copy("COPY entry (position, data) FROM STDIN (FORMAT BINARY)") as copy:
@@ -138,3 +139,17 @@ class Statement:
 
     def _bind(self, values: tuple[Any, ...]) -> Any:
         return dict(zip(self.names, values, strict=True)) if self.names else values
+
+
+def blob(value: object) -> bytes:
+    """Return a row's bytes of an entry or a tile; raise CoopError for another type, which a damaged row can hold: `bytes` of a number is so many zeros."""
+    if not isinstance(value, bytes):
+        raise CoopError("the log's database holds no bytes where an entry or a tile belongs", value=type(value).__name__, next="coop audit")
+    return value
+
+
+def number_of(value: object) -> int:
+    """Return a row's number; raise CoopError for another type."""
+    if not isinstance(value, int):
+        raise CoopError("the log's database holds no number where a size belongs", value=type(value).__name__, next="coop audit")
+    return value

@@ -41,12 +41,6 @@ class Frontier:
         self.nodes: list[tuple[int, bytes]] = []
         """(height, hash), tallest first."""
 
-    def copy(self) -> Frontier:
-        """Return an independent copy."""
-        made = Frontier()
-        made.size, made.nodes = self.size, self.nodes.copy()
-        return made
-
     def push(self, leaf: bytes) -> list[bytes]:
         """Add a leaf hash; return the hashes of the perfect subtrees it completes, of height 0, 1, 2, ..."""
         nodes, size, made = self.nodes, self.size, [leaf]
@@ -63,8 +57,8 @@ class Frontier:
         if not self.nodes:
             return root([])
         node = self.nodes[-1][1]
-        for _, left in reversed(self.nodes[:-1]):
-            node = node_hash(left, node)
+        for _, left in self.nodes[-2::-1]:
+            node = hashlib.sha256(b"\x01" + left + node).digest()
         return node
 
 

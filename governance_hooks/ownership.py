@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -90,20 +90,29 @@ class OwnershipTree:
     """The tree of a ledger.
 
     Args:
-        authors: the authors of each line, in ledger order.
-        lines: the ledger's lines, without their newlines.
+        owned: author -> the leaf hashes of their lines in ledger order, 32 bytes each, one after the other.
+        rows: lines of the ledger.
     """
 
-    def __init__(self, authors: Sequence[Sequence[str]], lines: Sequence[bytes]) -> None:
-        owned: dict[str, list[bytes]] = {}
-        for names, line in zip(authors, lines, strict=True):
-            leaf = merkle.leaf_hash(line)
-            for name in names:
-                owned.setdefault(name, []).append(leaf)
-        self.rows = len(lines)
-        self.holdings = [Holding(member=name, rows=len(leaves), root=_encode(merkle.root(leaves))) for name, leaves in sorted(owned.items())]
+    def __init__(self, owned: Mapping[str, bytes | bytearray], rows: int) -> None:
+        self.rows = rows
+        self.holdings = [
+            Holding(member=name, rows=len(leaves) // 32, root=_encode(merkle.root([bytes(leaves[at : at + 32]) for at in range(0, len(leaves), 32)])))
+            for name, leaves in sorted(owned.items())
+        ]
         self._leaves = [holding.leaf for holding in self.holdings]
         self._tree = merkle.root(self._leaves)
+
+    @classmethod
+    def of_lines(cls, authors: Iterable[Sequence[str]], lines: Iterable[bytes]) -> OwnershipTree:
+        """Return the tree of a ledger from the authors of each line and the lines, without their newlines."""
+        owned: dict[str, bytearray] = {}
+        rows = 0
+        for names, line in zip(authors, lines, strict=True):
+            leaf, rows = merkle.leaf_hash(line), rows + 1
+            for name in names:
+                owned.setdefault(name, bytearray()).extend(leaf)
+        return cls(owned, rows)
 
     @property
     def root(self) -> str:

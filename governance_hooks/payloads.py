@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Strict
+from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Stages, Strict
 from governance_hooks.motions import Motion, OperatorKey
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
@@ -99,12 +99,21 @@ class Contribution(Strict):
     languages: dict[Language, Count]
 
 
+class Reviewed(Strict):
+    """Ratings of records, committed to by a Merkle root over salted commitments."""
+
+    ratings: Annotated[int, Field(gt=0)]
+    root: Digest
+
+
 class BuildMade(Strict):
     """A dataset build, by the digest of its manifest."""
 
     manifest: Digest
     root: Digest
     records: Annotated[int, Field(gt=0)]
+    stages: Stages = Field(default_factory=dict)
+    """Quality stages with their parameters, as the manifest has them."""
 
 
 class ProposalOpened(Strict):
@@ -246,6 +255,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.consent/v1": Consent,
     "coop.withdrawal/v1": Withdrawal,
     "coop.contribution/v1": Contribution,
+    "coop.review/v1": Reviewed,
     "coop.build/v1": BuildMade,
     "coop.proposal/v1": ProposalOpened,
     "coop.draft/v1": Draft,

@@ -18,7 +18,7 @@ from governance_hooks.rules import ballots, closing, community, consents, effect
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Run, Seats, SecretPoll
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -44,7 +44,9 @@ class Register:
         """Pending recoveries by member."""
         self.grants: dict[str, list[Grant]] = {}
         self.contributions: dict[str, Contribution] = {}
-        self.builds: dict[str, int] = {}
+        self.reviews: dict[str, Review] = {}
+        self.builds: dict[str, dict[str, dict[str, int]]] = {}
+        """Manifest -> the quality stages it was made with."""
         """Manifest digest -> log position."""
         self.drafts: dict[str, Draft] = {}
         self.proposals: dict[str, Proposal] = {}
@@ -257,6 +259,7 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.consent/v1": consents.give,
     "coop.withdrawal/v1": consents.withdraw,
     "coop.contribution/v1": consents.contribute,
+    "coop.review/v1": consents.review,
     "coop.build/v1": runs.build,
     "coop.proposal/v1": proposals.open_proposal,
     "coop.draft/v1": proposals.draft,

@@ -10,7 +10,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Run", "Seats", "SecretPoll", "Vote"]
+__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Review", "Run", "Seats", "SecretPoll", "Vote"]
 
 
 @dataclass(slots=True)
@@ -73,6 +73,18 @@ class Contribution:
     records: int
     root: str
     languages: dict[str, int]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Committed ratings of one reviewer."""
+
+    id: str
+    author: str
+    ratings: int
+    root: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,13 @@ class Halt:
     ratified: bool = False
     lifted: bool = False
     """Ended by an appeal."""
+
+    @property
+    def by(self) -> str:
+        """Who halted it, for people."""
+        if self.by_members:
+            return "the members"
+        return "the oversight body and the members" if self.ratified else "the oversight body"
 
     def stands(self, at: str) -> bool:
         """Tell whether the halt is in force at an instant (RFC 3339 UTC)."""
@@ -164,9 +183,9 @@ class Proposal:
         """Tell whether so many members objected that the approval is undone."""
         return self.rules.objections is not None and len(self.objections) >= self.rules.objections
 
-    def halted(self, at: str) -> str | None:
-        """Return until when the approval is halted at an instant (RFC 3339 UTC), or None."""
-        return max((halt.until for halt in self.halts if halt.stands(at)), default=None)
+    def halted(self, at: str) -> Halt | None:
+        """Return the halt of the approval that lasts longest of those in force at an instant (RFC 3339 UTC), or None."""
+        return max((halt for halt in self.halts if halt.stands(at)), key=lambda halt: halt.until, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +230,13 @@ class Run:
     """The members' decision to release it although the evaluation did not pass."""
     waived: int | None = None
     """Log position at which that decision took effect."""
-    release: str | None = None
-    released: int | None = None
+    releases: dict[str, int] = field(default_factory=dict)
+    """Digest of each release, oldest first -> log position at which it went out: by that it is judged, whatever goes out after it."""
 
     def waived_before_release(self) -> str | None:
-        """Return the vote that waived the run's evaluation before its release, if there is one; a later one changes nothing."""
-        return self.waiver if self.waived is not None and (self.released is None or self.waived < self.released) else None
+        """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""
+        first = next(iter(self.releases.values()), None)
+        return self.waiver if self.waived is not None and (first is None or self.waived < first) else None
 
 
 @dataclass(slots=True)

@@ -47,27 +47,24 @@ class Tail:
         """Return the Merkle root."""
         return self.frontier.root()
 
-    def copy(self) -> Tail:
-        """Return an independent copy: an append that fails must leave this one as it was."""
-        made = Tail()
-        made.frontier, made.tiles = self.frontier.copy(), [bytearray(tile) for tile in self.tiles]
-        return made
-
     def extend(self, batch: list[bytes]) -> list[tuple[int, int, bytes]]:
         """Add entries; return the rows of the tiles to store: full ones, and partial ones above level 0 that grew."""
         rows: dict[tuple[int, int], bytes] = {}
-        push, tiles, grown = self.frontier.push, self.tiles, set()
+        push, tiles, grown = self.frontier.push, self.tiles, 0
         for data in batch:
             made = push(merkle.leaf_hash(data))
             tiles[0] += made[0]
-            for level in range(1, (len(made) - 1) // 8 + 1):
+            if len(made) <= 8:
+                continue
+            highest = (len(made) - 1) // 8
+            grown = max(grown, highest)
+            for level in range(1, highest + 1):
                 rows[level - 1, (self.size >> 8 * level) - 1] = bytes(tiles[level - 1])
                 tiles[level - 1].clear()
                 if level == len(tiles):
                     tiles.append(bytearray())
                 tiles[level] += made[8 * level]
-                grown.add(level)
-        for level in grown:
+        for level in range(1, grown + 1):
             if tiles[level]:
                 rows[level, self.size >> 8 * (level + 1)] = bytes(tiles[level])
         return [(level, number, hashes) for (level, number), hashes in rows.items()]

@@ -14,7 +14,7 @@ from governance_hooks import merkle
 from governance_hooks.batches import check_batches, parse_batches
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.ledger import LedgerRow, parse_ledger
-from governance_hooks.links import MAX_AGE_S, check_age, check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
+from governance_hooks.links import MAX_AGE_S, check_age, check_consents, check_counted, check_ledger, check_stages, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
@@ -136,12 +136,12 @@ class _Verifier:
         published = register.releases.get(subject)  # a later vote on the same release does not hide the one it went out under
         proposal = register.proposal(published) if published else find_proposal(register, "release", subject)
         counted = check_vote(proposal)
-        if published is None or self._run().release != subject:
+        if published is None or subject not in self._run().releases:
             raise StepFailed(
                 "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
             )
-        if self.now is not None and (until := proposal.halted(self.now)) is not None:
-            raise StepFailed(f"the oversight body halted this release until {until}", todo="wait, and ask the cooperative why")
+        if self.now is not None and (halt := proposal.halted(self.now)) is not None:
+            raise StepFailed(f"{halt.by} halted this release until {halt.until}", todo="wait, and ask the cooperative why")
         return counted
 
     # (5) Members voted for exactly this plan before the run.
@@ -157,8 +157,8 @@ class _Verifier:
         assert self.proof is not None  # there is no register without it
         ended = self.proof.entries[run.starts[-1] if run.ended is None else run.ended]
         check_run(self._plain().plan, self._plain().run, run, uses=proposal.uses, ended=loads(ended)["body"]["issued"])
-        if self.now is not None and (until := proposal.halted(self.now)) is not None:
-            raise StepFailed(f"the oversight body halted this run until {until}", todo="wait, and ask the cooperative why")
+        if self.now is not None and (halt := proposal.halted(self.now)) is not None:
+            raise StepFailed(f"{halt.by} halted this run until {halt.until}", todo="wait, and ask the cooperative why")
         self.run_was_voted = True
         return f"{counted}; {len(run.starts)} start(s), all after the vote"
 
@@ -199,6 +199,7 @@ class _Verifier:
         rows = check_ledger(self.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
         if manifest.sha256 not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="ask the cooperative")
+        check_stages(self.bundle.folder / "data", self._register().builds[manifest.sha256])
         assert self.proof is not None  # there is no register without it
         size, stated = manifest.get("log", "size"), manifest.get("log", "root")
         if size > len(self.proof.entries) or _root(self.proof.entries[:size]) != stated:
@@ -221,7 +222,7 @@ class _Verifier:
         for position, at in zip(run.starts, run.started, strict=True):
             standing = check_consents(register, rows, plan.use, at=at, position=position, run=run.id)
         check_counted(register, rows, plan.use, run)
-        return f"{standing}; {check_withdrawals(register, rows, plan.use, run, register.size if run.released is None else run.released)}"
+        return f"{standing}; {check_withdrawals(register, rows, plan.use, run, run.releases.get(sha256(self._bytes(RELEASE)), register.size))}"
 
     # (9) The evaluation follows the voted policy, covers every held-out record, and its verdicts follow from the per-record losses.
     def evaluation(self) -> str:

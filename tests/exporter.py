@@ -6,9 +6,9 @@ python -m tests.exporter ROOT FOLDER
 import sys
 from pathlib import Path
 
+from governance_hooks.export import export
 from governance_hooks.log import Log
 from governance_hooks.paths import Paths
-from governance_hooks.tiles import export
 
 if __name__ == "__main__":
     with Log.open(Paths(Path(sys.argv[1])).log, read_only=True) as log:

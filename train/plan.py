@@ -88,7 +88,7 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
         f"What for: {_list([WORDS[term] for term in plan.use.processing])}, for {WORDS[plan.use.purpose]}. Who gets it: {_list([WORDS[term] for term in plan.use.recipients])}.",
         f"Licence of the resulting weights: {plan.use.licence}.",
         f"Limits: at most {plan.limits.max_minutes} minutes on {plan.limits.max_devices} device{'s' * (plan.limits.max_devices != 1)}, started at most {plan.limits.max_starts} times.",
-        "If the oversight body halts it: the run stops at its next step.",
+        "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Plan
+from governance_hooks.process_lock import process_lock
 from train.base_weights import read_base
 from train.clock import WallClock
 from train.module import TrainingModule
@@ -44,12 +44,7 @@ class Segment:
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
     """Hold the run folder for this process; two trainings of one run would tear its files."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / "lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CoopError(f"another process is training in {run_dir}", next="wait for it, or stop it first") from error
+    with process_lock(run_dir / "lock", f"training run {run_dir.name}"):
         yield
 
 

@@ -90,7 +90,7 @@ def prove(session: Session, statement: str) -> None:
 @click.pass_obj
 def export(session: Session, folder: Path) -> None:
     """Write the log into FOLDER as static files (C2SP tlog-tiles) for a web host; run it again to add what is new."""
-    from governance_hooks.tiles import export as run_export
+    from governance_hooks.export import export as run_export
 
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         done = run_export(space.coop.log, folder, note=space.coop.checkpoint(), progress=show)

@@ -55,7 +55,7 @@ def publish_release(space: Workspace, bundle: Path) -> Report:
     register = space.coop.register
     if digest not in register.releases:
         try:
-            proposal = find_proposal(register, "release", digest)
+            proposal = find_proposal(register, "release", digest, at=space.coop.clock())
             check_vote(proposal)
         except StepFailed as failed:
             raise BadInput(failed.why, next=failed.todo or None) from failed

@@ -59,7 +59,7 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
     for run in register.runs.values():
         if run.status != "completed":
             lines.append(f"operator: run {run.id} is {run.status or 'started, not ended'}: coop train {run.id} goes on")
-        elif run.release is None:
+        elif not run.releases:
             lines.append(f"operator: run {run.id} is not released: coop release assemble {run.id}")
     return lines
 
@@ -96,7 +96,7 @@ def status(session: Session, key: Path | None) -> None:
             ],
             "proposals": [describe(p) for p in register.proposals.values()],
             "runs": [
-                {"run": r.id, "status": r.status, "starts": len(r.starts), "evaluated": r.report is not None, "release": r.release}
+                {"run": r.id, "status": r.status, "starts": len(r.starts), "evaluated": r.report is not None, "releases": list(r.releases)}
                 for r in register.runs.values()
             ],
             "releases": list(register.releases),
@@ -114,7 +114,7 @@ def status(session: Session, key: Path | None) -> None:
         lines.append(f"  proposal {row['proposal'][7:19]}  {row['kind']:<12} {row['state']}: {row['why']}")
     for row in value["runs"]:
         lines.append(
-            f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['release'] else ''}"
+            f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['releases'] else ''}"
         )
     lines += ["what is next:", *(f"  {line}" for line in value["todo"] or ["nothing"])]
     session.show(value, "\n".join(lines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ from commonweights.end_of_run import evaluate_run, log_end, read_record, write_c
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_base, find_build
 from commonweights.table import finish, show_report
+from commonweights.voting import find_proposal as find_proposal_by_prefix
 from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import sha256
@@ -21,7 +24,8 @@ from governance_hooks.ledger import read_ledger
 from governance_hooks.links import find_proposal
 from governance_hooks.memory import Memory
 from governance_hooks.plan import read_plan
-from governance_hooks.report import Report
+from governance_hooks.process_lock import process_lock
+from governance_hooks.report import Report, StepFailed
 from governance_hooks.rules.consents import counted
 from governance_hooks.statement import now
 
@@ -36,12 +40,24 @@ def read_plan_file(space: Workspace, name: str) -> bytes:
     return path.read_bytes()
 
 
-def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | None = None) -> Report:
-    """Run the gate for a plan as the cooperative's folder stands now."""
-    return run_gate(_request(space, data, base, run))
+def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | None = None, proposal: str | None = None) -> Report:
+    """Run the gate for a plan as the cooperative's folder stands now; `run` and `proposal` as in `Request`."""
+    return run_gate(_request(space, data, base, run, proposal))
 
 
-def _request(space: Workspace, data: bytes, base: Path | None, run: str | None) -> Request:
+def _approval(space: Workspace, data: bytes, run: str, chosen: str | None) -> str | None:
+    """Return the run proposal under which a run starts, or goes on: one approval serves one run. None if there is none; the gate says so."""
+    register = space.coop.register
+    if chosen is None and run in register.runs:
+        return register.runs[run].proposal
+    others = {one.proposal for one in register.runs.values() if one.id != run}
+    try:
+        return find_proposal(register, "run", sha256(data), at=space.coop.clock(), chosen=chosen, besides=others).id
+    except StepFailed:
+        return chosen
+
+
+def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None) -> Request:
     missing = space.root / "missing"
     try:
         plan = read_plan(data)
@@ -49,7 +65,7 @@ def _request(space: Workspace, data: bytes, base: Path | None, run: str | None) 
     except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
         found_base, found_build = base or missing / "base", missing / "build"
     proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
-    return Request(plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, memory=memory)
+    return Request(plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, memory=memory)
 
 
 def run_plan(
@@ -58,70 +74,88 @@ def run_plan(
     run: str,
     *,
     base: Path | None = None,
+    chosen: str | None = None,
     evaluate: bool = True,
     wandb: bool = False,
     threads: int | None = None,
     show: Progress | None = None,
+    passed: Callable[[Report], object] = lambda report: None,
 ) -> dict[str, object]:
     """Train, log, evaluate and document one approved run; go on where an earlier call was cut off.
 
+    Args:
+        chosen: digest of the run proposal to start under; None takes that of the run if it has started, else what `find_proposal` finds.
+        passed: called with the gate's table before the start is logged.
+
     Raises:
         Blocked: the gate does not pass.
+        CoopError: another process of this machine is at this run. No start was used.
     """
     plan = read_plan(data)
-    finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
+        raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
+    with process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
+        space.coop.refresh()  # what the process that held it before has logged
+        finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
 
-    def finish(record: dict[str, object]) -> None:
-        """The end-of-run hook: log how it ended; of a completed run, evaluate the weights and emit the card."""
-        log_end(space, run)
-        if record["status"] == "completed" and evaluate:
-            build = find_build(space, plan)
-            evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
-            write_card(space, run, build)
+        def finish(record: dict[str, object]) -> None:
+            """The end-of-run hook: log how it ended; of a completed run, evaluate the weights and emit the card."""
+            log_end(space, run)
+            if record["status"] == "completed" and evaluate:
+                build = find_build(space, plan)
+                evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
+                write_card(space, run, build)
 
-    if finished:
-        record = read_record(space, run)
-        if space.coop.register.run(run).status != "completed":  # cut off before the end was logged: nothing is signed past a halt or a withdrawal
-            run_gate(_request(space, data, base, run)).require()
-        finish(record)
-        return record
-    run_gate(_request(space, data, base, None)).require()
-    register = space.coop.register
-    proposal = find_proposal(register, "run", sha256(data))
-    count = len(register.runs[run].starts) if run in register.runs else 0
-    rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")
-    limited = counted(register, rows, plan.use, at=space.coop.clock(), run=run)
-    space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal.id, "start": count + 1, "counted": limited})
+        if finished:
+            record = read_record(space, run)
+            if space.coop.register.run(run).status != "completed":  # cut off before the end was logged: nothing is signed past a halt or a withdrawal
+                run_gate(_request(space, data, base, run)).require()
+            finish(record)
+            return record
+        proposal = _approval(space, data, run, chosen)
+        # The gate is run three times for a start: here, so that a blocked one uses no start; by the training process, with the start in the log and before
+        # anything is loaded; and once all is loaded, right before the first step, so that nothing swapped meanwhile is trained on.
+        passed(run_gate(_request(space, data, base, None, proposal)).require())
+        if proposal is None:
+            raise BadInput("this plan was approved while the gate ran", next="run the same command again")
+        register = space.coop.register
+        count = len(register.runs[run].starts) if run in register.runs else 0
+        rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")
+        limited = counted(register, rows, plan.use, at=space.coop.clock(), run=run)
+        space.coop.operate("coop.run-start/v1", {"run": run, "plan": sha256(data), "proposal": proposal, "start": count + 1, "counted": limited})
 
-    from train.run import train as train_plan
+        from train.run import train as train_plan
 
-    started = _request(space, data, base, run)
-    guard = Guard(started, fresh=lambda: witnessed_proof(space).dumps(), on_end=finish)
-    return train_plan(
-        space.run(run),
-        data,
-        base=started.base,
-        build=started.build,
-        guard=guard,
-        run_id=run,
-        coop=register.coop,
-        proposal=proposal.id,
-        progress=show,
-        wandb=wandb,
-        threads=threads,
-    )
+        started = _request(space, data, base, run, proposal)
+        guard = Guard(started, fresh=lambda: witnessed_proof(space).dumps(), on_end=finish)
+        return train_plan(
+            space.run(run),
+            data,
+            base=started.base,
+            build=started.build,
+            guard=guard,
+            run_id=run,
+            coop=register.coop,
+            proposal=proposal,
+            progress=show,
+            wandb=wandb,
+            threads=threads,
+        )
 
 
 @click.command()
 @click.argument("plan")
 @click.option("--run", help="Name of the run [default: the plan's name].")
+@click.option("--proposal", help="Start under this approval [default: the one with starts left that expires first; a run goes on under its own].")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
 @click.option("--check", is_flag=True, help="Only show the gate's table.")
 @click.option("--no-eval", is_flag=True, help="Stop after training; `coop eval` goes on later.")
 @click.option("--wandb", is_flag=True, help="Also log to Weights & Biases, offline, into the run's folder.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
 @click.pass_obj
-def train(session: Session, plan: str, run: str | None, base: Path | None, check: bool, no_eval: bool, wandb: bool, threads: int | None) -> None:
+def train(
+    session: Session, plan: str, run: str | None, proposal: str | None, base: Path | None, check: bool, no_eval: bool, wandb: bool, threads: int | None
+) -> None:
     """Train the PLAN members approved, evaluate it and write its card.
 
     The gate checks everything first. While training runs, a halt or a withdrawal stops it at the next step boundary,
@@ -132,15 +166,17 @@ def train(session: Session, plan: str, run: str | None, base: Path | None, check
     with open_workspace(session.folder) as space:
         data = read_plan_file(space, plan)
         name = run or read_plan(data, source=plan).name
+
+        def passed(report: Report) -> None:
+            if not session.json:
+                click.echo(show_report(report), err=True)
+
+        chosen = find_proposal_by_prefix(space.coop, proposal).id if proposal else None
         if check:
-            finish(session, gate_plan(space, data, base=base), good="This run may start.", bad="BLOCKED.")
+            finish(session, gate_plan(space, data, base=base, proposal=_approval(space, data, name, chosen)), good="This run may start.", bad="BLOCKED.")
             return
-        if not session.json:
-            done = space.run(name) / "run.json"
-            if not done.is_file():
-                click.echo(show_report(gate_plan(space, data, base=base).require()), err=True)
         with quiet_libraries(), progress(quiet=session.json) as show:
-            record = run_plan(space, data, name, base=base, evaluate=not no_eval, wandb=wandb, threads=threads, show=show)
+            record = run_plan(space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, show=show, passed=passed)
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},

@@ -8,7 +8,7 @@ for likeness to others' rows therefore compare the n-grams themselves.
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_pipeline.deduplicate import folded
 
-__all__ = ["Hashes", "gram_hashes", "key", "mixed"]
+__all__ = ["Hashes", "gram_hashes", "key", "many_gram_hashes", "mixed"]
 
 Hashes = NDArray[np.uint64]
 
@@ -43,11 +43,41 @@ def gram_hashes(text: str, size: int) -> Hashes:
     return mixed(hashes)
 
 
-@lru_cache(maxsize=1 << 16)
-def _counts(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
+def many_gram_hashes(texts: Sequence[str], size: int) -> tuple[Hashes, NDArray[np.int64]]:
+    """Return `gram_hashes` of every text, one after the other, and where each text's begin; much faster than one by one."""
+    points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    counts = np.where(lengths < size, np.minimum(lengths, 1), lengths - size + 1)
+    starts = np.cumsum(counts) - counts
+    found = np.empty(int(counts.sum()), dtype=np.uint64)
+    short = np.flatnonzero((lengths > 0) & (lengths < size))
+    whole = np.ones(len(found), dtype=bool)
+    whole[starts[short]] = False
+    if len(points) >= size:
+        rolled = np.full(len(points) - size + 1, size, dtype=np.uint64)
+        for offset in range(size):
+            rolled = rolled * _BASE + points[offset : offset + len(rolled)]
+        inside = np.ones(len(points), dtype=bool)
+        ends = np.cumsum(lengths)
+        for tail in range(1, size):  # the last places of each text, whose runs would go on into the next
+            inside[(ends - tail)[lengths >= tail]] = False
+        found[whole] = mixed(rolled[inside[: len(rolled)]])
+    for row in short.tolist():
+        found[starts[row]] = gram_hashes(texts[row], size)[0]
+    return found, starts
+
+
+class _Letters(dict[int, int | None]):
+    """For `str.translate`: every letter, mark and digit stays, all else goes."""
+
+    def __missing__(self, point: int) -> int | None:
+        self[point] = point if unicodedata.category(chr(point))[0] in "LMN" else None
+        return self[point]
+
+
+_LETTERS: Final = _Letters()
 
 
 def key(text: str) -> str:
     """Return the letters, marks and digits of a text, case and compatibility forms folded."""
-    return "".join(filter(_counts, folded(text)))
+    return folded(text).translate(_LETTERS)

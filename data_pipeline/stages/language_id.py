@@ -20,7 +20,7 @@ from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.stages.code import prose, words
-from data_pipeline.stages.script import expected_scripts, letters_by_script
+from data_pipeline.stages.script import expected_scripts, letters_by_script, written_in
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, PerMille
 from governance_hooks.errors import BadInput
 
@@ -111,19 +111,23 @@ def _marks(row: Candidate, parameters: LanguageIdParameters) -> tuple[str, ...]:
         return (f"script_doubt:{min(both, key=lambda script: (-both[script], script))}",)
     text = f"{prose(row.inputs)} {prose(row.targets)}"
     if expected:  # names in other scripts say nothing about the language around them
-        text = " ".join(word for word in text.split() if expected & letters_by_script(word).keys())
+        text = " ".join([word for word in text.split() if written_in(word, expected)])
     if sum(map(str.isalpha, text)) < parameters.min_letters:
         return ("language_unjudged:short",)
     accepted = relatives(row.language)
     if not accepted:
         return ("language_unjudged:unknown",)
-    ranked = [(_alpha3(label), score) for label, score in _model().rank(text)]
-    if ranked[0][0] == _NO_LANGUAGE:
+    ranked = _model().rank(text)
+    likeliest, best = _alpha3(ranked[0][0]), ranked[0][1]
+    if likeliest == _NO_LANGUAGE:
         return ("language_unjudged:other",)
-    ranked = [(code, score) for code, score in ranked if code != _NO_LANGUAGE]
-    place, own = next((place, score) for place, (code, score) in enumerate(ranked) if code in accepted)
-    likeliest, best = ranked[0]
-    return (f"language_doubt:{likeliest}",) if place >= _TOP and best - own > parameters.min_margin else ()
+    place = 0
+    for label, own in ranked:
+        code = _alpha3(label)
+        if code in accepted:
+            return (f"language_doubt:{likeliest}",) if place >= _TOP and best - own > parameters.min_margin else ()
+        place += code != _NO_LANGUAGE
+    raise AssertionError("the model ranks every language it knows")
 
 
 def _share(letters: dict[str, int], scripts: frozenset[str]) -> int:

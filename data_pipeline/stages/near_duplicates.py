@@ -2,7 +2,8 @@
 
     signatures(rows) -> array     one row at a time: any number of processes or cluster jobs may each do a part
     candidates(array) -> array    the join, once over all parts: which rows share a bucket
-    resolve(array, rows)          once: each row against the rows kept so far, never against a dropped one
+    families(array) -> labels     which rows can have to do with each other at all: each family may be resolved apart
+    resolve(array, order, row)    each row against the rows kept so far, never against a dropped one
 
 There is no transitive closure: a chain of small changes joins rows that have little in common. Prompt and answer must each be alike,
 else every "see the manual of X" would be a copy of the first. Numbers, code and short texts must be equal: "12 + 3" and "13 + 4" are
@@ -12,25 +13,42 @@ doi:10.1109/SEQUEN.1997.666900; bands: Leskovec, Rajaraman, Ullman, Mining of Ma
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
 from data_pipeline.stages.code import is_code
-from data_pipeline.stages.grams import Hashes, gram_hashes, key, mixed
+from data_pipeline.stages.grams import Hashes, key, many_gram_hashes, mixed
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, priority
 
-__all__ = ["BANDS", "ROWS_PER_BAND", "RULE", "SIZE", "NearDuplicatesParameters", "candidates", "likeness", "near_duplicates", "resolve", "sides", "signatures"]
+__all__ = [
+    "BANDS",
+    "ROWS_PER_BAND",
+    "RULE",
+    "SIZE",
+    "Copy",
+    "NearDuplicatesParameters",
+    "Row",
+    "candidates",
+    "families",
+    "likeness",
+    "near_duplicates",
+    "resolve",
+    "sides",
+    "signatures",
+    "why",
+]
 
 RULE: Final = "near_duplicates/v1"
 SIZE: Final = 5
@@ -45,6 +63,7 @@ _COMPARED: Final = 64
 template then cost their number, not its square. The price is a copy missed now and then inside such a family."""
 _CHUNK: Final = 1 << 17
 """n-grams hashed at once; bounds memory, not the result."""
+_NOBODY: Final[Mapping[int, Container[int]]] = {}
 _SPACES = re.compile(r"\s+")
 _NUMBERS = re.compile(r"\d+")
 _SEEDS = mixed(np.arange(1, 2 * BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
@@ -61,16 +80,40 @@ class NearDuplicatesParameters(Parameters):
     """A prompt or answer of fewer letters, marks and digits must be equal but for case and punctuation: in a few words one other word is another meaning."""
 
 
+class Row(NamedTuple):
+    """What of a row its likeness to others depends on."""
+
+    language: str
+    prompt: str
+    """Earlier turns included."""
+    answer: str
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Row:
+        """Return what counts of a candidate."""
+        return cls(candidate.language, candidate.prompt, candidate.targets)
+
+
+class Copy(NamedTuple):
+    """A row that is nearly another one."""
+
+    row: int
+    of: int
+    """The kept row."""
+    permille: int
+    """How alike they are at least, prompt and answer."""
+
+
 class _Text(NamedTuple):
     literals: tuple[object, ...]
-    """What must be equal: numbers, and the sides that are code or short."""
+    """What must be equal: language, numbers, and the sides that are code or short."""
     prose: tuple[str, ...]
     """The other sides."""
 
 
-def sides(row: Candidate) -> tuple[str, str]:
+def sides(row: Row) -> tuple[str, str]:
     """Return prompt and answer as they are compared: case and compatibility forms folded, white space made one blank."""
-    return _SPACES.sub(" ", folded(row.inputs)), _SPACES.sub(" ", folded(row.targets))
+    return _SPACES.sub(" ", folded(row.prompt)), _SPACES.sub(" ", folded(row.answer))
 
 
 def likeness(one: str, other: str) -> Fraction:
@@ -80,18 +123,20 @@ def likeness(one: str, other: str) -> Fraction:
     return Fraction(both, len(left) + len(right) - both)
 
 
-def signatures(rows: Iterable[Candidate]) -> Hashes:
+def signatures(rows: Iterable[Row]) -> Hashes:
     """Return one bucket number per row and band, shape (rows, BANDS); a row's numbers depend on that row only."""
-    chunks: list[Hashes] = []
-    waiting: list[Hashes] = []
-    grams = 0
+    chunks = [np.empty((0, BANDS), dtype=np.uint64)]
+    waiting: list[Row] = []
+    size = 0
     for row in rows:
-        waiting.append(gram_hashes("\n".join(sides(row)), SIZE))
-        grams += len(waiting[-1])
-        if grams >= _CHUNK:
+        waiting.append(row)
+        size += len(row.prompt) + len(row.answer)
+        if size >= _CHUNK:
             chunks.append(_bands(waiting))
-            waiting, grams = [], 0
-    return np.concatenate([*chunks, _bands(waiting)])
+            waiting, size = [], 0
+    if waiting:
+        chunks.append(_bands(waiting))
+    return np.concatenate(chunks)
 
 
 def candidates(numbers: Hashes) -> Hashes:
@@ -99,80 +144,108 @@ def candidates(numbers: Hashes) -> Hashes:
 
     Two rows are candidates if they share a number other than 0. The pairs are never listed: in a full bucket they grow with its square.
     """
-    shared = numbers.copy()
-    for column in shared.T:
-        _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-        column[counts[inverse] == 1] = 0
+    shared = np.zeros_like(numbers)
+    for column, found in zip(numbers.T, shared.T, strict=True):
+        order = np.argsort(column)
+        ordered = column[order]
+        same = ordered[1:] == ordered[:-1]
+        met = np.zeros(len(order), dtype=bool)
+        met[1:] |= same
+        met[:-1] |= same
+        places = order[met]
+        found[places] = column[places]
     return shared
 
 
-def resolve(shared: Hashes, rows: Sequence[Candidate], parameters: NearDuplicatesParameters) -> tuple[list[Candidate], list[Exclusion]]:
-    """Keep, in order of `priority`, each row that is like no candidate kept before it; the kept row it is like credits its authors.
+def families(shared: Hashes) -> NDArray[np.int64]:
+    """Return a number for each row: rows that candidate pairs join, also over others, have the same; `resolve` may do each family apart."""
+    rows = len(shared)
+    label = np.arange(rows)
+    groups = []
+    for column in shared.T:
+        members = np.flatnonzero(column)
+        if len(members):
+            members = members[np.argsort(column[members], kind="stable")]
+            groups.append((members, np.flatnonzero(np.r_[True, column[members[1:]] != column[members[:-1]]])))
+    changed = True
+    while changed:
+        changed = False
+        for members, starts in groups:
+            least = np.repeat(np.minimum.reduceat(label[members], starts), np.diff(np.r_[starts, len(members)]))
+            if (least != label[members]).any():
+                label[members] = np.minimum(least, label[members])
+                changed = True
+        label = label[label]
+    return label
+
+
+def resolve(
+    shared: Hashes, order: Iterable[int], row: Callable[[int], Row], parameters: NearDuplicatesParameters, parents: Mapping[int, Container[int]] = _NOBODY
+) -> list[Copy]:
+    """Return the rows that are like one that is kept, each compared with those kept before it.
 
     Args:
-        shared: from `candidates`, in the order of `rows`.
-        rows: rows of one language.
+        shared: from `candidates`; a row whose numbers are all 0 has no copy.
+        order: the rows in the order of `priority`; all of a family, or of several.
+        row: gives the text of a row.
         parameters: the threshold.
+        parents: row -> the rows it is an edit of. A better wording of a text is no copy of it, however alike; the stage `review` asks edits for
+            a least change.
     """
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
     texts: dict[int, _Text] = {}
-    kept: dict[int, Candidate] = {}
-    excluded: list[Exclusion] = []
-    ordered = sorted(range(len(rows)), key=lambda index: priority(rows[index]))
-    rank = {index: place for place, index in enumerate(ordered)}
-    for index in ordered:
-        row = rows[index]
-        mine: list[list[int]] = []
-        alike = twin = None
-        if shared[index].any():
-            text = texts[index] = _text(row, parameters.short_below)
-            mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index]) if number]
-            met = Counter(other for bucket in mine for other in bucket)
-            for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
-                alike = min((likeness(*pair) for pair in zip(text.prose, texts[other].prose, strict=True)), default=Fraction(1))
-                if alike * 1000 >= parameters.likeness_permille:
-                    twin = other
-                    break
-        if twin is None or alike is None:
-            kept[index] = row
+    rank: dict[int, int] = {}
+    copies: list[Copy] = []
+    for place, index in enumerate(order):
+        text, rank[index] = _text(row(index), parameters.short_below), place
+        mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index].tolist()) if number]
+        met = Counter(other for bucket in mine for other in bucket)
+        for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
+            if other in parents.get(index, ()) or index in parents.get(other, ()):
+                continue
+            alike = min((likeness(*pair) for pair in zip(text.prose, texts[other].prose, strict=True)), default=Fraction(1))
+            if alike * 1000 >= parameters.likeness_permille:
+                copies.append(Copy(index, other, int(alike * 1000)))
+                break
+        else:
+            texts[index] = text
             for bucket in mine:
                 if len(bucket) < _BUCKET:
                     bucket.append(index)
-        else:
-            first = kept[twin]
-            credited = {*first.credited, *row.source.authors, *row.credited} - set(first.source.authors)
-            kept[twin] = replace(first, credited=tuple(sorted(credited)))
-            excluded.append(
-                Exclusion(row.record, "near_duplicate", f"of {first.record}: {int(alike * 1000)} of 1000 alike, {parameters.likeness_permille} allowed")
-            )
-    return list(kept.values()), excluded
+    return copies
 
 
 def near_duplicates(
     rows: Sequence[Candidate], parameters: NearDuplicatesParameters, evidence: Evidence = NO_EVIDENCE
 ) -> tuple[list[Candidate], list[Exclusion]]:
     """Keep the earliest of the rows of a language that are nearly the same; it credits the authors of the others."""
-    languages: dict[str, list[Candidate]] = defaultdict(list)
-    for row in rows:
-        languages[row.language].append(row)
-    kept: list[Candidate] = []
+    texts = [Row.of(row) for row in rows]
+    shared = candidates(signatures(texts))
+    order = sorted(np.flatnonzero(shared.any(axis=1)).tolist(), key=lambda index: priority(rows[index]))
+    kept: dict[int, Candidate] = dict(enumerate(rows))
     excluded: list[Exclusion] = []
-    for language in sorted(languages):
-        some, copies = resolve(candidates(signatures(languages[language])), languages[language], parameters)
-        kept += some
-        excluded += copies
-    return kept, excluded
+    number = {row.record: index for index, row in enumerate(rows)}
+    parents = {index: [number[parent] for parent in row.source.parents if parent in number] for index, row in enumerate(rows)}
+    for copy in resolve(shared, order, texts.__getitem__, parameters, parents):
+        kept[copy.of] = kept[copy.of].crediting(kept.pop(copy.row))
+        excluded.append(Exclusion(rows[copy.row].record, "near_duplicate", why(copy, rows[copy.of].record, parameters)))
+    return list(kept.values()), excluded
 
 
-@lru_cache(maxsize=4096)
+def why(copy: Copy, of: str, parameters: NearDuplicatesParameters) -> str:
+    """Say to a row's author which record it is nearly the same as."""
+    return f"of {of}: {copy.permille} of 1000 alike, {parameters.likeness_permille} allowed"
+
+
+@lru_cache(maxsize=512)
 def _grams(text: str) -> frozenset[str]:
     return frozenset(text[start : start + SIZE] for start in range(max(len(text) - SIZE + 1, 1)))
 
 
-def _text(row: Candidate, short_below: int) -> _Text:
-    literals: list[object] = []
+def _text(row: Row, short_below: int) -> _Text:
+    literals: list[object] = [row.language]
     prose = []
-    for raw, side in zip((row.inputs, row.targets), sides(row), strict=True):
+    for raw, side in zip((row.prompt, row.answer), sides(row), strict=True):
         literals.append(_NUMBERS.findall(side))
         if is_code(raw):
             literals.append(_SPACES.sub(" ", raw))  # case matters: `popd -n` is not `popd -N`
@@ -191,15 +264,19 @@ def _means(character: str) -> bool:
     return category[0] not in "ZCP" or category in ("Pd", "Pc")
 
 
-def _bands(grams: Sequence[Hashes]) -> Hashes:
-    bands = np.empty((len(grams), BANDS), dtype=np.uint64)
-    if not grams:
-        return bands
-    values = (np.concatenate(grams) >> np.uint64(32)).astype(np.uint32)
-    starts = np.cumsum([0, *(len(some) for some in grams[:-1])])
+def _bands(rows: Sequence[Row]) -> Hashes:
+    grams, starts = many_gram_hashes(["\n".join(sides(row)) for row in rows], SIZE)
+    values = (grams >> np.uint64(32)).astype(np.uint32)
+    languages = np.array([_language(row.language) for row in rows], dtype=np.uint64)
+    bands = np.empty((len(rows), BANDS), dtype=np.uint64)
     for band in range(BANDS):
-        number = np.full(len(grams), band, dtype=np.uint64)
+        number = languages + np.uint64(band)
         for row in range(band * ROWS_PER_BAND, (band + 1) * ROWS_PER_BAND):
             number = mixed(number + np.minimum.reduceat(values * _FACTORS[row] + _TERMS[row], starts))
         bands[:, band] = number | np.uint64(1)  # 0 is `candidates`' word for "alone"
     return bands
+
+
+@lru_cache(maxsize=1024)
+def _language(language: str) -> int:
+    return int.from_bytes(hashlib.blake2b(language.encode(), digest_size=8).digest())

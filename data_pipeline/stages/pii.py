@@ -99,9 +99,15 @@ def pii(rows: Sequence[Candidate], parameters: PiiParameters, evidence: Evidence
     """Replace personal data in prompts and answers and mark those rows `pii:<kind>`; keep all."""
     kept: list[Candidate] = []
     for row in rows:
-        inputs, first = scrub(row.inputs, row.language, handles=bool(parameters.handles))
-        targets, second = scrub(row.targets, row.language, handles=bool(parameters.handles))
-        kept.append(replace(row, inputs=inputs, targets=targets).marked(*(f"pii:{kind}" for kind in (*first, *second))) if first or second else row)
+        found: set[str] = set()
+        texts = []
+        for text in row.texts:
+            clean, kinds = scrub(text, row.language, handles=bool(parameters.handles))
+            texts.append(clean)
+            found.update(kinds)
+        *turns, inputs, targets = texts
+        history = tuple(zip(turns[::2], turns[1::2], strict=True))
+        kept.append(replace(row, inputs=inputs, targets=targets, history=history).marked(*(f"pii:{kind}" for kind in found)) if found else row)
     return kept, []
 
 

@@ -55,7 +55,7 @@ def counted(row: Candidate, ratings: Sequence[Rating]) -> dict[str, int]:
 def review(rows: Sequence[Candidate], parameters: ReviewParameters, evidence: Evidence = NO_EVIDENCE) -> tuple[list[Candidate], list[Exclusion]]:
     """Leave out rows rated too low and edits that changed too little; leave out or mark rows too few have reviewed."""
     ratings = _by_record(evidence)
-    by_record = {row.record: row for row in rows}
+    by_record = {row.record: row for row in (*evidence.parents, *rows)}
     kept: list[Candidate] = []
     excluded: list[Exclusion] = []
     for row in rows:

@@ -14,7 +14,7 @@ from typing import Final
 
 from governance_hooks.errors import BadInput
 
-__all__ = ["expected_scripts", "letters_by_script"]
+__all__ = ["expected_scripts", "letters_by_script", "written_in"]
 
 _NAMES: Final = dict(
     re.findall(
@@ -36,6 +36,10 @@ _MIXED: Final = {
 }
 
 
+_WORD: Final = 24
+"""Longer words are rare, and not worth remembering."""
+
+
 @lru_cache(maxsize=1 << 16)
 def _script(character: str) -> str | None:
     if unicodedata.category(character)[0] != "L":
@@ -54,6 +58,16 @@ def letters_by_script(text: str) -> Counter[str]:
         if script is not None:
             counts[script] += number
     return counts
+
+
+def written_in(word: str, scripts: frozenset[str]) -> bool:
+    """Tell whether a word has a letter of one of the scripts."""
+    return _written_in(word, scripts) if len(word) <= _WORD else any(_script(letter) in scripts for letter in word)
+
+
+@lru_cache(maxsize=1 << 16)  # a few words make up most of any text
+def _written_in(word: str, scripts: frozenset[str]) -> bool:
+    return any(_script(letter) in scripts for letter in word)
 
 
 @cache

@@ -58,6 +58,8 @@ class Evidence:
 
     ratings: tuple[Rating, ...] = ()
     suites: tuple[Suite, ...] = ()
+    parents: tuple[Candidate, ...] = ()
+    """Rows that are not at hand and came as far, of which some at hand are edits."""
 
 
 NO_EVIDENCE: Final = Evidence()
@@ -76,6 +78,8 @@ class Stage:
     parameters: type[Parameters]
     effect: Literal["drops", "marks", "rewrites"]
     """The most it does to a row. A stage that drops or rewrites may also mark."""
+    joint: bool = False
+    """Whether a row's fate depends on rows that are not its parents; a stage that is not joint may be run on any part of the rows."""
 
 
 def priority(row: Candidate) -> tuple[str, str]:

@@ -101,9 +101,9 @@ class Guard:
         self._known = data
         assert self.request.run is not None
         run = register.run(self.request.run)
-        until = register.proposal(run.proposal).halted(self.clock())
-        if until is not None:
-            return Stop("halted", f"the oversight body halted this approval until {until}")
+        halt = register.proposal(run.proposal).halted(self.clock())
+        if halt is not None:
+            return Stop("halted", f"{halt.by} halted this approval until {halt.until}")
         try:
             check_consents(register, self._rows, self._plan.use, at=self.clock(), run=run.id)
             check_counted(register, self._rows, self._plan.use, run, at=self.clock())

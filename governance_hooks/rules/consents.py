@@ -1,4 +1,4 @@
-"""Rules of consent and contribution: only the member themself gives, withdraws and contributes, and a limited consent is used up."""
+"""Rules of consent, contribution and review: only the member themself gives, withdraws, contributes and rates, and a limited consent is used up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from governance_hooks.consent import Consent, Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.payloads import Contribution as ContributionPayload
-from governance_hooks.payloads import Withdrawal
-from governance_hooks.state import Contribution, Grant
+from governance_hooks.payloads import Reviewed, Withdrawal
+from governance_hooks.state import Contribution, Grant, Review
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["choose", "contribute", "counted", "give", "use_up", "withdraw"]
+__all__ = ["choose", "contribute", "counted", "give", "review", "use_up", "withdraw"]
 
 
 def give(register: Register, statement: Statement) -> None:
@@ -42,7 +42,15 @@ def contribute(register: Register, statement: Statement) -> None:
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
         raise Refused("records by language do not add up", value=sum(payload.languages.values()), allowed=str(payload.records))
-    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages))
+    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages), register.size)
+
+
+def review(register: Register, statement: Statement) -> None:
+    """Record the commitment to ratings, signed by the member in good standing who gives them."""
+    register.standing(statement.author)
+    member = register.author(statement)
+    payload = cast(Reviewed, statement.payload)
+    register.reviews[statement.id] = Review(statement.id, member.id, payload.ratings, payload.root, register.size)
 
 
 def choose(

@@ -35,9 +35,9 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
         raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
     if at >= expires:
         raise Refused("this approval has expired", value=at, allowed=f"before {expires}", next="coop propose again")
-    until = proposal.halted(at)
-    if until is not None:
-        raise Refused("this approval is halted by the oversight body", value=at, allowed=f"after {until}, when the halt lapses")
+    halt = proposal.halted(at)
+    if halt is not None:
+        raise Refused(f"this approval is halted by {halt.by}", value=at, allowed=f"after {halt.until}, when the halt lapses")
 
 
 def _require_counted(register: Register, at: str) -> None:
@@ -66,7 +66,14 @@ def build(register: Register, statement: Statement) -> None:
     payload = cast(BuildMade, statement.payload)
     if payload.manifest in register.builds:
         raise Refused("this build is in the log already", value=payload.manifest)
-    register.builds[payload.manifest] = register.size
+    for name, parameters in register.bylaws.stages.items():
+        if name not in payload.stages:
+            raise Refused(f"the build leaves out the stage {name}, which the bylaws ask for", value=sorted(payload.stages), next="coop build make")
+        for parameter, value in parameters.items():
+            if payload.stages[name].get(parameter) != value:
+                said = payload.stages[name].get(parameter)
+                raise Refused(f"the build's {name}.{parameter} is not what the bylaws ask for", value=said, allowed=str(value), next="coop build make")
+    register.builds[payload.manifest] = payload.stages
 
 
 def start(register: Register, statement: Statement) -> None:
@@ -104,9 +111,9 @@ def end(register: Register, statement: Statement) -> None:
         raise Refused("this run is completed already", value=run.id)
     if run.ended is not None and run.ended > run.starts[-1]:
         raise Refused("this run has not started again since its last end", value=run.id, next="coop train, which logs the start")
-    until = register.proposal(run.proposal).halted(statement.issued)
-    if payload.status == "completed" and until is not None:
-        raise Refused("this run is halted by the oversight body and cannot be completed", value=run.id, allowed=f"after {until}, when the halt lapses")
+    halt = register.proposal(run.proposal).halted(statement.issued)
+    if payload.status == "completed" and halt is not None:
+        raise Refused(f"this run is halted by {halt.by} and cannot be completed", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
     run.ended, run.status, run.record, run.outputs = register.size, payload.status, payload.record, payload.outputs
 
 
@@ -136,9 +143,9 @@ def release(register: Register, statement: Statement) -> None:
     run = register.run(payload.run)
     if not run.evaluation_passed and run.waiver is None:
         raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")
-    until = register.proposal(run.proposal).halted(statement.issued)
-    if until is not None:
-        raise Refused("the run's approval is halted by the oversight body", value=run.id, allowed=f"after {until}, when the halt lapses")
-    run.release, run.released = payload.release, register.size
+    halt = register.proposal(run.proposal).halted(statement.issued)
+    if halt is not None:
+        raise Refused(f"the run's approval is halted by {halt.by}", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
+    run.releases[payload.release] = register.size
     proposal.used += 1
     register.releases[payload.release] = proposal.id

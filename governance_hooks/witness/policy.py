@@ -15,7 +15,11 @@ from governance_hooks.fields import CLOCK_SKEW_S
 from governance_hooks.note import read_line
 from governance_hooks.witness.cosigner import Cosigner
 
-__all__ = ["Policy", "Witnessed"]
+__all__ = ["Policy", "Unwitnessed", "Witnessed"]
+
+
+class Unwitnessed(Refused):
+    """Fewer witnesses have cosigned a checkpoint than must: nobody relies on it yet, and nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,14 @@ class Witnessed:
         time, so an honest one does, if fewer than k lie. Without witnesses it is what the log's own key states.
 
         Raises:
-            Refused: fewer than k have cosigned, or the log's clock is ahead of theirs.
+            Unwitnessed: fewer than k have cosigned.
+            Refused: the log's clock is ahead of theirs.
         """
         required = self.policy.required
         if not required:
             return self.stated
         if len(self.times) < required:
-            raise Refused(
+            raise Unwitnessed(
                 f"{len(self.times)} of {len(self.policy.witnesses)} witnesses cosigned this checkpoint, {required} must; missing: {', '.join(self.missing)}",
                 next="coop log cosign, then coop proof",
             )

@@ -42,7 +42,7 @@ def test_the_run_stops_at_a_checkpoint_and_cannot_start_again(coop, home: Path, 
     assert 3 <= record["steps"] < 3000
     assert record["outputs"] == []
     assert not (home / "runs/long/adapter").exists()
-    assert coop("-C", home, "--json", "status").json["runs"] == [{"run": "long", "status": "halted", "starts": 1, "evaluated": False, "release": None}]
+    assert coop("-C", home, "--json", "status").json["runs"] == [{"run": "long", "status": "halted", "starts": 1, "evaluated": False, "releases": []}]
     again = coop("-C", home, "train", "long", "--base", tmp_path / "tiny")
     assert (again.code, blocked in again.err) == (1, True)
     assert coop("-C", home, "audit").code == 0

@@ -76,7 +76,7 @@ def test_uses_are_read_from_the_ledgers_at_hand(approved: Approved) -> None:
     assert grants[one][-1].id == later
     village.consent(four)
     assert uses_of(space, four, grants[four]).lines() == ["Nothing so far."]
-    village.coop.register.runs["run-1"].release = digest("release")
+    village.coop.register.runs["run-1"].releases[digest("release")] = village.coop.register.size
     assert uses_of(space, one, grants[one][:1]).releases == [digest("release")]
 
 

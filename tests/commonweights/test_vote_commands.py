@@ -125,7 +125,9 @@ def test_a_halt_is_ratified_by_members_and_ended_by_an_appeal(coop, quick: Path,
     assert (again.code, "only members can prolong" in again.err) == (1, True)
     assert "lapses at" in coop("-C", quick, "status", "--key", keys["anna"]).out
     decide("halt", release, "--ratifies", halt, "--days", "9")
-    halts = coop("-C", quick, "--json", "tally", release).json["halts"]
+    shown = coop("-C", quick, "--json", "tally", release).json
+    halts = shown["halts"]
+    assert "halted by the oversight body and the members until" in shown["state"]
     assert [(one["by"], one["ratified"], one["lifted"]) for one in halts] == [("oversight body", True, False)]
     decide("appeal", halt)
     assert coop("-C", quick, "--json", "tally", release).json["halts"][0]["lifted"] is True

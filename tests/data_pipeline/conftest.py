@@ -11,6 +11,7 @@ from data_pipeline.record import Draft
 from data_pipeline.store import Batch, ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
+from tests.postgres import Database
 
 COOP = sha256(b"founding")
 USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "coop:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
@@ -20,8 +21,9 @@ MakeBuild = Callable[..., Build]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ContributionStore]:
-    with ContributionStore(tmp_path / "contributions.sqlite") as opened:
+def store(database: Database) -> Iterator[ContributionStore]:
+    """An empty store: on SQLite, or on what a test marked `BOTH` asks for."""
+    with ContributionStore(database("contributions.sqlite")) as opened:
         yield opened
 
 

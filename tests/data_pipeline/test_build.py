@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.manifest import Build, read_build, read_ledger
 from data_pipeline.reader import rows
+from data_pipeline.recipe import Recipe
 from data_pipeline.record import Draft
 from data_pipeline.store import Batch, ContributionStore
 from data_pipeline.verify import read_exclusions, verify_build
@@ -47,17 +48,17 @@ def two_level_root(lines: list[bytes]) -> str:
 
 def test_a_build_says_what_it_holds_and_verifies(give: Give, make_build: MakeBuild) -> None:
     give("ana", *some("eng"))
-    give("ben", *some("spa", 10), Draft("q0?", "q0.", "eng", parents=("q-eng-001",), record_id="copy"))
+    give("ben", *some("spa", 10), Draft("What is q0?", "It is q0.", "eng", parents=("q-eng-001",), record_id="edit"), Draft("Q0?", "q0.", "eng", record_id="z"))
     build = make_build()
     assert verify_build(build.folder) == build == read_build(build.folder)
     manifest = build.manifest
-    assert manifest["records"] == 30 == manifest["splits"]["train"] + manifest["splits"]["heldout"]
-    assert sum(side for code in ("eng", "spa") for side in (manifest["languages"][code]["train"], manifest["languages"][code]["heldout"])) == 30
+    assert manifest["records"] == 31 == manifest["splits"]["train"] + manifest["splits"]["heldout"]
+    assert sum(side for code in ("eng", "spa") for side in (manifest["languages"][code]["train"], manifest["languages"][code]["heldout"])) == 31
     assert (manifest["languages"]["eng"]["members"], manifest["languages"]["spa"]["members"]) == (2, 1)
     assert manifest["excluded"] == {"duplicate": 1}
-    assert manifest["licences"] == {"CC-BY-4.0": 29, "NOASSERTION": 1}
+    assert manifest["licences"] == {"CC-BY-4.0": 30, "NOASSERTION": 1}
     assert build.digest == sha256((build.folder / "manifest.json").read_bytes())
-    assert [entry["path"] for entry in manifest["files"]] == ["batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet"]
+    assert [entry["path"] for entry in manifest["files"]] == ["batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl"]
     lines = build.ledger.read_bytes().splitlines()
     assert manifest["root"] == two_level_root(lines)
     assert len(list(rows(build))) == len(list(rows(build, "train"))) + len(list(rows(build, "heldout")))
@@ -65,7 +66,7 @@ def test_a_build_says_what_it_holds_and_verifies(give: Give, make_build: MakeBui
 
 def test_the_ledger_holds_every_author_with_a_consent_and_no_text(give: Give, make_build: MakeBuild) -> None:
     batch = give("ana", Draft("geheim?", "geheim!", "deu", record_id="a"))
-    second = give("ben", Draft("geheim??", "geheim!!", "deu", record_id="b", parents=("a",)))
+    second = give("ben", Draft("streng geheim?", "geheim!", "deu", record_id="b", parents=("a",)))
     build = make_build()
     first_line, line = (loads(raw) for raw in build.ledger.read_bytes().splitlines())
     assert line["authors"] == ["ana", "ben"]
@@ -232,7 +233,7 @@ def test_progress_reports_every_stage(give: Give, make_build: MakeBuild) -> None
     give("ana", *some(count=4))
     seen: list[tuple[str, int, int]] = []
     make_build(progress=lambda *step: seen.append(step))
-    assert seen == [("consent", 4, 4), ("clean and deduplicate", 4, 4), ("write", 0, 4), ("write", 4, 4)]
+    assert seen == [("check each row", 4, 4), ("find copies", 0, 1), ("find copies", 1, 1), ("ledger", 4, 4), ("write", 0, 1), ("write", 1, 1)]
 
 
 FULL = """
@@ -256,9 +257,9 @@ except CoopError as error:
 """
 
 
-@pytest.mark.parametrize(("limit", "file"), [(100_000, "ledger.jsonl"), (300_000, "records.parquet")])
-def test_a_full_disk_names_the_file_leaves_nothing_and_the_next_run_works(
-    give: Give, store: ContributionStore, make_build: MakeBuild, tmp_path: Path, limit: int, file: str
+@pytest.mark.parametrize("limit", [50_000, 400_000, 800_000])
+def test_a_full_disk_names_the_build_leaves_nothing_and_the_next_run_works(
+    give: Give, store: ContributionStore, make_build: MakeBuild, tmp_path: Path, limit: int
 ) -> None:
     noise = random.Random(1)
     give("ana", *[Draft(f"{n} " + noise.randbytes(600).hex(), "answer", "eng") for n in range(500)])
@@ -270,7 +271,7 @@ def test_a_full_disk_names_the_file_leaves_nothing_and_the_next_run_works(
         text=True,
     )
     assert done.returncode == 3, done.stderr
-    assert f"{out}/{file}: cannot write" in done.stdout
+    assert f"cannot write {out}" in done.stdout
     assert "nothing was half-written" in done.stdout
     assert list(out.parent.iterdir()) == []
     assert make_build().manifest["records"] == 500
@@ -280,3 +281,116 @@ def test_a_use_is_kept_as_it_was_given(give: Give, make_build: MakeBuild) -> Non
     give("ana", *some(count=3))
     use = Use(purpose="dpv:CommercialResearch", processing=["coop:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="CC-BY-4.0")
     assert make_build(use=use).manifest["use"] == use.model_dump()
+
+
+def varied(seed: int) -> list[tuple[str, Draft]]:
+    """Drafts by six members: originals, copies, near copies, edits, several languages, conversations, personal data."""
+    draw, words = (
+        random.Random(seed),
+        [
+            "the",
+            "sea",
+            "lies",
+            "calm",
+            "under",
+            "grey",
+            "sky",
+            "while",
+            "small",
+            "boats",
+            "wait",
+            "for",
+            "wind",
+            "to",
+            "turn",
+            "before",
+            "evening",
+            "bell",
+            "rung",
+            "twice",
+        ],
+    )
+    given: list[tuple[str, Draft]] = []
+    for n in range(90):
+        member, name = f"m{draw.randrange(6)}", hashlib.sha256(b"%d %d" % (seed, n)).hexdigest()[:12]
+        text, kind = " ".join(draw.sample(words, 14)), draw.randrange(6)
+        older = draw.choice(given)[1] if given else None
+        if older is None or kind < 2:
+            made = Draft(text, text.title() + ".", draw.choice(["eng", "eng", "spa"]), record_id=name)
+        elif kind == 2:
+            made = Draft(older.inputs.upper(), older.targets, older.language, record_id=name)
+        elif kind == 3:
+            made = Draft(older.inputs[:40] + "x" + older.inputs[40:], older.targets, older.language, record_id=name)
+        elif kind == 4 and older.record_id:
+            made = Draft(
+                older.inputs, older.targets + draw.choice([" Yes.", "!", " And so it is, always."]), older.language, record_id=name, parents=(older.record_id,)
+            )
+        else:
+            made = Draft(text + " a@b.org", "So it is.", "eng", record_id=name, history=((text[::-1], "Hm."),))
+        given.append((member, made))
+    return given
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_number_of_parts_decides_nothing(give: Give, make_build: MakeBuild, seed: int) -> None:
+    for day, (member, draft) in enumerate(varied(seed)):
+        give(member, draft, at=f"2026-01-{1 + day % 28:02}T00:00:00Z")
+    whole = make_build(shards=1)
+    assert {"duplicate", "near_duplicate", "small_edit"} <= set(whole.manifest["excluded"])
+    assert whole.manifest["marks"]["pii:email"]
+    for shards in (2, 7):
+        assert tree(make_build(shards=shards).folder) == tree(whole.folder)
+    verify_build(whole.folder)
+
+
+def test_the_number_of_processes_decides_nothing(give: Give, make_build: MakeBuild) -> None:
+    for member, draft in varied(1):
+        give(member, draft)
+    assert tree(make_build(shards=5, jobs=2).folder) == tree(make_build(shards=1, jobs=1).folder)
+
+
+def test_what_statements_the_log_does_not_hold_brought_is_not_looked_at_and_one_of_another_root_stops_the_build(give: Give, make_build: MakeBuild) -> None:
+    ana, ben = give("ana", *some("eng", 5)), give("ben", *some("spa", 5))
+    assert ana.statement is not None
+    assert ben.statement is not None
+    build = make_build(signed={ana.statement: ana.root})
+    assert {line.batch for line in read_ledger(build)} == {ana.statement}
+    assert build.manifest["excluded"] == {}
+    with pytest.raises(CoopError, match="is not the one its statement signs"):
+        make_build(signed={ana.statement: ana.root, ben.statement: ana.root})
+
+
+def test_a_row_that_is_left_out_by_itself_takes_no_copy_with_it(give: Give, make_build: MakeBuild) -> None:
+    """The earlier of two copies is an edit that changed nothing: it falls, and the later one stays."""
+    give("ana", Draft("What is the sea?", "Water and salt.", "eng", record_id="a"), at="2026-01-01T00:00:00Z")
+    give("ben", Draft("What is the sea!", "Water and salt.", "eng", record_id="b", parents=("a",)), at="2026-01-02T00:00:00Z")
+    give("cleo", Draft("WHAT IS THE SEA!", "Water and salt.", "eng", record_id="c"), at="2026-01-03T00:00:00Z")
+    reasons = {record: reason for record, (reason, _) in read_exclusions(make_build(recipe=Recipe.parse({"review": {}}))).items()}
+    assert reasons == {"b": "small_edit"}
+
+
+def test_an_edit_is_no_copy_of_what_it_edits(give: Give, make_build: MakeBuild) -> None:
+    text = "The moon pulls at the water of the sea, and so the tides come and go twice a day."
+    give("ana", Draft("Please explain the tides of the sea to a small child.", text, "eng", record_id="a"), at="2026-01-01T00:00:00Z")
+    give(
+        "ben", Draft("Please explain the tides of the sea to a small child.", text + " Nice!", "eng", record_id="b", parents=("a",)), at="2026-01-02T00:00:00Z"
+    )
+    give("cleo", Draft("Please explain the tides of the sea to a small child.", text + " Well.", "eng", record_id="c"), at="2026-01-03T00:00:00Z")
+    reasons = {record: reason for record, (reason, _) in read_exclusions(make_build()).items()}
+    assert reasons == {"c": "near_duplicate"}
+
+
+def test_a_build_whose_records_are_erased_meanwhile_is_thrown_away(give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path) -> None:
+    give("ana", *some())
+    with pytest.raises(CoopError, match="erased while the build was made"):
+        make_build(progress=lambda label, done, _total: store.erase(["q-eng-003"]) if label == "ledger" and done else None)
+    assert not list(tmp_path.glob("build-*"))
+
+
+def test_an_unknown_stage_or_parameter_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(BadInput, match="did you mean near_duplicates"):
+        Recipe.parse({"near_duplicate": {}})
+    with pytest.raises(BadInput, match=r"review\.min_reviewer"):
+        Recipe.parse({"review": {"min_reviewer": 3}})
+    with pytest.raises(BadInput, match=r"pii\.handles"):
+        Recipe.parse({"pii": {"handles": 7}})

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_pipeline.language import check_language, is_language, language_name, suggest_languages
+from data_pipeline.language import check_language, is_language, language_name, parse_tag, script_of, suggest_languages
 from governance_hooks.errors import BadInput
 
 
@@ -41,3 +41,74 @@ def test_the_table_holds_the_living_languages() -> None:
     names = _registry()[0]
     assert len(names) > 7800
     assert all(len(code) == 3 and code.isascii() and code.islower() and is_language(code) for code in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "tag"),
+    [
+        ("spa", "spa", ""),
+        ("es", "spa", ""),
+        ("ES", "spa", ""),
+        ("hi-latn", "hin", "hi-Latn"),
+        ("hin_Latn", "hin", "hi-Latn"),
+        ("pt_br", "por", "pt-BR"),
+        ("ZH-HANT-tw", "zho", "zh-Hant-TW"),
+        ("zh-yue", "yue", ""),
+        ("zh-cmn-hans-CN", "cmn", "cmn-Hans-CN"),
+        ("zh-min-nan", "nan", ""),
+        ("i-klingon", "tlh", ""),
+        ("iw", "heb", ""),
+        ("es-419", "spa", "es-419"),
+        ("de-1996", "deu", "de-1996"),
+        ("sl-rozaj-biske", "slv", "sl-rozaj-biske"),
+        ("de-DD", "deu", "de-DE"),
+        ("tl", "tgl", ""),
+        ("no", "nor", ""),
+    ],
+)
+def test_a_tag_gives_the_code_and_its_canonical_form_and_parsing_that_again_changes_nothing(text: str, code: str, tag: str) -> None:
+    assert parse_tag(text) == (code, tag)
+    assert parse_tag(tag or code) == (code, tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("hi-Latin", "latin is no script|did you mean"),
+        ("hi-Lant", "Latn"),
+        ("sanpish", "ISO 639-3"),
+        ("Spanish", "did you mean spa"),
+        ("ger", "did you mean deu"),
+        ("en-x-anna-at-home", "x is no script"),
+        ("en-u-co-phonebk", "u is no script"),
+        ("x-private", "ISO 639-3"),
+        ("qaa", "ISO 639-3"),
+        ("hi-Qaaa", "qaaa"),
+        ("mul", "ISO 639-3"),
+        ("de-1996-1996", "ISO 639-3|BCP 47"),
+        ("hi-IN-Latn", "latn"),
+        ("xx-yue", "ISO 639-3"),
+        ("hi-", "BCP 47"),
+        ("", "ISO 639-3"),
+        ("hi-Latn\n", "BCP 47"),
+        ("\u202ehi", "ISO 639-3"),
+        ("a-" * 5000, "ISO 639-3"),
+    ],
+)
+def test_a_tag_that_is_none_or_could_hold_anything_is_refused_with_a_hint(text: str, hint: str) -> None:
+    with pytest.raises(BadInput, match=f"(?s)unknown language tag.*({hint})"):
+        parse_tag(text)
+
+
+def test_names_as_aya_writes_them_are_read_only_where_asked_for() -> None:
+    assert [parse_tag(name, names=True) for name in ("Spanish", "Simplified Chinese", "Iranian Persian")] == [("spa", ""), ("zho", "zh-Hans"), ("pes", "")]
+
+
+def test_every_code_is_a_tag_that_says_no_more() -> None:
+    from data_pipeline.language import _registry
+
+    assert all(parse_tag.__wrapped__(code) == (code, "") for code in _registry()[0])
+
+
+def test_only_a_declared_script_is_told() -> None:
+    assert [script_of(tag) for tag in ("hi-Latn", "zh-Hant-TW", "pt-BR", "de-1996", "")] == ["Latn", "Hant", None, None, None]

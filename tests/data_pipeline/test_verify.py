@@ -35,7 +35,9 @@ def made(give: Give, make_build: MakeBuild) -> Build:
 def reseal(folder: Path, **changes: Any) -> None:
     """Rewrite the manifest so that every file digest fits again: an attacker who can hash."""
     manifest = {**loads((folder / "manifest.json").read_bytes()), **changes}
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [
+        dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+    ]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
@@ -44,7 +46,7 @@ def edit_ledger(folder: Path, edit: Callable[[list[dict[str, Any]]], Any]) -> No
     edit(lines)
     data = b"".join(dumps(line) + b"\n" for line in lines)
     (folder / "ledger.jsonl").write_bytes(data)
-    reseal(folder, root=OwnershipTree([line["authors"] for line in lines], data.split(b"\n")[:-1]).root)
+    reseal(folder, root=OwnershipTree.of_lines([line["authors"] for line in lines], data.split(b"\n")[:-1]).root)
 
 
 def edit_rows(folder: Path, edit: Callable[[dict[str, list[Any]]], Any]) -> None:
@@ -99,7 +101,10 @@ def test_text_swapped_between_two_records_is_caught(made: Build) -> None:
         ("authors", ["eve"], "authors of record r00"),
         ("language", "spa", "the text of record r00"),
         ("salt", "0" * 32, "the text of record r00"),
-        ("inputs", None, "the text of record r00"),
+        ("inputs", None, "a field of record r00 is missing"),
+        ("history", ["a", "b"], "the text of record r00"),
+        ("history", ["a"], "a field of record r00 is missing"),
+        ("marks", None, "a field of record r00 is missing"),
         ("record", "r99", "not the record"),
         ("licence", "MIT", "licences"),
     ],
@@ -223,7 +228,7 @@ def test_a_file_that_is_no_parquet_or_has_other_columns_is_refused(made: Build) 
 
 @pytest.mark.parametrize(
     ("inputs", "targets", "rule"),
-    [("q1? ", "a1.", "nfc_whitespace/v1"), ("x" * 4000, "y", "max_characters/v1"), ("Q0?", "A0.", "exact_dedup/v1: it repeats r00")],
+    [("q1? ", "a1.", "nfc_whitespace/v1"), ("x" * 4000, "y", "max_characters/v1"), ("Q0?", "A0.", "exact_dedup/v2: it repeats r00")],
 )
 def test_a_forged_row_that_breaks_a_rule_is_refused_though_every_digest_fits(made: Build, inputs: str, targets: str, rule: str) -> None:
     salt = pq.read_table(made.records).to_pydict()["salt"][1]

@@ -11,11 +11,11 @@ from governance_hooks.audit import Scope, audit, audit_tiles
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.export import export
 from governance_hooks.memory import Memory
 from governance_hooks.register import Register
 from governance_hooks.report import Report
 from governance_hooks.statement import shift
-from governance_hooks.tiles import export
 from governance_hooks.vouching import MANY, workers
 from tests.attacks.forge import history, rewritten
 from tests.postgres import BOTH, Database

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,13 +16,14 @@ from governance_hooks.canonical import sha256
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import CoopError
+from governance_hooks.export import export
 from governance_hooks.memory import Memory
 from governance_hooks.merkle import Frontier, leaf_hash
 from governance_hooks.motions import Suspend
 from governance_hooks.proof import read_proof
 from governance_hooks.report import Report
 from governance_hooks.statement import parse, shift
-from governance_hooks.tiles import TileCheck, export
+from governance_hooks.tiles import TileCheck
 from tests.village import CONSENT, Village
 
 SUBJECT = sha256(b"a plan")
@@ -111,6 +113,71 @@ def test_a_flipped_bit_of_any_stored_checkpoint_is_found(story: Village, rows: C
     assert audit(story.root).passed
 
 
+def stored(folder: Path) -> list[bytes] | None:
+    """Return the entries of a folder's log as whoever opens it gets them; None if it is refused in words."""
+    try:
+        with Cooperative.open(folder, read_only=True) as coop:
+            return list(coop.log.entries())
+    except CoopError as error:
+        assert error.what, folder  # noqa: PT017
+        return None
+
+
+@pytest.mark.parametrize("name", ["log.sqlite", "log.sqlite-wal"])
+def test_a_flipped_bit_anywhere_in_the_files_of_a_log_is_refused_in_words_or_changes_no_entry(story: Village, tmp_path: Path, name: str) -> None:
+    whole, entries = tmp_path / "whole", list(story.coop.log.entries())
+    if name == "log.sqlite":  # into which SQLite moves all of the write-ahead log when the last connection closes
+        story.coop.log.close()
+    shutil.copytree(story.root, whole)
+    data = (whole / name).read_bytes()
+    places = random.Random(name)
+    # Half of them in the file's head: its own header, and the schema or the frames' headers.
+    bits = [places.randrange(8 * len(data)) for _ in range(40)] + [places.randrange(8 * min(len(data), 4200)) for _ in range(40)]
+    refusals = 0
+    for bit in bits:
+        folder = tmp_path / "flipped"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        (folder / name).write_bytes(flipped(data, bit))
+        report, read = audit(folder), stored(folder)
+        assert "itself broke" not in report.text(), f"bit {bit}: {report.text()}"
+        if read is None:
+            refusals += 1
+            assert report.exit_code != 0, f"bit {bit}: passed"
+        else:  # of a broken frame on, SQLite takes the write-ahead log for unwritten: a rollback, which `Memory` sees
+            assert read == entries if name == "log.sqlite" else read == entries[: len(read)], f"bit {bit}"
+    assert refusals or name != "log.sqlite"
+
+
+def test_a_schema_that_is_no_text_any_more_is_refused_in_words(story: Village) -> None:
+    story.coop.log.close()
+    path = story.root / "log.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE entry", b"CREATE\xa0TABLE entry"))
+    for read_only in (True, False):
+        with pytest.raises(CoopError, match="malformed database schema"), Cooperative.open(story.root, read_only=read_only):
+            pass
+    found(audit(story.root), "schema")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ("UPDATE entry SET data = CAST(data AS TEXT) WHERE position = 3", "holds no bytes"),
+        ("UPDATE entry SET data = 1000000000000 WHERE position = 3", "holds no bytes"),
+        ("UPDATE entry SET position = 1 << 60 WHERE position = (SELECT max(position) FROM entry)", "lacks an entry"),
+        ("DELETE FROM entry WHERE position = 3", "lacks an entry"),
+    ],
+)
+def test_a_row_of_another_type_or_place_is_refused_at_once(story: Village, damage: str, why: str) -> None:
+    with sqlite3.connect(story.root / "log.sqlite", isolation_level=None) as raw:
+        raw.execute("DROP TRIGGER entry_UPDATE")
+        raw.execute("DROP TRIGGER entry_DELETE")
+        raw.execute(damage)
+    with pytest.raises(CoopError, match=why), Cooperative.open(story.root, read_only=True):
+        pass
+    found(audit(story.root), damage)
+
+
 def compare(entries: list[bytes], tile: Callable[[int, int, int], bytes]) -> None:
     frontier, check = Frontier(), TileCheck(tile)
     for entry in entries:
@@ -166,3 +233,18 @@ def test_a_flipped_bit_of_what_this_machine_remembers_is_found(story: Village, t
         refused(lambda: memory.check_proof(proof, verifier, memory.load()), f"bit {bit}")
     memory.path.write_bytes(whole)
     memory.check_proof(proof, verifier, memory.load())
+
+
+def test_checkpoints_that_come_out_of_order_are_refused_and_not_read_for_ever(story: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = story.coop.log
+    monkeypatch.setattr(log._sql, "notes", SimpleNamespace(run=lambda cursor, *rows: SimpleNamespace(fetchall=lambda: [(5, "a"), (1, "b")])))
+    with pytest.raises(CoopError, match="out of order"):
+        list(log.checkpoints())
+
+
+def test_a_size_of_a_cosignature_that_is_no_number_is_refused(story: Village) -> None:
+    story.coop.log.keep_cosignature(1, "witness", "line")
+    with sqlite3.connect(story.root / "log.sqlite", isolation_level=None) as raw:
+        raw.execute("UPDATE cosignature SET size = 'one'")
+    with pytest.raises(CoopError, match="no number"):
+        story.coop.log.cosigned_size("witness")

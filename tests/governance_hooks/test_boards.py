@@ -127,6 +127,19 @@ def test_the_oversight_body_halts_an_approval_once_and_only_that_of_a_run_or_rel
     village.refuses("only members can prolong or renew", "coop.halt/v1", {"proposal": run, "until": later(village, 1)}, village.members[4])
 
 
+@pytest.mark.parametrize("who", ["the oversight body", "the members", "the oversight body and the members"])
+def test_whoever_meets_a_halt_is_told_who_halted(founded: Founded, who: str) -> None:
+    village = founded(kinds={"run": LASTING, "release": LASTING})
+    run = village.approve("run", SUBJECT)
+    village.say("coop.run-start/v1", start(run), "operator")
+    stopped = halt(village, run) if who.startswith("the oversight body") else None
+    if who.endswith("the members"):
+        village.decide(HaltUse(proposal=run, until=later(village, 30), ratifies=stopped))
+    village.refuses(f"this approval is halted by {who}\n", "coop.run-start/v1", start(run) | {"start": 2}, "operator")
+    ended = {"run": "r", "status": "completed", "record": SUBJECT, "outputs": SUBJECT}
+    village.refuses(f"this run is halted by {who} and cannot be completed", "coop.run-end/v1", ended, "operator")
+
+
 def test_enough_of_the_body_sign_a_halt_and_its_author_is_one_of_them(founded: Founded) -> None:
     village = founded(oversight_required=2, kinds={"run": LASTING, "release": LASTING})
     run, m = village.approve("run", SUBJECT), village.members

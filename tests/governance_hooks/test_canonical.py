@@ -5,7 +5,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance_hooks.canonical import CanonicalError, _loads_or_say_why, digest, dumps, is_digest, loads
+from governance_hooks.canonical import CanonicalError, _loads_or_say_why, digest, digest_of_texts, dumps, is_digest, loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -24,6 +24,18 @@ def test_every_document_has_one_byte_form(value: object) -> None:
 @given(VALUES)
 def test_our_bytes_are_those_of_rfc8785_whatever_the_keys(value: object) -> None:
     assert loads(rfc8785.dumps(value)) == value  # type: ignore[arg-type]
+    assert dumps(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@given(st.dictionaries(st.text('ab~\x7f\x1f"', max_size=3), st.floats() | st.integers() | st.text(max_size=3) | st.tuples(st.integers(0, 3)), max_size=4))
+def test_what_has_no_canonical_form_is_refused_and_the_rest_is_rfc8785s(value: dict[str, object]) -> None:
+    try:
+        expected = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(CanonicalError):
+            dumps(value)
+    else:
+        assert dumps(value) == expected
 
 
 def test_keys_beyond_the_basic_plane_sort_by_utf_16() -> None:
@@ -158,3 +170,18 @@ def test_fractions_are_admitted_only_where_asked() -> None:
 def test_digest_names_itself() -> None:
     assert is_digest(digest({}))
     assert not any(map(is_digest, ["sha256:", "sha256:" + "G" * 64, "sha256:" + "A" * 64, None, digest({}) + "0"]))
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii"), max_size=5), st.recursive(st.text() | st.integers(0, 2**53 - 1), lambda inner: st.lists(inner, max_size=3))
+    )
+)
+def test_the_quick_digest_of_texts_is_the_digest(value: dict[str, object]) -> None:
+    try:
+        expected = digest(value)
+    except CanonicalError:
+        with pytest.raises(CanonicalError):
+            digest_of_texts(value)
+    else:
+        assert digest_of_texts(value) == expected

@@ -14,9 +14,10 @@ import pytest
 from governance_hooks import merkle
 from governance_hooks.audit import audit
 from governance_hooks.cooperative import Cooperative
+from governance_hooks.export import export
 from governance_hooks.memory import Memory
 from governance_hooks.statement import parse, read
-from governance_hooks.tiles import bundle, export, read_export, unbundle
+from governance_hooks.tiles import bundle, read_export, unbundle
 from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village, found
 
@@ -172,7 +173,8 @@ from governance_hooks import merkle
 from governance_hooks.audit import audit
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import CoopError
-from governance_hooks.tiles import export, unbundle
+from governance_hooks.export import export
+from governance_hooks.tiles import unbundle
 
 def attempt(act):
     try:

@@ -96,6 +96,62 @@ def test_step_4_blocks_while_the_vote_is_open_and_when_members_said_no(approved:
     blocks(run_gate(request(approved, plan=data)), 4, "members did not approve it")
 
 
+def chosen(report: Report) -> str:
+    """The proposal the gate judged, as its first step names it."""
+    return report.steps[0].checked.rpartition(" ")[2]
+
+
+@pytest.fixture
+def twice(approved: Approved) -> tuple[Approved, str, str]:
+    """A plan that members approved twice; the first approval expires first."""
+    approved.village.wait(600)
+    return approved, approved.proposal, approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
+
+
+def starts(approved: Approved, proposal: str, run: str) -> None:
+    for number in (1, 2):
+        approved.village.say(
+            "coop.run-start/v1", {"run": run, "plan": sha256(approved.plan_bytes), "proposal": proposal, "start": number, "counted": []}, "operator"
+        )
+
+
+def test_of_two_approvals_the_one_with_starts_left_that_expires_first_is_used(twice: tuple[Approved, str, str]) -> None:
+    approved, first, second = twice
+    assert chosen(run_gate(request(approved)).require()) == first[:19]
+    assert chosen(run_gate(request(approved, now=shift(approved.village.clock, 86_400 - 600))).require()) == second[:19]  # the first is over then
+    starts(approved, first, "run-1")
+    assert chosen(run_gate(request(approved)).require()) == second[:19]
+    starts(approved, second, "run-2")
+    blocks(run_gate(request(approved)), 5, "approval is used up")
+
+
+def test_a_used_up_second_approval_does_not_hide_the_starts_left_of_the_first(twice: tuple[Approved, str, str]) -> None:
+    approved, first, second = twice
+    starts(approved, second, "run-2")
+    assert chosen(run_gate(request(approved)).require()) == first[:19]
+
+
+def test_a_run_that_has_started_is_judged_by_its_own_approval(twice: tuple[Approved, str, str]) -> None:
+    approved, first, second = twice
+    starts(approved, second, "run-2")
+    assert chosen(run_gate(request(approved, run="run-2")).require()) == second[:19]
+    blocks(run_gate(request(approved, run="run-2", proposal=first)), 5, "no start of run run-2 under this approval")
+
+
+def test_a_halt_of_one_approval_is_evaded_by_another_only_where_somebody_chooses_that(twice: tuple[Approved, str, str]) -> None:
+    approved, first, second = twice
+    approved.village.say("coop.halt/v1", {"proposal": first, "until": shift(approved.village.clock, 600)}, approved.village.members[4])
+    blocks(run_gate(request(approved)), 5, "halted by the oversight body")
+    assert chosen(run_gate(request(approved, proposal=second)).require()) == second[:19]
+
+
+def test_step_1_blocks_a_chosen_proposal_about_something_else(twice: tuple[Approved, str, str]) -> None:
+    approved, *_ = twice
+    other = approved.village.approve("run", digest("another plan"))
+    for proposal in (other, digest("no proposal")):
+        blocks(run_gate(request(approved, proposal=proposal)), 1, "is no run proposal about")
+
+
 def test_step_5_blocks_a_halted_an_expired_and_a_used_up_approval(approved: Approved) -> None:
     village = approved.village
     blocks(run_gate(request(approved, now=shift(village.clock, 86_400))), 5, "expired")

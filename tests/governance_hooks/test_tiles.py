@@ -14,8 +14,9 @@ from governance_hooks import merkle
 from governance_hooks.audit import audit_tiles
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.export import export
 from governance_hooks.log import Log
-from governance_hooks.tiles import bundle, export, read_export, tile_path, unbundle
+from governance_hooks.tiles import bundle, read_export, tile_path, unbundle
 from tests.postgres import BOTH, Database
 from tests.village import CONSENT, Village
 

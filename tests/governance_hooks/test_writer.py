@@ -75,13 +75,13 @@ def test_what_waits_while_another_process_writes_goes_in_under_one_checkpoint(vi
 
 
 FAULT = {
-    "sqlite": ["CREATE TRIGGER fault BEFORE INSERT ON checkpoint BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"],
+    "sqlite": ["CREATE TRIGGER fault BEFORE INSERT ON entry BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"],
     "postgresql": [
         "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is gone'; END $$",
-        "CREATE CONSTRAINT TRIGGER fault AFTER INSERT ON checkpoint INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fault()",
+        "CREATE CONSTRAINT TRIGGER fault AFTER INSERT ON entry INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fault()",
     ],
 }
-MENDED = {"sqlite": "DROP TRIGGER fault", "postgresql": "DROP TRIGGER fault ON checkpoint"}
+MENDED = {"sqlite": "DROP TRIGGER fault", "postgresql": "DROP TRIGGER fault ON entry"}
 
 
 @BOTH

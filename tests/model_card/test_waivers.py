@@ -97,7 +97,7 @@ def test_what_comes_after_the_release_changes_nothing_about_it(waived: tuple[Any
 def test_a_waiver_that_came_after_a_release_is_no_excuse_for_it() -> None:
     run = Run("r", "plan", "proposal", waiver="sha256:" + "0" * 64, waived=7)
     assert run.waived_before_release() == run.waiver
-    run.released = 6
+    run.releases["sha256:" + "1" * 64] = 6
     assert run.waived_before_release() is None
 
 

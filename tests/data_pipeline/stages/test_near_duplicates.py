@@ -10,9 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.candidate import Candidate
-from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, likeness, near_duplicates, resolve, sides, signatures
+from data_pipeline.stages import near_duplicates as near
+from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, families, likeness, near_duplicates, resolve, signatures
 
 Row = Callable[..., Candidate]
+
+
+def sides(row: Candidate) -> tuple[str, str]:
+    return near.sides(near.Row.of(row))
+
 
 WORDS = [
     "the",
@@ -120,11 +126,32 @@ def test_the_order_of_the_rows_decides_nothing(row: Row, seed: int) -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_the_number_of_shards_decides_nothing(row: Row, shards: int) -> None:
-    rows = [r for r in corpus(row, 120) if r.language == "eng"]
-    whole = resolve(candidates(signatures(rows)), rows, NearDuplicatesParameters())
-    dealt = [rows[shard::shards] for shard in range(shards)]
-    parts = np.concatenate([signatures(shard) for shard in dealt])
-    assert resolve(candidates(parts), [r for shard in dealt for r in shard], NearDuplicatesParameters()) == whole
+    rows = [near.Row.of(r) for r in corpus(row, 120)]
+    shared = candidates(signatures(rows))
+    whole = resolve(shared, range(120), rows.__getitem__, NearDuplicatesParameters())
+    parts = np.concatenate([signatures(rows[start : start + 120 // shards + 1]) for start in range(0, 120, 120 // shards + 1)])
+    assert (candidates(parts) == shared).all()
+    family = families(shared)
+    dealt = [[place for place in range(120) if family[place] % shards == shard] for shard in range(shards)]
+    apart = [copy for places in dealt for copy in resolve(shared, places, rows.__getitem__, NearDuplicatesParameters())]
+    assert len(whole) >= 10
+    assert sorted(apart) == sorted(whole)
+
+
+@given(seed=st.integers(0, 1000))
+def test_rows_that_share_a_number_are_of_one_family_and_only_they_and_theirs(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    shared = candidates(draw.integers(1, 60, (40, 3)).astype(np.uint64) * np.uint64(2) + np.uint64(1))
+    family = families(shared)
+    groups = [{place} for place in range(40)]
+    for column in shared.T:
+        for number in set(column.tolist()) - {0}:
+            joined = set(np.flatnonzero(column == number).tolist())
+            for group in [group for group in groups if group & joined]:
+                groups.remove(group)
+                joined |= group
+            groups.append(joined)
+    assert sorted(map(sorted, groups)) == sorted(np.flatnonzero(family == label).tolist() for label in set(family.tolist()))
 
 
 def test_every_left_out_row_is_like_the_kept_row_it_names_and_no_kept_rows_are(row: Row, real_rows: list[Candidate]) -> None:

@@ -1,0 +1,82 @@
+"""What no contributed text may contain, and what a refusal of it says."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+__all__ = ["MAX_TEXT_BYTES", "Problem", "is_blank", "text_problems"]
+
+MAX_TEXT_BYTES: Final = 100_000
+"""Largest prompt or answer, in UTF-8 bytes."""
+
+# Tab and the line ends are text; the other C0 and C1 controls are terminal escapes or damage.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_OVERRIDES = "\u202d\u202e"
+_CLOSED_BY = {"\u202a": "\u202c", "\u202b": "\u202c", "\u2066": "\u2069", "\u2067": "\u2069", "\u2068": "\u2069"}
+_PARAGRAPH = re.compile("[\r\n\x85\u2029]")
+
+
+class Problem(NamedTuple):
+    """One reason to refuse a draft: what, the offending value, what is allowed."""
+
+    what: str
+    value: object = None
+    allowed: str | None = None
+
+    def __str__(self) -> str:
+        shown = "" if self.value is None else f" (got {ascii(self.value) if len(ascii(self.value)) <= 60 else ascii(self.value)[:57] + '...'})"
+        return f"{self.what}{shown}" + (f"; allowed: {self.allowed}" if self.allowed else "")
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text shows nothing: only spaces, format characters and controls."""
+    return all(unicodedata.category(character)[0] in "ZC" for character in text)
+
+
+def text_problems(name: str, text: str, max_text_bytes: int = MAX_TEXT_BYTES) -> Iterator[Problem]:
+    """Yield what forbids a text, if anything: its size, damage, controls, a direction that leaks out of it, or nothing to see.
+
+    Overrides (U+202D, U+202E) make any text read as another one, so they are refused; embeddings and isolates, which Arabic and
+    Hebrew writers use around foreign words, may stand if they are closed in order before their paragraph ends (UAX #9; the
+    attack is Boucher and Anderson, Trojan Source, arXiv 2111.00169).
+    """
+    if len(text) > max_text_bytes:  # a character is at least a byte: refuse before encoding it
+        yield Problem(f"{name} is too long", f"{len(text)} characters", f"at most {max_text_bytes} bytes of UTF-8")
+        return
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        yield Problem(f"{name} holds a lone surrogate at character {error.start}", text[error.start], "Unicode scalar values")
+        return
+    if size > max_text_bytes:
+        yield Problem(f"{name} is too long", f"{size} bytes", f"at most {max_text_bytes} bytes of UTF-8")
+    elif found := _CONTROL.search(text):
+        label = "NUL" if found[0] == "\0" else "a control character"
+        yield Problem(f"{name} holds {label} at character {found.start()}", found[0], "printable text, tabs and line ends")
+    elif _BIDI.search(text) and (leak := _leak(text)) is not None:
+        place, character = leak
+        label = "a direction override" if character in _OVERRIDES else "a direction control without its partner"
+        yield Problem(f"{name} holds {label} at character {place}", character, "no overrides; embeddings and isolates closed in their own paragraph")
+    elif is_blank(text):
+        yield Problem(f"{name} is empty", text, "at least one visible character")
+
+
+def _leak(text: str) -> tuple[int, str] | None:
+    """Return place and character of the first direction control that is an override, or is not closed in order before its paragraph ends."""
+    start = 0
+    for paragraph in _PARAGRAPH.split(text):
+        opened: list[tuple[int, str]] = []
+        for found in _BIDI.finditer(paragraph):
+            place, character = start + found.start(), found[0]
+            if character in _CLOSED_BY:
+                opened.append((place, character))
+            elif not opened or _CLOSED_BY[opened.pop()[1]] != character:
+                return place, character
+        if opened:
+            return opened[0]
+        start += len(paragraph) + 1
+    return None
