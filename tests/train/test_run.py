@@ -306,7 +306,7 @@ def test_a_run_folder_belongs_to_one_plan_and_is_used_once(tmp_path: Path, plan_
 def test_two_processes_cannot_train_one_run(tmp_path: Path, plan_of: Plan, go: Any) -> None:
     def second(label: str, done: int, total: int) -> None:
         if label == "training" and done == 1:
-            with pytest.raises(CoopError, match="another process"):
+            with pytest.raises(CoopError, match="is training run"):
                 go(tmp_path / "run", plan_of(max_steps=2))
 
     assert go(tmp_path / "run", plan_of(max_steps=2), progress=second)["starts"] == 1
