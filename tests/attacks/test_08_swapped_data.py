@@ -1,7 +1,7 @@
 """Threat 8: the records that are trained on are not those of the voted build.
 
 The attacker can write to the build folder and to the store of contributions at any moment, and can hash. Blocked: members vote on the
-manifest's digest and the Merkle root over the ledger; whoever reads a row hashes its te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t again and compares it with its ledger line,
+manifest's digest and the Merkle root over the ledger; whoever reads a row hashes its text again and compares it with its ledger line,
 so a swap after the file was hashed is seen too. What is trained on are the tokens of the build, whose Merkle root the plan names; each
 sample is hashed again when it is read.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
-    """Write other values into the first rows of a build's te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts; every other byte of a row stays."""
+    """Write other values into the first rows of a build's texts; every other byte of a row stays."""
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(folder / "records.parquet")
     columns = table.to_pydict()
@@ -46,14 +46,12 @@ def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
 def reseal(folder: Path) -> None:
     """Make the manifest fit the files again."""
     manifest = loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = [
-        dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]cluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
-    ]
+    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]
     manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
-@pytest.mark.parametrize("name", ["records.parquet", "e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]cluded.jsonl", "batches.jsonl"])
+@pytest.mark.parametrize("name", ["records.parquet", "excluded.jsonl", "batches.jsonl"])
 def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
     path = approved.build / name
     path.write_bytes(path.read_bytes() + b"\n")
@@ -67,13 +65,13 @@ def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved)
 
 
 def test_a_build_whose_manifest_fits_the_swapped_files_is_not_the_voted_one(approved: Approved) -> None:
-    (approved.build / "records.parquet").write_bytes(b"other te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts")
+    (approved.build / "records.parquet").write_bytes(b"other texts")
     reseal(approved.build)
     broken(run_gate(request_for(approved)), "base, build and code match", "the dataset build is not the voted one (manifest digest differs)")
 
 
 def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) -> None:
-    (approved.build / "records.parquet").write_bytes(b"other te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts")
+    (approved.build / "records.parquet").write_bytes(b"other texts")
     reseal(approved.build)
     document = approved.plan.model_dump()
     document["build"]["manifest"] = sha256((approved.build / "manifest.json").read_bytes())
@@ -102,8 +100,8 @@ def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("targets", "planted", "row 1: the te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t of record eus-000 is not the one the ledger names"),
-        ("inputs", "planted", "row 1: the te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t of record eus-000 is not the one the ledger names"),
+        ("targets", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
+        ("inputs", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
         ("record", "spa-999", "row 1: not the record of the ledger's line"),
         ("split", "train/heldout", "row 1: split of record eus-000 differs from the ledger"),
         ("authors", ["m-nobody"], "row 1: authors of record eus-000 differs from the ledger"),
@@ -112,17 +110,17 @@ def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
 def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop: Workshop, column: str, value: Any, words: str) -> None:
     with pytest.raises(CoopError, match=words):
         workshop.train(swapping(workshop, column, [value]))
-    assert not workshop.adapter().e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ists()
+    assert not workshop.adapter().exists()
 
 
-def test_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts_e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]changed_between_two_records_are_not_trained_on(workshop: Workshop) -> None:
+def test_texts_exchanged_between_two_records_are_not_trained_on(workshop: Workshop) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     first, second = parquet.read_table(workshop.build / "records.parquet").to_pydict()["targets"][:2]
-    with pytest.raises(CoopError, match="row 1: the te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t of record eus-000 is not the one the ledger names"):
+    with pytest.raises(CoopError, match="row 1: the text of record eus-000 is not the one the ledger names"):
         workshop.train(swapping(workshop, "targets", [second, first]))
 
 
-def test_swapped_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts_do_not_reach_a_run_that_has_its_tokens(workshop: Workshop) -> None:
+def test_swapped_texts_do_not_reach_a_run_that_has_its_tokens(workshop: Workshop) -> None:
     workshop.train(run="honest")
 
     class Swapping(OwnGuard):
@@ -133,7 +131,7 @@ def test_swapped_te    manifest["files"] = [dict(file_entry(folder, folder / ent
     assert workshop.adapter("swapped").read_bytes() == workshop.adapter("honest").read_bytes()
 
 
-def test_tokens_of_other_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts_with_digests_that_fit_are_not_trained_on(workshop: Workshop) -> None:
+def test_tokens_of_other_texts_with_digests_that_fit_are_not_trained_on(workshop: Workshop) -> None:
     from data_pipeline.tokens.arrow import ArrowWriter
     from data_pipeline.tokens.counts import Tally
     from data_pipeline.tokens.tokens import open_tokens
@@ -149,7 +147,7 @@ def test_tokens_of_other_te    manifest["files"] = [dict(file_entry(folder, fold
                     arrow.append(one)
                     tree.push(one.leaf())
                     tally.add(one)
-            description = real.description.model_copy(update={"root": "sha256:" + tree.root().he    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]](), "languages": tally.counts()})
+            description = real.description.model_copy(update={"root": "sha256:" + tree.root().hex(), "languages": tally.counts()})
             head = loads((folder / "tokens.json").read_bytes())
             head |= {"digest": description.digest, "description": description.model_dump()}
             head["arrow"]["sha256"] = file_entry(folder, folder / "tokens.arrow")["sha256"]
@@ -158,10 +156,10 @@ def test_tokens_of_other_te    manifest["files"] = [dict(file_entry(folder, fold
 
     with pytest.raises(BadInput, match="not those of the plan"):
         workshop.train(Planting())
-    assert not workshop.adapter().e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ists()
+    assert not workshop.adapter().exists()
 
 
-def test_a_flipped_byte_anywhere_in_the_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts_is_not_trained_on(workshop: Workshop) -> None:
+def test_a_flipped_byte_anywhere_in_the_texts_is_not_trained_on(workshop: Workshop) -> None:
     path = workshop.build / "records.parquet"
     whole = path.read_bytes()
     for position in range(4, len(whole), len(whole) // 6):
@@ -174,9 +172,9 @@ def test_a_flipped_byte_anywhere_in_the_te    manifest["files"] = [dict(file_ent
 
         try:
             workshop.train(Flipping(), run=f"flipped-{position}")
-        e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]cept CoopError:
-            assert not workshop.adapter(f"flipped-{position}").e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ists()
-        else:  # a byte nobody reads, such as a statistic: the very te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts of the build were trained on
+        except CoopError:
+            assert not workshop.adapter(f"flipped-{position}").exists()
+        else:  # a byte nobody reads, such as a statistic: the very texts of the build were trained on
             path.write_bytes(whole)
             workshop.train(run=f"whole-{position}")
             assert workshop.adapter(f"flipped-{position}").read_bytes() == workshop.adapter(f"whole-{position}").read_bytes()
@@ -208,13 +206,13 @@ def test_a_ledger_swapped_between_gate_and_guard_is_not_watched(approved: Approv
     assert guard.stop(force=True) is not None
 
 
-def test_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
+def test_texts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
     pytest.importorskip("data_pipeline.store")
     lines = [{"inputs": f"pregunta {n}", "targets": f"respuesta {n}", "language_code": "spa", "licence": "CC-BY-4.0"} for n in range(24)]
-    (tmp_path / "given.jsonl").write_te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert coop("-C", home, "contribute", tmp_path / "given.jsonl", "--key", keys["anna"]).code == 0
     assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"]).code == 0
     with sqlite3.connect(home / "contributions.sqlite") as raw:
-        raw.e    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]ecute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
+        raw.execute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
     done = coop("-C", home, "build", "make", "one", "--heldout", "400")
-    assert (done.code, "is not the te    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]t its member committed to: the store was changed" in done.err) == (1, True)
+    assert (done.code, "is not the text its member committed to: the store was changed" in done.err) == (1, True)
