@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data_pipeline.store import ContributionStore
 
-__all__ = ["GivenBatch", "Given", "given"]
+__all__ = ["Given", "GivenBatch", "given"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ def sample(
         if why not in PRIVATE and reason in (None, why):
             by_reason.setdefault(why, []).append((hashlib.blake2b(record.encode(), key=key, digest_size=16).digest(), record, detail))
     if reason is not None and reason not in by_reason:
-        raise BadInput("the build left nothing out for this reason", value=reason, allowed=", ".join(sorted(set(build.manifest["excluded"]) - set(PRIVATE))) or None)
+        raise BadInput(
+            "the build left nothing out for this reason", value=reason, allowed=", ".join(sorted(set(build.manifest["excluded"]) - set(PRIVATE))) or None
+        )
     return {why: _drawn(store, why, sorted(some), count, shown) for why, some in sorted(by_reason.items())}
 
 

@@ -1,7 +1,7 @@
 """What the next build loses if a member withdraws: found by running the build's rules with and without them, or read off the last ledger.
 
-    withdrawal(...)   exact: what concerns a row alone is done once, the search for copies twice
-    estimate(...)     from a build that is there: for stores so large that nobody waits for the rules
+withdrawal(...)   exact: what concerns a row alone is done once, the search for copies twice
+estimate(...)     from a build that is there: for stores so large that nobody waits for the rules
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def withdrawal(
     asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
     consents = {claim: found for claim in sorted(asked) if (found := consent_for(*claim)) is not None}
     with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:  # texts lie in it for a moment; nobody else may enter it
-        job = Job(store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=evidence.suites))
+        job = Job(
+            store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=evidence.suites)
+        )
         report("check each row", 0, 1)
         everybody = prepare(job, 0, "", None, evidence.ratings).path
         rest = Path(folder) / "rest.arrow"
@@ -162,7 +164,14 @@ def _kept(path: Path, recipe: Recipe, pool: Pool) -> dict[str, _Row]:
 
 
 def _summary(
-    member: str, method: Literal["rules", "ledger"], total: int, lost: Collection[_Row], freed: Iterable[_Row], displaced: Iterable[_Row], *, losers: set[str] | None = None
+    member: str,
+    method: Literal["rules", "ledger"],
+    total: int,
+    lost: Collection[_Row],
+    freed: Iterable[_Row],
+    displaced: Iterable[_Row],
+    *,
+    losers: set[str] | None = None,
 ) -> Withdrawal:
     own = Counter(row.language for row in lost if row.member == member)
     built_on = Counter(row.language for row in lost if row.member != member)

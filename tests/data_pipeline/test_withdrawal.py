@@ -32,10 +32,11 @@ MakeBuild = Callable[..., Build]
 COPIES = {"duplicate", "near_duplicate"}
 ROUNDS = 100
 
-WORDS = (
+TEXT = (
     "the sea lies calm under a grey sky while small boats wait for wind to turn before evening bell rings twice and children carry bread "
     "home along old walls where vines grow thick over broken stones that nobody moved since winter came down from hills"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def village(seed: int) -> list[tuple[str, Draft]]:
@@ -54,7 +55,13 @@ def village(seed: int) -> list[tuple[str, Draft]]:
             words[draw.randrange(len(words))] = draw.choice(WORDS)
             made = Draft(" ".join(words), older.targets, older.language, record_id=name)
         else:
-            made = Draft(older.inputs, older.targets + " " + " ".join(draw.sample(WORDS, draw.randrange(4))), older.language, record_id=name, parents=(str(older.record_id),))
+            made = Draft(
+                older.inputs,
+                older.targets + " " + " ".join(draw.sample(WORDS, draw.randrange(4))),
+                older.language,
+                record_id=name,
+                parents=(str(older.record_id),),
+            )
         given.append((member, made))
     return given
 
@@ -131,7 +138,9 @@ def files(build: Build) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(build.folder.iterdir())}
 
 
-def test_a_hundred_random_withdrawals_take_exactly_what_rests_on_the_member(give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path) -> None:
+def test_a_hundred_random_withdrawals_take_exactly_what_rests_on_the_member(
+    give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path
+) -> None:
     draw, claims, totals = random.Random(1), list[tuple[str, str, int, str]](), [0, 0, 0]
     for seed in range(ROUNDS // 4):
         with ContributionStore(tmp_path / f"{seed}.sqlite") as source:
