@@ -32,6 +32,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "append": ("membership:append", "Put a fully signed draft into the log."),
         "key": ("key:key", "List, add, revoke, rotate and recover keys."),
         "consent": ("consent:consent", "Give, show and withdraw consent; receipts of it."),
+        "mine": ("mine:mine", "Show what you gave, and where it went."),
         "contribute": ("contribute:contribute", "Give prompts and answers, under your signature."),
         "rate": ("rate:rate", "Score other members' records, under your signature."),
         "export": ("export:export", "Take your contributions with you, in seven formats."),

@@ -8,10 +8,10 @@ from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import read_ledger
-from governance_hooks.plan import read_plan
+from governance_hooks.plan import Plan, read_plan
 from governance_hooks.state import Grant
 
-__all__ = ["Uses", "uses_of"]
+__all__ = ["Uses", "read_plans", "uses_of"]
 
 
 @dataclass(slots=True)
@@ -50,18 +50,24 @@ def uses_of(space: Workspace, member: str, grants: list[Grant]) -> Uses:
         holding[identity] = count > 0
         if count:
             found.builds[manifest.parent.name] = count
-    plans = {}
-    for path in sorted([*(space.root / "plans").glob("*.json"), *(space.root / "runs").glob("*/plan.json")]):
-        data = path.read_bytes()
-        try:
-            plans[sha256(data)] = read_plan(data, source=str(path)).build.manifest
-        except CoopError:  # a draft that no run could have used
-            continue
+    plans = read_plans(space)
     for run in register.runs.values():
-        built = plans.get(run.plan)
-        if built is None or built not in holding:
+        plan = plans.get(run.plan)
+        if plan is None or plan.build.manifest not in holding:
             found.unread.append(run.id)
-        elif holding[built]:
+        elif holding[plan.build.manifest]:
             found.runs[run.id] = run.status or "running"
             found.releases += run.releases
     return found
+
+
+def read_plans(space: Workspace) -> dict[str, Plan]:
+    """Return the plans in the cooperative's folder by digest."""
+    plans: dict[str, Plan] = {}
+    for path in sorted([*(space.root / "plans").glob("*.json"), *(space.root / "runs").glob("*/plan.json")]):
+        data = path.read_bytes()
+        try:
+            plans[sha256(data)] = read_plan(data, source=str(path))
+        except CoopError:  # a draft that no run could have used
+            continue
+    return plans

@@ -12,6 +12,7 @@ from commonweights.cli import Session
 from commonweights.commands.consent_papers import check, export, receipt
 from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.options import draft_option, key_option, language_code
+from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Consent
@@ -166,17 +167,16 @@ def show(session: Session, key: Path | None) -> None:
 @key_option
 @click.pass_obj
 def preview(session: Session, key: Path | None) -> None:
-    """Show what withdrawing everything would do, without doing it."""
-    from data_pipeline.preview import withdrawal_preview
-    from data_pipeline.store import ContributionStore
+    """Show what withdrawing everything would do, without doing it.
+
+    The rules of the next build are run with and without you, so the numbers are exact; over 200,000 records they are read off the last build.
+    """
+    from commonweights.withdrawing import preview_of
 
     own = load_key(key)
-    with open_workspace(session.folder, read_only=True) as space, ContributionStore(space.contributions) as store:
-        member = member_of(space.coop, own)
-        found = withdrawal_preview(store, member)
-    value: dict[str, Any] = {"member": member, "own_records": found.own, "built_on_yours": found.built_on}
-    text = f"{member}: {found.own} records of yours and {found.built_on} edits built on them would be left out of the next build.\nWeights already released stay where people copied them."
-    session.show(value, text)
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        found = preview_of(space, member_of(space.coop, own), show)
+    session.show(found.value(), "\n".join(found.lines()))
 
 
 def _standing(grant: Grant, size: int, at: str) -> str:

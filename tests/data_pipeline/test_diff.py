@@ -6,7 +6,6 @@ import pytest
 
 from data_pipeline.diff import diff
 from data_pipeline.manifest import Build
-from data_pipeline.preview import withdrawal_preview
 from data_pipeline.record import Draft
 from data_pipeline.store import Batch, ContributionStore
 from governance_hooks.errors import CoopError
@@ -47,24 +46,3 @@ def test_equal_builds_have_no_diff_and_a_damaged_one_has_an_error(filled: Contri
     two.excluded.write_bytes(b"")
     with pytest.raises(CoopError, match=r"excluded\.jsonl"):
         diff(one, two)
-
-
-def test_a_withdrawal_preview_counts_own_rows_and_rows_built_on_them(filled: ContributionStore, make_build: MakeBuild) -> None:
-    build = make_build()
-    preview = withdrawal_preview(filled, "ana", build=build)
-    assert (preview.own, preview.built_on, preview.members, preview.languages, preview.in_build) == (2, 1, 1, {"eng": 1, "spa": 2}, 3)
-    went = [change for change in diff(build, make_build(without=("ana",))) if change.kind == "went"]
-    assert len(went) == preview.in_build
-
-
-def test_the_preview_changes_nothing_and_knows_strangers(filled: ContributionStore) -> None:
-    before = filled.records()
-    preview = withdrawal_preview(filled, "zoe")
-    assert (preview.own, preview.built_on, preview.languages, preview.in_build) == (0, 0, {}, None)
-    assert filled.records() == before
-
-
-def test_erased_rows_are_not_counted_again(filled: ContributionStore) -> None:
-    filled.erase(["a1", "b2"])
-    preview = withdrawal_preview(filled, "ana")
-    assert (preview.own, preview.built_on) == (1, 0)

@@ -1,0 +1,117 @@
+"""`coop mine`: what you gave, and where it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commonweights.cli import Session
+from commonweights.consequences import Made, made_of
+from commonweights.options import key_option
+from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+from governance_hooks.canonical import sha256
+
+if TYPE_CHECKING:
+    from data_pipeline.views.given import Given
+    from data_pipeline.views.place import Place
+
+__all__ = ["mine", "read_given"]
+
+
+@click.command()
+@click.option("--records", "listed", is_flag=True, help="List each of your records that a build left out, with the reason.")
+@key_option
+@click.pass_obj
+def mine(session: Session, listed: bool, key: Path | None) -> None:
+    """Show what you gave, where each build put it, and what was made of these builds.
+
+    Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
+    """
+    from data_pipeline.manifest import read_build
+    from data_pipeline.views.place import place
+
+    own = load_key(key)
+    with open_workspace(session.folder, read_only=True) as space:
+        register = space.coop.register
+        member = member_of(space.coop, own)
+        logged = [given for given in register.contributions.values() if given.author == member]
+        rated = sum(review.ratings for review in register.reviews.values() if review.author == member)
+        gave, records = read_given(space, member)
+        places: dict[str, tuple[Place, list[Made]]] = {}
+        for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
+            digest = sha256(manifest.read_bytes())
+            if digest in register.builds:
+                places[manifest.parent.name] = (place(read_build(manifest.parent), member, records), made_of(space, digest))
+    value: dict[str, Any] = {
+        "member": member,
+        "logged": {"batches": [{"batch": given.id, "records": given.records, "languages": given.languages} for given in logged], "ratings": rated},
+        "given": None if gave is None else asdict(gave),
+        "builds": {name: asdict(found) | {"made": [asdict(one) for one in made]} for name, (found, made) in places.items()},
+    }
+    lines = [f"{member}: what you gave"]
+    lines += _gave(gave) if gave is not None else ["  The texts are not in this folder; this is what the log says."]
+    lines += [f"  The log holds {sum(given.records for given in logged)} records of yours in {len(logged)} batch(es), and {rated} rating(s)."]
+    for name, (found, made) in places.items():
+        lines += ["", f"Where it went: build {name}", *_went(found, listed=listed), *_made(made)]
+    if not places:
+        lines += ["", "No build has been made yet."]
+    lines += ["", "What a withdrawal would do: coop consent preview"]
+    session.show(value, "\n".join(lines))
+
+
+def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:
+    """Return what the store holds of a member, and their records' languages; None twice where the texts are not in the folder."""
+    from data_pipeline.store import ContributionStore
+    from data_pipeline.views.given import given
+    from data_pipeline.views.place import own_records
+
+    if isinstance(space.contributions, Path) and not space.contributions.is_file():
+        return None, None
+    with ContributionStore(space.contributions) as store:
+        return given(store, member), own_records(store, member)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in counts.items()) or "none"
+
+
+def _gave(gave: Given) -> list[str]:
+    lines = [f"  {gave.records} records ({_counts(gave.languages)}), {gave.edits} of them edits, in {len(gave.batches)} batch(es)."]
+    if gave.unsealed:
+        lines.append(f"  {gave.unsealed} of them are not sealed in the log yet, so no build reads them.")
+    if gave.erased:
+        lines.append(f"  {gave.erased} records of yours were erased: their texts are gone from the store.")
+    lines.append(f"  {gave.ratings} ratings of others' records.")
+    if gave.rated:
+        mean = "" if gave.mean_permille is None else f", on average {gave.mean_permille / 1000:.1f} of 5"
+        lines.append(f"  {gave.rated} of your records were rated by others: {gave.ratings_received} ratings{mean}.")
+    return lines
+
+
+def _went(found: Place, *, listed: bool) -> list[str]:
+    from data_pipeline.views.reasons import mark_in_words
+
+    own = "" if found.own is None else f": {found.own} of your own, {found.rows - found.own} that others built on yours"
+    lines = [f"  {found.rows} rows rest on your text{own}."]
+    lines += [f"    {code}: {count} of the build's {total} rows" for code, (count, total) in found.languages.items()]
+    if found.left is None:
+        lines.append("  Which of your records were left out is not known here: the private files are not in this folder.")
+    elif listed:
+        lines += [f"  Left out: {left.record}, because {left.words}." for left in found.left]
+    else:
+        words = {left.reason: left.words.partition(" (record ")[0] for left in found.left}
+        lines += [f"  Left out: {count}, because {words[reason]}." for reason, count in sorted(Counter(left.reason for left in found.left).items())]
+        lines += ["    Which ones: coop mine --records"] if found.left else []
+    if found.credited:
+        lines.append(f"  {found.credited} rows of others say what a record of yours says, and thank you for it.")
+    lines += [f"  Noticed in {count} of your rows: {mark_in_words(mark)}." for mark, count in (found.marks or {}).items()]
+    return lines
+
+
+def _made(made: list[Made]) -> list[str]:
+    names = {"proposal": lambda one: one.name[:19], "release": lambda one: one.name[:19]}
+    return [f"  Made of it: {one.kind} {names.get(one.kind, lambda one: one.name)(one)}, {one.state}." for one in made]

@@ -1,0 +1,68 @@
+"""What was made of a build, by plan, vote, run and release, and what a withdrawal by one of its authors does to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commonweights.consent_uses import read_plans
+from commonweights.workspace import Workspace
+from governance_hooks.plan import Plan
+from governance_hooks.state import Proposal, Run
+
+__all__ = ["Made", "made_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One thing that stands on a build."""
+
+    kind: str
+    """plan, proposal, run or release."""
+    name: str
+    """Name of a plan or run; digest of a proposal or release."""
+    state: str
+    withdrawal: str
+    """What happens to it if somebody whose text is in the build withdraws now, as plan and bylaws say."""
+
+
+def made_of(space: Workspace, manifest: str) -> list[Made]:
+    """Return what the log and the folder know that stands on the build of this digest: each plan with its proposals, runs and releases.
+
+    A plan that is not in the folder is not found; see `consent_uses.Uses.unread`.
+    """
+    register, found = space.coop.register, list[Made]()
+    for digest, plan in sorted(read_plans(space).items(), key=lambda item: item[1].name):
+        if plan.build.manifest != manifest:
+            continue
+        found.append(Made("plan", plan.name, plan.policies.on_withdrawal, "no run of it can start any more: the gate refuses it"))
+        found += [_proposed(proposal) for proposal in register.proposals.values() if proposal.kind == "run" and proposal.subject == digest]
+        for run in register.runs.values():
+            if run.plan == digest:
+                found.append(_ran(run, plan))
+                found += [
+                    Made("release", release, "released", "stays where people copied it; the next release is made without you") for release in run.releases
+                ]
+    return found
+
+
+def _proposed(proposal: Proposal) -> Made:
+    state = "open" if proposal.closed is None else "approved" if proposal.tally is not None and proposal.tally.approved else "rejected"
+    after = {"open": "the vote goes on, but the gate refuses the run", "approved": "the approval stands, but the gate refuses a start"}
+    return Made("proposal", proposal.id, state, after.get(state, "nothing"))
+
+
+def _ran(run: Run, plan: Plan) -> Made:
+    if run.status is None:
+        after = {
+            "stop": "it stops when it next looks at the log, and gives no result",
+            "finish-unreleased": "it may end, but its result may not be released",
+        }[plan.policies.on_withdrawal]
+    elif run.status == "completed":
+        after = (
+            "its evaluation stays; no other release of it goes out"
+            if run.releases
+            else "its release waits: it is refused, and a run without you takes its place"
+        )
+    else:
+        after = "it cannot be started again"
+    return Made("run", run.id, run.status or "running", after)

@@ -1,0 +1,153 @@
+"""What happens if a member withdraws: to the next build by its own rules, and to everything that was made of earlier builds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commonweights.building import read_suites
+from commonweights.consequences import Made, made_of
+from commonweights.workspace import Workspace
+from governance_hooks.canonical import sha256
+from governance_hooks.consent import Use
+from governance_hooks.ledger import read_ledger
+from governance_hooks.statement import now
+from governance_hooks.vocabulary import PROCESSING
+
+if TYPE_CHECKING:
+    from commonweights.progress import Progress
+    from data_pipeline.manifest import Build
+    from data_pipeline.store import ContributionStore
+    from data_pipeline.views.withdrawal import Withdrawal
+
+__all__ = ["Preview", "preview_of"]
+
+_USE = Use.model_validate(
+    {"purpose": "dpv:NonCommercialResearch", "processing": list(PROCESSING), "recipients": ["coop:PublicViaReleasedWeights"], "licence": "Apache-2.0"}
+)
+"""What `coop build make` builds for unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a withdrawal would do."""
+
+    member: str
+    loss: Withdrawal | None
+    """To the next build; None where neither the texts nor a build with rows of the member are in the folder."""
+    like: str | None
+    """The build whose use and rules the next one is taken to have; None for the defaults."""
+    unsure: tuple[str, ...]
+    """What the numbers leave open."""
+    builds: dict[str, tuple[int, list[Made]]]
+    """Logged build with rows that rest on the member -> how many, and what was made of it."""
+
+    def value(self) -> dict[str, Any]:
+        """Return the preview for `--json`."""
+        loss = self.loss
+        numbers: dict[str, Any] = {"method": None}
+        if loss is not None:
+            numbers = {
+                "method": loss.method,
+                "rows_now": loss.rows_now,
+                "own_records": loss.own,
+                "built_on_yours": loss.built_on,
+                "other_members_who_lose": loss.losers,
+                "copies_freed": loss.freed,
+                "rows_displaced": loss.displaced,
+                "languages": {code: one._asdict() for code, one in loss.languages.items()},
+            }
+        builds = {name: {"rows": rows, "made": [asdict(one) for one in made]} for name, (rows, made) in self.builds.items()}
+        return {"member": self.member, "like": self.like, "unsure": list(self.unsure), "builds": builds} | numbers
+
+    def lines(self) -> list[str]:
+        """Return the preview in short sentences."""
+        said = [f"{self.member}: if you withdraw everything now", *([] if self.loss is None else _lost(self.loss))]
+        if self.loss is None:
+            said.append("  The texts are not in this folder, so the next build cannot be worked out here.")
+        elif self.loss.method == "ledger":
+            said.append("  These numbers are read off the last build, since the store is large. The next build may differ a little.")
+        said += [f"  {one}" for one in self.unsure]
+        for name, (rows, made) in self.builds.items():
+            said.append(f"Build {name} holds {rows} rows that rest on your text. It stays as it is; no new run of it can start.")
+            said += [f"  {one.kind} {one.name[:19] if one.name.startswith('sha256:') else one.name} ({one.state}): {one.withdrawal}." for one in made]
+        said.append("Weights already released stay where people copied them. To withdraw: coop consent withdraw")
+        return said
+
+
+def preview_of(space: Workspace, member: str, show: Progress | None = None) -> Preview:
+    """Work out what a member's withdrawal of every consent would do; changes nothing.
+
+    Raises:
+        CoopError: the store was changed behind the members' backs, or a build is not what its manifest names.
+    """
+    from data_pipeline.store import ContributionStore
+
+    builds: dict[str, tuple[int, list[Made]]] = {}
+    newest: tuple[int, str] | None = None
+    places = {digest: place for place, digest in enumerate(space.coop.register.builds)}  # in the order of the log
+    for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
+        digest = sha256(manifest.read_bytes())
+        position = places.get(digest)
+        if position is None:
+            continue
+        newest = max(newest or (position, manifest.parent.name), (position, manifest.parent.name))
+        rows, _ = read_ledger(manifest.parent / "ledger.jsonl")
+        count = sum(member in row.authors for row in rows)
+        if count:
+            builds[manifest.parent.name] = (count, made_of(space, digest))
+    like = None if newest is None else newest[1]
+    loss, unsure = None, tuple[str, ...]()
+    if not isinstance(space.contributions, Path) or space.contributions.is_file():
+        with ContributionStore(space.contributions) as store:
+            loss, unsure = _loss(space, store, member, like, show)
+    return Preview(member, loss, like, unsure, builds)
+
+
+def _loss(space: Workspace, store: ContributionStore, member: str, like: str | None, show: Progress | None) -> tuple[Withdrawal, tuple[str, ...]]:
+    from data_pipeline.build import MAX_CHARACTERS
+    from data_pipeline.manifest import read_build
+    from data_pipeline.recipe import DEFAULT, Recipe
+    from data_pipeline.views.place import own_records
+    from data_pipeline.views.withdrawal import SMALL, estimate, withdrawal
+
+    build: Build | None = None if like is None else read_build(space.build(like))
+    if build is not None and sum(batch.records for batch in store.batches()) > SMALL:
+        return estimate(build, member, own_records(store, member)), ()
+    manifest = {} if build is None else build.manifest
+    recipe = DEFAULT if build is None else Recipe.parse(manifest["stages"])
+    use, at, register = _USE if build is None else Use.model_validate(manifest["use"]), now(), space.coop.register
+    suites = read_suites(space)
+    found = withdrawal(
+        store,
+        member,
+        lambda one, language, batch: register.consent_for(one, use, language=language, batch=batch, at=at),
+        recipe=recipe,
+        suites=suites,
+        signed=frozenset([*register.contributions, *register.reviews]),
+        max_characters=MAX_CHARACTERS if build is None else manifest["parameters"]["max_characters"],
+        progress=show,
+    )
+    known = {suite.digest for suite in suites}
+    gone = [name for name, digest in manifest.get("suites", {}).items() if digest not in known]
+    unsure = (
+        (f"The evaluation suites {', '.join(gone)} are not in this folder: rows that hold one of their questions count as if they stayed.",) if gone else ()
+    )
+    return found, unsure
+
+
+def _lost(loss: Withdrawal) -> list[str]:
+    said = [
+        f"  The next build loses {loss.own + loss.built_on} of its {loss.rows_now} rows: {loss.own} records of yours, and {loss.built_on} that "
+        + (f"{loss.losers} other member(s) built on yours." if loss.built_on else "others built on yours.")
+    ]
+    if loss.freed:
+        most = "At most " if loss.method == "ledger" else ""
+        said.append(f"  {most}{loss.freed} rows come in: they say what a row of yours says, and stepped back before it.")
+    if loss.displaced:
+        said.append(f"  {loss.displaced} rows of others step back before one of those.")
+    for code, one in loss.languages.items():
+        parts = [f"-{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else []) + ([f"-{one.displaced} displaced"] if one.displaced else [])
+        said.append(f"    {code}: {', '.join(parts)} rows")
+    return said
