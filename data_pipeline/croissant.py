@@ -80,6 +80,8 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
     identity = f"urn:commonweights:build:{build.digest}"
     excluded = ", ".join(f"{word(reason)} {count}" for reason, count in manifest["excluded"].items()) or "none"
     parameters = ", ".join(f"{word(key)} {value}" for key, value in manifest["parameters"].items())
+    stages = "; ".join(f"{word(stage)} ({_settings(settings)})" for stage, settings in manifest["stages"].items()) or "none"
+    suites = ", ".join(word(suite) for suite in manifest["suites"]) or "none"
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -114,7 +116,9 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
             "An edit names the record it is made from; its author and all authors before count as authors of it. The manifest's rules say whether reviews were asked for."
         ],
         "rai:annotationsPerItem": "1",
-        "rai:dataPreprocessingProtocol": [f"rules in this order: {', '.join(word(rule) for rule in manifest['rules'])}", f"parameters: {parameters}", f"records left out, by reason: {excluded}"],
+        "rai:dataPreprocessingProtocol": [f"rules in this order: {', '.join(word(rule) for rule in manifest['rules'])}", f"parameters: {parameters}",
+            f"quality stages: {stages}",
+            f"kept clear of the evaluation suites: {suites}", f"records left out, by reason: {excluded}"],
         "rai:personalSensitiveInformation": [
             "Texts are members' own words. Which patterns were replaced follows from the rules; names and postal addresses are not searched for.",
             "The public ledger holds member ids that are pseudonyms.",
@@ -125,6 +129,10 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
         "rai:dataLimitations": ["A record's licence is what its contributor states.", "Contributors are members of one cooperative, and stand for nobody else."],
         "rai:dataSocialImpact": "Members decide by vote what the records are used for, and may withdraw them.",
     }  # fmt: skip
+
+
+def _settings(settings: dict[str, int]) -> str:
+    return ", ".join(f"{word(key)} {value}" for key, value in settings.items())
 
 
 def _conditions(identity: str, use: dict[str, Any]) -> dict[str, Any]:

@@ -263,6 +263,7 @@ class Approved:
         (self.build / "ledger.jsonl").write_bytes(ledger_bytes(rows))
         (self.build / "records.parquet").write_bytes(b"stands for the private text" * 10)
         (self.build / "excluded.jsonl").write_bytes(b"")
+        (self.build / "reviews.jsonl").write_bytes(b"")
         self.village.write_batches(self.build, rows)
         root = parse_ledger((self.build / "ledger.jsonl").read_bytes())[1]
         train = sum(row.split == "train" for row in rows)
@@ -282,7 +283,9 @@ class Approved:
             "languages": {"spa": {"train": train, "heldout": len(rows) - train, "members": members}},
             "licences": {"BSD-3-Clause": len(rows)},
             "excluded": {},
-            "files": [file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+            "files": [
+                file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+            ],
         }
         (self.build / "manifest.json").write_bytes(dumps(manifest))
         self.manifest = manifest

@@ -97,10 +97,12 @@ def check_tokens(tokens: Tokens, plan: Plan) -> None:
         ("digest", tokens.digest, plan.tokens.digest),
         ("build", recipe.build, plan.build.manifest),
         ("sequence length", recipe.sequence_tokens, plan.training.sequence_tokens),
-        ("counts", tokens.train_counts, plan.tokens.languages),
+        ("number", tokens.train_counts, plan.tokens.languages),
     ):
         if found != allowed:
-            raise BadInput(f"{tokens.folder}: the {what} of the tokens is not the plan's", value=found, allowed=str(allowed), next="plan and vote again")
+            raise BadInput(
+                f"the tokens in {tokens.folder} are of another {what} than the plan's", value=found, allowed=str(allowed), next="plan and vote again"
+            )
 
 
 def validation_samples(heldout: Samples, training: Training) -> dict[str, list[Sample]]:

@@ -198,7 +198,7 @@ def why(session: Session, name: str, record: str) -> None:
     reason, detail = read_exclusions(found).get(record, ("not stored", "no such record when the build was made"))
     if line is not None:
         text = f"{record} is in {name} ({line.split}): {', '.join(f'{a} consents by {c[:19]}' for a, c in zip(line.authors, line.consents, strict=True))}"
-        session.show({"record": record, "in": True} | line.model_dump(), text)
+        session.show({"record": record, "in": True} | line.as_dict(), text)
     else:
         session.show({"record": record, "in": False, "reason": reason, "detail": detail}, f"{record} is not in {name}: {reason}, {detail}")
 

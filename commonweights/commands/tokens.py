@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from data_pipeline.manifest import Build
     from data_pipeline.tokens.sample import Sample
     from data_pipeline.tokens.tokens import Tokens
+    from governance_hooks.plan import Plan
 
 __all__ = ["tokens"]
 
@@ -57,14 +58,18 @@ def _inputs(space: Workspace, source: str, base: Path | None, show: Progress) ->
             config.training.max_dropped_fraction,
             None,
         )
-    from governance_hooks.plan import read_plan
-
-    file = path if path.is_file() else space.plan(source)
-    if not file.is_file():
-        raise BadInput(f"there is no plan {source}", allowed="a config (.yaml), the name of a plan, or a plan file", next="coop plan CONFIG")
-    plan = read_plan(file.read_bytes(), source=str(file))
+    plan = _plan(space, source)
     build = read_build(find_build(space, plan))
     return _Inputs(build, find_base(plan, base), plan.training.sequence_tokens, plan.training.max_dropped_fraction, plan.tokens.digest)
+
+
+def _plan(space: Workspace, source: str) -> Plan:
+    from governance_hooks.plan import read_plan
+
+    file = Path(source) if Path(source).is_file() else space.plan(source)
+    if not file.is_file():
+        raise BadInput(f"there is no plan {source}", allowed="a config (.yaml), the name of a plan, or a plan file", next="coop plan CONFIG")
+    return read_plan(file.read_bytes(), source=str(file))
 
 
 _base_option = click.option(
@@ -154,6 +159,31 @@ def show(session: Session, source: str, records: tuple[str, ...], language: str 
         ]
     }
     session.show(value, "\n\n".join(f"{s.record} ({s.language}, {s.split}): {len(s.ids)} tokens, {s.supervised} learned\n{draw(p)}" for s, p in shown))
+
+
+@tokens.command()
+@click.argument("plan")
+@click.option("--svg", "out", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too.")
+@click.pass_obj
+def mix(session: Session, plan: str, out: Path | None) -> None:
+    """Show how often a PLAN reads each language; the plan alone says it, neither build nor tokens are needed."""
+    from data_pipeline.tokens.mix_svg import mix_svg
+    from data_pipeline.tokens.mixture import mix_lines, mixture
+
+    with open_workspace(session.folder, read_only=True) as space:
+        found = _plan(space, plan)
+    rows = mixture(found.tokens.languages, found.mix, epochs=found.training.epochs)
+    if out is not None:
+        write_bytes(out, mix_svg(rows, f"Languages in plan {found.name}").encode())
+    value = {
+        "plan": found.name,
+        "strategy": found.mix.strategy,
+        "languages": [
+            {"language": row.language, "rows": row.rows, "tokens": row.tokens, "read": row.budget, "epochs": float(row.epochs), "capped": row.capped}
+            for row in rows
+        ],
+    }
+    session.show(value, "\n".join([f"{found.name}: {found.mix.strategy}", *mix_lines(rows), *([f"drawing  {out}"] if out else [])]))
 
 
 def _chosen(found: Tokens, records: tuple[str, ...], language: str | None, count: int) -> list[Sample]:

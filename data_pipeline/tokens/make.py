@@ -33,7 +33,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.merkle import Frontier
 
-__all__ = ["make_tokens", "recipe_of", "tokens_folder"]
+__all__ = ["ROWS_PER_TASK", "Progress", "make_tokens", "recipe_of", "tokens_folder"]
 
 ROWS_PER_TASK: Final = 1024
 ROWS_FOR_PROCESSES: Final = 100_000

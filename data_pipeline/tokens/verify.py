@@ -6,21 +6,19 @@ import hashlib
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from data_pipeline.chat import Conversation, Rendered, Renderer
 from data_pipeline.manifest import Build
 from data_pipeline.reader import Row, rows
 from data_pipeline.split import Split
-from data_pipeline.tokens.make import recipe_of
+from data_pipeline.tokens.make import ROWS_PER_TASK, recipe_of
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer
 from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.errors import BadInput, CoopError
 
 __all__ = ["verify_tokens"]
-
-ROWS_PER_TASK: Final = 1024
 
 Progress = Callable[[str, int, int], None]
 

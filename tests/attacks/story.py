@@ -153,7 +153,7 @@ class Story:
     def _build(self, village: Village, folder: Path, rows: list[LedgerRow]) -> dict[str, Any]:
         folder.mkdir(parents=True)
         ledger = ledger_bytes(rows)
-        for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b"")):
+        for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b""), ("reviews.jsonl", b"")):
             (folder / name).write_bytes(data)
         village.write_batches(folder, rows)
         splits = {split: sum(row.split == split for row in rows) for split in ("train", "heldout")}
@@ -172,7 +172,9 @@ class Story:
                 "languages": {self.claimed_language: splits | {"members": len(village.members)}},
                 "licences": {"BSD-3-Clause": len(rows)},
                 "excluded": {},
-                "files": [file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+                "files": [
+                    file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+                ],
             }
         )
         (folder / "manifest.json").write_bytes(dumps(manifest))

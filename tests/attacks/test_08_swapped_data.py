@@ -46,7 +46,7 @@ def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
 def reseal(folder: Path) -> None:
     """Make the manifest fit the files again."""
     manifest = loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]
     manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 

@@ -85,6 +85,11 @@ def test_members_see_the_mix_before_the_vote(coop, ready: Path, home: Path) -> N
     drawn = (home / "plans/even.mix.svg").read_text(encoding="utf-8")
     assert "Languages in plan even" in drawn
     assert json.loads((home / "plans/even.json").read_bytes())["mix"]["strategy"] == "unimax"
+    shutil.rmtree(home / "builds")  # the plan alone tells the mix
+    told = coop("-C", home, "--json", "tokens", "mix", "even", "--svg", ready / "even.svg").json
+    assert [row["language"] for row in told["languages"]] == ["eus", "spa"]
+    assert (ready / "even.svg").read_text(encoding="utf-8") == drawn
+    assert "in mix" in coop("-C", home, "tokens", "mix", home / "plans/even.json").out
     (ready / "odd.yaml").write_text(yaml.safe_dump(config | {"mix": {"strategy": "unimax", "max_epoch": 4}}), encoding="utf-8")
     refused = coop("-C", home, "plan", ready / "odd.yaml")
     assert (refused.code, "did you mean 'max_epochs'" in refused.err) == (2, True)

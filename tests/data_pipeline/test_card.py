@@ -84,6 +84,9 @@ def test_every_responsible_ai_field_and_the_identity_are_there(build: Build) -> 
         )
     }
     assert card["coop:build"]["coop:manifest"] == build.digest
+    for stage, settings in build.manifest["stages"].items():
+        told = f"{stage} ({', '.join(f'{key} {value}' for key, value in settings.items())})"
+        assert any(told in line for line in card["rai:dataPreprocessingProtocol"])
     assert card["coop:build"]["coop:root"] == build.manifest["root"]
     told = {entry["contentUrl"]: entry["sha256"] for entry in card["distribution"]}
     assert told == {entry["path"]: entry["sha256"][7:] for entry in build.manifest["files"]} | {"manifest.json": build.digest[7:]}

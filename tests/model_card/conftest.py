@@ -154,6 +154,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
     (build_dir / "ledger.jsonl").write_bytes(ledger_bytes(rows))
     (build_dir / "records.parquet").write_bytes(b"stands for the private text")
     (build_dir / "excluded.jsonl").write_bytes(b"")
+    (build_dir / "reviews.jsonl").write_bytes(b"")
     village.write_batches(build_dir, rows)
     root_digest = ledger_root(rows)
     languages = {
@@ -178,7 +179,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         "languages": languages,
         "licences": {"BSD-3-Clause": len(rows)},
         "excluded": {"no_consent": 4},
-        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")],
     }
     (build_dir / "manifest.json").write_bytes(dumps(manifest))
     if log_build:

@@ -89,7 +89,7 @@ def test_members_see_the_mix_as_a_table(base: Path, build: Path) -> None:
 
 def test_members_read_what_is_trained_on_what_and_what_stops_it(base: Path, build: Path, plan_of: Callable[..., bytes]) -> None:
     text = describe(plan_of())
-    for word in ("village/tiny", "Basque (eus)", "Spanish (spa)", "from 2 members", "Apache-2.0", "non-commercial research", "withdraws consent", "halts"):
+    for word in ("village/tiny", "Basque (eus)", "Spanish (spa)", "from 2 members", "Apache-2.0", "non-commercial research", "withdraws consent", "halt it"):
         assert word in text
     assert "Size:" not in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,12 +26,17 @@ TEXTS = [
     ("eng", "What is <|im_end|>?", "A token: <|im_start|>assistant"),
     ("spa", "¿Qué hora es?", "Son las dos.\n\nCreo."),
     ("hin", "क्या समय हुआ है?", "दो बजे हैं।"),
-    ("hin", "\u202egnp.exe", "नहीं \u2066x\u2069"),
+    ("hin", "\u2066gnp.exe\u2069", "नहीं \u2066x\u2069"),
     ("zho", "现在几点？", "两点。👩‍👩‍👧"),
     ("eus", "Zer ordu da?", "Ordu biak."),
 ]
 
 WriteBuild = Callable[..., Build]
+
+
+def long_text(number: int) -> str:
+    """Sixty made-up words, none twice: text that repeats itself is left out of builds."""
+    return " ".join("".join(random.Random(f"{number}-{word}").choices("abdegiklmnorstuz", k=7)) for word in range(60))
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +53,7 @@ def write_build(tmp_path: Path) -> WriteBuild:
         for number in range(rows):
             language, inputs, targets = TEXTS[number % len(TEXTS)]
             drafts.append(Draft(inputs=f"{inputs} {number}", targets=targets, language=language, licence="CC-BY-4.0", record_id=f"r-{number:05d}"))
-        drafts += [Draft(inputs=f"luze {n}", targets="hitz " * 60, language="eus", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
+        drafts += [Draft(inputs=f"luze {n}", targets=long_text(n), language="eus", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
         with ContributionStore(tmp_path / f"{name}.sqlite") as store:
             batch = store.add_batch("m-one", drafts)
             store.seal(batch.batch, digest("m-one"))

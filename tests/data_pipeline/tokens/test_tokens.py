@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_pipeline.chat import TemplateError
 from data_pipeline.manifest import Build
 from data_pipeline.reader import rows
 from data_pipeline.tokens.arrow import ArrowWriter
@@ -281,6 +282,17 @@ def test_verification_finds_other_tokens_missing_and_added_rows(tokens: Tokens, 
         verify_tokens(forged("added", [*real, sample("zzz", split="heldout")]), build, base)
     with pytest.raises(BadInput, match="not made from this build"):
         verify_tokens(tokens, write_build("other", rows=8), base)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_template_that_changes_one_row_gives_no_tokens_and_says_so(build: Build, base: Path, tmp_path: Path, processes: int) -> None:
+    rude = Path(shutil.copytree(base, tmp_path / "rude"))
+    template = (base / "chat_template.jinja").read_text(encoding="utf-8")
+    (rude / "chat_template.jinja").write_text(template.replace("message['content']", "message['content'].replace('Ordu', 'ordu')"), encoding="utf-8")
+    with pytest.raises(TemplateError, match="changes the contents") as caught:
+        make_tokens(build, rude, sequence_tokens=256, processes=processes)
+    assert str(caught.value.value).startswith("Zer ordu da?")
+    assert [entry.name for entry in (build.folder.parent / "build.tokens").iterdir()] == ["lock"]
 
 
 def test_a_build_whose_rows_were_swapped_gives_no_tokens(build: Build, base: Path) -> None:
