@@ -87,4 +87,4 @@ def _rows(build: Build) -> Iterator[Draft]:
     from data_pipeline.record import Draft
 
     for row in rows(build):
-        yield Draft(row.inputs, row.targets, row.language, record_id=row.record)
+        yield Draft(row.inputs, row.targets, row.language, record_id=row.record, history=row.history)

@@ -69,10 +69,15 @@ def test_an_erased_record_is_not_exported(coop, home: Path, keys: dict[str, Path
 
 def test_the_rows_of_a_build_are_exported_as_training_reads_them(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
     mine = give(coop, home, keys, tmp_path)
+    talk = {"inputs": "¿Y luego?", "targets": "Nada.", "history": [["Hola", "¡Hola!"]], "language_code": "spa", "record_id": "talk", "licence": "CC-BY-4.0"}
+    (tmp_path / "talk.jsonl").write_text(json.dumps(talk))
+    assert coop("-C", home, "contribute", tmp_path / "talk.jsonl", "--key", keys["anna"]).code == 0
     assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"]).code == 0
     assert coop("-C", home, "build", "make", "one", "--heldout", "400").code == 0
-    assert coop("-C", home, "--json", "export", tmp_path / "rows.parquet", "--build", "one").json["records"] == 4
-    assert [draft.record_id for draft in read(tmp_path / "rows.parquet").drafts] == mine
+    assert coop("-C", home, "--json", "export", tmp_path / "rows.parquet", "--build", "one").json["records"] == 5
+    found = {draft.record_id: draft for draft in read(tmp_path / "rows.parquet").drafts}
+    assert sorted(found) == [*mine, "talk"]
+    assert found["talk"].history == (("Hola", "¡Hola!"),)
 
 
 def reviewed(home: Path, tmp_path: Path) -> list[ShownRating]:
