@@ -125,6 +125,7 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
         evidence=Evidence(ratings=tuple(store.reviews.ratings())),
         signed=frozenset(register.contributions),
         max_characters=MAX_CHARACTERS if build is None else manifest["parameters"]["max_characters"],
+        scratch=space.root,
         progress=show,
     )
     unsure = ("The evaluation suites were not looked at: rows that hold one of their questions count as if they stayed.",) if manifest.get("suites") else ()
