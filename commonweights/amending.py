@@ -37,7 +37,12 @@ def amended(register: Register, path: Path) -> Bylaws:
         raise BadInput(f"{path} names nothing to change", allowed="fields of the bylaws: coop bylaws")
     made = _merge(in_full(register.bylaws), changes) | {"version": register.bylaws.version + 1}
     try:
-        return Bylaws.model_validate(made)
+        bylaws = Bylaws.model_validate(made)
+        if bylaws.stages:  # the fold only compares them: a stage nobody has would make every build impossible
+            from data_pipeline.recipe import Recipe
+
+            Recipe.parse(bylaws.stages, source=str(path))
+        return bylaws
     except ValidationError as error:
         raise explain_validation(error, Bylaws, str(path)) from error
 

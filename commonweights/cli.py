@@ -54,6 +54,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "build": ("build:build", "Make, verify, compare datasets; prove what is whose in them."),
         "base": ("base:base", "Fetch or check base weights."),
         "witness": ("witness:witness", "Watch another cooperative's log: cosign it if it only grows, keep evidence if not."),
+        "tokens": ("tokens:tokens", "Make, check and show a build as the tokens a model reads."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
         "proof": ("proof:proof", "Write the portable proof a gate needs."),
         "train": ("train:train", "Train what members approved; resumes what was cut off."),

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commonweights.building import read_suites
 from commonweights.consequences import Made, made_of
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
@@ -85,9 +86,10 @@ def preview_of(space: Workspace, member: str, show: Progress | None = None) -> P
 
     builds: dict[str, tuple[int, list[Made]]] = {}
     newest: tuple[int, str] | None = None
+    places = {digest: place for place, digest in enumerate(space.coop.register.builds)}  # in the order of the log
     for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
         digest = sha256(manifest.read_bytes())
-        position = space.coop.register.builds.get(digest)
+        position = places.get(digest)
         if position is None:
             continue
         newest = max(newest or (position, manifest.parent.name), (position, manifest.parent.name))
@@ -107,7 +109,6 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
     from data_pipeline.build import MAX_CHARACTERS
     from data_pipeline.manifest import read_build
     from data_pipeline.recipe import DEFAULT, Recipe
-    from data_pipeline.stages.stage import Evidence
     from data_pipeline.views.place import own_records
     from data_pipeline.views.withdrawal import SMALL, estimate, withdrawal
 
@@ -117,18 +118,23 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
     manifest = {} if build is None else build.manifest
     recipe = DEFAULT if build is None else Recipe.parse(manifest["stages"])
     use, at, register = _USE if build is None else Use.model_validate(manifest["use"]), now(), space.coop.register
+    suites = read_suites(space)
     found = withdrawal(
         store,
         member,
         lambda one, language, batch: register.consent_for(one, use, language=language, batch=batch, at=at),
         recipe=recipe,
-        evidence=Evidence(ratings=tuple(store.reviews.ratings())),
-        signed=frozenset(register.contributions),
+        suites=suites,
+        signed=frozenset([*register.contributions, *register.reviews]),
         max_characters=MAX_CHARACTERS if build is None else manifest["parameters"]["max_characters"],
         scratch=space.root,
         progress=show,
     )
-    unsure = ("The evaluation suites were not looked at: rows that hold one of their questions count as if they stayed.",) if manifest.get("suites") else ()
+    known = {suite.digest for suite in suites}
+    gone = [name for name, digest in manifest.get("suites", {}).items() if digest not in known]
+    unsure = (
+        (f"The evaluation suites {', '.join(gone)} are not in this folder: rows that hold one of their questions count as if they stayed.",) if gone else ()
+    )
     return found, unsure
 
 

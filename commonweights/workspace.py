@@ -59,12 +59,13 @@ class Workspace:
         made = parse_url(os.environ[STORE_URL], of="contribution store")
         url = made._replace(drivername=made.get_backend_name(), password=None).render_as_string()
         known = self._store_url.read_text(encoding="utf-8").strip() if self._store_url.is_file() else None
-        if known is None and (self.root / "contributions.sqlite").is_file():
+        there = known or (str(self.root / "contributions.sqlite") if (self.root / "contributions.sqlite").is_file() else None)
+        if there not in (None, url):
             raise BadInput(
                 f"{STORE_URL} names another store than the one this folder has",
                 value=url,
-                allowed=str(self.root / "contributions.sqlite"),
-                next="give your texts to one store: unset the variable, or move the file away if it is empty",
+                allowed=str(there),
+                next="give your texts to one store: unset the variable, or, if the store has moved, remove the file that names the old one",
             )
         if known != url:
             write_bytes(self._store_url, f"{url}\n".encode())
@@ -78,6 +79,11 @@ class Workspace:
     def texts(self) -> Path:
         """Public texts the log names by digest."""
         return self.root / "texts"
+
+    @property
+    def suites(self) -> Path:
+        """Evaluation suites that no row of a build may hold, JSON lines of item and text."""
+        return self.root / "suites"
 
     @property
     def witnesses(self) -> Path:

@@ -10,12 +10,13 @@ pyarrow).
 from __future__ import annotations
 
 import shutil
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import pyarrow as pa
 
 from data_pipeline import deduplicate as duplicates
 from data_pipeline import normalise as normalisation
@@ -24,12 +25,12 @@ from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup, requir
 from data_pipeline.batch import Batch
 from data_pipeline.finish import Part, finish
 from data_pipeline.join import join
-from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, Build, read_build
+from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, REVIEWS, Build, read_build
 from data_pipeline.parquet import write_rows
 from data_pipeline.pool import Pool, cores
 from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.shard import Job, Prepared, Shard, prepare
-from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Rating
+from data_pipeline.stages.stage import Evidence, Suite
 from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
@@ -39,6 +40,7 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import file_entry
 from governance_hooks.ownership import OwnershipTree
+from governance_hooks.reviews import ReviewLine, line_bytes
 
 __all__ = ["MAX_CHARACTERS", "build", "rules_of"]
 
@@ -69,7 +71,7 @@ def build(
     consent_for: ConsentLookup,
     signed: Mapping[str, str] | None = None,
     recipe: Recipe = DEFAULT,
-    evidence: Evidence = NO_EVIDENCE,
+    suites: Sequence[Suite] = (),
     heldout_permille: int = 150,
     max_characters: int = MAX_CHARACTERS,
     jobs: int = 0,
@@ -87,9 +89,10 @@ def build(
         at: time for which consents were judged, RFC 3339 UTC.
         use: what the rows will be used for.
         consent_for: (member, language, batch statement) -> digest of the consent in force for `use`, or None.
-        signed: contribution statements in the log at that size -> the root each signs; others count as unsealed. None takes the store's word.
+        signed: statements of contributions and reviews in the log at that size -> the root each signs; what others brought is not looked at, so
+            that later contributions change nothing. None takes the store's word, and lists what is not sealed.
         recipe: the quality stages and their parameters.
-        evidence: ratings and evaluation suites.
+        suites: evaluation suites whose items no row may hold.
         heldout_permille: of a thousand prompts, how many are held out.
         max_characters: longest prompt and answer together.
         jobs: processes, 0 for one a core if there is much to do; with any but 1 the calling program must be importable.
@@ -120,15 +123,14 @@ def build(
             max_characters=max_characters,
             coop=coop,
             heldout_permille=heldout_permille,
-            evidence=Evidence(suites=evidence.suites),
+            evidence=Evidence(suites=tuple(suites)),
         )
         gone, done, prepared = store.erased(), 0, list[Prepared]()
-        ratings = _by_range(evidence.ratings, ranges)
-        for one in pool.run(partial(prepare, job, number, low, high, ratings[number]) for number, (low, high) in enumerate(ranges)):
+        for one in pool.run(partial(prepare, job, number, low, high) for number, (low, high) in enumerate(ranges)):
             prepared.append(one)
             done += one.records
             report("check each row", done, total)
-        commitments = _commitments(known, prepared)
+        commitments = _commitments(known, prepared, job.signed)
         paths = [one.path for one in prepared]
         report("find copies", 0, 1)
         verdicts = join([Shard(path) for path in paths], recipe, pool, paths)
@@ -155,11 +157,12 @@ def build(
             "rules": rules_of(recipe),
             "stages": recipe.as_dict(),
             "parameters": {"heldout_permille": heldout_permille, "max_characters": max_characters, "unicode_major": normalisation.UNICODE_MAJOR},
-            "suites": {suite.name: suite.digest for suite in evidence.suites} if "decontamination" in recipe.stages else {},
+            "suites": {suite.name: suite.digest for suite in suites} if "decontamination" in recipe.stages else {},
             **_counts(parts),
             "excluded": reasons,
         }
-        _write(folder, out, manifest, parts, _used(known, commitments, parts))
+        reviews = _reviews(store, job, parts) if "review" in recipe.stages else []
+        _write(folder, out, manifest, parts, {BATCHES: _used(known, commitments, parts), REVIEWS: b"".join(map(line_bytes, reviews))})
         shutil.rmtree(work)
         read_build(folder)  # a manifest we could not read back must never get its name
         report("write", 1, 1)
@@ -177,15 +180,14 @@ def _consents(store: ContributionStore, consent_for: ConsentLookup) -> dict[tupl
 
 
 def _signed(known: Sequence[Batch], signed: Mapping[str, str]) -> frozenset[str]:
-    """Return the statements of the store's batches that the log holds; raise CoopError for one that signs another root."""
-    there = [batch for batch in known if batch.statement in signed]
-    for batch in there:
-        if batch.statement is not None and signed[batch.statement] != batch.root:
+    """Return the statements in the log; raise CoopError for a batch whose statement signs another root."""
+    for batch in known:
+        if batch.statement is not None and signed.get(batch.statement, batch.root) != batch.root:
             raise CoopError(f"batch {batch.batch} is not the one its statement signs", value=batch.root, allowed=signed[batch.statement])
-    return frozenset(batch.statement for batch in there if batch.statement is not None)
+    return frozenset(signed)
 
 
-def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared]) -> dict[str, list[str]]:
+def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared], signed: frozenset[str] | None) -> dict[str, list[str]]:
     """Return the commitments of every batch in batch order, after checking that they make the root its member signed."""
     found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for one in prepared:
@@ -193,14 +195,8 @@ def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared]) -> dict[s
             found[batch] += zip(positions, (digests[start : start + 32] for start in range(0, len(digests), 32)), strict=True)
         one.commitments.clear()
     ordered = {batch: ["sha256:" + digest.hex() for _, digest in sorted(pairs)] for batch, pairs in found.items()}
-    require_signed(known, ordered)
+    require_signed([batch for batch in known if signed is None or batch.statement in signed], ordered)
     return ordered
-
-
-def _by_range(ratings: Sequence[Rating], ranges: Sequence[tuple[str, str | None]]) -> list[list[Rating]]:
-    ordered = sorted(ratings, key=lambda rating: rating.record)
-    cuts = [bisect_left(ordered, low, key=lambda rating: rating.record) for low, _ in ranges]
-    return [ordered[start:stop] for start, stop in zip(cuts, [*cuts[1:], len(ordered)], strict=True)]
 
 
 def _lean(job: Job) -> Job:
@@ -244,7 +240,18 @@ def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
     )
 
 
-def _write(folder: Path, out: Path, manifest: dict[str, Any], parts: Sequence[Part], batches: bytes) -> None:
+def _reviews(store: ContributionStore, job: Job, parts: Sequence[Part]) -> list[ReviewLine]:
+    """Return the ratings of the rows of the build, beside the bare commitments of those their reviewers signed together with them."""
+    rated = {rating.record for rating in store.reviews.ratings()}
+    here: set[str] = set()
+    for part in parts if rated else ():
+        with pa.memory_map(str(part.records)) as source, pa.ipc.open_file(source) as file:
+            for number in range(file.num_record_batches):
+                here |= rated.intersection(file.get_batch(number).column("record").to_pylist())
+    return [line for line in store.reviews.lines(here.__contains__) if job.signed is None or line.statement in job.signed] if here else []
+
+
+def _write(folder: Path, out: Path, manifest: dict[str, Any], parts: Sequence[Part], others: Mapping[str, bytes]) -> None:
     try:
         for name, paths in ((LEDGER, [part.ledger for part in parts]), (EXCLUDED, [part.excluded for part in parts])):
             with (folder / name).open("wb") as target:
@@ -253,8 +260,9 @@ def _write(folder: Path, out: Path, manifest: dict[str, Any], parts: Sequence[Pa
                         shutil.copyfileobj(source, target)
         write_rows(folder / RECORDS, [part.records for part in parts])
         (folder / RECORDS).chmod(0o600)  # the texts
-        write_bytes(folder / BATCHES, batches)
-        files = [file_entry(folder, folder / name) for name in (BATCHES, EXCLUDED, LEDGER, RECORDS)]
+        for name, data in others.items():
+            write_bytes(folder / name, data)
+        files = [file_entry(folder, folder / name) for name in (BATCHES, EXCLUDED, LEDGER, RECORDS, REVIEWS)]
         write_bytes(folder / MANIFEST, dumps({**manifest, "files": files}))
     except CoopError as error:
         raise CoopError(f"{out}: {error.what}", next=error.next) from error

@@ -112,6 +112,13 @@ class StoreDatabase:
         except (SQLAlchemyError, self._driver_error) as error:
             raise self._failed(error, write) from error
 
+    def require_durable(self, connection: Connection) -> None:
+        """Raise BadInput for a server that acknowledges what it has not written to disk."""
+        if not self.sqlite and connection.exec_driver_sql("SHOW fsync").scalar() != "on":
+            raise BadInput(
+                "this server acknowledges what it has not written to disk", value="fsync = off", allowed="fsync = on", next="change it in postgresql.conf"
+            )
+
     def forget(self, *tables: str) -> None:
         """Overwrite what deleted values left in the database's files: SQLite's write-ahead log, PostgreSQL's dead rows.
 

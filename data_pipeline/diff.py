@@ -38,6 +38,6 @@ def diff(a: Build, b: Build) -> list[Change]:
             reason, detail = missing_after.get(record, ("unknown", "not in the store of the second build"))
             changes.append(Change(record, "went", f"{reason}: {detail}"))
         elif before[record] != after[record]:
-            old, new = before[record].model_dump(), after[record].model_dump()
+            old, new = before[record].as_dict(), after[record].as_dict()
             changes.append(Change(record, "changed", ", ".join(name for name in old if old[name] != new[name])))
     return changes

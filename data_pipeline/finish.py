@@ -64,7 +64,7 @@ def finish(job: Job, number: int, path: Path, verdict: Verdict, excluded: Sequen
             rows = [replace(row, credited=verdict.credited.get(int(place), ())) for place, row in zip(some, rows, strict=True)]
             lines = [ledger_row(row, split_of(row.inputs, coop=job.coop, heldout_permille=job.heldout_permille)) for row in rows]
             for row, line in zip(rows, lines, strict=True):
-                data = dumps(line.model_dump())
+                data = line.line()
                 ledger.write(data + b"\n")
                 leaf = leaf_hash(data)
                 for author in line.authors:

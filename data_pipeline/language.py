@@ -150,7 +150,7 @@ def _allowed_tags(text: str, subtag: str) -> str:
         forms = [known.get(("script", one)) or known["region", one] for one in near]
         hint = f"; did you mean {', '.join(forms)} in place of {subtag}?" if forms else f"; {subtag} is no script, region or variant"
         return "a BCP 47 tag such as hi-Latn, pt-BR or zh-Hant" + hint
-    return allowed_languages(text) + ", or a BCP 47 tag such as hi-Latn"
+    return "a BCP 47 tag such as hi-Latn, or " + allowed_languages(text)
 
 
 def script_of(tag: str) -> str | None:

@@ -18,7 +18,7 @@ from governance_hooks.fields import Digest, Language
 from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.plan import explain_validation
 
-__all__ = ["BATCHES", "EXCLUDED", "FORMAT", "LEDGER", "MANIFEST", "RECORDS", "Build", "Manifest", "read_build", "read_file", "read_ledger"]
+__all__ = ["BATCHES", "EXCLUDED", "FORMAT", "LEDGER", "MANIFEST", "RECORDS", "REVIEWS", "Build", "Manifest", "read_build", "read_file", "read_ledger"]
 
 FORMAT: Final = "coop.build/v1"
 MANIFEST: Final = "manifest.json"
@@ -26,6 +26,7 @@ LEDGER: Final = "ledger.jsonl"
 RECORDS: Final = "records.parquet"
 EXCLUDED: Final = "excluded.jsonl"
 BATCHES: Final = "batches.jsonl"
+REVIEWS: Final = "reviews.jsonl"
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -57,7 +58,7 @@ class LanguageCounts(Splits):
 class File(_Strict):
     """A file of the build by name, bytes and digest."""
 
-    path: Literal["batches.jsonl", "ledger.jsonl", "records.parquet", "excluded.jsonl"]
+    path: Literal["batches.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl", "excluded.jsonl"]
     size: Count
     sha256: Digest
 
@@ -86,7 +87,7 @@ class Manifest(_Strict):
     marks: dict[str, Annotated[int, Field(gt=0)]]
     """What stages noticed without leaving a row out -> rows."""
     excluded: dict[str, Annotated[int, Field(gt=0)]]
-    files: Annotated[list[File], Field(min_length=4, max_length=4)]
+    files: Annotated[list[File], Field(min_length=5, max_length=5)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ class Build:
     def records(self) -> Path:
         """The Parquet file that holds the text; private."""
         return self.folder / RECORDS
+
+    @property
+    def reviews(self) -> Path:
+        """The signed ratings of its rows."""
+        return self.folder / REVIEWS
 
     @property
     def excluded(self) -> Path:

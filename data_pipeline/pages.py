@@ -21,7 +21,7 @@ def select_records() -> Select[Any]:
     return select(
         *(r.record, r.inputs, r.targets, r.language, r.annotation_type, r.user_id, r.parents, r.licence, r.written_at, r.line, r.batch, r.position),
         *(b.statement, b.member, r.authors, r.salt, r.commitment, b.created_at, r.erased_at, r.history, r.tag),
-        # An outer join, so that both databases walk the records in their order and look the batch of each up.
+        # An outer join leaves a planner nothing but to walk the records in their order and to look the batch of each up.
     ).join_from(records, batches, r.batch == b.batch, isouter=True)
 
 

@@ -122,7 +122,7 @@ def checked_rows(path: Path, lines: Sequence[LedgerRow]) -> Iterator[StoredRow]:
         if content(row["salt"], line.record, row["inputs"], row["targets"], row["language"], history) != line.content:
             raise CoopError(f"{where}: the text of record {line.record} is not the one the ledger names", next="build it again, or fetch an unchanged copy")
         for name in ("language", "split", "authors", "content"):
-            if row[name] != getattr(line, name):
+            if (tuple(row[name] or ()) if name == "authors" else row[name]) != (tuple(line.authors) if name == "authors" else getattr(line, name)):
                 raise CoopError(f"{where}: {name} of record {line.record} differs from the ledger", value=row[name], allowed=str(getattr(line, name)))
         number += 1
         parents, credited = tuple(row["parents"]), tuple(row["credited"])

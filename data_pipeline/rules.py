@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from data_pipeline import deduplicate, normalise, split
 from data_pipeline.admit import LENGTH_RULE
@@ -19,7 +22,7 @@ from data_pipeline.recipe import Recipe
 from data_pipeline.record import Record
 from data_pipeline.stages import near_duplicates as near
 from data_pipeline.stages.grams import Hashes
-from data_pipeline.stages.stage import Evidence, Suite
+from data_pipeline.stages.stage import Evidence, Rating, Suite
 from data_pipeline.stages.table import STAGES
 from governance_hooks.errors import CoopError
 
@@ -28,13 +31,17 @@ __all__ = ["check_rules"]
 PAGE = 4096
 
 
-def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite] = ()) -> None:
+def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite] = (), ratings: Iterable[Rating] = ()) -> None:
     """Raise CoopError for the first row that breaks a rule of the manifest; a rule this version does not know, or cannot check, blocks.
 
     Which rows were left out rightly cannot be seen from the build: for that it is made again from the store. Neither can the order of
     near copies, since rows do not say when they were stored; any two rows that are near copies are reported. Marks are not compared.
     """
     recipe, evidence = _recipe(build), Evidence(suites=tuple(_suites(build, suites)))
+    rated: dict[str, list[Rating]] = defaultdict(list)
+    for rating in ratings:
+        rated[rating.record].append(rating)
+    children: list[Candidate] = []
     seen: dict[bytes, str] = {}
     licences: Counter[str] = Counter()
     bands = []
@@ -51,9 +58,13 @@ def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite]
         licences.update(row.licence for row in page)
         for name, parameters in recipe.stages.items():
             stage = STAGES[name]
-            if stage.joint or stage.effect == "marks" or name == "review":
+            if stage.joint or stage.effect == "marks":
                 continue
-            kept, excluded = stage.run(some, parameters, evidence)
+            known = evidence
+            if name == "review":  # edits are judged later, beside what they edit
+                children += [candidate for candidate in some if candidate.source.parents]
+                known = Evidence(tuple(rating for candidate in some for rating in rated.get(candidate.record, ())))
+            kept, excluded = stage.run([replace(row, source=replace(row.source, parents=())) for row in some] if name == "review" else some, parameters, known)
             if excluded:
                 raise _broken(build, excluded[0].record, stage.rule, excluded[0].detail)
             for before, after in zip(some, kept, strict=True):
@@ -64,6 +75,12 @@ def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite]
             bands.append(near.signatures(texts[-len(some) :]))
             edits |= {len(names) + index: candidate.source.parents for index, candidate in enumerate(some) if candidate.source.parents}
             names += [candidate.record for candidate in some]
+    if children:
+        parents = _texts_of(build, {parent for child in children for parent in child.source.parents})
+        known = Evidence(tuple(rating for child in children for rating in rated.get(child.record, ())), parents=tuple(parents))
+        _, excluded = STAGES["review"].run(children, recipe.stages["review"], known)
+        if excluded:
+            raise _broken(build, excluded[0].record, STAGES["review"].rule, excluded[0].detail)
     _check_near(build, recipe, np.concatenate(bands) if bands else np.empty((0, near.BANDS), dtype=np.uint64), texts, names, edits)
     if build.manifest["licences"] != dict(sorted(licences.items())):
         raise CoopError(f"{build.folder / MANIFEST}: licences is not what the files hold", value=build.manifest["licences"], allowed=str(dict(licences)))
@@ -120,6 +137,16 @@ def _check_near(build: Build, recipe: Recipe, bands: Hashes, texts: Sequence[nea
         raise _broken(build, names[copies[0].row], near.RULE, near.why(copies[0], names[copies[0].of], parameters))
 
 
+def _texts_of(build: Build, records: set[str]) -> list[Candidate]:
+    """Return rows of the build by id, with nothing but their ids and texts; the bytes were compared with the manifest before."""
+    found = []
+    with pq.ParquetFile(build.records) as file:
+        for batch in file.iter_batches(batch_size=PAGE, columns=["record", "inputs", "targets"]):
+            chosen = batch.filter(pc.is_in(batch.column("record"), value_set=pa.array(sorted(records))))
+            found += [Candidate(_source(row["record"]), (), row["inputs"], row["targets"]) for row in chosen.to_pylist()]
+    return found
+
+
 def _pages(rows: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
     source = iter(rows)
     while page := list(islice(source, PAGE)):
@@ -127,27 +154,30 @@ def _pages(rows: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
 
 
 def _candidate(row: StoredRow) -> Candidate:
-    line = row.line
-    source = Record(
-        record=line.record,
+    source = _source(row.line.record, row.line.language, row.parents, tuple(row.line.authors))
+    return Candidate(source, tuple(row.line.consents), row.inputs, row.targets, row.marks, row.credited, row.history)
+
+
+def _source(record: str, language: str = "", parents: tuple[str, ...] = (), authors: tuple[str, ...] = ()) -> Record:
+    """Return a record with what stages ask of it; its texts as contributed and its batch are not in a build."""
+    return Record(
+        record=record,
         inputs="",
         targets="",
-        language=line.language,
+        language=language,
         annotation_type="",
         user_id=None,
-        parents=row.parents,
-        licence=row.licence,
+        parents=parents,
+        licence="",
         written_at=None,
         line=0,
         batch="",
         position=0,
-        statement=line.batch,
+        statement=None,
         member="",
-        authors=tuple(line.authors),
+        authors=authors,
         salt="",
-        commitment=line.commitment,
+        commitment="",
         created_at="",
         erased_at=None,
-        tag=row.tag,
     )
-    return Candidate(source, tuple(line.consents), row.inputs, row.targets, row.marks, row.credited, row.history)

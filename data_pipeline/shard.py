@@ -8,8 +8,8 @@ personal data. The rows are left in an Arrow file in the job's folder, with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Rating
 from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 
-__all__ = ["COLUMNS", "Job", "Prepared", "Shard", "prepare"]
+__all__ = ["COLUMNS", "Job", "Prepared", "Shard", "prepare", "to_arrow"]
 
 PAGE: Final = 4096
 """Rows in memory at a time."""
@@ -55,7 +55,7 @@ class Job:
     consents: Mapping[tuple[str, str, str], str]
     """(author, language, batch statement) -> the consent in force; whoever is missing does not consent."""
     signed: frozenset[str] | None
-    """The statements that count as in the log; None takes the store's word."""
+    """The statements of contributions and reviews that count as in the log; None takes the store's word."""
     recipe: Recipe
     max_characters: int
     coop: str
@@ -78,8 +78,8 @@ class Prepared:
     excluded: list[Exclusion] = field(repr=False)
 
 
-def prepare(job: Job, number: int, low: str, high: str | None, ratings: Sequence[Rating] = ()) -> Prepared:
-    """Take the records from id `low` to below `high`, and their ratings, as far as they can be judged without the others.
+def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
+    """Take the records from id `low` to below `high` as far as they can be judged without the others.
 
     Raises:
         CoopError: a record is not what its member signed.
@@ -90,6 +90,8 @@ def prepare(job: Job, number: int, low: str, high: str | None, ratings: Sequence
     with ContributionStore(job.store) as store, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
         for page in store.pages(low, high, PAGE):
             records += len(page)
+            if job.signed is not None:
+                page = [record for record in page if record.statement in job.signed]
             require_unchanged(page, store.authors({parent for record in page for parent in record.parents}))
             for record in page:
                 positions, digests = commitments.setdefault(record.batch, ([], bytearray()))
@@ -100,20 +102,29 @@ def prepare(job: Job, number: int, low: str, high: str | None, ratings: Sequence
             if "review" in job.recipe.stages:
                 here = {row.record for row in kept}
                 elsewhere = {parent for row in kept for parent in row.source.parents} - here
-                parents, _ = _judged(job, store.some(elsewhere)) if elsewhere else ([], [])
-                evidence = Evidence(tuple(rating for rating in ratings if rating.record in here), parents=tuple(parents))
+                others = [record for record in store.some(elsewhere) if job.signed is None or record.statement in job.signed]
+                parents, _ = _judged(job, others)
+                evidence = Evidence(tuple(_ratings(job, store, kept)), parents=tuple(parents))
                 kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], evidence)
                 excluded += out
             if kept:
-                writer.write_batch(_to_arrow(kept, near="near_duplicates" in job.recipe.stages))
+                writer.write_batch(to_arrow(kept, near="near_duplicates" in job.recipe.stages))
             rows += len(kept)
     return Prepared(number, path, rows, records, {batch: (positions, bytes(digests)) for batch, (positions, digests) in commitments.items()}, excluded)
 
 
+def _ratings(job: Job, store: ContributionStore, rows: Sequence[Candidate]) -> Iterator[Rating]:
+    """Yield the signed ratings of rows, which stand in the order of their ids."""
+    if rows:
+        here = {row.record for row in rows}
+        # No id goes on with a character below "-", so this is the range up to the last.
+        for rating in store.reviews.ratings(rows[0].record, rows[-1].record + "!"):
+            if rating.record in here and (job.signed is None or rating.statement in job.signed):
+                yield rating
+
+
 def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exclusion]]:
     """Consent, cleaning, and every stage that looks at nothing but the row."""
-    if job.signed is not None:
-        page = [record if record.statement in job.signed else replace(record, statement=None) for record in page]
     kept, excluded = consented(page, lambda *claim: job.consents.get(claim))
     kept, out = clean(kept, max_characters=job.max_characters)
     excluded += out
@@ -124,7 +135,8 @@ def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exc
     return kept, excluded
 
 
-def _to_arrow(rows: Sequence[Candidate], *, near: bool) -> pa.RecordBatch:
+def to_arrow(rows: Sequence[Candidate], *, near: bool) -> pa.RecordBatch:
+    """Return rows as a part keeps them, with the keys of exact copies and, if asked for, of near ones."""
     bands = signatures(Row.of(row) for row in rows) if near else np.zeros((len(rows), BANDS), dtype=np.uint64)
     plain = ("record", "language", "annotation_type", "licence", "batch", "statement", "member", "salt", "commitment", "created_at", "tag", "position")
     columns: dict[str, Sequence[Any]] = {name: [getattr(row.source, name) for row in rows] for name in (*plain, "parents", "authors")}

@@ -58,6 +58,7 @@ class ContributionStore:
         self.reviews = Reviews(self._database)
         """Ratings of the records."""
         with self._transaction() as connection:
+            self._database.require_durable(connection)
             there = inspect(connection).has_table(store.name)
         with self._transaction(write=not there) as connection:
             if not there:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.manifest import BATCHES, EXCLUDED, MANIFEST, Build, read_build, read_file, read_ledger
 from data_pipeline.parquet import checked_rows
 from data_pipeline.rules import check_rules
-from data_pipeline.stages.stage import Suite
+from data_pipeline.stages.stage import Rating, Suite
 from governance_hooks.batches import parse_batches
 from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
 from governance_hooks.inventory import inventory
 from governance_hooks.ledger import count_languages
+from governance_hooks.reviews import ShownRating, read_reviews
 
 __all__ = ["read_exclusions", "verify_build"]
 
@@ -23,7 +24,7 @@ __all__ = ["read_exclusions", "verify_build"]
 def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
     """Re-check everything a build claims about itself and return it.
 
-    Whether the consents it names were in force is the gate's check, which has the log.
+    Whether the consents it names were in force, and whether its ratings are signed, are checks of those who have the log.
 
     Args:
         folder: of the build.
@@ -58,7 +59,7 @@ def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
     _require_equal(build, "splits", {"train": sides["train"], "heldout": sides["heldout"]})
     _require_equal(build, "languages", count_languages(lines))
     # (6) Every row is the text its ledger line names, and keeps the rules.
-    check_rules(build, checked_rows(build.records, lines), suites)
+    check_rules(build, checked_rows(build.records, lines), suites, _ratings(build))
     # (7) Every other stored record has a reason, and none is on both lists.
     exclusions = read_exclusions(build)
     both = {line.record for line in lines} & set(exclusions)
@@ -66,6 +67,13 @@ def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
         raise CoopError(f"{build.excluded}: a record is in the build and excluded from it", value=min(both))
     _require_equal(build, "excluded", dict(sorted(Counter(reason for reason, _ in exclusions.values()).items())))
     return build
+
+
+def _ratings(build: Build) -> Iterator[Rating]:
+    """Yield the ratings beside the build; whether their reviewers signed them is the check of whoever has the log."""
+    for line in read_reviews(build.reviews):
+        if isinstance(line, ShownRating):
+            yield Rating(line.record, line.reviewer, line.score, line.at)
 
 
 def read_exclusions(build: Build) -> dict[str, tuple[str, str]]:

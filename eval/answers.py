@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.chat import TooLong, frame_of, render
+from data_pipeline.chat import Conversation, Renderer, TooLong, render
 from data_pipeline.manifest import read_build
 from data_pipeline.reader import rows
 from eval.heldout import Answer
@@ -22,11 +22,11 @@ def heldout_answers(build: Path, tokenizer: Any, *, longest: int) -> tuple[list[
         tokenizer: of the base weights, with a chat template.
         longest: most tokens the model can read; a longer record is left out, never cut.
     """
-    frame = frame_of(tokenizer)
+    renderer = Renderer(tokenizer)
     answers: list[Answer] = []
     skipped: list[dict[str, str]] = []
     for row in rows(read_build(build), "heldout"):
-        rendered = render(tokenizer, row.inputs, row.targets, max_tokens=longest, frame=frame)
+        [rendered] = renderer.batch([Conversation(row.inputs, row.targets, row.history)], max_tokens=longest)
         if isinstance(rendered, TooLong):
             skipped.append({"item": row.record, "reason": "too_long"})
         else:
@@ -39,4 +39,4 @@ def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
     rendered = render(tokenizer, prompt, ".", max_tokens=2**20)
     if isinstance(rendered, TooLong):
         raise BadInput("the question is too long", value=len(prompt))
-    return rendered.ids[: rendered.supervised.index(True)]
+    return rendered.ids[: rendered.start]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from governance_hooks.errors import Refused
-from governance_hooks.fields import Instant, Strict
+from governance_hooks.fields import Instant, Stages, Strict
 from governance_hooks.witness.policy import Policy
 
 __all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalKind", "Rules", "default_rules"]
@@ -154,6 +154,8 @@ class Bylaws(Strict):
     """Members a roll needs for a secret poll: a count of few tells who voted what."""
     secret_minimum_ballots: Annotated[int, Field(ge=2)] = 5
     """Members who must vote before the trustees of a secret poll may decrypt."""
+    stages: Stages = Field(default_factory=dict)
+    """Quality stages every build must run, with the parameters it must use; what is not named here is the builder's choice."""
     witnesses: list[str] = Field(default_factory=list)
     """Verifier keys (C2SP vkeys) of other parties who cosign checkpoints; see docs/witness.md."""
     witnesses_required: Annotated[int, Field(ge=0)] = 0

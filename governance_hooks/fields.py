@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 __all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "Slug", "Strict"]
 
@@ -23,6 +23,10 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 """ISO 639-3."""
+
+_Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Stages = Annotated[dict[_Word, Annotated[dict[_Word, Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=32)]], Field(max_length=32)]
+"""Quality stages of a build by name, each with whole-number parameters."""
 
 _KEY_LINES = "|".join(
     (

@@ -14,7 +14,18 @@ from governance_hooks.canonical import sha256
 from governance_hooks.code import installed_code
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import LedgerRow
-from governance_hooks.links import MAX_AGE_S, check_age, check_base, check_build, check_consents, check_counted, check_usable, check_vote, find_proposal
+from governance_hooks.links import (
+    MAX_AGE_S,
+    check_age,
+    check_base,
+    check_build,
+    check_consents,
+    check_counted,
+    check_stages,
+    check_usable,
+    check_vote,
+    find_proposal,
+)
 from governance_hooks.memory import Memory
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import Proof, read_proof
@@ -162,6 +173,7 @@ class _Gate:
         build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop)
         if plan.build.manifest not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="coop build, which logs it")
+        check_stages(self.request.build, self._register().builds[plan.build.manifest])
         code = installed_code()
         if code.digest != plan.code.digest:
             raise StepFailed("the installed code is not the voted code", todo="install the voted version, or plan and vote anew")

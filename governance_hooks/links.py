@@ -150,6 +150,13 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str) -> tuple[str
     return f"build of {build.records} records, root {build.root[:19]}", rows, read_batches(folder / "batches.jsonl")
 
 
+def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
+    """Check that a build ran the quality stages its entry in the log names, which the bylaws were held against."""
+    manifest, _ = read_manifest(folder / "manifest.json")
+    if manifest.get("stages", {}) != logged:
+        raise StepFailed("the build was made with other quality stages than the log says", todo="coop build make, which logs what it did")
+
+
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
     """Check a ledger file against its manifest and the plan: root, counts by language and split, use and cooperative."""
     if not path.is_file():

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Strict
+from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Stages, Strict
 from governance_hooks.motions import Motion, OperatorKey
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
@@ -112,6 +112,8 @@ class BuildMade(Strict):
     manifest: Digest
     root: Digest
     records: Annotated[int, Field(gt=0)]
+    stages: Stages = Field(default_factory=dict)
+    """Quality stages with their parameters, as the manifest has them."""
 
 
 class ProposalOpened(Strict):

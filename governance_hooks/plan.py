@@ -16,7 +16,21 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, Slug, Strict
 
-__all__ = ["Base", "BuildRef", "Code", "EvaluationPolicy", "Limits", "Plan", "Policies", "Training", "explain_validation", "read_plan"]
+__all__ = [
+    "Base",
+    "BuildRef",
+    "Code",
+    "EvaluationPolicy",
+    "Limits",
+    "Mix",
+    "Plan",
+    "Policies",
+    "TokenCounts",
+    "TokensRef",
+    "Training",
+    "explain_validation",
+    "read_plan",
+]
 
 
 class File(Strict):
@@ -57,6 +71,49 @@ class BuildRef(Strict):
     """Rows in the build, all splits."""
     languages: dict[Language, dict[Literal["train", "heldout", "members"], int]]
     """Rows by split, and contributing members, for each language."""
+
+
+class TokenCounts(Strict):
+    """Rows of one language as samples of the model's tokens."""
+
+    rows: Annotated[int, Field(ge=0)]
+    """Rows that fit into a sequence."""
+    tokens: Annotated[int, Field(ge=0)]
+    supervised: Annotated[int, Field(ge=0)]
+    """Tokens that are learned: last answers and their ends."""
+    too_long: Annotated[int, Field(ge=0)]
+    """Rows that do not fit and are left out."""
+
+
+class TokensRef(Strict):
+    """The build as the tokens the run reads; whoever makes them from build and base gets this digest."""
+
+    digest: Digest
+    """Of the description of the artefact: what it was made from and the Merkle root of its samples."""
+    languages: dict[Language, TokenCounts]
+    """Training rows by language; from these counts the mix follows."""
+
+
+class Mix(Strict):
+    """How often the languages are seen; the unit is tokens."""
+
+    strategy: Literal["natural", "unimax", "temperature"] = "natural"
+    """natural: every row once an epoch. unimax: equal parts, none repeated over `max_epochs` (arXiv 2304.09151). temperature: parts in
+    proportion to tokens ** (1 / temperature) under the same cap."""
+    max_epochs: Annotated[int, Field(gt=0)] | None = None
+    """How often a language may be repeated; with unimax and temperature."""
+    temperature_tenths: Annotated[int, Field(ge=10, le=200)] | None = None
+    """Ten times the temperature; with temperature."""
+    budget_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens to train on, with unimax and temperature; without it `training.epochs` times all there are."""
+
+    @model_validator(mode="after")
+    def _nothing_unread(self) -> Mix:
+        wanted = {"natural": set(), "unimax": {"max_epochs"}, "temperature": {"max_epochs", "temperature_tenths"}}[self.strategy]
+        given = {name for name in ("max_epochs", "temperature_tenths") if getattr(self, name) is not None}
+        if given != wanted or (self.strategy == "natural" and self.budget_tokens is not None):
+            raise ValueError(f"a mix of strategy {self.strategy} has {' and '.join(sorted(wanted)) or 'no other field'}")
+        return self
 
 
 class Code(Strict):
@@ -158,10 +215,25 @@ class Plan(Strict):
     base: Base
     build: BuildRef
     code: Code
+    tokens: TokensRef
+    mix: Mix
     training: Training
     evaluation: EvaluationPolicy
     limits: Limits
     policies: Policies
+
+    @model_validator(mode="after")
+    def _tokens_are_of_the_build(self) -> Plan:
+        rows = {language: count.rows + count.too_long for language, count in self.tokens.languages.items()}
+        if rows != {language: count["train"] for language, count in self.build.languages.items() if count["train"]}:
+            raise ValueError("the rows of tokens.languages are not the training rows of build.languages")
+        return self
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Plan:
+        if self.mix.budget_tokens is not None and self.training.epochs != 1:
+            raise ValueError("mix.budget_tokens takes the place of training.epochs: leave that at 1")
+        return self
 
     @model_validator(mode="after")
     def _use_covers_the_run(self) -> Plan:

@@ -45,7 +45,8 @@ class Register:
         self.grants: dict[str, list[Grant]] = {}
         self.contributions: dict[str, Contribution] = {}
         self.reviews: dict[str, Review] = {}
-        self.builds: dict[str, int] = {}
+        self.builds: dict[str, dict[str, dict[str, int]]] = {}
+        """Manifest -> the quality stages it was made with."""
         """Manifest digest -> log position."""
         self.drafts: dict[str, Draft] = {}
         self.proposals: dict[str, Proposal] = {}

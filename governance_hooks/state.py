@@ -73,6 +73,7 @@ class Contribution:
     records: int
     root: str
     languages: dict[str, int]
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Review:
     author: str
     ratings: int
     root: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class Manifest(_Open):
     root: Digest
     splits: dict[Literal["train", "heldout"], Count]
     languages: dict[Language, dict[Literal["train", "heldout", "members"], Count]]
+    stages: dict[str, dict[str, int]] = Field(default_factory=dict)
     files: list[File]
 
 

@@ -14,7 +14,7 @@ from governance_hooks import merkle
 from governance_hooks.batches import check_batches, parse_batches
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.ledger import LedgerRow, parse_ledger
-from governance_hooks.links import MAX_AGE_S, check_age, check_consents, check_counted, check_ledger, check_vote, check_withdrawals, find_proposal
+from governance_hooks.links import MAX_AGE_S, check_age, check_consents, check_counted, check_ledger, check_stages, check_vote, check_withdrawals, find_proposal
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
@@ -199,6 +199,7 @@ class _Verifier:
         rows = check_ledger(self.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
         if manifest.sha256 not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="ask the cooperative")
+        check_stages(self.bundle.folder / "data", self._register().builds[manifest.sha256])
         assert self.proof is not None  # there is no register without it
         size, stated = manifest.get("log", "size"), manifest.get("log", "root")
         if size > len(self.proof.entries) or _root(self.proof.entries[:size]) != stated:

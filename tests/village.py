@@ -24,7 +24,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.motions import AmendBylaws, subject_of
-from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Mix, Plan, Policies, TokenCounts, TokensRef, Training
 from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
@@ -215,6 +215,16 @@ def found(root: Path, founders: int = 5, *, log: URL | None = None, **changes: A
     return keys, operator
 
 
+def tokens_of(languages: dict[str, dict[str, int]]) -> TokensRef:
+    """Stand for the tokens of a build nobody trains on."""
+    counts = {
+        language: TokenCounts(rows=count["train"], tokens=40 * count["train"], supervised=20 * count["train"], too_long=0)
+        for language, count in languages.items()
+        if count["train"]
+    }
+    return TokensRef(digest=digest(["tokens", languages]), languages=counts)
+
+
 class Approved:
     """A village with a base folder, a build, and a plan that members approved."""
 
@@ -253,6 +263,7 @@ class Approved:
         (self.build / "ledger.jsonl").write_bytes(ledger_bytes(rows))
         (self.build / "records.parquet").write_bytes(b"stands for the private text" * 10)
         (self.build / "excluded.jsonl").write_bytes(b"")
+        (self.build / "reviews.jsonl").write_bytes(b"")
         self.village.write_batches(self.build, rows)
         root = parse_ledger((self.build / "ledger.jsonl").read_bytes())[1]
         train = sum(row.split == "train" for row in rows)
@@ -272,7 +283,9 @@ class Approved:
             "languages": {"spa": {"train": train, "heldout": len(rows) - train, "members": members}},
             "licences": {"BSD-3-Clause": len(rows)},
             "excluded": {},
-            "files": [file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+            "files": [
+                file_entry(self.build, self.build / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+            ],
         }
         (self.build / "manifest.json").write_bytes(dumps(manifest))
         self.manifest = manifest
@@ -287,6 +300,8 @@ class Approved:
             base=Base(name="example/base", licence="Apache-2.0", digest=inventory_digest(files), files=files),  # type: ignore[arg-type]
             build=BuildRef(manifest=digest(self.manifest), root=self.manifest["root"], records=self.manifest["records"], languages=self.manifest["languages"]),  # type: ignore[arg-type]
             code=installed_code(),
+            tokens=tokens_of(self.manifest["languages"]),
+            mix=Mix(),
             training=Training(),
             evaluation=EvaluationPolicy(),
             limits=Limits(max_starts=2, max_devices=2, max_minutes=30),

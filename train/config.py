@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
-from governance_hooks.plan import EvaluationPolicy, Limits, Policies, Training, explain_validation
+from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, Training, explain_validation
 
 __all__ = ["RunConfig", "read_config", "resolve_precision"]
 
@@ -35,6 +35,8 @@ class RunConfig(Strict):
     """A folder with base weights, relative to the config, or `smollm2-135m-instruct`."""
     build: str
     """A dataset build: a folder relative to the config, or the name of a build of the cooperative."""
+    mix: Mix = Mix()
+    """How often each language is seen; the default is every row once an epoch."""
     training: Training = Training()
     """How the weights are trained. `precision: auto`, the default, becomes what this machine computes fastest."""
     evaluation: EvaluationPolicy = EvaluationPolicy()

@@ -1,44 +1,37 @@
-"""From a dataset build to the optimizer steps of a run: render, drop what is too long, pack; all before the trainer starts.
+"""From the tokens of a build to the optimizer steps of a run.
 
-    build ──► rows ──► chat.render ──► samples ──► steps of epoch 0, 1, ... ──► StepBatch per optimizer step
+    tokens.arrow ──► schedule ──► samples of a step ──► StepBatch
 
-Which records a step holds is a pure function of build, plan and step number; to resume is to start the loader at a later number.
+Which records a step holds is a pure function of the artefact, the plan and the step's number; to resume is to start the loader at a
+later number. Positions restart at every sample and no attention mask exists: from those positions transformers builds the mask that
+keeps samples apart (`train.isolation` proves it on the model at hand).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from data_pipeline.chat import TooLong, frame_of, render
-from data_pipeline.manifest import Build
-from data_pipeline.reader import rows
-from data_pipeline.split import Split
+from data_pipeline.tokens.mixture import mixture
+from data_pipeline.tokens.sample import Sample
+from data_pipeline.tokens.schedule import Schedule, Step
+from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Training
-from train.packing import IGNORE, Sample, check_dropped, check_supervised, packed_row, steps
+from governance_hooks.plan import Plan, Training
 
-__all__ = ["Forwarded", "PreparedData", "StepBatch", "StepData", "StepDataset", "batch_rows", "prepare"]
+__all__ = ["IGNORE", "Forwarded", "StepBatch", "StepData", "StepDataset", "batch_rows", "check_tokens", "schedule_of", "validation_samples"]
 
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedData:
-    """Rendered rows of a build: what is trained on, what is measured, and what did not fit."""
-
-    train: list[Sample]
-    validation: dict[str, list[Sample]]
-    dropped: dict[str, int]
-    """Training rows by language that are longer than a sequence."""
+IGNORE = -100
+"""Label of a position that is not trained on (torch's `ignore_index`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,109 +66,89 @@ class StepBatch:
         return sum(supervised for _, supervised in self.tokens.values())
 
 
-def batch_rows(sequences: list[list[Sample]], pad: int) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest."""
-    packed = [packed_row(sequence) for sequence in sequences]
-    width = max(len(row.ids) for row in packed)
-
-    def tensor(field: str, fill: Callable[[int], list[int]]) -> Tensor:
-        return torch.tensor([[*getattr(row, field), *fill(width - len(row.ids))] for row in packed], dtype=torch.long)
-
-    return Forwarded(
-        tensor("ids", lambda n: [pad] * n),
+def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
+    """Lay sequences of samples side by side, padded to the longest; labels stand only where a sample is supervised."""
+    width = max(sum(len(sample.ids) for sample in sequence) for sequence in sequences)
+    shape = (len(sequences), width)
+    ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
+    positions = np.empty(shape, np.int64)
+    for row, sequence in enumerate(sequences):
+        end = 0
+        for sample in sequence:
+            begin, end = end, end + len(sample.ids)
+            ids[row, begin:end] = sample.ids
+            positions[row, begin:end] = np.arange(len(sample.ids))
+            # A sample's first token is never learned, or the last one of the sample before would have to predict it.
+            labels[row, begin + sample.start : begin + sample.stop] = sample.ids[sample.start : sample.stop]
         # Restarting positions make the tail one more sample, so no real token can see it.
-        tensor("positions", lambda n: list(range(n))),
-        tensor("labels", lambda n: [IGNORE] * n),
-    )
+        positions[row, end:] = np.arange(width - end)
+    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels))
 
 
-def _rendered(build: Build, split: Split, tokenizer: Any, training: Training, progress: Progress | None) -> Iterator[tuple[str, Sample | None]]:
-    total, frame = build.manifest["splits"][split], frame_of(tokenizer)
-    for done, row in enumerate(rows(build, split), start=1):
-        rendered = render(tokenizer, row.inputs, row.targets, max_tokens=training.sequence_tokens, frame=frame)
-        yield (
-            row.language,
-            None if isinstance(rendered, TooLong) else Sample(row.record, row.language, tuple(rendered.ids), tuple(map(bool, rendered.supervised))),
-        )
-        if progress is not None:
-            progress(f"tokenising {split}", done, total)
+def schedule_of(samples: Samples, plan: Plan) -> Schedule:
+    """Return the steps of a plan over the training samples of its tokens."""
+    return Schedule(samples, mixture(plan.tokens.languages, plan.mix, epochs=plan.training.epochs), plan.training)
 
 
-def prepare(build: Build, tokenizer: Any, training: Training, *, progress: Progress | None = None) -> PreparedData:
-    """Render all rows of a build; raise BadInput if too many do not fit, or if the loss mask is empty or full."""
-    train: list[Sample] = []
-    kept: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    for language, sample in _rendered(build, "train", tokenizer, training, progress):
-        if sample is None:
-            dropped[language] += 1
-        else:
-            kept[language] += 1
-            train.append(sample)
-    check_dropped(kept, dropped, training.max_dropped_fraction, training.sequence_tokens)
-    check_supervised(train)
-    # The steps must not depend on the order in which a reader happens to hand out rows.
-    train.sort(key=lambda sample: sample.record)
-    if len({sample.record for sample in train}) != len(train):
-        raise BadInput("the build holds a record twice", next="build again")
+def check_tokens(tokens: Tokens, plan: Plan) -> None:
+    """Raise BadInput unless an artefact is the one of the plan: same digest, build, sequence length and counts."""
+    recipe = tokens.description.recipe
+    for what, found, allowed in (
+        ("digest", tokens.digest, plan.tokens.digest),
+        ("build", recipe.build, plan.build.manifest),
+        ("sequence length", recipe.sequence_tokens, plan.training.sequence_tokens),
+        ("number", tokens.train_counts, plan.tokens.languages),
+    ):
+        if found != allowed:
+            raise BadInput(
+                f"the tokens in {tokens.folder} are of another {what} than the plan's", value=found, allowed=str(allowed), next="plan and vote again"
+            )
 
-    heldout: dict[str, list[Sample]] = {}
-    for language, sample in _rendered(build, "heldout", tokenizer, training, progress):
-        if sample is not None and sample.supervised_tokens:
-            heldout.setdefault(language, []).append(sample)
-    # By a hash of the id: the first ids could all be one member's.
-    validation = {
-        language: sorted(samples, key=lambda sample: hashlib.sha256(f"{training.seed}:{sample.record}".encode()).digest())[
-            : training.validation_rows_per_language
-        ]
-        for language, samples in sorted(heldout.items())
-    }
-    return PreparedData(train, validation, dict(sorted(dropped.items())))
+
+def validation_samples(heldout: Samples, training: Training) -> dict[str, list[Sample]]:
+    """Return a fixed few held-out samples of each language, chosen by a hash of the id: the first ids could all be one member's."""
+    keys: dict[str, list[tuple[bytes, int]]] = {language: [] for language in heldout.languages}
+    for number, sample in enumerate(heldout):
+        keys[sample.language].append((hashlib.sha256(f"{training.seed}:{sample.record}".encode()).digest(), number))
+    return {language: [heldout[number] for _, number in heapq.nsmallest(training.validation_rows_per_language, found)] for language, found in keys.items()}
 
 
 class StepDataset(IterableDataset[StepBatch]):
-    """Yields the optimizer steps `start` + 1 to `total_steps` of a run."""
+    """Yields the optimizer steps `start` + 1 to the last of a schedule."""
 
-    def __init__(self, samples: list[Sample], training: Training, *, pad: int, start: int = 0) -> None:
+    def __init__(self, schedule: Schedule, *, pad: int, start: int = 0) -> None:
         super().__init__()
-        self.samples, self.training, self.pad, self.start = samples, training, pad, start
-        self.steps_per_epoch = len(self._epoch(0))
-        steps_of_all_epochs = self.steps_per_epoch * training.epochs
-        self.total_steps = min(steps_of_all_epochs, training.max_steps or steps_of_all_epochs)
+        self.schedule, self.pad, self.start = schedule, pad, start
 
-    def _epoch(self, epoch: int) -> list[list[list[int]]]:
-        plan = self.training
-        return steps(self.samples, sequence_tokens=plan.sequence_tokens, sequences_per_step=plan.sequences_per_step, seed=plan.seed, epoch=epoch)
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.schedule.total_steps
 
     def __len__(self) -> int:
         return self.total_steps - self.start
 
     def from_step(self, start: int) -> StepDataset:
         """Return the same data, beginning after optimizer step `start`."""
-        return StepDataset(self.samples, self.training, pad=self.pad, start=start)
+        return StepDataset(self.schedule, pad=self.pad, start=start)
 
-    def _batch(self, step: int, epoch: int, sequences: list[list[int]]) -> StepBatch:
-        rows_of_samples = [[self.samples[index] for index in sequence] for sequence in sequences]
-        chunk = self.training.sequences_per_forward
+    def _batch(self, step: Step) -> StepBatch:
+        sequences = [[self.schedule.samples[number] for number in sequence] for sequence in step.sequences]
+        chunk = self.schedule.training.sequences_per_forward
         tokens: dict[str, tuple[int, int]] = {}
-        for sample in (sample for row in rows_of_samples for sample in row):
+        for sample in chain.from_iterable(sequences):
             read, supervised = tokens.get(sample.language, (0, 0))
-            tokens[sample.language] = (read + len(sample.ids), supervised + sample.supervised_tokens)
+            tokens[sample.language] = (read + len(sample.ids), supervised + sample.supervised)
         return StepBatch(
-            step=step,
-            epoch=epoch,
-            passes=[batch_rows(rows_of_samples[first : first + chunk], self.pad) for first in range(0, len(rows_of_samples), chunk)],
-            records=sorted(sample.record for row in rows_of_samples for sample in row),
+            step=step.number,
+            epoch=step.round,
+            passes=[batch_rows(sequences[first : first + chunk], self.pad) for first in range(0, len(sequences), chunk)],
+            records=sorted(sample.record for sample in chain.from_iterable(sequences)),
             tokens=dict(sorted(tokens.items())),
         )
 
     def __iter__(self) -> Iterator[StepBatch]:
-        step = self.start
-        while step < self.total_steps:
-            epoch, position = divmod(step, self.steps_per_epoch)
-            for sequences in self._epoch(epoch)[position : position + self.total_steps - step]:
-                step += 1
-                yield self._batch(step, epoch, sequences)
+        return map(self._batch, self.schedule.after(self.start))
 
 
 class StepData(pl.LightningDataModule):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from governance_hooks.errors import CoopError
-from train.packing import IGNORE
+from train.data import IGNORE
 
 __all__ = ["require_finite", "supervised_nll"]
 

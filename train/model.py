@@ -5,28 +5,21 @@ from __future__ import annotations
 import json
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import Training
 from train.console import quiet_libraries
 
-__all__ = ["DTYPES", "AdaptedModel", "load_model", "load_tokenizer", "require_fit", "save_adapter"]
+__all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit", "save_adapter"]
 
 DTYPES = {"bf16-true": torch.bfloat16, "32-true": torch.float32}
-
-
-def load_tokenizer(base: Path) -> Any:
-    """Load the tokenizer of a base folder, from local files only and without remote code."""
-    with quiet_libraries():
-        return AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
 
 
 class AdaptedModel(nn.Module):

@@ -9,13 +9,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
 from governance_hooks.plan import Training
 from train.data import Forwarded, StepBatch, batch_rows
 from train.loss import require_finite, supervised_nll
 from train.model import AdaptedModel
 from train.optimizer import MasterWeights, learning_rate
-from train.packing import Sample
 
 __all__ = ["StepResult", "TrainingModule"]
 

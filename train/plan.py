@@ -6,20 +6,25 @@ from pathlib import Path
 
 from data_pipeline.language import language_name
 from data_pipeline.manifest import read_build
+from data_pipeline.tokens.make import Progress, make_tokens
+from data_pipeline.tokens.mixture import mix_lines, mixture
+from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import BuildRef, Code, Plan, read_plan
+from governance_hooks.plan import BuildRef, Code, Mix, Plan, TokensRef, read_plan
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
+from train.estimate import estimate
 
 __all__ = ["describe", "resolve"]
 
 
-def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code) -> bytes:
-    """Return the canonical plan of a config: every input named by the digest it has now.
+def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code, progress: Progress | None = None) -> bytes:
+    """Return the canonical plan of a config: every input named by the digest it has now; tokens that are missing are made.
 
-    Raises BadInput if base or build cannot be read, or if the build was made for another cooperative or another use.
+    Raises BadInput if base or build cannot be read, if the build was made for another cooperative or another use, or if too many rows of a
+    language do not fit.
     """
     found = read_build(build)
     manifest = found.manifest
@@ -34,14 +39,18 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         )
     if not manifest["splits"]["train"]:
         raise BadInput(f"build {build} has no training rows")
+    training, base_of_plan = config.training, read_base(base).as_plan()
+    tokens = make_tokens(found, base, sequence_tokens=training.sequence_tokens, max_too_long=training.max_dropped_fraction, progress=progress)
     plan = Plan(
         coop=coop,
         name=config.name,
         use=config.use,
-        base=read_base(base).as_plan(),
+        base=base_of_plan,
         build=BuildRef(manifest=found.digest, root=manifest["root"], records=manifest["records"], languages=manifest["languages"]),
         code=code,
-        training=config.training,
+        tokens=TokensRef(digest=tokens.digest, languages=tokens.train_counts),
+        mix=config.mix,
+        training=training,
         evaluation=config.evaluation,
         limits=config.limits,
         policies=config.policies,
@@ -58,7 +67,7 @@ def _list(items: list[str]) -> str:
 def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None = None) -> str:
     """Return a plan in plain words for members; with `base` and `build` at hand, also how many tokens and steps it means.
 
-    The estimate renders every row, loads the tokenizer and no weights.
+    The estimate packs the tokens as the run will, and loads no weights.
     """
     plan = read_plan(plan_bytes)
     training, counts = plan.training, plan.build.languages
@@ -83,12 +92,23 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
     ]
+    mixed = mixture(plan.tokens.languages, plan.mix, epochs=training.epochs)
+    lines += ["", f"How often the languages are seen: {_mix_words(plan.mix)}", *(f"  {line}" for line in mix_lines(mixed))]
     if base is not None and build is not None:
-        from train.preview import estimate  # loads torch
-
-        guess = estimate(base, build, training)
+        tokens = make_tokens(read_build(build), base, sequence_tokens=training.sequence_tokens, expected=plan.tokens.digest)
+        size = estimate(Schedule(tokens.train, mixed, training))
+        too_long = sum(count.too_long for count in plan.tokens.languages.values())
         lines.append(
-            f"Size: {guess.steps} steps over {guess.tokens} tokens, of which {guess.supervised} are answers to learn; "
-            f"{guess.dropped} rows are too long and left out; {guess.filled:.0%} of each sequence is text."
+            f"Size: {size.steps} steps over {size.tokens} tokens, of which {size.supervised} are answers to learn; "
+            f"{too_long} rows are too long and left out; {size.filled:.0%} of each sequence is text."
         )
+        if size.steps < size.planned_steps:
+            lines.append(f"It stops after {size.steps} of the {size.planned_steps} steps of this mix (training.max_steps).")
     return "\n".join(lines)
+
+
+def _mix_words(mix: Mix) -> str:
+    if mix.strategy == "natural":
+        return "every row once an epoch, so languages count by what there is of them."
+    how = "equally, as far as that goes" if mix.strategy == "unimax" else f"levelled by a temperature of {(mix.temperature_tenths or 0) / 10:g}"
+    return f"{how}, no language over {mix.max_epochs} times."

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import torch
 
+from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.inventory import FileEntry
 from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.statement import now
 from train.clock import WallClock
-from train.data import PreparedData
 from train.module import TrainingModule
 from train.step_log import StepLog
 
@@ -61,7 +61,7 @@ def write_record(
     starts: StepLog,
     trace: StepLog,
     clock: WallClock,
-    prepared: PreparedData | None,
+    tokens: Tokens | None,
     module: TrainingModule | None,
     outputs: list[FileEntry],
     unreleasable: str | None = None,
@@ -69,7 +69,7 @@ def write_record(
     """Write run.json and return it; what a failed run never reached is null or empty."""
     records = trained_records(trace)
     begun = starts.lines()
-    dropped = prepared.dropped if prepared is not None else {}
+    dropped = {language: count.too_long for language, count in tokens.train_counts.items() if count.too_long} if tokens is not None else {}
     document = {
         "format": "coop.run/v1",
         "run": identity.run,

@@ -1,6 +1,6 @@
 """Executes one approved plan: check, load, prove, train, record; the same call resumes what was interrupted.
 
-plan + proof ──► guard ──► re-hash base and build ──► tokenise, pack ──► load, prove isolation ──► steps ──► adapter, run.json
+plan + proof ──► guard ──► re-hash base and build ──► open tokens, pack ──► load, prove isolation ──► steps ──► adapter, run.json
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from data_pipeline.manifest import Build
+from data_pipeline.tokens.make import make_tokens, recipe_of, tokens_folder
+from data_pipeline.tokens.tokenizer import load_tokenizer
+from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
@@ -33,9 +36,9 @@ from train.callbacks.trace import Trace
 from train.callbacks.validation import Validation
 from train.clock import WallClock
 from train.console import quiet_libraries
-from train.data import StepData, StepDataset, prepare
+from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
 from train.isolation import prove_head, prove_isolation
-from train.model import DTYPES, load_model, load_tokenizer, require_fit, save_adapter
+from train.model import DTYPES, load_model, require_fit, save_adapter
 from train.module import TrainingModule
 from train.record import Identity, Status, write_record
 from train.segment import Segment, check_base, check_folder, check_inputs, earlier_seconds, locked
@@ -58,16 +61,28 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
+def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None) -> Tokens:
+    """Open the tokens the plan names; make them if they are missing, but never while a GPU waits."""
+    length = plan.training.sequence_tokens
+    folder = tokens_folder(build, recipe_of(build, base, length))
+    if device.type == "cuda" and not folder.is_dir():
+        raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
+    tokens = make_tokens(build, base, sequence_tokens=length, max_too_long=plan.training.max_dropped_fraction, expected=plan.tokens.digest, progress=progress)
+    check_tokens(tokens, plan)
+    return tokens
+
+
 def _prepare_segment(
     segment: Segment, plan: Plan, plan_digest: str, *, base: Path, build: Build, device: torch.device, progress: Progress | None
 ) -> StepDataset:
-    """Tokenise and pack, load and prove the model, and continue from the newest checkpoint if there is one."""
+    """Open the tokens, load and prove the model, and continue from the newest checkpoint if there is one."""
     training = plan.training
     # (1) data first: a mistake in it should cost seconds, not a model load
-    tokenizer = load_tokenizer(base)
-    segment.prepared = prepare(build, tokenizer, training, progress=progress)
+    with quiet_libraries():
+        segment.tokens = _tokens(plan, base, build, device, progress)
+        tokenizer = load_tokenizer(base)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    dataset = StepDataset(segment.prepared.train, training, pad=pad)
+    dataset = StepDataset(schedule_of(segment.tokens.train, plan), pad=pad)
 
     # (2) the model, and the proofs on exactly this model, precision and attention backend
     model = load_model(base, training).to(device)
@@ -102,7 +117,7 @@ def _fit(
 ) -> tuple[Status, str | None]:
     """Train until the end or until somebody says stop; return status and reason."""
     assert segment.module is not None
-    assert segment.prepared is not None
+    assert segment.tokens is not None
     module, training = segment.module, plan.training
     governance = GovernanceCallback(guard)
     interruption = Interruption(segment.clock, plan.limits.max_minutes)
@@ -111,7 +126,7 @@ def _fit(
         interruption,
         Metrics(segment.metrics, segment.clock),
         Trace(segment.trace),
-        Validation(segment.prepared.validation, segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
+        Validation(validation_samples(segment.tokens.heldout, training), segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
         Checkpoints(
             segment.run_dir / "checkpoints",
             segment.logs,
@@ -235,7 +250,7 @@ def train(
                 starts=starts,
                 trace=trace,
                 clock=segment.clock,
-                prepared=segment.prepared,
+                tokens=segment.tokens,
                 module=segment.module,
                 outputs=outputs,
                 unreleasable=guard.unreleasable,

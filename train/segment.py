@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.manifest import Build, read_build
+from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Plan
 from governance_hooks.process_lock import process_lock
 from train.base_weights import read_base
 from train.clock import WallClock
-from train.data import PreparedData
 from train.module import TrainingModule
 from train.record import read_record
 from train.step_log import StepLog
@@ -32,7 +32,7 @@ class Segment:
     trace: StepLog
     starts: StepLog
     clock: WallClock
-    prepared: PreparedData | None = None
+    tokens: Tokens | None = None
     module: TrainingModule | None = None
 
     @property

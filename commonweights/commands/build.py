@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from commonweights.building import add_suite, choose_recipe, make_build, read_suites, remake
 from commonweights.cli import Session
-from commonweights.commands.contribute import seal_batches
+from commonweights.commands.build_card import card
 from commonweights.options import key_option
-from commonweights.progress import Progress, progress
+from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps
@@ -17,43 +18,15 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
 
-__all__ = ["build", "make_build"]
-
-
-def make_build(space: Workspace, name: str, use: Use, *, heldout_permille: int = 150, show: Progress | None = None) -> Path:
-    """Build and log a dataset; a build that a crash left unlogged is logged, and a finished one is returned as it is."""
-    from data_pipeline.build import build as run_build
-    from data_pipeline.manifest import read_build
-    from data_pipeline.store import ContributionStore
-    from governance_hooks.statement import now
-
-    out = space.build(name)
-    register = space.coop.register
-    if not out.is_dir():
-        at = now()
-        with ContributionStore(space.contributions) as store:
-            seal_batches(space, store)
-            run_build(
-                store,
-                out,
-                coop=register.coop,
-                log_size=register.size,
-                log_root="sha256:" + space.coop.log.root().hex(),
-                at=at,
-                use=use,
-                consent_for=lambda member, language, batch: register.consent_for(member, use, language=language, batch=batch, at=at),
-                heldout_permille=heldout_permille,
-                progress=show,
-            )
-    found = read_build(out)
-    if found.digest not in register.builds:
-        space.coop.operate("coop.build/v1", {"manifest": found.digest, "root": found.manifest["root"], "records": found.manifest["records"]})
-    return out
+__all__ = ["build"]
 
 
 @click.group()
 def build() -> None:
     """Make, verify and compare datasets, and prove what is whose in them."""
+
+
+build.add_command(card)
 
 
 @build.command()
@@ -62,46 +35,85 @@ def build() -> None:
 @click.option("--licence", type=click.Choice(LICENCES), default="Apache-2.0", show_default=True, help="Licence of the weights to come.")
 @click.option("--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=["coop:PublicViaReleasedWeights"], show_default=True)
 @click.option("--heldout", "heldout_permille", default=150, show_default=True, help="Share of prompts held out for evaluation, per mille.")
+@click.option("--stages", type=click.Path(path_type=Path, dir_okay=False), help="YAML of quality stages and their parameters (docs/data_quality.md).")
+@click.option("--without", multiple=True, metavar="STAGE", help="Leave out a quality stage; may be repeated.")
+@click.option("--suite", "suites", multiple=True, metavar="NAME=FILE", help="Keep rows clear of this evaluation suite (JSON lines of item, text), from now on.")
+@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes.")
 @click.pass_obj
-def make(session: Session, name: str, purpose: str, licence: str, recipients: tuple[str, ...], heldout_permille: int) -> None:
-    """Build the dataset NAME from every record whose authors all consent to this use, at this log position."""
+def make(
+    session: Session,
+    name: str,
+    purpose: str,
+    licence: str,
+    recipients: tuple[str, ...],
+    heldout_permille: int,
+    stages: Path | None,
+    without: tuple[str, ...],
+    suites: tuple[str, ...],
+    jobs: int,
+) -> None:
+    """Build the dataset NAME from every record whose authors all consent to this use, at this log position.
+
+    \b
+    Every row passes the quality stages: repetition, language_id (marks), pii (rewrites), decontamination,
+    review, near_duplicates. The bylaws may ask for some, with their parameters; the rest is yours to say:
+    coop build make spring --stages stages.yaml --without review
+
+    Nothing is dropped silently: each record that is left out has a reason its author can read (coop build why).
+    """
     from data_pipeline.manifest import read_build
 
     use = Use.model_validate({"purpose": purpose, "processing": list(PROCESSING), "recipients": list(recipients), "licence": licence})
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
-        out = make_build(space, name, use, heldout_permille=heldout_permille, show=show)
+        for suite in suites:
+            add_suite(space, suite)
+        out = make_build(space, name, use, heldout_permille=heldout_permille, recipe=choose_recipe(space, stages, without), jobs=jobs, show=show)
         found = read_build(out)
     manifest = found.manifest
     lines = [f"build {name}: {manifest['records']} records, root {manifest['root'][:19]}, manifest {found.digest[:19]}"]
     lines += [f"  {code}  {n['train']:>6} train {n['heldout']:>5} held out, {n['members']} members" for code, n in manifest["languages"].items()]
     lines += [f"  left out: {count} {reason}" for reason, count in manifest["excluded"].items()]
+    lines += [f"  marked:   {count} {mark}" for mark, count in manifest["marks"].items()]
+    lines.append(f"  stages:   {', '.join(manifest['stages']) or 'none'}" + (f"; clear of {', '.join(manifest['suites'])}" if manifest["suites"] else ""))
     lines.append(f"each reason by record: {out / 'excluded.jsonl'}")
-    session.show({"build": str(out), "manifest": found.digest} | {k: manifest[k] for k in ("records", "root", "languages", "excluded")}, "\n".join(lines))
+    said = {key: manifest[key] for key in ("records", "root", "languages", "excluded", "marks", "stages", "suites")}
+    session.show({"build": str(out), "manifest": found.digest} | said, "\n".join(lines))
 
 
 @build.command()
 @click.argument("name")
+@click.option("--remake", "again", is_flag=True, help="Also make it again from the log and the store, which must give the same bytes.")
+@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
 @click.pass_obj
-def verify(session: Session, name: str) -> None:
+def verify(session: Session, name: str, again: bool, jobs: int) -> None:
     """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made."""
     from data_pipeline.manifest import BATCHES
     from data_pipeline.verify import verify_build
     from governance_hooks.batches import check_batches, read_batches
     from governance_hooks.ledger import read_ledger
-    from governance_hooks.links import check_consents
+    from governance_hooks.links import check_consents, check_stages
+    from governance_hooks.reviews import check_reviews, read_reviews
 
-    with open_workspace(session.folder, read_only=True) as space:
-        found = verify_build(_folder(space, name))
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        register, found = space.coop.register, verify_build(_folder(space, name), read_suites(space))
         manifest = found.manifest
-        if found.digest not in space.coop.register.builds:
+        if found.digest not in register.builds:
             raise Refused("the log does not know this build", value=found.digest, next="coop build make")
+        check_stages(found.folder, register.builds[found.digest])
         rows, _ = read_ledger(found.ledger)
-        signed = check_batches(space.coop.register, rows, read_batches(found.folder / BATCHES))
-        stood = check_consents(space.coop.register, rows, Use.model_validate(manifest["use"]), at=manifest["at"], position=manifest["log"]["size"])
-    value = {"build": name, "manifest": found.digest, "records": manifest["records"], "consents": stood, "signed": signed}
-    session.show(
-        value, f"{name} holds: files, ledger and every row as the manifest {found.digest[:19]} says\n  {signed}\n  {stood} at entry {manifest['log']['size']}"
-    )
+        signed = check_batches(register, rows, read_batches(found.folder / BATCHES))
+        rated = sum(1 for _ in check_reviews(register, read_reviews(found.reviews)))
+        stood = check_consents(register, rows, Use.model_validate(manifest["use"]), at=manifest["at"], position=manifest["log"]["size"])
+        if again:
+            remake(space, found, jobs=jobs, show=show)
+    value = {"build": name, "manifest": found.digest, "records": manifest["records"], "consents": stood, "signed": signed, "ratings": rated, "remade": again}
+    lines = [
+        f"{name} holds: files, ledger and every row as the manifest {found.digest[:19]} says",
+        f"  {signed}; {rated} ratings, each signed by its reviewer",
+        f"  {stood} at entry {manifest['log']['size']}",
+        *(["  made again from the log and the store: the same bytes"] if again else []),
+    ]
+    session.show(value, "\n".join(lines))
 
 
 @build.command()
@@ -186,7 +198,7 @@ def why(session: Session, name: str, record: str) -> None:
     reason, detail = read_exclusions(found).get(record, ("not stored", "no such record when the build was made"))
     if line is not None:
         text = f"{record} is in {name} ({line.split}): {', '.join(f'{a} consents by {c[:19]}' for a, c in zip(line.authors, line.consents, strict=True))}"
-        session.show({"record": record, "in": True} | line.model_dump(), text)
+        session.show({"record": record, "in": True} | line.as_dict(), text)
     else:
         session.show({"record": record, "in": False, "reason": reason, "detail": detail}, f"{record} is not in {name}: {reason}, {detail}")
 

@@ -44,6 +44,8 @@ def _words(register: Register) -> list[str]:
         f"  recovery    {bylaws.recovery_required} registrars or guardians, after {_span(bylaws.recovery_delay_s)}",
         f"  proposals   {bylaws.open_proposals} open at a time for each member",
     ]
+    for name, parameters in bylaws.stages.items():
+        lines.append(f"  builds      run {name}" + "".join(f", {key} {value}" for key, value in parameters.items()))
     if register.exited is not None:
         lines.append(f"  founders    gave up their powers at entry {register.exited}")
     elif bylaws.founder_led:

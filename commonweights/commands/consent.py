@@ -11,7 +11,7 @@ from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.commands.consent_papers import check, export, receipt
 from commonweights.notice import NOTICE, NOTICE_LANGUAGE
-from commonweights.options import draft_option, key_option
+from commonweights.options import draft_option, key_option, language_code
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
@@ -59,14 +59,14 @@ for paper in (export, receipt, check):
 @click.option(
     "--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=list(RECIPIENTS), show_default=True, help="Who may get the weights."
 )
-@click.option("--language", "languages", multiple=True, help="Only records in this language (ISO 639-3) [default: all].")
+@click.option("--language", "languages", multiple=True, help="Only records in this language: yor or yo, not yo-NG [default: all].")
 @click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
 @click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")
 @click.option("--expires", help="End of the consent, RFC 3339 UTC, e.g. 2027-12-31T00:00:00Z [default: until withdrawn].")
 @click.option(
     "--notice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The text to show and to sign for [default: the one that comes with coop]."
 )
-@click.option("--notice-language", default=NOTICE_LANGUAGE, show_default=True, help="Language of that text (ISO 639-3).")
+@click.option("--notice-language", default=NOTICE_LANGUAGE, show_default=True, help="Language of that text.")
 @click.option("--yes", is_flag=True, help="Do not show the notice and ask.")
 @key_option
 @draft_option
@@ -99,11 +99,14 @@ def give(
             "processing": list(PROCESSING),
             "recipients": sorted(set(recipients)),
             "licences": sorted(set(licences)),
-            "scope": {"languages": sorted(set(languages)) or None, "batches": sorted({_own_batch(space, member, batch) for batch in batches}) or None},
+            "scope": {
+                "languages": sorted({language_code(one, "--language") for one in languages}) or None,
+                "batches": sorted({_own_batch(space, member, batch) for batch in batches}) or None,
+            },
             "expires": expires,
             "occurrences": occurrences,
             "notice": sha256(text.encode()),
-            "notice_language": notice_language,
+            "notice_language": language_code(notice_language, "--notice-language"),
         }
         body("coop.consent/v1", payload, coop=space.coop.register.coop, author=member)  # a mistake in it shows before the question, not after
         if not yes:

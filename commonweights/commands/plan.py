@@ -68,14 +68,17 @@ def plan(session: Session, config: Path, force: bool) -> None:
 
     Prints what it means in plain words. Members vote on the SHA-256 of exactly this file.
     """
+    from data_pipeline.tokens.mix_svg import mix_svg
+    from data_pipeline.tokens.mixture import mixture
     from governance_hooks.code import installed_code
+    from governance_hooks.plan import read_plan
     from train.config import read_config
     from train.plan import describe, resolve
 
     wanted = read_config(config)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
-        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code())
+        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), progress=show)
         out = space.plan(wanted.name)
         if out.is_file() and out.read_bytes() != data and not force:
             raise BadInput(
@@ -83,4 +86,11 @@ def plan(session: Session, config: Path, force: bool) -> None:
             )
         write_bytes(out, data)
         words = describe(data, base=base, build=build)
-    session.show({"plan": str(out), "digest": sha256(data)}, f"{words}\n\nplan    {out}\ndigest  {sha256(data)}\nnext    coop propose run {wanted.name}")
+        made = read_plan(data)
+        drawing = out.with_suffix(".mix.svg")
+        mixed = mixture(made.tokens.languages, made.mix, epochs=made.training.epochs)
+        write_bytes(drawing, mix_svg(mixed, f"Languages in plan {made.name}").encode())
+    session.show(
+        {"plan": str(out), "digest": sha256(data), "mix": str(drawing)},
+        f"{words}\n\nplan    {out}\nmix     {drawing}\ndigest  {sha256(data)}\nnext    coop propose run {wanted.name}",
+    )

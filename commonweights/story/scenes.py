@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from commonweights import drafts
-from commonweights.commands.build import make_build
+from commonweights.building import make_build
 from commonweights.commands.contribute import seal_batches
 from commonweights.commands.plan import example
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys

@@ -61,7 +61,7 @@ def _answers(root: dict[str, Any], number: int, how: How, left_out: Counter[str]
             continue
         text, identifier = given["text"], given["message_id"]
         for label in ("labels", "rank", "emojis"):
-            left_out[f"{label} of messages"] += bool(message.get(label))
+            left_out[f"{label} of messages"] += message.get(label) not in (None, {}, [])
         if message.get("deleted") or message.get("synthetic"):
             left_out["messages that are deleted or written by a model, with their replies"] += 1
             continue

@@ -19,7 +19,7 @@ from typing import Any, Final
 from data_pipeline.importers.json_text import parse_object
 from data_pipeline.importers.refusal import Refused
 from data_pipeline.importers.rows import FIELDS, How, draft_of, require_columns
-from data_pipeline.importers.source import MAX_UNPACKED, opened, regular
+from data_pipeline.importers.source import opened, regular
 from data_pipeline.record import Draft
 from data_pipeline.text import Problem
 from governance_hooks.errors import BadInput
@@ -29,6 +29,8 @@ __all__ = ["datasets_items", "parquet_items"]
 MAX_ROWS: Final = 1_000_000
 READER_BYTES: Final = 2 << 30
 """Address space a reader may take beyond what the process has."""
+MAX_TABLE: Final = 512 << 20
+"""Most bytes of a Parquet file's columns, unpacked, by its own word."""
 _AT_ONCE: Final = 256
 _PLAIN_NAME: Final = 255
 
@@ -50,8 +52,8 @@ def parquet_items(path: Path, how: How, left_out: Counter[str], progress: Callab
                 for group in range(metadata.num_row_groups)
                 for column in range(metadata.num_columns)
             )
-            if metadata.num_rows > MAX_ROWS or size > MAX_UNPACKED:
-                raise Refused(Problem("the file is too large", f"{metadata.num_rows} rows, {size} bytes", f"{MAX_ROWS} rows, {MAX_UNPACKED} bytes unpacked"))
+            if metadata.num_rows > MAX_ROWS or size > MAX_TABLE:
+                raise Refused(Problem("the file is too large", f"{metadata.num_rows} rows, {size} bytes", f"{MAX_ROWS} rows, {MAX_TABLE} bytes unpacked"))
             batches = file.iter_batches(batch_size=_AT_ONCE, columns=_wanted(schema, how), use_threads=False)
             yield from _rows(batches, how, progress, 0, metadata.num_rows)
         except Refused as error:
@@ -87,6 +89,7 @@ def _valid(reader: Any, wanted: list[str]) -> Iterator[Any]:
 def _rows(batches: Iterator[Any], how: How, progress: Callable[[str, int, int], None] | None, done: int, total: int) -> Iterator[Item]:
     number = done
     for batch in batches:
+        _require_short(batch, how)
         for row in batch.to_pylist():
             number += 1
             if number > MAX_ROWS:
@@ -97,6 +100,19 @@ def _rows(batches: Iterator[Any], how: How, progress: Callable[[str, int, int], 
                 yield number, error.problem
         if progress is not None:
             progress("read", number, total)
+
+
+def _require_short(batch: Any, how: How) -> None:
+    """Raise Refused for a text no record can hold: a dictionary lends one to every row, and each row would get a copy."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            if longest > how.line_limit():
+                raise Refused(Problem(f"column {name} holds a text of {longest} bytes", None, f"at most {how.max_text_bytes} bytes of UTF-8"))
 
 
 def _wanted(schema: Any, how: How) -> list[str]:

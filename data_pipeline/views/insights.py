@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
@@ -109,7 +109,7 @@ def _left_out(build: Build, store: ContributionStore) -> dict[str, dict[str, _Co
     return left
 
 
-def _agreement(authors_of: Mapping[str, tuple[str, list[str]]], ratings: Iterable[Rating]) -> dict[str, int | None]:
+def _agreement(authors_of: Mapping[str, tuple[str, Sequence[str]]], ratings: Iterable[Rating]) -> dict[str, int | None]:
     """Return alpha by language, over the latest rating of each reviewer of a row who is no author of it."""
     latest: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
     for rating in ratings:

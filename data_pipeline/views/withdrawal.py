@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -22,7 +22,7 @@ from data_pipeline.manifest import Build, read_ledger
 from data_pipeline.pool import Pool
 from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.shard import COLUMNS, Job, Shard, prepare
-from data_pipeline.stages.stage import NO_EVIDENCE, Evidence
+from data_pipeline.stages.stage import Evidence, Suite
 from data_pipeline.store import ContributionStore
 from data_pipeline.verify import read_exclusions
 from data_pipeline.views.reasons import row_named
@@ -81,7 +81,7 @@ def withdrawal(
     consent_for: ConsentLookup,
     *,
     recipe: Recipe = DEFAULT,
-    evidence: Evidence = NO_EVIDENCE,
+    suites: Sequence[Suite] = (),
     signed: frozenset[str] | None = None,
     max_characters: int = 4000,
     scratch: Path | None = None,
@@ -94,7 +94,7 @@ def withdrawal(
         member: who would withdraw.
         consent_for: as in `build`.
         recipe: the stages of the next build.
-        evidence: ratings and evaluation suites of the next build.
+        suites: evaluation suites of the next build.
         signed: as in `build`, the statements the log holds.
         max_characters: as in `build`.
         scratch: a private folder; texts lie in a folder within it, which only the owner may enter, until this returns. None is the system's.
@@ -107,11 +107,9 @@ def withdrawal(
     asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
     consents = {claim: found for claim in sorted(asked) if (found := consent_for(*claim)) is not None}
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder, Pool(1) as pool:
-        job = Job(
-            store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=evidence.suites)
-        )
+        job = Job(store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=tuple(suites)))
         report("check each row", 0, 1)
-        everybody = prepare(job, 0, "", None, evidence.ratings).path
+        everybody = prepare(job, 0, "", None).path
         rest = Path(folder) / "rest.arrow"
         _without(everybody, rest, member)
         report("find copies", 0, 1)

@@ -42,7 +42,7 @@ def contribute(register: Register, statement: Statement) -> None:
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
         raise Refused("records by language do not add up", value=sum(payload.languages.values()), allowed=str(payload.records))
-    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages))
+    register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages), register.size)
 
 
 def review(register: Register, statement: Statement) -> None:
@@ -50,7 +50,7 @@ def review(register: Register, statement: Statement) -> None:
     register.standing(statement.author)
     member = register.author(statement)
     payload = cast(Reviewed, statement.payload)
-    register.reviews[statement.id] = Review(statement.id, member.id, payload.ratings, payload.root)
+    register.reviews[statement.id] = Review(statement.id, member.id, payload.ratings, payload.root, register.size)
 
 
 def choose(

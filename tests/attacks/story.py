@@ -13,7 +13,7 @@ from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
 from governance_hooks.report import Report
 from governance_hooks.sshsig import PrivateKey
 from governance_hooks.witness.state import Witness
@@ -21,7 +21,7 @@ from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
 from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Village, committed, found
+from tests.village import USE, Village, committed, found, tokens_of
 
 __all__ = ["RUN", "Story", "results_of"]
 
@@ -153,7 +153,7 @@ class Story:
     def _build(self, village: Village, folder: Path, rows: list[LedgerRow]) -> dict[str, Any]:
         folder.mkdir(parents=True)
         ledger = ledger_bytes(rows)
-        for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b"")):
+        for name, data in (("ledger.jsonl", ledger), ("records.parquet", b"stands for the private text"), ("excluded.jsonl", b""), ("reviews.jsonl", b"")):
             (folder / name).write_bytes(data)
         village.write_batches(folder, rows)
         splits = {split: sum(row.split == split for row in rows) for split in ("train", "heldout")}
@@ -172,7 +172,9 @@ class Story:
                 "languages": {self.claimed_language: splits | {"members": len(village.members)}},
                 "licences": {"BSD-3-Clause": len(rows)},
                 "excluded": {},
-                "files": [file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+                "files": [
+                    file_entry(folder, folder / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+                ],
             }
         )
         (folder / "manifest.json").write_bytes(dumps(manifest))
@@ -189,6 +191,8 @@ class Story:
             base=Base.model_validate({"name": "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}),
             build=BuildRef.model_validate(build),
             code=Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
+            tokens=tokens_of(build["languages"]),
+            mix=Mix(),
             training=Training(),
             evaluation=EvaluationPolicy(resamples=200),
             limits=Limits(),

@@ -147,8 +147,8 @@ def test_more_starts_than_the_plan_allows_do_not_verify(tmp_path: Path) -> None:
 
 
 def test_a_vote_on_more_starts_than_the_plan_allows_does_not_pass_the_gate(approved: Approved) -> None:
-    approved.village.approve("run", sha256(approved.plan_bytes), uses=50)
-    only_broken(run_gate(request_for(approved)), "within limits", "the vote allows 50 starts, the plan 2")
+    more = approved.village.approve("run", sha256(approved.plan_bytes), uses=50)
+    only_broken(run_gate(request_for(approved, proposal=more)), "within limits", "the vote allows 50 starts, the plan 2")
 
 
 def test_a_release_logged_for_a_run_that_passed_does_not_release_the_run_that_did_not(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 The attacker can write to the build folder and to the store of contributions at any moment, and can hash. Blocked: members vote on the
 manifest's digest and the Merkle root over the ledger; whoever reads a row hashes its text again and compares it with its ledger line,
-so a swap after the file was hashed is seen too.
+so a swap after the file was hashed is seen too. What is trained on are the tokens of the build, whose Merkle root the plan names; each
+sample is hashed again when it is read.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ from governance_hooks.hooks import guard as guards
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import read_ledger
+from governance_hooks.merkle import Frontier
 from tests.attacks.forge import OwnGuard, broken, only_broken, request_for
 from tests.attacks.story import RUN
 from tests.commonweights.conftest import Coop
@@ -42,7 +46,7 @@ def edit_rows(folder: Path, column: str, values: list[Any]) -> None:
 def reseal(folder: Path) -> None:
     """Make the manifest fit the files again."""
     manifest = loads((folder / "manifest.json").read_bytes())
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [dict(file_entry(folder, folder / entry["path"])) for entry in manifest["files"]]
     manifest["root"] = read_ledger(folder / "ledger.jsonl")[1]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
@@ -76,11 +80,18 @@ def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) ->
     broken(run_gate(request_for(approved)), "base, build and code match", "the log does not know this build")
 
 
+def tokens_of(workshop: Workshop) -> Path:
+    """The folder of the tokens the plan names."""
+    [head] = workshop.build.parent.glob(f"{workshop.build.name}.tokens/*/tokens.json")
+    return head.parent
+
+
 def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
-    """Return a guard that swaps rows when every check before it has passed."""
+    """Return a guard that swaps rows when every check before it has passed, and takes the tokens away, so that the rows are read."""
 
     class Swapping(OwnGuard):
         def start(self) -> None:
+            shutil.rmtree(tokens_of(workshop))
             edit_rows(workshop.build, column, values)
 
     return Swapping()
@@ -109,6 +120,45 @@ def test_texts_exchanged_between_two_records_are_not_trained_on(workshop: Worksh
         workshop.train(swapping(workshop, "targets", [second, first]))
 
 
+def test_swapped_texts_do_not_reach_a_run_that_has_its_tokens(workshop: Workshop) -> None:
+    workshop.train(run="honest")
+
+    class Swapping(OwnGuard):
+        def start(self) -> None:
+            edit_rows(workshop.build, "targets", ["planted"])
+
+    workshop.train(Swapping(), run="swapped")
+    assert workshop.adapter("swapped").read_bytes() == workshop.adapter("honest").read_bytes()
+
+
+def test_tokens_of_other_texts_with_digests_that_fit_are_not_trained_on(workshop: Workshop) -> None:
+    from data_pipeline.tokens.arrow import ArrowWriter
+    from data_pipeline.tokens.counts import Tally
+    from data_pipeline.tokens.tokens import open_tokens
+
+    class Planting(OwnGuard):
+        def start(self) -> None:
+            folder = tokens_of(workshop)
+            real = open_tokens(folder)
+            planted = [replace(one, ids=one.ids[::-1].copy(), start=1, stop=2) if not n else one for n, one in enumerate([*real.train, *real.heldout])]
+            with ArrowWriter(folder / "tokens.arrow", real.description.vocabulary) as arrow:
+                tree, tally = Frontier(), Tally()
+                for one in planted:
+                    arrow.append(one)
+                    tree.push(one.leaf())
+                    tally.add(one)
+            description = real.description.model_copy(update={"root": "sha256:" + tree.root().hex(), "languages": tally.counts()})
+            head = loads((folder / "tokens.json").read_bytes())
+            head |= {"digest": description.digest, "description": description.model_dump()}
+            head["arrow"]["sha256"] = file_entry(folder, folder / "tokens.arrow")["sha256"]
+            (folder / "tokens.json").write_bytes(dumps(head))
+            open_tokens(folder)  # it holds together
+
+    with pytest.raises(BadInput, match="not those of the plan"):
+        workshop.train(Planting())
+    assert not workshop.adapter().exists()
+
+
 def test_a_flipped_byte_anywhere_in_the_texts_is_not_trained_on(workshop: Workshop) -> None:
     path = workshop.build / "records.parquet"
     whole = path.read_bytes()
@@ -117,6 +167,7 @@ def test_a_flipped_byte_anywhere_in_the_texts_is_not_trained_on(workshop: Worksh
 
         class Flipping(OwnGuard):
             def start(self, data: bytes = flipped) -> None:
+                shutil.rmtree(workshop.build.parent / f"{workshop.build.name}.tokens")
                 path.write_bytes(data)
 
         try:

@@ -112,3 +112,13 @@ def test_export_prints_or_writes_a_record_for_machines(coop, home: Path, keys: d
     written = loads((tmp_path / "record.jsonld").read_bytes())
     assert printed["@type"] == written["@type"] == "dpv:ConsentReceipt"
     assert printed["dpv:hasRecordOfActivity"] == written["dpv:hasRecordOfActivity"]
+
+
+def test_a_consents_language_may_be_a_tag_but_none_that_a_code_would_widen(coop, home: Path, keys: dict[str, Path]) -> None:
+    done = coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"], "--language", "yo", "--language", "swa")
+    assert done.code == 0, done.err
+    [row] = coop("-C", home, "--json", "consent", "show", "--key", keys["anna"]).json["consents"]
+    assert row["scope"]["languages"] == ["swa", "yor"]
+    wider = coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"], "--language", "pt-BR")
+    assert (wider.code, "not by script or region" in wider.err) == (2, True)
+    assert coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"], "--language", "Yoruba").code == 2

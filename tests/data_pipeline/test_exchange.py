@@ -190,6 +190,7 @@ def test_a_tree_gives_each_answer_with_its_path_and_says_what_it_left_out(tmp_pa
     }
     assert {what: count for what, count in found.left_out.items() if count} == {
         "labels of messages": 1,
+        "rank of messages": 1,
         "answers that failed their review": 1,
         "messages that are deleted or written by a model, with their replies": 2,
     }
@@ -233,7 +234,7 @@ def test_columns_are_mapped_and_a_wrong_name_is_met_with_the_right_one(tmp_path:
         read(path, how=How(language="sw"))
     with pytest.raises(BadInput, match=r"question is missing|questoin is missing .*question"):
         read(path, how=How(columns={"inputs": "questoin", "targets": "reply"}, language="sw"))
-    with pytest.raises(BadInput, match="language_code is missing.*--language TAG"):
+    with pytest.raises(BadInput, match=r"language_code is missing.*--language TAG"):
         read(path, how=How(columns={"inputs": "question", "targets": "reply"}))
     with pytest.raises(BadInput, match="did you mean inputs"):
         read(path, how=How(columns={"input": "question"}))
@@ -299,7 +300,9 @@ def test_any_changed_byte_ends_in_drafts_or_in_one_error(tmp_path_factory: pytes
     for _, at, byte in changes:
         data[at % len(data)] = byte
     file.write_bytes(data)
+    refused = ""
     try:
         read(path, format=name)
     except BadInput as error:
-        assert str(path) in str(error)
+        refused = str(error)
+    assert not refused or str(path) in refused

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_pipeline.language import check_language, is_language, language_name, parse_tag, script_of, suggest_languages
+from data_pipeline.record import Draft, problems
 from governance_hooks.errors import BadInput
 
 
@@ -112,3 +115,14 @@ def test_every_code_is_a_tag_that_says_no_more() -> None:
 
 def test_only_a_declared_script_is_told() -> None:
     assert [script_of(tag) for tag in ("hi-Latn", "zh-Hant-TW", "pt-BR", "de-1996", "")] == ["Latn", "Hant", None, None, None]
+
+
+@given(st.one_of(st.text(max_size=20), st.from_regex(r"[a-z]{2,3}(-[a-z]{3})?(-[A-Z][a-z]{3})?(-[A-Z]{2})?(-[a-z0-9]{4,8})?", fullmatch=True)))
+def test_whatever_is_accepted_is_canonical_and_agrees_with_its_code(text: str) -> None:
+    try:
+        code, tag = parse_tag(text)
+    except BadInput:
+        return
+    assert is_language(code)
+    assert parse_tag(tag or code) == (code, tag)
+    assert not problems(Draft("q", "a", code, tag=tag))

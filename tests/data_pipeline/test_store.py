@@ -388,3 +388,21 @@ def test_a_writer_waits_for_another_and_then_says_so(postgres: Server, monkeypat
             store.add_batch("ana", [draft()])
         other.rollback()
         assert store.add_batch("ana", [draft()]).records == 1
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_write_to_disk_before_it_answers_keeps_no_store(postgres: Server) -> None:
+    schema = postgres.new_schema()
+    with psycopg.connect(postgres.conninfo("postgres"), autocommit=True) as owner:
+        try:
+            owner.execute("ALTER SYSTEM SET fsync = off")
+            owner.execute("SELECT pg_reload_conf()")
+            while owner.execute("SHOW fsync").fetchone() != ("off",):
+                pass
+            with pytest.raises(BadInput, match="fsync"):
+                ContributionStore(postgres.url("postgres", schema))
+        finally:
+            owner.execute("ALTER SYSTEM RESET fsync")
+            owner.execute("SELECT pg_reload_conf()")
+            while owner.execute("SHOW fsync").fetchone() != ("on",):
+                pass

@@ -35,7 +35,9 @@ def made(give: Give, make_build: MakeBuild) -> Build:
 def reseal(folder: Path, **changes: Any) -> None:
     """Rewrite the manifest so that every file digest fits again: an attacker who can hash."""
     manifest = {**loads((folder / "manifest.json").read_bytes()), **changes}
-    manifest["files"] = [dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")]
+    manifest["files"] = [
+        dict(file_entry(folder, folder / name)) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")
+    ]
     (folder / "manifest.json").write_bytes(dumps(manifest))
 
 
@@ -130,9 +132,9 @@ def test_a_row_too_few_or_too_many_is_caught(made: Build, tmp_path: Path) -> Non
         (lambda lines: lines.reverse(), "line 2: records are sorted and distinct"),
         (lambda lines: lines.append(lines[-1]), "line 13: records are sorted and distinct"),
         (lambda lines: lines.pop(), "counts other records"),
-        (lambda lines: lines[2].update(consents=[]), "line 3: .*each with one consent"),
+        (lambda lines: lines[2].update(consents=[]), "line 3: consents: not of its form"),
         (lambda lines: lines[2].update(authors=[], consents=[]), "line 3: .*authors"),
-        (lambda lines: lines[2].update(note="x"), "line 3: note: Extra inputs"),
+        (lambda lines: lines[2].update(note="x"), "line 3: not the fields of a ledger line"),
         (lambda lines: lines[2].update(language="English"), "line 3: language"),
     ],
 )

@@ -20,7 +20,8 @@ from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.consent import Use
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
+from tests.village import tokens_of
 
 USE = Use(
     purpose="dpv:NonCommercialResearch",
@@ -123,6 +124,8 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             manifest=sha256((made / "manifest.json").read_bytes()), root=manifest["root"], records=manifest["records"], languages=manifest["languages"]
         ),
         code=Code(digest=digest("code"), packages={}),
+        tokens=tokens_of(manifest["languages"]),
+        mix=Mix(),
         training=Training(sequence_tokens=256),
         evaluation=EvaluationPolicy(resamples=200),
         limits=Limits(),

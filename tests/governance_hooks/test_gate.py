@@ -235,7 +235,7 @@ def test_step_7_blocks_a_consent_that_expired_meanwhile(approved: Approved) -> N
 def test_step_7_blocks_a_co_author_who_never_consented(approved: Approved) -> None:
     rows, _ = read_ledger(approved.build / "ledger.jsonl")
     silent = approved.village.members[4]
-    edited = rows[0].model_copy(update={"authors": sorted([*rows[0].authors, silent]), "consents": rows[0].consents * 2})
+    edited = replace(rows[0], authors=sorted([*rows[0].authors, silent]), consents=rows[0].consents * 2)
     approved.write_build([edited, *rows[1:]])
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
@@ -245,12 +245,12 @@ def test_step_7_blocks_a_co_author_who_never_consented(approved: Approved) -> No
 def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
     """The operator slips records into the build, under a real batch, and even gets them voted."""
     rows, _ = read_ledger(approved.build / "ledger.jsonl")
-    invented = rows[0].model_copy(update={"record": "zz-invented", "content": sha256(b"x"), "commitment": sha256(b"y")})
+    invented = replace(rows[0], record="zz-invented", content=sha256(b"x"), commitment=sha256(b"y"))
     approved.write_build([*rows, invented])
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
     blocks(run_gate(request(approved, plan=data)), 7, "4 records in spa name batch")
-    approved.write_build([*rows, invented.model_copy(update={"batch": sha256(b"no batch")})])
+    approved.write_build([*rows, replace(invented, batch=sha256(b"no batch"))])
     data = dumps(approved.make_plan(name="again").model_dump())
     approved.village.approve("run", sha256(data), uses=2)
     blocks(run_gate(request(approved, plan=data)), 7, "name a batch the log does not know")
@@ -259,7 +259,7 @@ def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
 def test_step_7_blocks_a_record_in_the_place_of_one_its_member_signed_for(approved: Approved) -> None:
     """The counts fit: only the commitments in the batch tell that this text is nobody's."""
     rows, _ = read_ledger(approved.build / "ledger.jsonl")
-    swapped = [row.model_copy(update={"content": sha256(b"x"), "commitment": sha256(b"y")}) if row is rows[0] else row for row in rows]
+    swapped = [replace(row, content=sha256(b"x"), commitment=sha256(b"y")) if row is rows[0] else row for row in rows]
     approved.write_build(swapped)
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)

@@ -20,11 +20,11 @@ from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
 from governance_hooks.merkle import leaf_hash
 from governance_hooks.merkle import root as root_of
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
 from governance_hooks.verdict import judge
 from model_card.release import Release, add_proof, assemble
 from model_card.votes import votes_of
-from tests.village import USE, Village, committed, found
+from tests.village import USE, Village, committed, found, tokens_of
 
 LANGUAGES = {"spa": 10, "nor": 6, "kin": 2}
 """Records of each member in each language; `kin` has one contributor only."""
@@ -154,6 +154,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
     (build_dir / "ledger.jsonl").write_bytes(ledger_bytes(rows))
     (build_dir / "records.parquet").write_bytes(b"stands for the private text")
     (build_dir / "excluded.jsonl").write_bytes(b"")
+    (build_dir / "reviews.jsonl").write_bytes(b"")
     village.write_batches(build_dir, rows)
     root_digest = ledger_root(rows)
     languages = {
@@ -178,7 +179,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
         "languages": languages,
         "licences": {"BSD-3-Clause": len(rows)},
         "excluded": {"no_consent": 4},
-        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet")],
+        "files": [file_entry(build_dir, build_dir / name) for name in ("batches.jsonl", "excluded.jsonl", "ledger.jsonl", "records.parquet", "reviews.jsonl")],
     }
     (build_dir / "manifest.json").write_bytes(dumps(manifest))
     if log_build:
@@ -192,6 +193,8 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
             "base": Base.model_validate({"name": "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}),
             "build": BuildRef(manifest=digest(manifest), root=root_digest, records=len(rows), languages=languages),  # type: ignore[arg-type]
             "code": Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
+            "tokens": tokens_of(languages),
+            "mix": Mix(),
             "training": Training(),
             "evaluation": EvaluationPolicy(resamples=200),
             "limits": Limits(),

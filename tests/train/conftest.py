@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from data_pipeline.record import Draft
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import digest
 from governance_hooks.consent import Use
-from governance_hooks.plan import Code, Limits, Lora, Training
+from governance_hooks.plan import Code, Limits, Lora, Mix, Training
 from tests.tiny import write_base
 from train.config import RunConfig
 from train.plan import resolve
@@ -36,6 +37,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def long_text(number: int) -> str:
+    """Sixty made-up words, none twice: text that repeats itself is left out of builds."""
+    return " ".join("".join(random.Random(f"{number}-{word}").choices("abdegiklmnorstuz", k=7)) for word in range(60))
+
+
 def write_build(root: Path, *, rows: int = 24, long_rows: int = 0) -> Path:
     """Write a real build of short rows in two languages; the record ids are fixed, the salts are not."""
     drafts = [
@@ -43,7 +49,7 @@ def write_build(root: Path, *, rows: int = 24, long_rows: int = 0) -> Path:
         for language, word, answer in (("spa", "pregunta", "respuesta"), ("eus", "galdera", "erantzuna"))
         for number in range(rows)
     ]
-    drafts += [Draft(inputs=f"largo {n}", targets="palabra " * 60, language="spa", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
+    drafts += [Draft(inputs=f"largo {n}", targets=long_text(n), language="spa", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
     with ContributionStore(root / "contributions.sqlite") as store:
         for member, part in (("m-one", drafts[::2]), ("m-two", drafts[1::2])):
             batch = store.add_batch(member, part)
@@ -87,9 +93,15 @@ TINY: dict[str, Any] = {
 def plan_of(base: Path, build: Path) -> Callable[..., bytes]:
     """Return a function that makes a plan over the tiny base and build, with changed training or limits."""
 
-    def make(*, limits: Limits | None = None, **training: Any) -> bytes:
+    def make(*, limits: Limits | None = None, mix: Mix | None = None, **training: Any) -> bytes:
         config = RunConfig(
-            name="tiny", use=USE, base=str(base), build=str(build), training=Training(**(TINY | training)), limits=limits or Limits(max_starts=9)
+            name="tiny",
+            use=USE,
+            base=str(base),
+            build=str(build),
+            mix=mix or Mix(),
+            training=Training(**(TINY | training)),
+            limits=limits or Limits(max_starts=9),
         )
         return resolve(config, coop=COOP, base=base, build=build, code=CODE)
 

@@ -84,7 +84,7 @@ def test_a_missing_package_says_how_to_install_it_and_why_so(tmp_path: Path, mon
 def test_two_imports_give_equal_bytes_and_a_model_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM
 
-    from train.model import load_tokenizer
+    from data_pipeline.tokens.tokenizer import load_tokenizer
 
     monkeypatch.setenv("COMMONWEIGHTS_CACHE", str(tmp_path / "cache"))
     first, second = cached_base(), import_gguf_package(tmp_path / "second")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import train
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Lora, Training
+from governance_hooks.plan import Lora, Mix, Training
 from train.config import read_config, resolve_precision
 
 ROOT = Path(train.__file__).parent
@@ -104,11 +104,11 @@ def test_every_field_of_the_plan_s_training_section_is_read_by_the_code() -> Non
     # An option that is declared and never read does nothing and warns nobody (allenai/open-instruct issue 1823).
     read_names = {
         node.attr
-        for path in ROOT.rglob("*.py")
+        for path in (*ROOT.rglob("*.py"), *(ROOT.parent / "data_pipeline/tokens").glob("*.py"))
         if path.name not in ("config.py", "plan.py")  # these describe the plan; they do not execute it
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    # One method exists, so its name is compared when a second one comes.
-    assert fields(Training) | fields(Lora) - {"target_modules"} <= read_names | {"method"}
+    # One method exists, so its name is compared when a second one comes; a mix's strategy follows from the fields it has.
+    assert fields(Training) | fields(Mix) | fields(Lora) - {"target_modules"} <= read_names | {"method", "strategy"}
     assert "target_modules" in read_names

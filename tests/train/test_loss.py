@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
 from governance_hooks.plan import Lora, Training
-from train.data import StepBatch, batch_rows
+from train.data import IGNORE, StepBatch, batch_rows
 from train.loss import require_finite, supervised_nll
 from train.model import load_model
 from train.module import TrainingModule
-from train.packing import IGNORE, Sample
 
 
 def samples() -> list[Sample]:
@@ -20,8 +21,8 @@ def samples() -> list[Sample]:
     made = []
     for number in range(9):
         length = 6 + 3 * number
-        ids = tuple(torch.randint(3, 280, (length,), generator=chance).tolist())
-        made.append(Sample(f"r{number}", "spa", ids, tuple(index >= 3 + number for index in range(length))))
+        ids = torch.randint(3, 280, (length,), generator=chance).numpy().astype(np.uint16)
+        made.append(Sample(f"r{number}", "spa", "train", ids, 3 + number, length))
     return made
 
 
@@ -47,7 +48,7 @@ def gradients(base: Path, groups: list[list[list[int]]]) -> tuple[float, dict[st
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
     passes = [batch_rows([[every[index] for index in sequence] for sequence in group], 2) for group in groups]
-    batch = StepBatch(1, 0, passes, [], {"spa": (0, sum(sample.supervised_tokens for sample in every))})
+    batch = StepBatch(1, 0, passes, [], {"spa": (0, sum(sample.supervised for sample in every))})
     total = 0.0
     for forwarded in batch.passes:
         part = module.nll(forwarded).sum()

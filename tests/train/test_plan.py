@@ -5,14 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from governance_hooks.canonical import digest, loads
+from data_pipeline.manifest import read_build
+from data_pipeline.tokens.make import make_tokens
+from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Code, Training, read_plan
+from governance_hooks.plan import Code, Mix, Training, read_plan
+from tests.train.conftest import write_build
 from train.config import RunConfig
 from train.plan import describe, resolve
-from train.preview import token_sample
 from train.run import train
 
 COOP = digest("the cooperative of the tests")
@@ -40,7 +43,7 @@ def test_a_plan_is_canonical_and_names_every_input_by_digest(base: Path, build: 
 
 def test_one_changed_byte_of_the_base_changes_the_plan(base: Path, build: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(base, tmp_path / "other"))
-    (other / "chat_template.jinja").write_bytes((other / "chat_template.jinja").read_bytes() + b" ")
+    (other / "chat_template.jinja").write_bytes((other / "chat_template.jinja").read_bytes() + b"{# another #}")
     assert resolve(config(), coop=COOP, base=base, build=build, code=CODE) != resolve(config(), coop=COOP, base=other, build=build, code=CODE)
 
 
@@ -52,9 +55,41 @@ def test_a_build_of_another_cooperative_or_for_another_use_is_refused(base: Path
         resolve(config(use=commercial), coop=COOP, base=base, build=build, code=CODE)
 
 
+def test_a_plan_names_its_tokens_by_digest_and_counts(base: Path, build: Path) -> None:
+    made = make_tokens(read_build(build), base, sequence_tokens=512)
+    plan = read_plan(resolve(config(), coop=COOP, base=base, build=build, code=CODE))
+    assert (plan.tokens.digest, plan.tokens.languages) == (made.digest, made.train_counts)
+    document = plan.model_dump()
+    document["tokens"]["languages"]["spa"]["rows"] += 1
+    with pytest.raises(BadInput, match="not the training rows of build"):
+        read_plan(dumps(document))
+
+
+def test_a_budget_beside_epochs_is_refused(base: Path, build: Path) -> None:
+    mix = Mix(strategy="unimax", max_epochs=2, budget_tokens=100)
+    resolve(config(mix=mix), coop=COOP, base=base, build=build, code=CODE)
+    with pytest.raises(ValidationError, match=r"takes the place of training\.epochs"):
+        resolve(config(mix=mix, training=Training(epochs=2)), coop=COOP, base=base, build=build, code=CODE)
+
+
+def test_a_plan_with_more_rows_left_out_than_it_votes_cannot_be_made(base: Path, tmp_path: Path) -> None:
+    long = write_build(tmp_path, rows=4, long_rows=4)
+    with pytest.raises(BadInput, match="training rows in 'spa' are longer"):
+        resolve(config(training=Training(sequence_tokens=64)), coop=COOP, base=base, build=long, code=CODE)
+    resolve(config(training=Training(sequence_tokens=64, max_dropped_fraction=0.9)), coop=COOP, base=base, build=long, code=CODE)
+
+
+def test_members_see_the_mix_as_a_table(base: Path, build: Path) -> None:
+    plan = resolve(config(mix=Mix(strategy="temperature", max_epochs=3, temperature_tenths=33)), coop=COOP, base=base, build=build, code=CODE)
+    text = describe(plan)
+    for word in ("a temperature of 3.3, no language over 3 times", "in mix", "epochs"):
+        assert word in text
+    assert "every row once an epoch" in describe(resolve(config(), coop=COOP, base=base, build=build, code=CODE))
+
+
 def test_members_read_what_is_trained_on_what_and_what_stops_it(base: Path, build: Path, plan_of: Callable[..., bytes]) -> None:
     text = describe(plan_of())
-    for word in ("village/tiny", "Basque (eus)", "Spanish (spa)", "from 2 members", "Apache-2.0", "non-commercial research", "withdraws consent", "halts"):
+    for word in ("village/tiny", "Basque (eus)", "Spanish (spa)", "from 2 members", "Apache-2.0", "non-commercial research", "withdraws consent", "halt it"):
         assert word in text
     assert "Size:" not in text
 
@@ -72,14 +107,3 @@ def test_the_estimate_is_what_the_run_does(base: Path, build: Path, plan_of: Cal
     tokens = sum(counts["input"] for counts in record["tokens"].values())
     learned = sum(counts["supervised"] for counts in record["tokens"].values())
     assert f"Size: {record['steps']} steps over {tokens} tokens, of which {learned} are answers to learn" in describe(plan, base=base, build=build)
-
-
-def test_an_engineer_sees_which_tokens_are_learned(base: Path, build: Path) -> None:
-    sample = token_sample(base, build, Training(), record=None, colour=True)
-    learned = "".join(sample.plain[span.start : span.end] for span in sample.spans if "green" in str(span.style))
-    assert learned.startswith(("respuesta", "erantzuna"))
-    assert learned.endswith("<|im_end|>")
-    plain = token_sample(base, build, Training(), colour=False).plain
-    assert "learn  '<|im_end|>'" in plain
-    with pytest.raises(BadInput, match="no such training row"):
-        token_sample(base, build, Training(), record="nobody")

@@ -15,16 +15,18 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from governance_hooks.canonical import loads, sha256
+from data_pipeline.manifest import read_build
+from data_pipeline.tokens.mixture import mixture
+from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.hooks.guard import Stop
 from governance_hooks.merkle import leaf_hash, root
-from governance_hooks.plan import Limits, Lora, Training
+from governance_hooks.plan import Limits, Lora, Mix, Training, read_plan
 from governance_hooks.report import Blocked, Report
 from train import optimizer
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
-from train.run import train
+from train.run import _tokens, train
 
 Plan = Callable[..., bytes]
 
@@ -111,7 +113,7 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
         import os, signal, sys
         from pathlib import Path
         from governance_hooks.canonical import digest
-        from train.run import train
+        from train.run import _tokens, train
 
         class Passing:
             unreleasable = None
@@ -136,6 +138,56 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
     record = go(tmp_path / "killed", plan)
     assert (record["status"], record["starts"], record["steps"]) == ("completed", 2, 8)
     assert exact(tmp_path / "killed") == exact(tmp_path / "straight")
+
+
+UNIMAX = Mix(strategy="unimax", max_epochs=2)
+
+
+def test_a_mixed_run_reads_what_its_table_says_and_resumes_bit_for_bit(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    plan = plan_of(mix=UNIMAX, max_steps=None, epochs=2, checkpoint_every_steps=100)
+    straight = go(tmp_path / "straight", plan)
+    for row in mixture(read_plan(plan).tokens.languages, UNIMAX, epochs=2):
+        assert abs(straight["tokens"][row.language]["input"] - row.budget) < 128
+    go(tmp_path / "parts", plan, progress=interrupt_at(3))
+    assert go(tmp_path / "parts", plan)["starts"] == 2
+    assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
+
+
+def test_tokens_of_another_plan_are_refused(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    document = loads(plan_of(), floats=True)
+    for number, change in enumerate(
+        ({"tokens": document["tokens"] | {"digest": sha256(b"others")}}, {"training": document["training"] | {"sequence_tokens": 64}})
+    ):
+        with pytest.raises(BadInput, match="not those of the plan"):
+            go(tmp_path / f"run-{number}", dumps(document | change))
+    counts = document["tokens"]["languages"]["spa"]
+    forged = document["tokens"] | {"languages": document["tokens"]["languages"] | {"spa": counts | {"tokens": counts["tokens"] + 1}}}
+    with pytest.raises(BadInput, match="of another number than the plan's"):
+        go(tmp_path / "other", dumps(document | {"tokens": forged}))
+    assert not list(tmp_path.glob("*/adapter"))
+
+
+def test_damaged_tokens_stop_the_run_and_missing_ones_are_made(tmp_path: Path, plan_of: Plan, go: Any, build: Path) -> None:
+    copy = Path(shutil.copytree(build, tmp_path / "build"))
+    plan = plan_of(max_steps=1)
+    labels: list[str] = []
+    go(tmp_path / "made", plan, build=copy, progress=lambda label, done, total: labels.append(label))
+    assert "tokenising" in labels
+    [arrow] = (tmp_path / "build.tokens").glob("*/tokens.arrow")
+    data = bytearray(arrow.read_bytes())
+    data[len(data) // 2] ^= 1
+    arrow.write_bytes(data)
+    with pytest.raises(CoopError, match=r"not the file tokens\.json names"):
+        go(tmp_path / "damaged", plan, build=copy)
+
+
+def test_tokens_are_never_made_while_a_gpu_waits(plan_of: Plan, base: Path, build: Path, tmp_path: Path) -> None:
+    copy = read_build(Path(shutil.copytree(build, tmp_path / "build")))
+    plan = read_plan(plan_of())
+    with pytest.raises(CoopError, match=r"(?s)no tokens at.*coop tokens make tiny"):
+        _tokens(plan, base, copy, torch.device("cuda"), None)
+    _tokens(plan, base, copy, torch.device("cpu"), None)
+    assert _tokens(plan, base, copy, torch.device("cuda"), None).digest == plan.tokens.digest
 
 
 def test_the_record_tells_what_was_trained(tmp_path: Path, plan_of: Plan, go: Any) -> None:
@@ -254,7 +306,7 @@ def test_a_run_folder_belongs_to_one_plan_and_is_used_once(tmp_path: Path, plan_
 def test_two_processes_cannot_train_one_run(tmp_path: Path, plan_of: Plan, go: Any) -> None:
     def second(label: str, done: int, total: int) -> None:
         if label == "training" and done == 1:
-            with pytest.raises(CoopError, match="another process"):
+            with pytest.raises(CoopError, match="is training run"):
                 go(tmp_path / "run", plan_of(max_steps=2))
 
     assert go(tmp_path / "run", plan_of(max_steps=2), progress=second)["starts"] == 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from data_pipeline.tokens.sample import Sample
 from train.module import TrainingModule
-from train.packing import Sample
 from train.step_log import StepLog
 
 __all__ = ["Validation"]

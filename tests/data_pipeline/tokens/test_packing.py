@@ -1,18 +1,10 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance_hooks.errors import BadInput
-from train.packing import IGNORE, Sample, check_dropped, check_supervised, pack, packed_row, steps
-
-
-def sample(record: str, length: int, *, language: str = "spa", learned: int = 2) -> Sample:
-    return Sample(record, language, tuple(range(10, 10 + length)), tuple(index >= length - learned for index in range(length)))
-
+from data_pipeline.tokens.packing import pack, steps
 
 LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=120)
 
@@ -39,10 +31,10 @@ def test_the_number_of_sequences_does_not_depend_on_the_order(lengths: list[int]
 
 
 def test_steps_are_fixed_by_seed_and_epoch_and_differ_between_epochs() -> None:
-    samples = [sample(f"r{n}", 3 + n % 9) for n in range(60)]
+    lengths = [3 + n % 9 for n in range(60)]
 
     def epoch(seed: int, number: int) -> list[list[list[int]]]:
-        return steps(samples, sequence_tokens=32, sequences_per_step=3, seed=seed, epoch=number)
+        return steps(lengths, sequence_tokens=32, sequences_per_step=3, seed=seed, epoch=number)
 
     assert epoch(1, 0) == epoch(1, 0)
     assert len({str(epoch(seed, number)) for seed in (1, 2) for number in (0, 1)}) == 4
@@ -52,35 +44,6 @@ def test_steps_are_fixed_by_seed_and_epoch_and_differ_between_epochs() -> None:
     assert epoch(0, 0)[0] == [[26, 17, 43], [6, 42, 51, 20], [24, 15, 33, 2]]
 
 
-def test_positions_restart_and_first_tokens_are_never_labels() -> None:
-    everything = Sample("a", "spa", (5, 6, 7), (True, True, True))
-    row = packed_row([everything, sample("b", 4), everything])
-    assert row.positions == [0, 1, 2, 0, 1, 2, 3, 0, 1, 2]
-    assert row.labels == [IGNORE, 6, 7, IGNORE, IGNORE, 12, 13, IGNORE, 6, 7]
-    assert everything.supervised_tokens == 2
-
-
 def test_a_sample_longer_than_a_sequence_cannot_be_packed() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         pack([65], 64, [0])
-
-
-def test_dropping_more_than_the_plan_allows_of_one_language_is_refused() -> None:
-    kept, dropped = Counter(spa=95, eus=4), Counter(spa=5, eus=1)
-    check_dropped(kept, dropped, 0.2, 64)
-    with pytest.raises(BadInput, match="1 of 5 training rows in 'eus'"):
-        check_dropped(kept, dropped, 0.1, 64)
-    with pytest.raises(BadInput, match="'eus'"):
-        check_dropped(Counter(), Counter(eus=1), 0.99, 64)
-
-
-def test_an_empty_or_full_loss_mask_is_refused() -> None:
-    check_supervised([sample("a", 5)])
-    with pytest.raises(BadInput, match="no token to learn"):
-        check_supervised([sample("a", 5), sample("b", 5, learned=0)])
-    with pytest.raises(BadInput, match="no token to learn"):
-        check_supervised([Sample("only-first", "spa", (1, 2), (True, False))])
-    with pytest.raises(BadInput, match="prompts included"):
-        check_supervised([sample("a", 5, learned=5)])
-    with pytest.raises(BadInput, match="no training row"):
-        check_supervised([])

@@ -1,0 +1,228 @@
+"""Make the tokenised artefact of a build: on a CPU, in constant memory, before any trainer starts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+
+from data_pipeline.chat import Conversation, Renderer, TooLong, frame_of
+from data_pipeline.manifest import Build
+from data_pipeline.reader import Row, rows
+from data_pipeline.split import Split
+from data_pipeline.tokens.arrow import ArrowWriter
+from data_pipeline.tokens.counts import Tally, check_too_long
+from data_pipeline.tokens.description import ARROW, LEFT_OUT, RULES, TOKENS, Arrow, Description, LeftOut, Recipe, TokensFile
+from data_pipeline.tokens.sample import Sample
+from data_pipeline.tokens.tokenizer import load_tokenizer, tokenizer_digest
+from data_pipeline.tokens.tokens import Tokens, open_tokens
+from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
+from governance_hooks.canonical import dumps
+from governance_hooks.errors import BadInput
+from governance_hooks.inventory import sha256_file
+from governance_hooks.merkle import Frontier
+
+__all__ = ["ROWS_PER_TASK", "Progress", "make_tokens", "recipe_of", "tokens_folder"]
+
+ROWS_PER_TASK: Final = 1024
+ROWS_FOR_PROCESSES: Final = 100_000
+"""From so many rows on, the seconds that processes take to start are worth it (benchmarks/tokens.py)."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """Many rendered rows in few arrays, which travel cheaply between processes; a row that does not fit has start 0 and no ids."""
+
+    ids: Any
+    lengths: Any
+    starts: Any
+    stops: Any
+
+
+_renderer: Renderer | None = None
+"""Of a worker process."""
+
+
+def _load(base: Path) -> None:
+    global _renderer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _renderer = Renderer(load_tokenizer(base))
+
+
+def _render_here(conversations: Sequence[Conversation], max_tokens: int) -> _Rendered:
+    assert _renderer is not None
+    return _render(_renderer, conversations, max_tokens)
+
+
+def _render(renderer: Renderer, conversations: Sequence[Conversation], max_tokens: int) -> _Rendered:
+    ids: list[int] = []
+    numbers: list[tuple[int, int, int]] = []
+    for rendered in renderer.batch(conversations, max_tokens=max_tokens):
+        if isinstance(rendered, TooLong):
+            numbers.append((rendered.tokens, 0, 0))
+        else:
+            ids += rendered.ids
+            numbers.append((len(rendered.ids), rendered.start, rendered.stop))
+    lengths, starts, stops = np.array(numbers, dtype=np.uint32).T
+    return _Rendered(np.array(ids, dtype=np.uint32), lengths, starts, stops)
+
+
+def recipe_of(build: Build, base: Path, sequence_tokens: int) -> Recipe:
+    """Return what the artefact of a build, a base folder and a sequence length is made from; the tokenizer's files are hashed."""
+    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), rules=list(RULES), sequence_tokens=sequence_tokens)
+
+
+def tokens_folder(build: Build, recipe: Recipe) -> Path:
+    """Return where the artefact of a recipe lies: beside the build, since a build folder holds nothing its manifest does not name."""
+    return build.folder.parent / f"{build.folder.name}.tokens" / recipe.digest[7:23]
+
+
+def make_tokens(
+    build: Build,
+    base: Path,
+    *,
+    sequence_tokens: int,
+    max_too_long: float = 1.0,
+    processes: int | None = None,
+    expected: str | None = None,
+    progress: Progress | None = None,
+) -> Tokens:
+    """Return the artefact of a build, made if it is not there yet; the folder appears whole or not at all.
+
+    Its files hold the members' texts in another spelling: they are private, and have to be deleted when the build's text is.
+
+    Args:
+        build: the build; every row is checked against its ledger while it is read.
+        base: folder with tokenizer and chat template.
+        sequence_tokens: longest sample; a row over it is left out and counted, never cut.
+        max_too_long: share of a language's training rows that may be left out.
+        processes: how many tokenise; by default all of this process's CPUs, one for small builds.
+        expected: the digest a plan names.
+        progress: called as (label, done, total).
+
+    Raises:
+        BadInput: too many rows of a language do not fit, or the artefact is not the one expected.
+        CoopError: the build is not what its manifest says, or the disk refuses.
+    """
+    recipe = recipe_of(build, base, sequence_tokens)
+    folder = tokens_folder(build, recipe)
+    if not folder.is_dir():
+        with _locked(folder.parent):
+            remove_leftovers(folder.parent)  # a killed maker's texts
+            if not folder.is_dir():
+                total = build.manifest["records"]
+                wanted = processes or (len(os.sched_getaffinity(0)) if total >= ROWS_FOR_PROCESSES else 1)
+                with atomic_directory(folder) as temporary:
+                    _write(temporary, build, base, recipe, max_too_long, wanted, progress)
+    found = open_tokens(folder, expected=expected)
+    if found.description.recipe != recipe:
+        raise BadInput(f"{folder} was made from something else", value=found.description.recipe.digest, allowed=recipe.digest, next="remove the folder")
+    check_too_long(found.train_counts, max_too_long, sequence_tokens)
+    return found
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; another maker waits, and finds the work done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+_Row = tuple[Split, Row]
+
+
+def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long: float, processes: int, progress: Progress | None) -> None:
+    tally, tree, done, total = Tally(), Frontier(), 0, build.manifest["records"]
+    before: tuple[bool, str] | None = None
+    batches = _rendered(_rows(build), base, recipe.sequence_tokens, processes)
+    tokenizer = load_tokenizer(base)
+    with closing(batches), ArrowWriter(folder / ARROW, len(tokenizer)) as arrow, (folder / LEFT_OUT).open("wb") as left_out:
+        for batch, rendered in batches:
+            first = 0
+            numbers = zip(rendered.lengths.tolist(), rendered.starts.tolist(), rendered.stops.tolist(), strict=True)
+            for (split, row), (length, start, stop) in zip(batch, numbers, strict=True):
+                place = (split == "heldout", row.record)
+                if before is not None and place <= before:
+                    raise BadInput("the build holds a record twice, or out of order", value=row.record, next="build again")
+                before = place
+                if not stop:
+                    tally.leave_out(row.language, split)
+                    left_out.write(dumps(LeftOut(record=row.record, language=row.language, split=split, tokens=length).model_dump()) + b"\n")
+                    continue
+                sample = Sample(row.record, row.language, split, rendered.ids[first : first + length], start, stop)
+                first += length
+                sample.check()
+                tally.add(sample)
+                tree.push(sample.leaf())
+                arrow.append(sample)
+            done += len(batch)
+            if progress is not None:
+                progress("tokenising", done, total)
+    counts = tally.counts()
+    check_too_long({language: both.train for language, both in counts.items()}, max_too_long, recipe.sequence_tokens)
+    description = Description(
+        recipe=recipe,
+        template=frame_of(tokenizer).template,
+        vocabulary=len(tokenizer),
+        languages=counts,
+        samples=tree.size,
+        root="sha256:" + tree.root().hex(),
+        left_out=sha256_file(folder / LEFT_OUT),
+    )
+    for name in (ARROW, LEFT_OUT):
+        (folder / name).chmod(0o600)
+    head = TokensFile(
+        digest=description.digest,
+        description=description,
+        arrow=Arrow(sha256=sha256_file(folder / ARROW), size=(folder / ARROW).stat().st_size, writer=f"pyarrow {metadata.version('pyarrow')}"),
+        libraries={name: metadata.version(name) for name in ("tokenizers", "transformers")},
+    )
+    write_bytes(folder / TOKENS, dumps(head.model_dump()))
+
+
+def _rows(build: Build) -> Iterator[_Row]:
+    """Yield training rows, then held-out rows, each in the order of record ids."""
+    for split in cast("tuple[Split, ...]", ("train", "heldout")):
+        for row in rows(build, split):
+            yield split, row
+
+
+def _rendered(source: Iterator[_Row], base: Path, max_tokens: int, processes: int) -> Generator[tuple[list[_Row], _Rendered], None, None]:
+    """Yield rows with their tokens, in order; at most three tasks a process are under way, so memory does not grow with the build."""
+    batches = iter(lambda: list(islice(source, ROWS_PER_TASK)), [])
+    if processes == 1:
+        renderer = Renderer(load_tokenizer(base))
+        for batch in batches:
+            yield batch, _render(renderer, _conversations(batch), max_tokens)
+        return
+    # Forked from a server that has imported the library once: not from this process, whose threads (torch's, Arrow's) must not be.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, "transformers.models.auto.tokenization_auto"])
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_load, initargs=(base,)) as pool:
+        waiting: deque[tuple[list[_Row], Future[_Rendered]]] = deque()
+        for batch in batches:
+            waiting.append((batch, pool.submit(_render_here, _conversations(batch), max_tokens)))
+            if len(waiting) == 3 * processes:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+def _conversations(batch: Sequence[_Row]) -> list[Conversation]:
+    return [Conversation(row.inputs, row.targets, row.history) for _, row in batch]

@@ -1,0 +1,50 @@
+"""One row of a build as token ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from data_pipeline.split import Split
+from governance_hooks.errors import CoopError
+from governance_hooks.merkle import leaf_hash
+
+__all__ = ["Ids", "Sample"]
+
+Ids: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A rendered row: token ids, of which [start, stop) are learned."""
+
+    record: str
+    language: str
+    """ISO 639-3."""
+    split: Split
+    ids: Ids = field(repr=False)
+    start: int
+    stop: int
+
+    @property
+    def supervised(self) -> int:
+        """Tokens that enter the loss."""
+        return self.stop - self.start
+
+    def check(self) -> None:
+        """Raise CoopError for a mask that learns nothing, or the first token: nothing stands before it that could predict it."""
+        if not 0 < self.start < self.stop <= len(self.ids):
+            raise CoopError(
+                f"the loss mask of record {self.record} is broken",
+                value=(self.start, self.stop, len(self.ids)),
+                allowed="0 < start < stop <= tokens",
+                next="make the tokens again",
+            )
+
+    def leaf(self) -> bytes:
+        """Return the RFC 6962 leaf hash of the sample; it depends on no file format."""
+        head = f"coop.sample/v1\n{self.split}\n{self.language}\n{self.record}\n{self.start}\n{self.stop}\n"
+        return leaf_hash(head.encode() + self.ids.astype("<u4").tobytes())

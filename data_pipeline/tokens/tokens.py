@@ -1,0 +1,157 @@
+"""An opened artefact: checked from end to end once, then read sample by sample from the mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from data_pipeline.tokens.arrow import ArrowRows
+from data_pipeline.tokens.counts import Tally
+from data_pipeline.tokens.description import ARROW, LEFT_OUT, Description, LeftOut, read_tokens_file
+from data_pipeline.tokens.sample import Sample
+from governance_hooks.canonical import loads
+from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.inventory import sha256_file
+from governance_hooks.merkle import Frontier
+from governance_hooks.plan import TokenCounts, explain_validation
+
+__all__ = ["Samples", "Tokens", "open_tokens"]
+
+_AGAIN = "make the tokens again"
+
+
+class Samples(Sequence[Sample]):
+    """The samples of one side. Lengths and languages are in memory, ids stay in the file until a sample is asked for.
+
+    Each sample is hashed again when it is read: whoever writes into the mapped file during a run changes nothing that is used.
+    """
+
+    def __init__(
+        self, rows: ArrowRows, first: int, leaves: bytes, lengths: npt.NDArray[np.int32], supervised: npt.NDArray[np.int32], languages: list[str]
+    ) -> None:
+        self._rows, self._first, self._leaves = rows, first, leaves
+        self.lengths = lengths
+        """Tokens of each sample."""
+        self.supervised = supervised
+        """Learned tokens of each sample."""
+        self.languages = sorted(set(languages))
+        """The languages there are."""
+        numbers = {language: number for number, language in enumerate(self.languages)}
+        self.codes = np.array([numbers[language] for language in languages], dtype=np.uint16)
+        """Of each sample, the place of its language in `languages`."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        sample = self._rows[self._first + index]
+        if sample.leaf() != self._leaves[32 * index : 32 * index + 32]:
+            raise CoopError(f"{self._rows.path} was changed while it was open", value=sample.record, next=_AGAIN)
+        return sample
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[number] for number in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A tokenised build whose every sample was compared with its description."""
+
+    folder: Path
+    description: Description
+    train: Samples
+    heldout: Samples
+
+    @property
+    def digest(self) -> str:
+        """The identity of the artefact."""
+        return self.description.digest
+
+    @property
+    def train_counts(self) -> dict[str, TokenCounts]:
+        """Counts of the training rows, of languages that have any; what a plan holds."""
+        sides = {language: counts.train for language, counts in self.description.languages.items()}
+        return {language: counts for language, counts in sides.items() if counts.rows + counts.too_long}
+
+    def left_out(self) -> Iterator[LeftOut]:
+        """Yield the rows that do not fit."""
+        return _left_out(self.folder, self.description)
+
+
+def _left_out(folder: Path, told: Description) -> Iterator[LeftOut]:
+    path = folder / LEFT_OUT
+    if not path.is_file() or sha256_file(path) != told.left_out:
+        raise CoopError(f"{path} is not the file the description names", allowed=told.left_out, next=_AGAIN)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                loads(line[:-1], source=f"{path}, line {number}")
+                yield LeftOut.model_validate_json(line)
+            except ValidationError as error:
+                raise explain_validation(error, LeftOut, f"{path}, line {number}") from error
+
+
+def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
+    """Map an artefact into memory and check every sample of it.
+
+    Args:
+        folder: holds tokens.json, tokens.arrow and left_out.jsonl.
+        expected: the digest a plan names.
+
+    Raises:
+        BadInput: tokens.json is missing or malformed, or the artefact is not the one expected.
+        CoopError: the samples are not those of the description.
+    """
+    head = read_tokens_file(folder)
+    told = head.description
+    if expected is not None and head.digest != expected:
+        raise BadInput(f"the tokens in {folder} are not those of the plan", value=head.digest, allowed=expected, next="plan and vote again")
+    path = folder / ARROW
+    if not path.is_file() or path.is_symlink() or sha256_file(path) != head.arrow.sha256:
+        raise CoopError(f"{path} is not the file tokens.json names", allowed=head.arrow.sha256, next=_AGAIN)
+    rows = ArrowRows(path, told.vocabulary)
+    leaves, tree = bytearray(), Frontier()
+    lengths, supervised = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
+    languages: list[str] = []
+    tally, train = Tally(), 0
+    before: tuple[bool, str] | None = None
+    for number, sample in enumerate(rows):
+        sample.check()
+        place = (sample.split == "heldout", sample.record)
+        if sample.split not in ("train", "heldout") or (before is not None and place <= before):
+            raise CoopError(f"{path}: sample {number + 1} is out of order or stands twice", value=sample.record, next=_AGAIN)
+        before = place
+        leaf = sample.leaf()
+        leaves += leaf
+        tree.push(leaf)
+        lengths[number], supervised[number] = len(sample.ids), sample.supervised
+        languages.append(sample.language)
+        tally.add(sample)
+        train += not place[0]
+    root = "sha256:" + tree.root().hex()
+    if (root, len(rows)) != (told.root, told.samples):
+        raise CoopError(f"{path}: the Merkle root of the samples is not the description's", value=root, allowed=told.root, next=_AGAIN)
+    for row in _left_out(folder, told):
+        tally.leave_out(row.language, row.split)
+    if tally.counts() != told.languages:
+        raise CoopError(f"{folder}: the description counts other samples", next=_AGAIN)
+    sides = []
+    for first, end in ((0, train), (train, len(rows))):
+        sides.append(Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[first:end], supervised[first:end], languages[first:end]))
+    return Tokens(folder, told, *sides)

@@ -1,0 +1,83 @@
+"""Check an artefact against its build: tokenise rows again and compare, all of them or a sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+from data_pipeline.chat import Conversation, Rendered, Renderer
+from data_pipeline.manifest import Build
+from data_pipeline.reader import Row, rows
+from data_pipeline.split import Split
+from data_pipeline.tokens.make import ROWS_PER_TASK, recipe_of
+from data_pipeline.tokens.sample import Sample
+from data_pipeline.tokens.tokenizer import load_tokenizer
+from data_pipeline.tokens.tokens import Tokens
+from governance_hooks.errors import BadInput, CoopError
+
+__all__ = ["verify_tokens"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1000, progress: Progress | None = None) -> int:
+    """Return how many rows were tokenised again and found equal; every row of the build is found in the artefact, or among those left out.
+
+    Args:
+        tokens: opened, so that its samples are those of its description.
+        build: the build it was made from; its rows are checked against the ledger.
+        base: folder with the tokenizer.
+        permille: of a thousand rows, how many are tokenised again, chosen by a hash of artefact and record.
+        progress: called as (label, done, total).
+
+    Raises:
+        BadInput: the artefact was made from another build or tokenizer.
+        CoopError: a row is missing, or has other tokens; names the record.
+    """
+    wanted = recipe_of(build, base, tokens.description.recipe.sequence_tokens)
+    if tokens.description.recipe != wanted:
+        raise BadInput("the tokens were not made from this build and base", value=tokens.description.recipe.model_dump(), allowed=str(wanted.model_dump()))
+    renderer = Renderer(load_tokenizer(base))
+    left_out = {(row.split, row.record): row for row in tokens.left_out()}
+    again = done = 0
+    for split in cast("tuple[Split, ...]", ("train", "heldout")):
+        samples = iter(tokens.train if split == "train" else tokens.heldout)
+        source = rows(build, split)
+        while batch := list(islice(source, ROWS_PER_TASK)):
+            chosen: list[tuple[Row, Sample | None]] = []
+            for row in batch:
+                out = left_out.pop((split, row.record), None)
+                sample = None if out is not None else next(samples, None)
+                if out is None and (sample is None or (sample.record, sample.language) != (row.record, row.language)):
+                    raise CoopError(f"record {row.record} of the build is not in the tokens", next="make the tokens again")
+                if _drawn(tokens.digest, row.record, permille):
+                    chosen.append((row, sample))
+            _compare(renderer, chosen, wanted.sequence_tokens)
+            again, done = again + len(chosen), done + len(batch)
+            if progress is not None:
+                progress("tokenising again", done, build.manifest["records"])
+        if next(samples, None) is not None:
+            raise CoopError("the tokens hold a record that is not in the build", next="make the tokens again")
+    if left_out:
+        raise CoopError("the tokens leave out a record that is not in the build", value=min(left_out), next="make the tokens again")
+    return again
+
+
+def _drawn(digest: str, record: str, permille: int) -> bool:
+    return int.from_bytes(hashlib.sha256(f"{digest}\n{record}".encode()).digest()[:8]) % 1000 < permille
+
+
+def _compare(renderer: Renderer, chosen: list[tuple[Row, Sample | None]], max_tokens: int) -> None:
+    found = renderer.batch([Conversation(row.inputs, row.targets, row.history) for row, _ in chosen], max_tokens=max_tokens)
+    for (row, sample), rendered in zip(chosen, found, strict=True):
+        if isinstance(rendered, Rendered):
+            same = sample is not None and (sample.ids.tolist(), sample.start, sample.stop) == (rendered.ids, rendered.start, rendered.stop)
+        else:
+            same = sample is None
+        if not same:
+            raise CoopError(
+                f"record {row.record} has other tokens than the artefact says", next="install the library versions tokens.json names, or make the tokens again"
+            )
