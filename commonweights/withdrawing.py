@@ -127,6 +127,7 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
         suites=suites,
         signed=frozenset([*register.contributions, *register.reviews]),
         max_characters=MAX_CHARACTERS if build is None else manifest["parameters"]["max_characters"],
+        scratch=space.root,
         progress=show,
     )
     known = {suite.digest for suite in suites}

@@ -109,7 +109,7 @@ def _chart(name: str, build: Build, lines: list[Insight]) -> str:
     manifest = build.manifest
     languages = manifest["languages"]
     rows = [
-        Bar(line.language, line.rows, languages[line.language]["heldout"], "few members" if line.members is None else f"{line.members} members")
+        Bar(line.language, line.rows, languages[line.language]["heldout"], "few members" if line.members is None else f"{line.members:,} members")
         for line in lines
         if line.rows
     ]

@@ -84,6 +84,7 @@ def withdrawal(
     suites: Sequence[Suite] = (),
     signed: frozenset[str] | None = None,
     max_characters: int = 4000,
+    scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Withdrawal:
     """Run the rules of a build as things stand, and again without the member, and return the difference; changes nothing.
@@ -96,6 +97,7 @@ def withdrawal(
         suites: evaluation suites of the next build.
         signed: as in `build`, the statements the log holds.
         max_characters: as in `build`.
+        scratch: a private folder; texts lie in a folder within it, which only the owner may enter, until this returns. None is the system's.
         progress: called as (label, done, total).
 
     Raises:
@@ -104,7 +106,7 @@ def withdrawal(
     report = progress or (lambda _label, _done, _total: None)
     asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
     consents = {claim: found for claim in sorted(asked) if (found := consent_for(*claim)) is not None}
-    with tempfile.TemporaryDirectory() as folder, Pool(1) as pool:  # texts lie in it for a moment; nobody else may enter it
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder, Pool(1) as pool:
         job = Job(store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=tuple(suites)))
         report("check each row", 0, 1)
         everybody = prepare(job, 0, "", None).path

@@ -146,6 +146,15 @@ def test_a_withdrawal_asks_for_consent_seal_and_rules_as_the_build_does(filled: 
     assert withdrawal(filled, "ana", everybody, signed=frozenset()).rows_now == 0
 
 
+def test_looking_leaves_no_text_behind(filled: ContributionStore, tmp_path: Path) -> None:
+    scratch, seen = tmp_path / "scratch", list[int]()
+    scratch.mkdir()
+    withdrawal(filled, "ana", everybody, scratch=scratch, progress=lambda *_step: seen.extend(path.stat().st_mode & 0o077 for path in scratch.iterdir()))
+    assert seen
+    assert not any(seen)
+    assert not list(scratch.iterdir())
+
+
 def test_looking_changes_nothing_and_the_only_member_may_leave(give: Give, store: ContributionStore) -> None:
     give("ana", Draft("one", "1", "eng", record_id="a1"))
     before = store.records()
