@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.manifest import Build, read_build, read_ledger
 from data_pipeline.reader import rows
-from data_pipeline.recipe import Recipe
+from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.record import Draft
 from data_pipeline.store import Batch, ContributionStore
 from data_pipeline.verify import read_exclusions, verify_build
@@ -335,11 +335,12 @@ def varied(seed: int) -> list[tuple[str, Draft]]:
 def test_the_number_of_parts_decides_nothing(give: Give, make_build: MakeBuild, seed: int) -> None:
     for day, (member, draft) in enumerate(varied(seed)):
         give(member, draft, at=f"2026-01-{1 + day % 28:02}T00:00:00Z")
-    whole = make_build(shards=1)
+    recipe = Recipe.parse({**DEFAULT.as_dict(), "review": {"min_edit": 5}})
+    whole = make_build(shards=1, recipe=recipe)
     assert {"duplicate", "near_duplicate", "small_edit"} <= set(whole.manifest["excluded"])
     assert whole.manifest["marks"]["pii:email"]
     for shards in (2, 7):
-        assert tree(make_build(shards=shards).folder) == tree(whole.folder)
+        assert tree(make_build(shards=shards, recipe=recipe).folder) == tree(whole.folder)
     verify_build(whole.folder)
 
 
@@ -365,7 +366,7 @@ def test_a_row_that_is_left_out_by_itself_takes_no_copy_with_it(give: Give, make
     give("ana", Draft("What is the sea?", "Water and salt.", "eng", record_id="a"), at="2026-01-01T00:00:00Z")
     give("ben", Draft("What is the sea!", "Water and salt.", "eng", record_id="b", parents=("a",)), at="2026-01-02T00:00:00Z")
     give("cleo", Draft("WHAT IS THE SEA!", "Water and salt.", "eng", record_id="c"), at="2026-01-03T00:00:00Z")
-    reasons = {record: reason for record, (reason, _) in read_exclusions(make_build(recipe=Recipe.parse({"review": {}}))).items()}
+    reasons = {record: reason for record, (reason, _) in read_exclusions(make_build(recipe=Recipe.parse({"review": {"min_edit": 5}}))).items()}
     assert reasons == {"b": "small_edit"}
 
 

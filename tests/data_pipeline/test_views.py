@@ -191,10 +191,10 @@ def test_agreement_is_told_from_five_reviewers_on(give: Give, make_build: MakeBu
     for n in range(FEW):
         give(f"m{n}", Draft(f"the sea lies calm {n}", f"answer number {n}", "eng", record_id=f"e{n}"))
     for n in range(FEW - 1):
-        rate(store, f"r{n}", ("e0", 5), ("e1", 2), ("e2", 1))
+        rate(store, f"r{n}", ("e0", 5), ("e1", 4), ("e2", 3))
     build = make_build()
     assert insights(build, store)[0].alpha_permille is None
-    rate(store, "r9", ("e0", 5), ("e1", 2), ("e2", 1))
+    rate(store, "r9", ("e0", 5), ("e1", 4), ("e2", 3))
     assert insights(build, store)[0].alpha_permille == 1000
     rate(store, "m0", ("e1", 5), ("e2", 5))
     assert insights(build, store)[0].alpha_permille in range(300, 900)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 """Consents limited to a number of runs: counted by the log, used up by distinct approvals, never by restarts."""
 
 from pathlib import Path
@@ -79,8 +81,8 @@ def test_an_edit_of_a_text_counts_the_consent_of_the_author_of_the_text(limited:
     village, (author, editor, *_) = limited.village, limited.village.members
     rows, _ = read_ledger(limited.build / "ledger.jsonl")
     cited = {row.authors[0]: row.consents[0] for row in rows}
-    kept = [row for row in rows if row.authors == [editor]]
-    edit = kept[0].model_copy(update={"authors": [author, editor], "consents": [cited[author], cited[editor]]})
+    kept = [row for row in rows if row.authors == (editor,)]
+    edit = replace(kept[0], authors=[author, editor], consents=[cited[author], cited[editor]])
     limited.write_build([edit, *kept[1:]])
     another_approval(limited)
     start(limited, [])

@@ -80,9 +80,9 @@ def test_a_score_out_of_range_is_refused(row: Row, score: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "stays"), [("What is this", False), ("What was there?", True), ("What is thiss??", False), ("What is this thing?", True)])
-def test_an_edit_counts_from_five_characters(row: Row, text: str, stays: bool) -> None:
+def test_an_edit_counts_from_as_many_characters_as_members_voted(row: Row, text: str, stays: bool) -> None:
     parent, edit = row("p"), row("e", text, parents=("p",))
-    kept, excluded = review([edit, parent], ReviewParameters())
+    kept, excluded = review([edit, parent], ReviewParameters(min_edit=5))
     assert ([r.record for r in kept], [(e.record, e.reason) for e in excluded]) == ((["e", "p"], []) if stays else (["p"], [("e", "small_edit")]))
 
 
@@ -133,3 +133,7 @@ def test_agreement_is_by_language_and_leaves_authors_out(row: Row) -> None:
     rows = [row("a"), row("b"), row("c", language="spa"), row("d", language="fra")]
     ratings = (*rate("a", ben=5, eva=5, ana=1), *rate("b", ben=1, eva=1), *rate("c", ben=1, eva=5))
     assert agreement(rows, Evidence(ratings=ratings)) == {"eng": Fraction(1), "fra": None, "spa": alpha([[1, 5]])}
+
+
+def test_by_default_the_smallest_mend_of_a_mistake_stays(row: Row) -> None:
+    assert len(review([row("p", "What is tihs?"), row("e", "What is this?", parents=("p",))], ReviewParameters())[0]) == 2
