@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 """Consents limited to a number of runs: counted by the log, used up by distinct approvals, never by restarts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
