@@ -31,7 +31,7 @@ from data_pipeline.build import build
 from data_pipeline.manifest import Build
 from data_pipeline.record import Draft
 from data_pipeline.stages.decontamination import suite
-from data_pipeline.stages.stage import Evidence, Item, Suite
+from data_pipeline.stages.stage import Item, Suite
 from data_pipeline.store import ContributionStore
 from data_pipeline.views.page import page
 from data_pipeline.views.sample import Dropped, sample
@@ -109,7 +109,7 @@ def made(store: ContributionStore, folder: Path, out: Path) -> tuple[Build, floa
         at="2026-11-22T13:00:00Z",
         use=USE,
         consent_for=lambda member, _language, _batch: sha256(member.encode()),
-        evidence=Evidence(suites=tuple(suites(folder))),
+        suites=tuple(suites(folder)),
         jobs=1,
     )
     return done, time.perf_counter() - began

@@ -41,7 +41,7 @@ class Insight:
     left_out: dict[str, int | None]
     """Reason -> stored records."""
     alpha_permille: int | None
-    """Krippendorff's ordinal alpha of the ratings that count, of 1000; asks for FEW reviewers too."""
+    """Krippendorff's ordinal alpha of the ratings that count, of rows and of what was rated too low, of 1000; asks for FEW reviewers too."""
 
 
 @dataclass(slots=True)
@@ -71,15 +71,16 @@ def insights(build: Build, store: ContributionStore) -> list[Insight]:
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     lengths: dict[str, list[int]] = defaultdict(list)
     marks: dict[str, dict[str, _Count]] = defaultdict(lambda: defaultdict(_Count))
-    authors_of = {line.record: (line.language, line.authors) for line in lines}
+    authors_of: dict[str, tuple[str, Sequence[str]]] = {line.record: (line.language, line.authors) for line in lines}
     for row in checked_rows(build.records, lines):
         line = row.line
         rows[line.language].update(line.authors)
         lengths[line.language].append(len(row.inputs) + len(row.targets) + sum(len(text) for turn in row.history for text in turn))
         for mark in {mark.partition(":")[0] for mark in row.marks}:
             marks[line.language][mark].add(line.authors)
-    left = _left_out(build, store)
-    agreed = _agreement(authors_of, store.reviews.ratings())
+    left, rated_low = _left_out(build, store)
+    # Rows alone would not do: what reviewers agree is bad is not among them, and their agreement would look smaller than it is.
+    agreed = _agreement(authors_of | rated_low, store.reviews.ratings())
     found = []
     for language in sorted({*rows, *left}, key=lambda code: (-len(lengths[code]), code)):
         counts, total = rows[language], len(lengths[language])
@@ -99,14 +100,18 @@ def insights(build: Build, store: ContributionStore) -> list[Insight]:
     return found
 
 
-def _left_out(build: Build, store: ContributionStore) -> dict[str, dict[str, _Count]]:
-    exclusions = read_exclusions(build)
+def _left_out(build: Build, store: ContributionStore) -> tuple[dict[str, dict[str, _Count]], dict[str, tuple[str, Sequence[str]]]]:
+    """Return counts by language and reason, and language and authors of the records that were rated too low."""
+    exclusions, rated_low = read_exclusions(build), dict[str, tuple[str, Sequence[str]]]()
     left: dict[str, dict[str, _Count]] = defaultdict(lambda: defaultdict(_Count))
     for page in store.pages():
         for record in page:
             if record.record in exclusions:
-                left[record.language][exclusions[record.record][0]].add(record.authors)
-    return left
+                reason = exclusions[record.record][0]
+                left[record.language][reason].add(record.authors)
+                if reason == "rated_low":
+                    rated_low[record.record] = (record.language, record.authors)
+    return left, rated_low
 
 
 def _agreement(authors_of: Mapping[str, tuple[str, Sequence[str]]], ratings: Iterable[Rating]) -> dict[str, int | None]:

@@ -19,6 +19,7 @@ import pytest
 from data_pipeline.diff import diff
 from data_pipeline.manifest import Build, read_ledger
 from data_pipeline.record import Draft
+from data_pipeline.reviews import RatingDraft
 from data_pipeline.store import Batch, ContributionStore
 from data_pipeline.verify import read_exclusions
 from data_pipeline.views.reasons import row_named
@@ -67,10 +68,15 @@ def village(seed: int) -> list[tuple[str, Draft]]:
 
 
 def fill(source: ContributionStore, seed: int) -> None:
-    """Store a village in order; what a member gives in a row is a batch."""
+    """Store a village in order; what a member gives in a row is a batch. Then members rate some of each other's records."""
     for day, (member, some) in enumerate(groupby(village(seed), key=lambda given: given[0])):
         batch = source.add_batch(member, [draft for _, draft in some], at=f"2026-{1 + day // 28:02}-{1 + day % 28:02}T00:00:00Z")
         source.seal(batch.batch, sha256(batch.batch.encode()))
+    draw, records = random.Random(seed), source.records()
+    for reviewer in (f"m{n}" for n in range(8)):
+        theirs = draw.sample([record.record for record in records if reviewer not in record.authors], 12)
+        review = source.reviews.add(reviewer, [RatingDraft(record, draw.randrange(1, 6)) for record in theirs], at="2026-10-01T00:00:00Z")
+        source.reviews.seal(review.review, sha256(review.review.encode()))
 
 
 def leaves(build: Build) -> dict[str, bytes]:
@@ -141,11 +147,12 @@ def files(build: Build) -> dict[str, bytes]:
 def test_a_hundred_random_withdrawals_take_exactly_what_rests_on_the_member(
     give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path
 ) -> None:
-    draw, claims, totals = random.Random(1), list[tuple[str, str, int, str]](), [0, 0, 0]
+    draw, claims, totals, rated_low = random.Random(1), list[tuple[str, str, int, str]](), [0, 0, 0], 0
     for seed in range(ROUNDS // 4):
         with ContributionStore(tmp_path / f"{seed}.sqlite") as source:
             fill(source, seed)
             before = make_build(source=source)
+            rated_low += before.manifest["excluded"].get("rated_low", 0)
             members = sorted({author for line in read_ledger(before) for author in line.authors})
             for member in draw.sample(members, 4):
                 after = make_build(source=source, without=(member,))
@@ -156,6 +163,7 @@ def test_a_hundred_random_withdrawals_take_exactly_what_rests_on_the_member(
             assert files(make_build(source=source, without=(member,))) == files(after)
     require_proved_by_the_light_core(claims)
     assert len(claims) == 2 * ROUNDS
+    assert rated_low
     assert all(totals), f"went, came, stepped back: {totals}; a case that never came up was not tested"
 
 
