@@ -9,6 +9,7 @@ import click
 from commonweights.building import add_suite, choose_recipe, make_build, read_suites, remake
 from commonweights.cli import Session
 from commonweights.commands.build_card import card
+from commonweights.commands.build_views import insights, sample
 from commonweights.options import key_option
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -26,7 +27,8 @@ def build() -> None:
     """Make, verify and compare datasets, and prove what is whose in them."""
 
 
-build.add_command(card)
+for other in (card, insights, sample):
+    build.add_command(other)
 
 
 @build.command()

@@ -7,15 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from commonweights.commands.build import build
-from commonweights.commands.build_views import insights, sample
 from commonweights.consequences import made_of
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import digest, dumps
 from tests.village import Approved
-
-for command in (insights, sample):
-    build.add_command(command)
 
 PAIRS = [
     ("¿Dónde duermen las gaviotas de este puerto cuando llega el invierno?", "Duermen sobre los tejados de las casas viejas, cerca del agua."),
