@@ -29,6 +29,7 @@ from governance_hooks.audit import Scope, audit
 from governance_hooks.canonical import sha256
 from governance_hooks.checkpoint import NoteKey, sign_checkpoint
 from governance_hooks.cooperative import Cooperative, Paths
+from governance_hooks.ed25519 import verifies
 from governance_hooks.log import Log
 from governance_hooks.proof import read_proof
 from governance_hooks.sshsig import PrivateKey
@@ -104,7 +105,7 @@ def signatures_of(root: Path) -> list[Signature]:
 
 
 def bare(part: list[Signature]) -> None:
-    """The peer: nothing but `Ed25519PublicKey.verify` of the very same signatures, each key loaded once."""
+    """The peer: nothing but `Ed25519PublicKey.verify` of `cryptography` (OpenSSL) on the very same signatures, each key loaded once."""
     keys: dict[bytes, Ed25519PublicKey] = {}
     for point, signature, signed in part:
         key = keys.get(point)
@@ -113,11 +114,17 @@ def bare(part: list[Signature]) -> None:
         key.verify(signature, signed)
 
 
-def bare_in(jobs: int, parts: list[list[Signature]]) -> None:
+def bare_libsodium(part: list[Signature]) -> None:
+    """The stricter peer: the library our checks use, and nothing else."""
+    for point, signature, signed in part:
+        assert verifies(point, signature, signed)
+
+
+def bare_in(jobs: int, parts: list[list[Signature]], peer: Callable[[list[Signature]], None] = bare) -> None:
     if jobs == 1:
-        bare(parts[0])
+        peer(parts[0])
         return
-    running = [multiprocessing.get_context("fork").Process(target=bare, args=(part,)) for part in parts]
+    running = [multiprocessing.get_context("fork").Process(target=peer, args=(part,)) for part in parts]
     for one in running:
         one.start()
     for one in running:
@@ -130,9 +137,10 @@ def once(function: Callable[[], object]) -> float:
 
 def beside_bare(signed: list[Signature], act: Callable[[], object], jobs: int, rounds: int = 3) -> dict[str, float]:
     """Measure by turns, so that a busy machine slows both alike."""
-    parts, base, ours = [signed[i::jobs] for i in range(jobs)], [], []
+    parts, base, sodium, ours = [signed[i::jobs] for i in range(jobs)], [], [], []
     for _ in range(rounds):
         base.append(once(lambda: bare_in(jobs, parts)))
+        sodium.append(once(lambda: bare_in(jobs, parts, bare_libsodium)))
         ours.append(once(act))
     ratios = [b / a for a, b in zip(base, ours, strict=True)]
     return {
@@ -142,6 +150,8 @@ def beside_bare(signed: list[Signature], act: Callable[[], object], jobs: int, r
         "ours_s": round(statistics.median(ours), 3),
         "ratio_median": round(statistics.median(ratios), 2),
         "ratio_best": round(min(ratios), 2),
+        "bare_libsodium_s": round(statistics.median(sodium), 3),
+        "ratio_to_libsodium_median": round(statistics.median([b / a for a, b in zip(sodium, ours, strict=True)]), 2),
     }
 
 
@@ -201,7 +211,7 @@ if __name__ == "__main__":
     asked.add_argument("--revotes", type=int, default=1_000_000)
     asked.add_argument("--memory-only", action="store_true", help="measure only the memory of audits, which needs no idle machine")
     given = asked.parse_args()
-    libraries = ["cryptography", "rfc8785", "pydantic", "SQLAlchemy"]
+    libraries = ["cryptography", "PyNaCl", "rfc8785", "pydantic", "SQLAlchemy"]
     results: dict[str, Any] = {"cores": cores(), "load_average_at_start": round(os.getloadavg()[0], 1)}
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         place = Path(name)
