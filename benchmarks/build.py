@@ -37,7 +37,7 @@ from data_pipeline.candidate import Candidate
 from data_pipeline.join import join
 from data_pipeline.manifest import Build, read_ledger
 from data_pipeline.normalise import normalise
-from data_pipeline.pool import Pool, cores
+from data_pipeline.pool import Pool
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Draft, Record, problems
 from data_pipeline.reviews import RatingDraft
@@ -51,6 +51,7 @@ from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.ownership import OwnershipTree
+from governance_hooks.vouching import cores
 
 USE = Use(purpose="dpv:NonCommercialResearch", processing=["ai:ModelFineTuning", "coop:ModelEvaluation"], recipients=["coop:Members"], licence="Apache-2.0")
 AT = "2026-11-22T13:00:00Z"

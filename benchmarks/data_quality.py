@@ -257,7 +257,9 @@ def near_copies(rows: list[Candidate], questions: list[tuple[str, str]]) -> dict
         for exclusion in dropped:
             one, other = originals[exclusion.record], originals[exclusion.detail.split(":")[0].removeprefix("of ")]
             under += any(
-                near.likeness(a, b) * 1000 < 700 and not (len(near.key(a)) < short) for a, b in zip(near.sides(one), near.sides(other), strict=True) if a != b
+                near.likeness(a, b) * 1000 < 700 and not (len(near.key(a)) < short)
+                for a, b in zip(near.sides(near.Row.of(one)), near.sides(near.Row.of(other)), strict=True)
+                if a != b
             )
         recall = {}
         for kind, planted in plants.items():
@@ -283,7 +285,7 @@ def _datasketch(sample: list[Candidate], plants: dict[str, list[Candidate]]) -> 
     from datasketch import MinHash, MinHashLSH
 
     def shingles(row: Candidate) -> list[bytes]:
-        text = "\n".join(near.sides(row))
+        text = "\n".join(near.sides(near.Row.of(row)))
         return [text[start : start + 5].encode() for start in range(max(len(text) - 4, 1))]
 
     began = time.process_time()
@@ -295,8 +297,8 @@ def _datasketch(sample: list[Candidate], plants: dict[str, list[Candidate]]) -> 
         found = indexes[row.language].query(sketch)
         if found:
             dropped += 1
-            text = "\n".join(near.sides(row))
-            under += max(near.likeness(text, "\n".join(near.sides(by_record[other]))) for other in found) * 1000 < 700
+            text = "\n".join(near.sides(near.Row.of(row)))
+            under += max(near.likeness(text, "\n".join(near.sides(near.Row.of(by_record[other])))) for other in found) * 1000 < 700
         else:
             indexes[row.language].insert(row.record, sketch)
     elapsed = time.process_time() - began
@@ -333,7 +335,7 @@ def decontamination(rows: list[Candidate], evidence: Evidence) -> dict[str, Any]
     return {
         "items": len(known.items),
         "unindexed": len(known.unindexed),
-        "n_grams": sum(map(len, known.grams.values())),
+        "n_grams": sum(map(len, known.grams)),
         "index_s": round(indexed, 2),
         "recall_of_1000": recall,
         "rows": len(rows),
@@ -356,7 +358,7 @@ def throughput(rows: list[Candidate], evidence: Evidence) -> dict[str, int]:
         stage.run(rows, stage.parameters(), evidence)
         rates[name] = round(len(rows) / (time.process_time() - began))
     began = time.process_time()
-    near.signatures(rows)
+    near.signatures(map(near.Row.of, rows))
     return {**rates, "near_duplicates, signatures alone": round(len(rows) / (time.process_time() - began))}
 
 

@@ -21,26 +21,28 @@ import pyarrow as pa
 from data_pipeline import deduplicate as duplicates
 from data_pipeline import normalise as normalisation
 from data_pipeline import split as splitting
-from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup, require_signed
+from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup
 from data_pipeline.batch import Batch
 from data_pipeline.finish import Part, finish
 from data_pipeline.join import join
 from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, REVIEWS, Build, read_build
 from data_pipeline.parquet import write_rows
-from data_pipeline.pool import Pool, cores
+from data_pipeline.pool import Pool
 from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.shard import Job, Prepared, Shard, prepare
+from data_pipeline.signed import commitments_of, consents_of, statements_of
 from data_pipeline.stages.stage import Evidence, Suite
 from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.batches import batches_bytes
-from governance_hooks.canonical import dumps, is_digest
+from governance_hooks.canonical import dumps
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import file_entry
 from governance_hooks.ownership import OwnershipTree
 from governance_hooks.reviews import ReviewLine, line_bytes
+from governance_hooks.vouching import cores
 
 __all__ = ["MAX_CHARACTERS", "build", "rules_of"]
 
@@ -117,8 +119,8 @@ def build(
         job = Job(
             store=store.location,
             folder=work,
-            consents=_consents(store, consent_for),
-            signed=None if signed is None else _signed(known, signed),
+            consents=consents_of(store, consent_for),
+            signed=None if signed is None else statements_of(known, signed),
             recipe=recipe,
             max_characters=max_characters,
             coop=coop,
@@ -130,7 +132,7 @@ def build(
             prepared.append(one)
             done += one.records
             report("check each row", done, total)
-        commitments = _commitments(known, prepared, job.signed)
+        commitments = commitments_of(known, prepared, job.signed)
         paths = [one.path for one in prepared]
         report("find copies", 0, 1)
         verdicts = join([Shard(path) for path in paths], recipe, pool, paths)
@@ -167,36 +169,6 @@ def build(
         read_build(folder)  # a manifest we could not read back must never get its name
         report("write", 1, 1)
     return read_build(out)
-
-
-def _consents(store: ContributionStore, consent_for: ConsentLookup) -> dict[tuple[str, str, str], str]:
-    """Ask for the consent of every author to every language and batch they have a part in, once."""
-    asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
-    found = {claim: consent_for(*claim) for claim in sorted(asked)}
-    for consent in found.values():
-        if consent is not None and not is_digest(consent):
-            raise CoopError("the consent lookup returned no digest", value=consent, allowed="sha256:<64 hex> or None")
-    return {claim: consent for claim, consent in found.items() if consent is not None}
-
-
-def _signed(known: Sequence[Batch], signed: Mapping[str, str]) -> frozenset[str]:
-    """Return the statements in the log; raise CoopError for a batch whose statement signs another root."""
-    for batch in known:
-        if batch.statement is not None and signed.get(batch.statement, batch.root) != batch.root:
-            raise CoopError(f"batch {batch.batch} is not the one its statement signs", value=batch.root, allowed=signed[batch.statement])
-    return frozenset(signed)
-
-
-def _commitments(known: Sequence[Batch], prepared: Sequence[Prepared], signed: frozenset[str] | None) -> dict[str, list[str]]:
-    """Return the commitments of every batch in batch order, after checking that they make the root its member signed."""
-    found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-    for one in prepared:
-        for batch, (positions, digests) in one.commitments.items():
-            found[batch] += zip(positions, (digests[start : start + 32] for start in range(0, len(digests), 32)), strict=True)
-        one.commitments.clear()
-    ordered = {batch: ["sha256:" + digest.hex() for _, digest in sorted(pairs)] for batch, pairs in found.items()}
-    require_signed([batch for batch in known if signed is None or batch.statement in signed], ordered)
-    return ordered
 
 
 def _lean(job: Job) -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,14 +12,9 @@ from typing import Self, TypeVar
 
 from governance_hooks.errors import CoopError
 
-__all__ = ["Pool", "cores"]
+__all__ = ["Pool"]
 
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Pool:
