@@ -195,13 +195,21 @@ def planted_pii() -> dict[str, Any]:
         tools["datafog"] = lambda text, _code: {labels.get(label, "other") for label, hits in service.annotate_text_sync(text).items() if hits}
     results: dict[str, Any] = {}
     for name, find in tools.items():
-        wanted = [(set(kinds.split()), find(text, code)) for kinds, code, text in PLANTED]
+        wanted = [(code, set(kinds.split()), find(text, code)) for kinds, code, text in PLANTED]
         results[name] = {
-            "planted": sum(len(want) for want, _ in wanted),
-            "found": sum(len(want & got) for want, got in wanted),
-            "wrong_kinds_on_planted_lines": sum(len(got - want) for want, got in wanted),
+            "planted": sum(len(want) for _, want, _ in wanted),
+            "found": sum(len(want & got) for _, want, got in wanted),
+            "wrong_kinds_on_planted_lines": sum(len(got - want) for _, want, got in wanted),
             "clean_lines_hit": sum(bool(find(text, code)) for code, text in CLEAN),
             "clean_lines": len(CLEAN),
+            "by_language": {
+                language: {
+                    "planted": sum(len(want) for code, want, _ in wanted if code == language),
+                    "found": sum(len(want & got) for code, want, got in wanted if code == language),
+                    "wrong_kinds": sum(len(got - want) for code, want, got in wanted if code == language),
+                }
+                for language in sorted({code for code, _, _ in wanted})
+            },
         }
     return results
 
@@ -209,12 +217,17 @@ def planted_pii() -> dict[str, Any]:
 def real_pii(rows: list[Candidate]) -> dict[str, Any]:
     kept, _ = personal.pii(rows, personal.PiiParameters())
     found = {f"{row.record}:{mark.removeprefix('pii:')}" for row in kept for mark in row.marks}
+    language = {row.record: row.language for row in rows}
     handles = personal.pii(rows, personal.PiiParameters(handles=1))[0]
     return {
         "rows": len(rows),
         "kinds": dict(Counter(mark.split(":")[1] for mark in found)),
         "right_kind_by_reading": labelled("pii_kind", found),
         "of_a_real_person_by_reading": labelled("pii_person", found),
+        "right_kind_by_language": {
+            code: labelled("pii_kind", {mark for mark in found if language[mark.split(":")[0]] == code})
+            for code in sorted({language[mark.split(":")[0]] for mark in found})
+        },
         "rows_with_handles_if_voted": sum("pii:handle" in row.marks for row in handles),
     }
 
