@@ -146,7 +146,7 @@ def _canaries(card: Mapping[str, Any]) -> list[str]:
     if "count" not in found:
         return []
     return [
-        f"Canaries: {_show(found['count'])} lines of random syllables that no member wrote were made, and a secret half of them, drawn by coin, was trained on, so that it can be "
+        f"Canaries: {_show(found['count'])} lines of random syllables that no member wrote were made, and about half of them, drawn by a secret coin, trained on, so that it can be "
         f"tested how much these weights give away. The weights may repeat them. Commitment to the seed they follow from: {_show(found['commitment'])}."
     ]
 

@@ -91,7 +91,7 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture
 def canary_seed(tmp_path: Path) -> Path:
-    """A seed that puts 7 of the first 12 canaries in."""
+    """A seed that puts six of the first twelve canaries in."""
     path = tmp_path / "plan.seed"
     path.write_bytes(bytes(32))
     return path
