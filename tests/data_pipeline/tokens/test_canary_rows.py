@@ -128,6 +128,19 @@ def test_a_seed_is_private_and_never_overwritten(tmp_path: Path) -> None:
     assert sorted(paths[0].parent.iterdir()) == paths
 
 
+def test_the_seed_of_a_process_that_was_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plan.seed"
+
+    def late(size: int) -> bytes:
+        path.write_bytes(SEED)  # the other process, after we looked
+        return bytes(size)
+
+    monkeypatch.setattr("data_pipeline.tokens.canary_rows.secrets.token_bytes", late)
+    create_seed(path)
+    assert path.read_bytes() == SEED
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_member_s_row_that_calls_itself_a_canary_is_not_stored(tmp_path: Path) -> None:
     def draft(name: str, language: str = "eng") -> Draft:
         return Draft(inputs="Say hello.", targets="Hello!", language=language, licence="CC-BY-4.0", record_id=name)
