@@ -98,6 +98,10 @@ class Workspace:
         """File of a plan."""
         return self.root / "plans" / f"{name}.json"
 
+    def canary_seed(self, plan: str) -> Path:
+        """File with the secret seed of a plan's canaries."""
+        return self.root / "private" / "canaries" / f"{plan}.seed"
+
     def run(self, name: str) -> Path:
         """Folder of a run."""
         return self.root / "runs" / name

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from data_pipeline.language import allowed_languages, is_language, parse_tag
+from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.text import MAX_TEXT_BYTES, Problem, is_blank, text_problems
 from governance_hooks.canonical import digest_of_texts
 from governance_hooks.errors import BadInput
@@ -210,6 +211,8 @@ def problems(draft: Draft, *, max_text_bytes: int = MAX_TEXT_BYTES) -> list[Prob
     for name, value in [("record_id", draft.record_id), *(("parents", parent) for parent in draft.parents)]:
         if value is not None and not IDENTIFIER.fullmatch(value):
             found.append(Problem(f"{name} is not an identifier", value, "1 to 128 of A-Z a-z 0-9 . _ : -, beginning with a letter or digit"))
+    if draft.record_id is not None and draft.record_id.startswith(PREFIX):
+        found.append(Problem("record_id is that of a canary", draft.record_id, f"an id that does not begin with {PREFIX}"))
     if draft.user_id is not None and (len(draft.user_id) > 128 or not draft.user_id.isprintable() or not draft.user_id):
         found.append(Problem("user_id is not printable", draft.user_id, "1 to 128 printable characters"))
     if not _LICENCE.fullmatch(draft.licence):

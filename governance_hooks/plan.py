@@ -7,7 +7,7 @@ It lives beside the gate because the gate must know every field of it: an unknow
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
@@ -17,8 +17,10 @@ from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, Slug, Strict
 
 __all__ = [
+    "CANARY_LANGUAGE",
     "Base",
     "BuildRef",
+    "Canaries",
     "Code",
     "EvaluationPolicy",
     "Limits",
@@ -31,6 +33,9 @@ __all__ = [
     "explain_validation",
     "read_plan",
 ]
+
+CANARY_LANGUAGE: Final = "zxx"
+"""ISO 639-2 for no linguistic content: the language of canaries, which no member's row can have."""
 
 
 class File(Strict):
@@ -92,6 +97,15 @@ class TokensRef(Strict):
     """Of the description of the artefact: what it was made from and the Merkle root of its samples."""
     languages: dict[Language, TokenCounts]
     """Training rows by language; from these counts the mix follows."""
+
+
+class Canaries(Strict):
+    """Lines nobody wrote, of which a secret coin puts about half into training."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    """Canaries made, whether the coin puts them in or not."""
+    commitment: Digest
+    """To the secret seed that all of them and their coins follow from."""
 
 
 class Mix(Strict):
@@ -216,6 +230,8 @@ class Plan(Strict):
     build: BuildRef
     code: Code
     tokens: TokensRef
+    canaries: Canaries | None = None
+    """What is trained on beside the members' rows; null if nothing is."""
     mix: Mix
     training: Training
     evaluation: EvaluationPolicy
@@ -224,9 +240,18 @@ class Plan(Strict):
 
     @model_validator(mode="after")
     def _tokens_are_of_the_build(self) -> Plan:
-        rows = {language: count.rows + count.too_long for language, count in self.tokens.languages.items()}
+        rows = {language: count.rows + count.too_long for language, count in self.tokens.languages.items() if language != CANARY_LANGUAGE}
         if rows != {language: count["train"] for language, count in self.build.languages.items() if count["train"]}:
             raise ValueError("the rows of tokens.languages are not the training rows of build.languages")
+        return self
+
+    @model_validator(mode="after")
+    def _canaries_are_those_voted(self) -> Plan:
+        included = self.tokens.languages.get(CANARY_LANGUAGE)
+        if included is not None and (self.canaries is None or included.too_long or not 0 < included.rows <= self.canaries.count):
+            raise ValueError(f"the rows of tokens.languages.{CANARY_LANGUAGE} are not canaries of this plan")
+        if self.canaries is not None and self.training.max_steps is not None:
+            raise ValueError("training.max_steps could end the run before a canary is read: leave it out, or the canaries")
         return self
 
     @model_validator(mode="after")

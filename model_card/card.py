@@ -97,6 +97,9 @@ def make_card(records: CardRecords) -> dict[str, Any]:
             if name != "lora"
         }
         | {f"lora_{name}": plan.field("training", "lora", name) for name in sorted(plan.get("training", "lora"))},
+        "canaries": not_applicable("the plan has none")
+        if records.plan.canaries is None
+        else {name: plan.field("canaries", name) for name in ("count", "commitment")},
         "run": {name: run.field(name) for name in _RUN},
         "energy": not_collected("no power meter was read; device and wall time are stated instead"),
         "data": {name: manifest.field(name) for name in ("at", "records", "root", "splits", "licences", "excluded", "rules", "parameters", "log")}

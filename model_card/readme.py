@@ -141,6 +141,16 @@ def _generations(card: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _canaries(card: Mapping[str, Any]) -> list[str]:
+    found = card["canaries"]
+    if "count" not in found:
+        return []
+    return [
+        f"Canaries: {_show(found['count'])} lines of random syllables that no member wrote were made, and about half of them, drawn by a secret coin, trained on, so that it can be "
+        f"tested how much these weights give away. The weights may repeat them. Commitment to the seed they follow from: {_show(found['commitment'])}."
+    ]
+
+
 def _provenance(card: Mapping[str, Any]) -> str:
     rows = [
         ["Cooperative (digest of its founding statement)", _show(card["coop"])],
@@ -183,6 +193,7 @@ def render(card: Mapping[str, Any]) -> str:
         _generations(card),
         "## Training",
         _table(["Setting", "Value"], [[name.replace("_", " "), _show(field)] for name, field in card["training"].items()]),
+        *_canaries(card),
         "## Limits and use",
         "\n".join(f"- {label}: {_show(card[name])}" for name, label in _HUMAN),
         "## Provenance",

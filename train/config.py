@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
@@ -37,6 +37,8 @@ class RunConfig(Strict):
     """A dataset build: a folder relative to the config, or the name of a build of the cooperative."""
     mix: Mix = Mix()
     """How often each language is seen; the default is every row once an epoch."""
+    canaries: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """How many lines nobody wrote are made; a secret coin puts about half of them into training."""
     training: Training = Training()
     """How the weights are trained. `precision: auto`, the default, becomes what this machine computes fastest."""
     evaluation: EvaluationPolicy = EvaluationPolicy()

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from data_pipeline.tokens.mixture import mixture
+from data_pipeline.tokens.mixture import canary_passes, mixture
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Plan, Training
+from governance_hooks.plan import CANARY_LANGUAGE, Plan, Training
 
 __all__ = ["IGNORE", "Forwarded", "StepBatch", "StepData", "StepDataset", "batch_rows", "check_tokens", "schedule_of", "validation_samples"]
 
@@ -56,7 +56,7 @@ class StepBatch:
     epoch: int
     passes: list[Forwarded]
     records: list[str]
-    """Record ids in this step, sorted."""
+    """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
     """Language -> (tokens read, tokens supervised)."""
 
@@ -87,16 +87,18 @@ def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
 
 def schedule_of(samples: Samples, plan: Plan) -> Schedule:
     """Return the steps of a plan over the training samples of its tokens."""
-    return Schedule(samples, mixture(plan.tokens.languages, plan.mix, epochs=plan.training.epochs), plan.training)
+    epochs = plan.training.epochs
+    return Schedule(samples, mixture(plan.tokens.languages, plan.mix, epochs=epochs), plan.training, canary_passes=canary_passes(plan.mix, epochs=epochs))
 
 
 def check_tokens(tokens: Tokens, plan: Plan) -> None:
-    """Raise BadInput unless an artefact is the one of the plan: same digest, build, sequence length and counts."""
+    """Raise BadInput unless an artefact is the one of the plan: same digest, build, sequence length, canaries and counts."""
     recipe = tokens.description.recipe
     for what, found, allowed in (
         ("digest", tokens.digest, plan.tokens.digest),
         ("build", recipe.build, plan.build.manifest),
         ("sequence length", recipe.sequence_tokens, plan.training.sequence_tokens),
+        ("set of canaries", recipe.canaries, plan.canaries),
         ("number", tokens.train_counts, plan.tokens.languages),
     ):
         if found != allowed:
@@ -143,7 +145,7 @@ class StepDataset(IterableDataset[StepBatch]):
             step=step.number,
             epoch=step.round,
             passes=[batch_rows(sequences[first : first + chunk], self.pad) for first in range(0, len(sequences), chunk)],
-            records=sorted(sample.record for sample in chain.from_iterable(sequences)),
+            records=sorted(sample.record for sample in chain.from_iterable(sequences) if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
         )
 

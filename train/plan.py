@@ -6,8 +6,9 @@ from pathlib import Path
 
 from data_pipeline.language import language_name
 from data_pipeline.manifest import read_build
+from data_pipeline.tokens.canary_rows import canary_words, create_seed, sealed
 from data_pipeline.tokens.make import Progress, make_tokens
-from data_pipeline.tokens.mixture import mix_lines, mixture
+from data_pipeline.tokens.mixture import canary_passes, mix_lines, mixture
 from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
@@ -20,11 +21,13 @@ from train.estimate import estimate
 __all__ = ["describe", "resolve"]
 
 
-def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code, progress: Progress | None = None) -> bytes:
+def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code, canary_seed: Path | None = None, progress: Progress | None = None) -> bytes:
     """Return the canonical plan of a config: every input named by the digest it has now; tokens that are missing are made.
 
+    `canary_seed` is where the secret seed of the config's canaries is; it is made if it is not there, and else kept.
+
     Raises BadInput if base or build cannot be read, if the build was made for another cooperative or another use, or if too many rows of a
-    language do not fit.
+    language do not fit, or if canaries are asked for in a run that may end before it has read them.
     """
     found = read_build(build)
     manifest = found.manifest
@@ -39,8 +42,23 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         )
     if not manifest["splits"]["train"]:
         raise BadInput(f"build {build} has no training rows")
-    training, base_of_plan = config.training, read_base(base).as_plan()
-    tokens = make_tokens(found, base, sequence_tokens=training.sequence_tokens, max_too_long=training.max_dropped_fraction, progress=progress)
+    training, base_of_plan, canaries = config.training, read_base(base).as_plan(), None
+    if config.canaries:
+        if training.max_steps is not None:
+            raise BadInput("training.max_steps could end the run before a canary is read", value=training.max_steps, allowed="canaries or max_steps, not both")
+        if canary_seed is None:
+            raise BadInput("canaries need a file for their secret seed", value=config.canaries)
+        create_seed(canary_seed)
+        canaries = sealed(config.canaries, canary_seed)
+    tokens = make_tokens(
+        found,
+        base,
+        sequence_tokens=training.sequence_tokens,
+        max_too_long=training.max_dropped_fraction,
+        canaries=canaries,
+        seed=canary_seed,
+        progress=progress,
+    )
     plan = Plan(
         coop=coop,
         name=config.name,
@@ -49,6 +67,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         build=BuildRef(manifest=found.digest, root=manifest["root"], records=manifest["records"], languages=manifest["languages"]),
         code=code,
         tokens=TokensRef(digest=tokens.digest, languages=tokens.train_counts),
+        canaries=canaries,
         mix=config.mix,
         training=training,
         evaluation=config.evaluation,
@@ -64,7 +83,7 @@ def _list(items: list[str]) -> str:
     return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else "".join(items)
 
 
-def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None = None) -> str:
+def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None = None, canary_seed: Path | None = None) -> str:
     """Return a plan in plain words for members; with `base` and `build` at hand, also how many tokens and steps it means.
 
     The estimate packs the tokens as the run will, and loads no weights.
@@ -94,9 +113,13 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
     ]
     mixed = mixture(plan.tokens.languages, plan.mix, epochs=training.epochs)
     lines += ["", f"How often the languages are seen: {_mix_words(plan.mix)}", *(f"  {line}" for line in mix_lines(mixed))]
+    if plan.canaries is not None:
+        lines.append(canary_words(plan.canaries))
     if base is not None and build is not None:
-        tokens = make_tokens(read_build(build), base, sequence_tokens=training.sequence_tokens, expected=plan.tokens.digest)
-        size = estimate(Schedule(tokens.train, mixed, training))
+        tokens = make_tokens(
+            read_build(build), base, sequence_tokens=training.sequence_tokens, canaries=plan.canaries, seed=canary_seed, expected=plan.tokens.digest
+        )
+        size = estimate(Schedule(tokens.train, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
         too_long = sum(count.too_long for count in plan.tokens.languages.values())
         lines.append(
             f"Size: {size.steps} steps over {size.tokens} tokens, of which {size.supervised} are answers to learn; "

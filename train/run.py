@@ -61,25 +61,34 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
-def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None) -> Tokens:
+def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None, seed: Path | None = None) -> Tokens:
     """Open the tokens the plan names; make them if they are missing, but never while a GPU waits."""
     length = plan.training.sequence_tokens
-    folder = tokens_folder(build, recipe_of(build, base, length))
+    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries))
     if device.type == "cuda" and not folder.is_dir():
         raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
-    tokens = make_tokens(build, base, sequence_tokens=length, max_too_long=plan.training.max_dropped_fraction, expected=plan.tokens.digest, progress=progress)
+    tokens = make_tokens(
+        build,
+        base,
+        sequence_tokens=length,
+        max_too_long=plan.training.max_dropped_fraction,
+        canaries=plan.canaries,
+        seed=seed,
+        expected=plan.tokens.digest,
+        progress=progress,
+    )
     check_tokens(tokens, plan)
     return tokens
 
 
 def _prepare_segment(
-    segment: Segment, plan: Plan, plan_digest: str, *, base: Path, build: Build, device: torch.device, progress: Progress | None
+    segment: Segment, plan: Plan, plan_digest: str, *, base: Path, build: Build, seed: Path | None, device: torch.device, progress: Progress | None
 ) -> StepDataset:
     """Open the tokens, load and prove the model, and continue from the newest checkpoint if there is one."""
     training = plan.training
     # (1) data first: a mistake in it should cost seconds, not a model load
     with quiet_libraries():
-        segment.tokens = _tokens(plan, base, build, device, progress)
+        segment.tokens = _tokens(plan, base, build, device, progress, seed)
         tokenizer = load_tokenizer(base)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     dataset = StepDataset(schedule_of(segment.tokens.train, plan), pad=pad)
@@ -184,6 +193,7 @@ def train(
     run_id: str,
     coop: str,
     proposal: str | None,
+    canary_seed: Path | None = None,
     progress: Progress | None = None,
     wandb: bool = False,
     threads: int | None = None,
@@ -194,6 +204,7 @@ def train(
 
     Args:
         guard: blocks the start, is asked at every optimizer step boundary, and gets the record however the run ends.
+        canary_seed: file with the seed of the plan's canaries, read only where the tokens have to be made.
         progress: called with a label, what is done and the total.
         threads: CPU threads of torch; it does not enter the plan, and another number may change the last bits of the result.
 
@@ -229,7 +240,7 @@ def train(
         reason: str | None = None
         outputs: list[FileEntry] = []
         try:
-            dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, device=device, progress=progress)
+            dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, seed=canary_seed, device=device, progress=progress)
             status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
             if status == "completed":
                 outputs = _adapter(segment, plan)

@@ -78,14 +78,15 @@ def plan(session: Session, config: Path, force: bool) -> None:
     wanted = read_config(config)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
-        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), progress=show)
+        seed = space.canary_seed(wanted.name)
+        data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), canary_seed=seed, progress=show)
         out = space.plan(wanted.name)
         if out.is_file() and out.read_bytes() != data and not force:
             raise BadInput(
                 f"{out} is another plan of this name", value=sha256(data), allowed=sha256(out.read_bytes()), next="give the config another name, or use --force"
             )
         write_bytes(out, data)
-        words = describe(data, base=base, build=build)
+        words = describe(data, base=base, build=build, canary_seed=seed)
         made = read_plan(data)
         drawing = out.with_suffix(".mix.svg")
         mixed = mixture(made.tokens.languages, made.mix, epochs=made.training.epochs)

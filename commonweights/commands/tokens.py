@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from data_pipeline.manifest import Build
     from data_pipeline.tokens.sample import Sample
     from data_pipeline.tokens.tokens import Tokens
-    from governance_hooks.plan import Plan
+    from governance_hooks.plan import Canaries, Plan
 
 __all__ = ["tokens"]
 
@@ -34,33 +34,50 @@ class _Inputs:
     base: Path
     sequence_tokens: int
     max_too_long: float
+    canaries: Canaries | None
+    seed: Path
+    """Where the seed of the canaries is, if it is here."""
     expected: str | None
     """The digest a plan names; a config names none."""
 
     def make(self, show: Progress) -> Tokens:
         from data_pipeline.tokens.make import make_tokens
 
-        return make_tokens(self.build, self.base, sequence_tokens=self.sequence_tokens, max_too_long=self.max_too_long, expected=self.expected, progress=show)
+        return make_tokens(
+            self.build,
+            self.base,
+            sequence_tokens=self.sequence_tokens,
+            max_too_long=self.max_too_long,
+            canaries=self.canaries,
+            seed=self.seed,
+            expected=self.expected,
+            progress=show,
+        )
 
 
 def _inputs(space: Workspace, source: str, base: Path | None, show: Progress) -> _Inputs:
     from data_pipeline.manifest import read_build
+    from data_pipeline.tokens.canary_rows import sealed
 
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
         from train.config import read_config
 
         config, near = read_config(path), path.parent
+        seed = space.canary_seed(config.name)
         return _Inputs(
             read_build(locate_build(space, config.build, near)),
             base or locate_base(config.base, near, show),
             config.training.sequence_tokens,
             config.training.max_dropped_fraction,
+            sealed(config.canaries, seed),
+            seed,
             None,
         )
     plan = _plan(space, source)
     build = read_build(find_build(space, plan))
-    return _Inputs(build, find_base(plan, base), plan.training.sequence_tokens, plan.training.max_dropped_fraction, plan.tokens.digest)
+    training, seed = plan.training, space.canary_seed(plan.name)
+    return _Inputs(build, find_base(plan, base), training.sequence_tokens, training.max_dropped_fraction, plan.canaries, seed, plan.tokens.digest)
 
 
 def _plan(space: Workspace, source: str) -> Plan:
@@ -117,11 +134,15 @@ def verify(session: Session, source: str, everything: bool, base: Path | None) -
 
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         inputs = _inputs(space, source, base, show)
-        folder = tokens_folder(inputs.build, recipe_of(inputs.build, inputs.base, inputs.sequence_tokens))
+        folder = tokens_folder(inputs.build, recipe_of(inputs.build, inputs.base, inputs.sequence_tokens, inputs.canaries))
         found = open_tokens(folder, expected=inputs.expected)
-        again = verify_tokens(found, inputs.build, inputs.base, permille=1000 if everything else 20, progress=show)
-    value = {"tokens": str(folder), "digest": found.digest, "samples": found.description.samples, "tokenised_again": again}
+        seed = inputs.seed if inputs.seed.is_file() else None
+        again = verify_tokens(found, inputs.build, inputs.base, permille=1000 if everything else 20, seed=seed, progress=show)
+    unchecked = inputs.canaries is not None and seed is None
+    value = {"tokens": str(folder), "digest": found.digest, "samples": found.description.samples, "tokenised_again": again, "canaries_unchecked": unchecked}
     words = f"{found.description.samples} samples hold: digests, root, counts and masks as {found.digest[:19]} says"
+    if unchecked:
+        words += f"\n  the canaries were not made again: their seed is not at {inputs.seed}"
     session.show(value, f"{words}\n  {again} rows tokenised again, all equal" + ("" if everything else " (--all for every row)"))
 
 
@@ -136,8 +157,9 @@ def verify(session: Session, source: str, everything: bool, base: Path | None) -
 def show(session: Session, source: str, records: tuple[str, ...], language: str | None, count: int, out: Path | None, base: Path | None) -> None:
     """Show samples of SOURCE token by token, and which of them are learned.
 
-    RECORDS are record ids; without any, the first training rows. The text is private: show it to who may read the build.
+    RECORDS are record ids; without any, the first training rows, canaries only with --language zxx. The text is private: show it to who may read the build.
     """
+    from data_pipeline.tokens.canary_rows import canary_words
     from data_pipeline.tokens.tokenizer import load_tokenizer
     from data_pipeline.tokens.view import coloured, page, pieces, plain
 
@@ -158,7 +180,8 @@ def show(session: Session, source: str, records: tuple[str, ...], language: str 
             for s, drawn in shown
         ]
     }
-    session.show(value, "\n\n".join(f"{s.record} ({s.language}, {s.split}): {len(s.ids)} tokens, {s.supervised} learned\n{draw(p)}" for s, p in shown))
+    told = [canary_words(inputs.canaries)] if inputs.canaries is not None else []
+    session.show(value, "\n\n".join(told + [f"{s.record} ({s.language}, {s.split}): {len(s.ids)} tokens, {s.supervised} learned\n{draw(p)}" for s, p in shown]))
 
 
 @tokens.command()
@@ -189,8 +212,12 @@ def mix(session: Session, plan: str, out: Path | None) -> None:
 def _chosen(found: Tokens, records: tuple[str, ...], language: str | None, count: int) -> list[Sample]:
     from itertools import chain, islice
 
+    from governance_hooks.plan import CANARY_LANGUAGE
+
     if not records:
-        picked = list(islice((sample for sample in found.train if language in (None, sample.language)), count))
+        picked = list(
+            islice((sample for sample in found.train if sample.language == language or (language is None and sample.language != CANARY_LANGUAGE)), count)
+        )
         if not picked:
             raise BadInput("no training row of this language", value=language, allowed=", ".join(found.train.languages))
         return picked

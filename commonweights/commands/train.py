@@ -137,6 +137,7 @@ def run_plan(
             run_id=run,
             coop=register.coop,
             proposal=proposal,
+            canary_seed=space.canary_seed(plan.name),
             progress=show,
             wandb=wandb,
             threads=threads,

@@ -17,10 +17,13 @@ from typing import Final
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 
-__all__ = ["RULE", "Canary", "canaries", "commitment"]
+__all__ = ["PREFIX", "RULE", "SEED_BYTES", "Canary", "canaries", "commitment"]
 
 RULE: Final = "canaries/v1"
 MAX: Final = 100_000
+SEED_BYTES: Final = 32
+PREFIX: Final = "canary-"
+"""How the id of a canary begins, and of no member's record."""
 
 _SYLLABLES: Final = tuple(consonant + vowel for consonant in "bdfgklmnprstvwxz" for vowel in "aiou")
 """64 syllables: six bits each, pronounceable enough to survive any tokenizer and in no language."""
@@ -62,11 +65,11 @@ def canaries(seed: bytes, count: int) -> list[Canary]:
         stream = b"".join(hmac.digest(seed, f"{RULE} {number} {part}".encode(), "sha256") for part in range(2))
         syllables = [_SYLLABLES[byte % 64] for byte in stream[:40]]
         words = ["".join(syllables[start : start + 4]) for start in range(0, 40, 4)]
-        name = f"canary-{number:06d}-{sha256(stream)[7:15]}"
+        name = f"{PREFIX}{number:06d}-{sha256(stream)[7:15]}"
         made.append(Canary(name, f"{name} {' '.join(words[:4])}", " ".join(words[4:]), bool(stream[-1] & 1)))
     return made
 
 
 def _require(seed: bytes) -> None:
-    if len(seed) != 32:
-        raise BadInput("canary seed", value=f"{len(seed)} bytes", allowed="32 random bytes")
+    if len(seed) != SEED_BYTES:
+        raise BadInput("canary seed", value=f"{len(seed)} bytes", allowed=f"{SEED_BYTES} random bytes")

@@ -8,7 +8,7 @@ from data_pipeline.split import Split
 from data_pipeline.tokens.description import Counts
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import TokenCounts
+from governance_hooks.plan import CANARY_LANGUAGE, TokenCounts
 
 __all__ = ["Tally", "check_too_long"]
 
@@ -44,7 +44,7 @@ class Tally:
 
 
 def check_too_long(counts: Mapping[str, TokenCounts], limit: float, sequence_tokens: int) -> None:
-    """Raise BadInput if more than `limit` of a language's training rows do not fit, or if no row is left to learn from."""
+    """Raise BadInput if more than `limit` of a language's training rows do not fit, or if no member's row is left to learn from."""
     for language, count in sorted(counts.items()):
         total = count.rows + count.too_long
         if count.too_long > limit * total:
@@ -54,5 +54,5 @@ def check_too_long(counts: Mapping[str, TokenCounts], limit: float, sequence_tok
                 allowed=f"at most {limit:.0%} left out per language (training.max_dropped_fraction)",
                 next="raise training.sequence_tokens in the config and plan again",
             )
-    if not any(count.rows for count in counts.values()):
+    if not any(count.rows for language, count in counts.items() if language != CANARY_LANGUAGE):
         raise BadInput("no training row is left to learn from", next="raise training.sequence_tokens, or build with more records")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from data_pipeline.split import Split
 from governance_hooks.canonical import digest, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.fields import Digest, Identifier, Language, Strict
-from governance_hooks.plan import TokenCounts, explain_validation
+from governance_hooks.plan import CANARY_LANGUAGE, Canaries, TokenCounts, explain_validation
 
 __all__ = ["ARROW", "FORMAT", "LEFT_OUT", "RULES", "TOKENS", "Counts", "Description", "LeftOut", "Recipe", "TokensFile", "read_tokens_file"]
 
@@ -52,6 +52,8 @@ class Recipe(Strict):
     rules: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+/v[1-9][0-9]*$")]]
     sequence_tokens: Annotated[int, Field(ge=32)]
     """The longest sample."""
+    canaries: Canaries | None = None
+    """What stands among the training samples beside the rows of the build."""
 
     @property
     def digest(self) -> str:
@@ -73,6 +75,13 @@ class Description(Strict):
     """Merkle root (RFC 6962) over the samples, training rows first, each side in the order of record ids."""
     left_out: Digest
     """SHA-256 of left_out.jsonl: record, language, split and length of each row that does not fit."""
+
+    @model_validator(mode="after")
+    def _canaries_are_trained_on_only(self) -> Description:
+        found, wanted = self.languages.get(CANARY_LANGUAGE), self.recipe.canaries
+        if found is not None and (wanted is None or found.heldout.rows or found.heldout.too_long or found.train.too_long or found.train.rows > wanted.count):
+            raise ValueError(f"the samples in {CANARY_LANGUAGE} are not canaries of the recipe")
+        return self
 
     @property
     def digest(self) -> str:

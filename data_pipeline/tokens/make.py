@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from heapq import merge
 from importlib import metadata
 from itertools import islice
 from multiprocessing import get_context
@@ -21,7 +22,9 @@ from data_pipeline.chat import Conversation, Renderer, TooLong, frame_of
 from data_pipeline.manifest import Build
 from data_pipeline.reader import Row, rows
 from data_pipeline.split import Split
+from data_pipeline.stages.canaries import RULE
 from data_pipeline.tokens.arrow import ArrowWriter
+from data_pipeline.tokens.canary_rows import canary_rows, check_member_row
 from data_pipeline.tokens.counts import Tally, check_too_long
 from data_pipeline.tokens.description import ARROW, LEFT_OUT, RULES, TOKENS, Arrow, Description, LeftOut, Recipe, TokensFile
 from data_pipeline.tokens.sample import Sample
@@ -32,8 +35,9 @@ from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.merkle import Frontier
+from governance_hooks.plan import CANARY_LANGUAGE, Canaries
 
-__all__ = ["ROWS_PER_TASK", "Progress", "make_tokens", "recipe_of", "tokens_folder"]
+__all__ = ["ROWS_PER_TASK", "Progress", "make_tokens", "recipe_of", "sample_rows", "tokens_folder"]
 
 ROWS_PER_TASK: Final = 1024
 ROWS_FOR_PROCESSES: Final = 100_000
@@ -80,9 +84,10 @@ def _render(renderer: Renderer, conversations: Sequence[Conversation], max_token
     return _Rendered(np.array(ids, dtype=np.uint32), lengths, starts, stops)
 
 
-def recipe_of(build: Build, base: Path, sequence_tokens: int) -> Recipe:
-    """Return what the artefact of a build, a base folder and a sequence length is made from; the tokenizer's files are hashed."""
-    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), rules=list(RULES), sequence_tokens=sequence_tokens)
+def recipe_of(build: Build, base: Path, sequence_tokens: int, canaries: Canaries | None = None) -> Recipe:
+    """Return what the artefact of a build, a base folder, a sequence length and canaries is made from; the tokenizer's files are hashed."""
+    rules = [*RULES, *([RULE] if canaries is not None else [])]
+    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), rules=rules, sequence_tokens=sequence_tokens, canaries=canaries)
 
 
 def tokens_folder(build: Build, recipe: Recipe) -> Path:
@@ -96,6 +101,8 @@ def make_tokens(
     *,
     sequence_tokens: int,
     max_too_long: float = 1.0,
+    canaries: Canaries | None = None,
+    seed: Path | None = None,
     processes: int | None = None,
     expected: str | None = None,
     progress: Progress | None = None,
@@ -109,24 +116,27 @@ def make_tokens(
         base: folder with tokenizer and chat template.
         sequence_tokens: longest sample; a row over it is left out and counted, never cut.
         max_too_long: share of a language's training rows that may be left out.
+        canaries: what a plan says of them.
+        seed: file with their secret seed; needed where the artefact is not there yet.
         processes: how many tokenise; by default all of this process's CPUs, one for small builds.
         expected: the digest a plan names.
         progress: called as (label, done, total).
 
     Raises:
-        BadInput: too many rows of a language do not fit, or the artefact is not the one expected.
+        BadInput: too many rows of a language do not fit, the artefact is not the one expected, the canaries' seed is missing or another, or a row of
+            the build calls itself a canary.
         CoopError: the build is not what its manifest says, or the disk refuses.
     """
-    recipe = recipe_of(build, base, sequence_tokens)
+    recipe = recipe_of(build, base, sequence_tokens, canaries)
     folder = tokens_folder(build, recipe)
     if not folder.is_dir():
         with _locked(folder.parent):
             remove_leftovers(folder.parent)  # a killed maker's texts
             if not folder.is_dir():
-                total = build.manifest["records"]
+                total, included = build.manifest["records"], canary_rows(canaries, seed)
                 wanted = processes or (len(os.sched_getaffinity(0)) if total >= ROWS_FOR_PROCESSES else 1)
                 with atomic_directory(folder) as temporary:
-                    _write(temporary, build, base, recipe, max_too_long, wanted, progress)
+                    _write(temporary, build, base, recipe, included, max_too_long, wanted, progress)
     found = open_tokens(folder, expected=expected)
     if found.description.recipe != recipe:
         raise BadInput(f"{folder} was made from something else", value=found.description.recipe.digest, allowed=recipe.digest, next="remove the folder")
@@ -146,10 +156,10 @@ def _locked(folder: Path) -> Iterator[None]:
 _Row = tuple[Split, Row]
 
 
-def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long: float, processes: int, progress: Progress | None) -> None:
-    tally, tree, done, total = Tally(), Frontier(), 0, build.manifest["records"]
+def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: list[Row], max_too_long: float, processes: int, progress: Progress | None) -> None:
+    tally, tree, done, total = Tally(), Frontier(), 0, build.manifest["records"] + len(included)
     before: tuple[bool, str] | None = None
-    batches = _rendered(_rows(build), base, recipe.sequence_tokens, processes)
+    batches = _rendered(_rows(build, recipe, included), base, recipe.sequence_tokens, processes)
     tokenizer = load_tokenizer(base)
     with closing(batches), ArrowWriter(folder / ARROW, len(tokenizer)) as arrow, (folder / LEFT_OUT).open("wb") as left_out:
         for batch, rendered in batches:
@@ -160,6 +170,10 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long:
                 if before is not None and place <= before:
                     raise BadInput("the build holds a record twice, or out of order", value=row.record, next="build again")
                 before = place
+                if not stop and row.language == CANARY_LANGUAGE:
+                    raise BadInput(
+                        "a canary does not fit into a sequence", value=recipe.sequence_tokens, allowed=f"{length} tokens (training.sequence_tokens) or more"
+                    )
                 if not stop:
                     tally.leave_out(row.language, split)
                     left_out.write(dumps(LeftOut(record=row.record, language=row.language, split=split, tokens=length).model_dump()) + b"\n")
@@ -195,11 +209,22 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, max_too_long:
     write_bytes(folder / TOKENS, dumps(head.model_dump()))
 
 
-def _rows(build: Build) -> Iterator[_Row]:
+def _rows(build: Build, recipe: Recipe, included: list[Row]) -> Iterator[_Row]:
     """Yield training rows, then held-out rows, each in the order of record ids."""
     for split in cast("tuple[Split, ...]", ("train", "heldout")):
-        for row in rows(build, split):
+        for row in sample_rows(build, split, recipe, included):
             yield split, row
+
+
+def sample_rows(build: Build, split: Split, recipe: Recipe, included: list[Row]) -> Iterator[Row]:
+    """Yield the rows of one side in the order of record ids, canaries among those to train on; raise BadInput for a row that calls itself one."""
+
+    def members() -> Iterator[Row]:
+        for row in rows(build, split):
+            check_member_row(row.record, row.language, recipe.canaries)
+            yield row
+
+    return merge(members(), included if split == "train" else [], key=lambda row: row.record)
 
 
 def _rendered(source: Iterator[_Row], base: Path, max_tokens: int, processes: int) -> Generator[tuple[list[_Row], _Rendered], None, None]:

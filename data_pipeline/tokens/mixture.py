@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from data_pipeline.language import language_name
 from data_pipeline.stages.mix import UNIFORM, mix
-from governance_hooks.plan import Mix, TokenCounts
+from governance_hooks.plan import CANARY_LANGUAGE, Mix, TokenCounts
 
-__all__ = ["MixRow", "mix_lines", "mixture"]
+__all__ = ["MixRow", "canary_passes", "mix_lines", "mixture"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class MixRow:
 
 
 def mixture(counts: Mapping[str, TokenCounts], wanted: Mix, *, epochs: int) -> list[MixRow]:
-    """Return the mix by language code, exact; a language without a row that fits is not in it.
+    """Return the mix by language code, exact; a language without a row that fits is not in it, and canaries are none.
 
     Args:
         counts: training rows by language, as the plan holds them.
         wanted: the plan's mix.
         epochs: `training.epochs`; all tokens there are, so many times, are the budget where the mix names none.
     """
-    sizes = {language: count.tokens for language, count in sorted(counts.items()) if count.rows}
+    sizes = {language: count.tokens for language, count in sorted(counts.items()) if count.rows and language != CANARY_LANGUAGE}
     total = sum(sizes.values())
     if wanted.max_epochs is None:  # natural
         budgets, cap = {language: size * epochs for language, size in sizes.items()}, None
@@ -66,6 +66,11 @@ def mixture(counts: Mapping[str, TokenCounts], wanted: Mix, *, epochs: int) -> l
         )
         for language, size in sizes.items()
     ]
+
+
+def canary_passes(wanted: Mix, *, epochs: int) -> int:
+    """Return how often a run reads each canary: once an epoch where the mix has epochs, else once."""
+    return epochs if wanted.strategy == "natural" else 1
 
 
 def mix_lines(rows: Sequence[MixRow]) -> list[str]:

@@ -4,7 +4,7 @@
 
 A run reads in rounds. Each language is an endless row of passes over its samples, each pass in an order of its own; a round takes from
 it the samples that begin in its next stretch of tokens. Over the run no sample of a language is read twice more than another.
-With natural proportions a round is an epoch: every sample once.
+With natural proportions a round is an epoch: every sample once. Canaries have no part in the mix: they are read a number of times that is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from data_pipeline.tokens.mixture import MixRow
 from data_pipeline.tokens.packing import steps
 from data_pipeline.tokens.tokens import Samples
-from governance_hooks.plan import Training
+from governance_hooks.plan import CANARY_LANGUAGE, Training
 
 __all__ = ["Schedule", "Step"]
 
@@ -40,12 +40,15 @@ class Step:
 class Schedule:
     """The steps of a run, whichever of them is asked for first."""
 
-    def __init__(self, samples: Samples, mixture: Sequence[MixRow], training: Training) -> None:
+    def __init__(self, samples: Samples, mixture: Sequence[MixRow], training: Training, *, canary_passes: int = 1) -> None:
         self.samples, self.training = samples, training
         self._budgets = {row.language: (row.tokens, row.budget) for row in mixture if row.budget}
         # So many that no language has to be read more than once in a round.
         self.rounds = max(-(-budget // size) for size, budget in self._budgets.values())
         self._members = {language: np.flatnonzero(samples.codes == code) for code, language in enumerate(samples.languages)}
+        if CANARY_LANGUAGE in self._members:
+            size = int(samples.lengths[self._members[CANARY_LANGUAGE]].sum())
+            self._budgets[CANARY_LANGUAGE] = (size, size * canary_passes)
         self._packed: tuple[int, list[list[list[int]]]] = (-1, [])
         counts: list[int] = []
         selected: list[int] | None = None

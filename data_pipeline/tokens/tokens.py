@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.tokens.arrow import ArrowRows
 from data_pipeline.tokens.counts import Tally
 from data_pipeline.tokens.description import ARROW, LEFT_OUT, Description, LeftOut, read_tokens_file
@@ -19,7 +20,7 @@ from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import sha256_file
 from governance_hooks.merkle import Frontier
-from governance_hooks.plan import TokenCounts, explain_validation
+from governance_hooks.plan import CANARY_LANGUAGE, TokenCounts, explain_validation
 
 __all__ = ["Samples", "Tokens", "open_tokens"]
 
@@ -137,6 +138,10 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
         if sample.split not in ("train", "heldout") or (before is not None and place <= before):
             raise CoopError(f"{path}: sample {number + 1} is out of order or stands twice", value=sample.record, next=_AGAIN)
         before = place
+        if (sample.language == CANARY_LANGUAGE) != (told.recipe.canaries is not None and sample.record.startswith(PREFIX)):
+            raise CoopError(
+                f"{path}: sample {number + 1} is half a canary", value=sample.record, allowed=f"both or none of {PREFIX} and {CANARY_LANGUAGE}", next=_AGAIN
+            )
         leaf = sample.leaf()
         leaves += leaf
         tree.push(leaf)

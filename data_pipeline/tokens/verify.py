@@ -10,42 +10,49 @@ from typing import cast
 
 from data_pipeline.chat import Conversation, Rendered, Renderer
 from data_pipeline.manifest import Build
-from data_pipeline.reader import Row, rows
+from data_pipeline.reader import Row
 from data_pipeline.split import Split
-from data_pipeline.tokens.make import ROWS_PER_TASK, recipe_of
+from data_pipeline.tokens.canary_rows import canary_rows
+from data_pipeline.tokens.make import ROWS_PER_TASK, recipe_of, sample_rows
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer
 from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.plan import CANARY_LANGUAGE
 
 __all__ = ["verify_tokens"]
 
 Progress = Callable[[str, int, int], None]
 
 
-def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1000, progress: Progress | None = None) -> int:
+def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1000, seed: Path | None = None, progress: Progress | None = None) -> int:
     """Return how many rows were tokenised again and found equal; every row of the build is found in the artefact, or among those left out.
 
     Args:
         tokens: opened, so that its samples are those of its description.
         build: the build it was made from; its rows are checked against the ledger.
         base: folder with the tokenizer.
+        seed: file with the seed of the canaries, which are all made again; without it they are passed over.
         permille: of a thousand rows, how many are tokenised again, chosen by a hash of artefact and record.
         progress: called as (label, done, total).
 
     Raises:
-        BadInput: the artefact was made from another build or tokenizer.
+        BadInput: the artefact was made from another build or tokenizer, or the seed is another.
         CoopError: a row is missing, or has other tokens; names the record.
     """
-    wanted = recipe_of(build, base, tokens.description.recipe.sequence_tokens)
+    canaries = tokens.description.recipe.canaries
+    wanted = recipe_of(build, base, tokens.description.recipe.sequence_tokens, canaries)
     if tokens.description.recipe != wanted:
         raise BadInput("the tokens were not made from this build and base", value=tokens.description.recipe.model_dump(), allowed=str(wanted.model_dump()))
     renderer = Renderer(load_tokenizer(base))
     left_out = {(row.split, row.record): row for row in tokens.left_out()}
+    included = canary_rows(canaries, seed) if seed is not None else []
     again = done = 0
     for split in cast("tuple[Split, ...]", ("train", "heldout")):
         samples = iter(tokens.train if split == "train" else tokens.heldout)
-        source = rows(build, split)
+        if seed is None:
+            samples = (sample for sample in samples if sample.language != CANARY_LANGUAGE)
+        source = sample_rows(build, split, wanted, included)
         while batch := list(islice(source, ROWS_PER_TASK)):
             chosen: list[tuple[Row, Sample | None]] = []
             for row in batch:
@@ -53,12 +60,12 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
                 sample = None if out is not None else next(samples, None)
                 if out is None and (sample is None or (sample.record, sample.language) != (row.record, row.language)):
                     raise CoopError(f"record {row.record} of the build is not in the tokens", next="make the tokens again")
-                if _drawn(tokens.digest, row.record, permille):
+                if row.language == CANARY_LANGUAGE or _drawn(tokens.digest, row.record, permille):
                     chosen.append((row, sample))
             _compare(renderer, chosen, wanted.sequence_tokens)
             again, done = again + len(chosen), done + len(batch)
             if progress is not None:
-                progress("tokenising again", done, build.manifest["records"])
+                progress("tokenising again", done, build.manifest["records"] + len(included))
         if next(samples, None) is not None:
             raise CoopError("the tokens hold a record that is not in the build", next="make the tokens again")
     if left_out:

@@ -49,6 +49,36 @@ def test_tokens_are_made_with_the_plan_shown_and_checked(coop, ready: Path, home
     assert coop("-C", home, "--json", "tokens", "make", config).json == made
 
 
+def test_canaries_are_made_once_shown_in_plain_words_and_checked_with_the_seed_or_said_not_to_be(coop, ready: Path, home: Path) -> None:
+    training = {key: value for key, value in CONFIG["training"].items() if key != "max_steps"} | {"sequence_tokens": 256}
+    (ready / "birds.yaml").write_text(yaml.safe_dump(CONFIG | {"name": "birds", "canaries": 20, "training": training}), encoding="utf-8")
+    early = coop("-C", home, "tokens", "make", ready / "birds.yaml")
+    assert (early.code, "birds.seed" in early.err, "coop plan" in early.err) == (2, True, True)
+    planned = coop("-C", home, "plan", ready / "birds.yaml")
+    assert planned.code == 0, planned.err
+    assert "Canaries: 20 lines of random syllables that no member wrote" in planned.out
+    seed = home / "private/canaries/birds.seed"
+    assert (seed.stat().st_mode & 0o777, len(seed.read_bytes())) == (0o600, 32)
+    plan = (home / "plans/birds.json").read_bytes()
+    assert coop("-C", home, "plan", ready / "birds.yaml").code == 0
+    assert (home / "plans/birds.json").read_bytes() == plan
+    commitment = json.loads(plan)["canaries"]["commitment"]
+
+    base, included = ["--base", ready / "tiny"], json.loads(plan)["tokens"]["languages"]["zxx"]["rows"]
+    shown = coop("-C", home, "tokens", "show", "birds", *base)
+    assert commitment in shown.out
+    assert "canary-" not in shown.out
+    assert "canary-" in coop("-C", home, "tokens", "show", "birds", "--language", "zxx", *base).out
+    full = coop("-C", home, "--json", "tokens", "verify", "birds", "--all", *base).json
+    assert (full["tokenised_again"], full["canaries_unchecked"]) == (80 + included, False)
+    seed.rename(ready / "birds.seed")
+    told = coop("-C", home, "tokens", "verify", "birds", "--all", *base)
+    assert (told.code, "the canaries were not made again: their seed is not at" in told.out) == (0, True)
+    seed.write_bytes(bytes(32))
+    wrong = coop("-C", home, "tokens", "verify", "birds", *base)
+    assert (wrong.code, commitment in wrong.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

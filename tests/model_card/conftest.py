@@ -125,7 +125,9 @@ def write_evaluation(run_dir: Path, plan: Plan, results: list[dict[str, Any]], o
     (folder / "report.json").write_bytes(dumps(report))
 
 
-def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool = True, log_root: str | None = None) -> Finished:
+def finish(
+    root: Path, coop: Cooperative, village: Village, *, log_build: bool = True, log_root: str | None = None, canaries: dict[str, Any] | None = None
+) -> Finished:
     members, rows, consents = village.members, [], []
     for member in members:
         consent = village.consent(member).id
@@ -194,6 +196,7 @@ def finish(root: Path, coop: Cooperative, village: Village, *, log_build: bool =
             "build": BuildRef(manifest=digest(manifest), root=root_digest, records=len(rows), languages=languages),  # type: ignore[arg-type]
             "code": Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
             "tokens": tokens_of(languages),
+            "canaries": canaries,
             "mix": Mix(),
             "training": Training(),
             "evaluation": EvaluationPolicy(resamples=200),

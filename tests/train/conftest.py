@@ -90,19 +90,28 @@ TINY: dict[str, Any] = {
 
 
 @pytest.fixture
-def plan_of(base: Path, build: Path) -> Callable[..., bytes]:
+def canary_seed(tmp_path: Path) -> Path:
+    """A seed that puts six of the first twelve canaries in."""
+    path = tmp_path / "plan.seed"
+    path.write_bytes(bytes(32))
+    return path
+
+
+@pytest.fixture
+def plan_of(base: Path, build: Path, canary_seed: Path) -> Callable[..., bytes]:
     """Return a function that makes a plan over the tiny base and build, with changed training or limits."""
 
-    def make(*, limits: Limits | None = None, mix: Mix | None = None, **training: Any) -> bytes:
+    def make(*, limits: Limits | None = None, mix: Mix | None = None, canaries: int = 0, **training: Any) -> bytes:
         config = RunConfig(
             name="tiny",
             use=USE,
             base=str(base),
             build=str(build),
             mix=mix or Mix(),
+            canaries=canaries,
             training=Training(**(TINY | training)),
             limits=limits or Limits(max_starts=9),
         )
-        return resolve(config, coop=COOP, base=base, build=build, code=CODE)
+        return resolve(config, coop=COOP, base=base, build=build, code=CODE, canary_seed=canary_seed)
 
     return make

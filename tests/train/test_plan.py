@@ -3,16 +3,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from data_pipeline.manifest import read_build
+from data_pipeline.stages.canaries import canaries, commitment
 from data_pipeline.tokens.make import make_tokens
 from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Code, Mix, Training, read_plan
+from governance_hooks.plan import Canaries, Code, Mix, Training, read_plan
 from tests.train.conftest import write_build
 from train.config import RunConfig
 from train.plan import describe, resolve
@@ -63,6 +65,58 @@ def test_a_plan_names_its_tokens_by_digest_and_counts(base: Path, build: Path) -
     document["tokens"]["languages"]["spa"]["rows"] += 1
     with pytest.raises(BadInput, match="not the training rows of build"):
         read_plan(dumps(document))
+
+
+def test_a_plan_says_how_many_canaries_there_are_and_commits_to_their_seed(base: Path, build: Path, tmp_path: Path) -> None:
+    seed = tmp_path / "private/tiny.seed"
+    data = resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE, canary_seed=seed)
+    plan = read_plan(data)
+    assert plan.canaries == Canaries(count=30, commitment=commitment(seed.read_bytes()))
+    assert plan.tokens.languages["zxx"].rows == sum(one.included for one in canaries(seed.read_bytes(), 30))
+    assert data == resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE, canary_seed=seed)
+    text = describe(data, base=base, build=build)  # the tokens are there, so nobody needs the seed
+    assert "30 lines of random syllables that no member wrote" in text
+    assert plan.canaries is not None
+    assert plan.canaries.commitment in text
+    assert "zxx" not in text
+    seed.unlink()
+    resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE, canary_seed=seed)
+    assert read_plan(resolve(config(), coop=COOP, base=base, build=build, code=CODE)).canaries is None
+
+
+def test_a_run_that_may_end_before_its_canaries_are_read_is_not_planned(base: Path, build: Path, tmp_path: Path) -> None:
+    short = config(canaries=30, training=Training(max_steps=5))
+    with pytest.raises(BadInput, match="before a canary is read"):
+        resolve(short, coop=COOP, base=base, build=build, code=CODE, canary_seed=tmp_path / "seed")
+    with pytest.raises(BadInput, match="need a file for their secret seed"):
+        resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE)
+    with pytest.raises(ValidationError):
+        config(canaries=-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"canaries": None}, "not canaries of this plan"),
+        ({"canaries": {"count": 1}}, "not canaries of this plan"),
+        ({"canaries": {"count": 0}}, "greater than or equal to 1"),
+        ({"canaries": {"seed": "00"}}, "unknown field canaries.seed"),
+        ({"training": {"max_steps": 5}}, "before a canary is read"),
+        ({"tokens": {"languages": {"zxx": {"rows": 31}}}}, "not canaries of this plan"),
+        ({"tokens": {"languages": {"zxx": {"too_long": 1}}}}, "not canaries of this plan"),
+        ({"build": {"languages": {"zxx": {"train": 1, "heldout": 0, "members": 1}}}}, "not the training rows of build"),
+    ],
+)
+def test_the_gate_refuses_a_plan_whose_canaries_are_not_those_it_states(base: Path, build: Path, tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    def merged(old: Any, new: Any) -> Any:
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            return new
+        return old | {key: merged(old.get(key), value) for key, value in new.items()}
+
+    document = loads(resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE, canary_seed=tmp_path / "seed"), floats=True)
+    read_plan(dumps(document))
+    with pytest.raises(BadInput, match=why):
+        read_plan(dumps(merged(document, change)))
 
 
 def test_a_budget_beside_epochs_is_refused(base: Path, build: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from safetensors import safe_open
 
 from data_pipeline.manifest import read_build
+from data_pipeline.stages.canaries import canaries
 from data_pipeline.tokens.mixture import mixture
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
@@ -24,6 +26,7 @@ from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.plan import Limits, Lora, Mix, Training, read_plan
 from governance_hooks.report import Blocked, Report
 from train import optimizer
+from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
 from train.run import _tokens, train
@@ -151,6 +154,48 @@ def test_a_mixed_run_reads_what_its_table_says_and_resumes_bit_for_bit(tmp_path:
     go(tmp_path / "parts", plan, progress=interrupt_at(3))
     assert go(tmp_path / "parts", plan)["starts"] == 2
     assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("mix", [Mix(), UNIMAX])
+def test_a_run_with_canaries_reads_each_as_often_as_it_should_resumes_bit_for_bit_and_traces_members_only(
+    tmp_path: Path, plan_of: Plan, go: Any, build: Path, monkeypatch: pytest.MonkeyPatch, mix: Mix
+) -> None:
+    plan = plan_of(mix=mix, canaries=12, max_steps=None, epochs=2, sequence_tokens=256, checkpoint_every_steps=100)
+    voted, read = read_plan(plan), Counter[str]()
+    laid = batch_rows
+    monkeypatch.setattr("train.data.batch_rows", lambda sequences, pad: read.update(one.record for row in sequences for one in row) or laid(sequences, pad))
+    straight = go(tmp_path / "straight", plan)
+    included = sorted(one.canary for one in canaries(bytes(32), 12) if one.included)
+    times = 2 if mix == Mix() else 1
+    assert {name: count for name, count in read.items() if name.startswith("canary-")} == dict.fromkeys(included, times)
+    assert straight["tokens"]["zxx"]["input"] == times * voted.tokens.languages["zxx"].tokens
+
+    trained = {entry for line in lines(tmp_path / "straight/trace.jsonl") for entry in line["records"]}
+    assert trained <= {line["record"] for line in lines(build / "ledger.jsonl") if line["split"] == "train"}
+    assert straight["trained_records"] == len(trained)
+    assert straight["trained_root"] == "sha256:" + root([leaf_hash(entry.encode()) for entry in sorted(trained)]).hex()
+    validated = [line for line in lines(tmp_path / "straight/metrics.jsonl") if "validation" in line]
+    assert all(sorted(line["validation"]) == ["eus", "spa"] for line in validated)
+
+    go(tmp_path / "parts", plan, progress=interrupt_at(3))
+    assert go(tmp_path / "parts", plan)["starts"] == 2
+    assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
+
+
+def test_a_run_needs_the_seed_only_where_its_tokens_are_missing(tmp_path: Path, plan_of: Plan, base: Path, build: Path, canary_seed: Path) -> None:
+    plan, cpu = read_plan(plan_of(canaries=12, max_steps=None, sequence_tokens=256)), torch.device("cpu")
+    assert _tokens(plan, base, read_build(build), cpu, None).digest == plan.tokens.digest
+    copy = read_build(Path(shutil.copytree(build, tmp_path / "build")))
+    assert plan.canaries is not None
+    with pytest.raises(BadInput, match=plan.canaries.commitment):
+        _tokens(plan, base, copy, cpu, None)
+    (tmp_path / "other.seed").write_bytes(bytes(range(32)))
+    with pytest.raises(BadInput, match="not the seed of the plan's canaries"):
+        _tokens(plan, base, copy, cpu, None, tmp_path / "other.seed")
+    made = _tokens(plan, base, copy, cpu, None, canary_seed)
+    assert made.digest == plan.tokens.digest
+    with pytest.raises(BadInput, match="another set of canaries than the plan's"):
+        check_tokens(made, plan.model_copy(update={"canaries": plan.canaries.model_copy(update={"count": 13})}))
 
 
 def test_tokens_of_another_plan_are_refused(tmp_path: Path, plan_of: Plan, go: Any) -> None:

@@ -48,11 +48,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_build(tmp_path: Path) -> WriteBuild:
     """Return a function that makes a build of so many rows, in turn from TEXTS, and of long ones in Basque."""
 
-    def make(name: str = "build", *, rows: int = 42, long_rows: int = 0) -> Build:
+    def make(name: str = "build", *, rows: int = 42, long_rows: int = 0, prefix: str = "r-") -> Build:
         drafts = []
         for number in range(rows):
             language, inputs, targets = TEXTS[number % len(TEXTS)]
-            drafts.append(Draft(inputs=f"{inputs} {number}", targets=targets, language=language, licence="CC-BY-4.0", record_id=f"r-{number:05d}"))
+            drafts.append(Draft(inputs=f"{inputs} {number}", targets=targets, language=language, licence="CC-BY-4.0", record_id=f"{prefix}{number:05d}"))
         drafts += [Draft(inputs=f"luze {n}", targets=long_text(n), language="eus", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
         with ContributionStore(tmp_path / f"{name}.sqlite") as store:
             batch = store.add_batch("m-one", drafts)

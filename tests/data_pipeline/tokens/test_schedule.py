@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_pipeline.tokens.mix_svg import mix_svg
-from data_pipeline.tokens.mixture import MixRow, mix_lines, mixture
+from data_pipeline.tokens.mixture import MixRow, canary_passes, mix_lines, mixture
 from data_pipeline.tokens.packing import steps
 from data_pipeline.tokens.schedule import Schedule
 from data_pipeline.tokens.tokens import Samples
@@ -103,6 +103,50 @@ def test_the_table_adds_up(sizes: Sizes, mix: Mix) -> None:
         assert all(row.now == row.share and row.epochs == 2 and not row.capped for row in rows)
     else:
         assert all(row.epochs <= Fraction(mix.max_epochs or 0) for row in rows)
+
+
+CANARIES = st.lists(st.integers(2, 40), min_size=1, max_size=25)
+
+
+def with_canaries(sizes: Sizes, canaries: list[int], mix: Mix, *, epochs: int, seed: int = 0) -> Schedule:
+    both = sizes | {"zxx": canaries}
+    rows = mixture(counts_of(both), mix, epochs=epochs)
+    passes = canary_passes(mix, epochs=epochs)
+    return Schedule(samples_of(both), rows, Training(sequence_tokens=64, sequences_per_step=2, epochs=epochs, seed=seed), canary_passes=passes)
+
+
+@given(sizes=SIZES, canaries=CANARIES, mix=st.sampled_from([NATURAL, UNIMAX, TEMPERATURE]), epochs=st.integers(1, 3), seed=st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_every_canary_is_read_once_an_epoch_or_once_in_a_mixed_run(sizes: Sizes, canaries: list[int], mix: Mix, epochs: int, seed: int) -> None:
+    made = with_canaries(sizes, canaries, mix, epochs=epochs, seed=seed)
+    members = set(made._members["zxx"].tolist())
+    seen = [(step.round, sample) for step in made.after(0) for sequence in step.sequences for sample in sequence if sample in members]
+    if mix is NATURAL:
+        assert sorted(seen) == sorted((turn, member) for turn in range(epochs) for member in members)
+    else:
+        assert sorted(sample for _, sample in seen) == sorted(members)
+
+
+@given(sizes=SIZES, canaries=CANARIES, mix=st.sampled_from([NATURAL, UNIMAX, TEMPERATURE]), epochs=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_canaries_take_no_part_of_the_mix_from_a_language(sizes: Sizes, canaries: list[int], mix: Mix, epochs: int) -> None:
+    assert mixture(counts_of(sizes | {"zxx": canaries}), mix, epochs=epochs) == mixture(counts_of(sizes), mix, epochs=epochs)
+    made = with_canaries(sizes, canaries, mix, epochs=epochs)
+    plain, _ = schedule(sizes, mix, epochs=epochs)
+
+    def read(found: Schedule) -> Counter[str]:
+        numbers = (sample for step in found.after(0) for sequence in step.sequences for sample in sequence)
+        return Counter(found.samples.languages[found.samples.codes[number]] for number in numbers)
+
+    assert set(read(made)) == {*read(plain), "zxx"}
+    assert made.rounds == plain.rounds
+
+
+@given(sizes=SIZES, canaries=CANARIES, mix=st.sampled_from([NATURAL, UNIMAX, TEMPERATURE]), start=st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_a_schedule_with_canaries_begun_later_goes_on_exactly(sizes: Sizes, canaries: list[int], mix: Mix, start: int) -> None:
+    every = list(with_canaries(sizes, canaries, mix, epochs=2).after(0))
+    assert list(with_canaries(sizes, canaries, mix, epochs=2).after(start)) == every[start:]
 
 
 def test_unimax_reads_small_languages_more_and_a_budget_counts_tokens() -> None:

@@ -58,7 +58,7 @@ def forge(folder: Path, made: list[Sample], **changes: Any) -> Path:
         sides.setdefault(one.split, Counter()).update(rows=1, tokens=len(one.ids), supervised=max(one.supervised, 0))
     empty = {"rows": 0, "tokens": 0, "supervised": 0, "too_long": 0}
     description = {
-        "recipe": {"build": digest("b"), "tokenizer": digest("t"), "rules": ["learn_last_answer/v1"], "sequence_tokens": 64},
+        "recipe": {"build": digest("b"), "tokenizer": digest("t"), "rules": ["learn_last_answer/v1"], "sequence_tokens": 64, "canaries": None},
         "template": digest("template"),
         "vocabulary": 300,
         "languages": {code: {side: empty | dict(sides[side]) for side in ("train", "heldout")} for code, sides in counts.items()},
