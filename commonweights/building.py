@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import yaml
 
 from commonweights.commands.contribute import seal_batches
 from commonweights.workspace import Workspace
-from governance_hooks.atomic import write_bytes
+from governance_hooks.atomic import PREFIX, remove_leftovers, write_bytes
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.process_lock import process_lock
 from governance_hooks.state import Contribution, Review
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def make_build(
 
     out, register = space.build(name), space.coop.register
     if not out.is_dir():
-        with ContributionStore(space.contributions) as store:
+        with _alone(out.parent), ContributionStore(space.contributions) as store:
             seal_batches(space, store)
             _run(
                 space,
@@ -126,30 +128,41 @@ def remake(space: Workspace, build: Build, *, jobs: int = 0, show: Progress | No
     missing = [name for name, digest in manifest["suites"].items() if digest not in known]
     if missing:
         raise CoopError(f"the evaluation suite {missing[0]} of the build is not at hand", value=manifest["suites"][missing[0]], next="coop build make --suite")
-    folder = Path(tempfile.mkdtemp(prefix=".remake-", dir=build.folder.parent))
-    try:
-        with ContributionStore(space.contributions) as store:
-            _run(
-                space,
-                store,
-                folder / "again",
-                at=manifest["at"],
-                size=manifest["log"]["size"],
-                use=Use.model_validate(manifest["use"]),
-                heldout_permille=manifest["parameters"]["heldout_permille"],
-                max_characters=manifest["parameters"]["max_characters"],
-                recipe=Recipe.parse(manifest["stages"]),
-                suites=[known[digest] for digest in manifest["suites"].values()],
-                jobs=jobs,
-                progress=show,
-            )
-        again = read_build(folder / "again")
-        if again.digest != build.digest:
-            changes = diff(build, again)
-            first = f"{len(changes)} records differ, first {changes[0].record}: {changes[0].kind}, {changes[0].why}" if changes else "its records are the same"
-            raise CoopError(f"made again it is another build: {first}", value=again.digest, allowed=build.digest)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _alone(build.folder.parent):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=build.folder.parent))
+        try:
+            with ContributionStore(space.contributions) as store:
+                _run(
+                    space,
+                    store,
+                    folder / "again",
+                    at=manifest["at"],
+                    size=manifest["log"]["size"],
+                    use=Use.model_validate(manifest["use"]),
+                    heldout_permille=manifest["parameters"]["heldout_permille"],
+                    max_characters=manifest["parameters"]["max_characters"],
+                    recipe=Recipe.parse(manifest["stages"]),
+                    suites=[known[digest] for digest in manifest["suites"].values()],
+                    jobs=jobs,
+                    progress=show,
+                )
+            again = read_build(folder / "again")
+            if again.digest != build.digest:
+                changes = diff(build, again)
+                first = (
+                    f"{len(changes)} records differ, first {changes[0].record}: {changes[0].kind}, {changes[0].why}" if changes else "its records are the same"
+                )
+                raise CoopError(f"made again it is another build: {first}", value=again.digest, allowed=build.digest)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _alone(builds: Path) -> Iterator[None]:
+    """Hold the folder of builds for this process, and remove what a killed one left there: members' texts."""
+    with process_lock(builds / ".lock", "making a build"):
+        remove_leftovers(builds)
+        yield
 
 
 def _run(space: Workspace, store: ContributionStore, out: Path, *, at: str, size: int, use: Use, **options: Any) -> None:

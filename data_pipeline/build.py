@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,7 @@ from data_pipeline.pool import Pool
 from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.shard import Job, Prepared, Shard, prepare
 from data_pipeline.signed import commitments_of, consents_of, statements_of
-from data_pipeline.stages.stage import Evidence, Suite
+from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Suite
 from data_pipeline.stages.table import STAGES
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
@@ -173,7 +174,7 @@ def build(
 
 def _lean(job: Job) -> Job:
     """Return the job without what only `prepare` needs, since it travels to each process with each part."""
-    return Job(job.store, job.folder, {}, None, job.recipe, job.max_characters, job.coop, job.heldout_permille)
+    return replace(job, consents={}, signed=None, evidence=NO_EVIDENCE)
 
 
 def _counts(parts: Sequence[Part]) -> dict[str, Any]:

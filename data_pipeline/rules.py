@@ -20,6 +20,7 @@ from data_pipeline.manifest import MANIFEST, Build
 from data_pipeline.parquet import StoredRow
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Record
+from data_pipeline.shard import PAGE
 from data_pipeline.stages import near_duplicates as near
 from data_pipeline.stages.grams import Hashes
 from data_pipeline.stages.stage import Evidence, Rating, Suite
@@ -27,8 +28,6 @@ from data_pipeline.stages.table import STAGES
 from governance_hooks.errors import CoopError
 
 __all__ = ["check_rules"]
-
-PAGE = 4096
 
 
 def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite] = (), ratings: Iterable[Rating] = ()) -> None:

@@ -168,12 +168,6 @@ class ContributionStore:
         with self._transaction() as connection:
             return sorted((as_record(row) for row in connection.execute(query)), key=lambda record: record.record)
 
-    def snapshot(self) -> tuple[list[Batch], list[Record]]:
-        """Return all batches and all records as they stand at one moment."""
-        with self._transaction() as connection:
-            found = [as_batch(row) for row in connection.execute(select(batches).order_by(batches.c.position))]
-            return found, sorted((as_record(row) for row in connection.execute(select_records())), key=lambda record: record.record)
-
     def ranges(self, count: int) -> list[tuple[str, str | None]]:
         """Return at most `count` neighbouring ranges (low, high) of record ids with about equally many records, for `pages`.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from governance_hooks.errors import CoopError
 
-__all__ = ["atomic_directory", "remove_leftovers", "write_bytes"]
+__all__ = ["PREFIX", "atomic_directory", "remove_leftovers", "write_bytes"]
 
 PREFIX = ".tmp-"
 

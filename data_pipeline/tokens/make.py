@@ -36,6 +36,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.merkle import Frontier
 from governance_hooks.plan import CANARY_LANGUAGE, Canaries
+from governance_hooks.vouching import cores
 
 __all__ = ["ROWS_PER_TASK", "Progress", "make_tokens", "recipe_of", "sample_rows", "tokens_folder"]
 
@@ -134,7 +135,7 @@ def make_tokens(
             remove_leftovers(folder.parent)  # a killed maker's texts
             if not folder.is_dir():
                 total, included = build.manifest["records"], canary_rows(canaries, seed)
-                wanted = processes or (len(os.sched_getaffinity(0)) if total >= ROWS_FOR_PROCESSES else 1)
+                wanted = processes or (cores() if total >= ROWS_FOR_PROCESSES else 1)
                 with atomic_directory(folder) as temporary:
                     _write(temporary, build, base, recipe, included, max_too_long, wanted, progress)
     found = open_tokens(folder, expected=expected)

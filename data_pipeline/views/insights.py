@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median
-from typing import Final
 
+from data_pipeline.croissant import FEW
 from data_pipeline.manifest import Build, read_ledger
 from data_pipeline.parquet import checked_rows
 from data_pipeline.stages.agreement import alpha
@@ -17,9 +17,6 @@ from data_pipeline.store import ContributionStore
 from data_pipeline.verify import read_exclusions
 
 __all__ = ["FEW", "Insight", "insights"]
-
-FEW: Final = 5
-"""A number that fewer members stand behind is not told: who knows one of them could tell what the others did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,3 +142,18 @@ def test_wrong_choices_are_refused_before_anything_is_made(
     assert done.code == 2
     assert words in done.err
     assert not (given / "builds" / "one").exists()
+
+
+def test_texts_a_killed_build_left_are_removed_by_the_next_and_a_build_under_way_is_let_alone(coop, given: Path) -> None:
+    from governance_hooks.process_lock import process_lock
+
+    left = given / "builds" / ".tmp-killed"
+    (left / "work").mkdir(parents=True)
+    (left / "work" / "shard-00000.arrow").write_bytes(b"somebody's text")
+    with process_lock(given / "builds" / ".lock", "making a build"):
+        assert "is making a build already" in coop("-C", given, "build", "make", "one").err
+        assert left.is_dir()
+    assert coop("-C", given, "build", "make", "one").code == 0
+    assert not left.exists()
+    assert coop("-C", given, "build", "verify", "one", "--remake").code == 0
+    assert [path.name for path in (given / "builds").iterdir() if path.name.startswith(".tmp")] == []
