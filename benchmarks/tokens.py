@@ -49,7 +49,8 @@ def ours(path: Path, base: Path, count: int) -> dict[str, Any]:
     from data_pipeline.tokens.mixture import mixture
     from data_pipeline.tokens.schedule import Schedule
     from data_pipeline.tokens.tokens import open_tokens
-    from governance_hooks.plan import Mix, Training
+    from governance_hooks.plan import Mix
+    from governance_hooks.training import Training
 
     def rows(_build: object, split: str) -> Iterator[Row]:
         for n, (record, prompt, answer, language) in enumerate(source(path, count)):

@@ -15,6 +15,7 @@ from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, Slug, Strict
+from governance_hooks.training import Training
 
 __all__ = [
     "CANARY_LANGUAGE",
@@ -29,7 +30,6 @@ __all__ = [
     "Policies",
     "TokenCounts",
     "TokensRef",
-    "Training",
     "explain_validation",
     "read_plan",
 ]
@@ -137,50 +137,6 @@ class Code(Strict):
     """Digest over the source files of our packages."""
     packages: dict[str, str]
     """Versions of the libraries that decide the result."""
-
-
-class Lora(Strict):
-    """Low-rank adaptation (Hu et al. 2021, arXiv 2106.09685)."""
-
-    rank: Annotated[int, Field(gt=0, le=512)] = 16
-    alpha: Annotated[int, Field(gt=0)] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-
-
-class Training(Strict):
-    """How the weights are trained; everything here changes the result."""
-
-    method: Literal["lora"] = "lora"
-    lora: Lora = Lora()
-    precision: Literal["bf16-true", "32-true"] = "32-true"
-    """Storage and compute type of the model."""
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    """Attention implementation; before training it must prove that packed samples do not see each other."""
-    sequence_tokens: Annotated[int, Field(ge=32)] = 512
-    """Length of one packed sequence; a sample that does not fit is dropped and counted."""
-    max_dropped_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The run is refused if more than this share of a language's training rows does not fit."""
-    sequences_per_step: Annotated[int, Field(gt=0)] = 4
-    """Packed sequences in one optimizer step."""
-    sequences_per_forward: Annotated[int, Field(gt=0)] = 4
-    """Packed sequences in one forward pass; lower it to save memory, the result stays the same but for rounding."""
-    epochs: Annotated[int, Field(gt=0)] = 1
-    max_steps: Annotated[int, Field(gt=0)] | None = None
-    """Stop after this many optimizer steps even if the epochs are not over."""
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
-    """Peak learning rate of AdamW, after warm-up."""
-    warmup_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the steps in which the rate rises linearly; then it falls along a cosine to zero."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients are clipped to this global L2 norm."""
-    validate_every_steps: Annotated[int, Field(gt=0)] = 20
-    """Optimizer steps between two measurements of the held-out loss by language."""
-    validation_rows_per_language: Annotated[int, Field(gt=0)] = 16
-    checkpoint_every_steps: Annotated[int, Field(gt=0)] = 20
-    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class EvaluationPolicy(Strict):

@@ -24,11 +24,12 @@ from governance_hooks.fields import Strict
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
 from governance_hooks.ledger import LedgerRow, ledger_bytes, parse_ledger
 from governance_hooks.motions import AmendBylaws, subject_of
-from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Mix, Plan, Policies, TokenCounts, TokensRef, Training
+from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Limits, Mix, Plan, Policies, TokenCounts, TokensRef
 from governance_hooks.rules.consents import counted
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import SELF, Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
+from governance_hooks.training import Training
 from governance_hooks.witness.collect import Outcome, collect
 from governance_hooks.witness.state import Witness
 

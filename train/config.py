@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
-from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, Training, explain_validation
+from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, explain_validation
+from governance_hooks.training import Training
 
 __all__ = ["RunConfig", "read_config", "resolve_precision"]
 

@@ -26,7 +26,8 @@ from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import CANARY_LANGUAGE, Plan, Training
+from governance_hooks.plan import CANARY_LANGUAGE, Plan
+from governance_hooks.training import Training
 
 __all__ = ["IGNORE", "Forwarded", "StepBatch", "StepData", "StepDataset", "batch_rows", "check_tokens", "schedule_of", "validation_samples"]
 

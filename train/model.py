@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Training
+from governance_hooks.training import Training
 from train.console import quiet_libraries
+from train.loss import supervised_nll
 
 __all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit", "save_adapter"]
 
@@ -36,6 +37,15 @@ class AdaptedModel(nn.Module):
         """Return the last hidden states, shape [B, T, H]; no attention mask is ever passed (packing would leak)."""
         states: Tensor = self._decoder[0](input_ids=ids_BT, position_ids=positions_BT, use_cache=False).last_hidden_state
         return states
+
+    def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
+        """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
+        return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head)
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The decoder layers, from the first to the last: the units in which weights are sharded, recomputed or compiled."""
+        return list(self._decoder[0].layers)
 
     @property
     def head(self) -> nn.Module:

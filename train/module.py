@@ -11,10 +11,11 @@ from torch import Tensor
 
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
-from governance_hooks.plan import Training
+from governance_hooks.training import Training
 from train.data import Forwarded, StepBatch, batch_rows
-from train.loss import require_finite, supervised_nll
+from train.loss import require_finite
 from train.model import AdaptedModel
+from train.objective import Objective, Sft
 from train.optimizer import MasterWeights, learning_rate
 
 __all__ = ["StepResult", "TrainingModule"]
@@ -40,10 +41,11 @@ class TrainingModule(pl.LightningModule):
     (Lightning-AI/pytorch-lightning issue 20350): here a step's summed loss is divided once, by the step's supervised tokens.
     """
 
-    def __init__(self, model: AdaptedModel, training: Training, total_steps: int) -> None:
+    def __init__(self, model: AdaptedModel, training: Training, total_steps: int, objective: Objective | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
+        self.objective: Objective = objective or Sft()
         self.training_plan = training
         self.total_steps = total_steps
         self.weights = MasterWeights(model.trainable(), training)
@@ -59,7 +61,8 @@ class TrainingModule(pl.LightningModule):
 
     def nll(self, forwarded: Forwarded) -> Tensor:
         """Return the negative log-likelihood of each supervised token of one forward pass, in nats, float32."""
-        return supervised_nll(self.model.hidden(forwarded.ids_BT, forwarded.positions_BT), forwarded.labels_BT, self.model.head)
+        values: Tensor = self.model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT)
+        return values
 
     def training_step(self, batch: StepBatch) -> None:
         """Run one optimizer step; raise CoopError before the weights change if loss or gradient is not finite."""
@@ -67,11 +70,11 @@ class TrainingModule(pl.LightningModule):
             raise CoopError("the loader is not where the model is", value=batch.step, allowed=str(self.completed_steps + 1))
         # Dropout's random numbers depend on plan and step alone: nothing that draws in between (loaders, loggers) can shift a resumed run.
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v1:{self.training_plan.seed}:{batch.step}".encode()).digest()[:8]))
-        total = 0.0
+        total, divisor = 0.0, self.objective.divisor(batch)
         for forwarded in batch.passes:
-            part = self.nll(forwarded).sum()
+            part = self.objective.total(self.nll(forwarded), forwarded)
             total += require_finite(float(part.detach()), "loss", batch.step)
-            self.manual_backward(part / batch.supervised)
+            self.manual_backward(part / divisor)
             self.weights.collect()
         grad_norm = require_finite(self.weights.clip(), "gradient norm", batch.step)
         rate = learning_rate(batch.step, self.total_steps, self.training_plan)
@@ -85,7 +88,7 @@ class TrainingModule(pl.LightningModule):
         for language, (read, supervised) in batch.tokens.items():
             before = self.tokens.get(language, (0, 0))
             self.tokens[language] = (before[0] + read, before[1] + supervised)
-        loss = total / batch.supervised
+        loss = total / divisor
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
         self.last = StepResult(batch.step, batch.epoch, loss, rate, grad_norm, sum(read for read, _ in batch.tokens.values()), batch.supervised)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from governance_hooks.plan import Training
+from governance_hooks.training import Training
 
 __all__ = ["MasterWeights", "learning_rate"]
 

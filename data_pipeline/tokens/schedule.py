@@ -20,7 +20,8 @@ import numpy as np
 from data_pipeline.tokens.mixture import MixRow
 from data_pipeline.tokens.packing import steps
 from data_pipeline.tokens.tokens import Samples
-from governance_hooks.plan import CANARY_LANGUAGE, Training
+from governance_hooks.plan import CANARY_LANGUAGE
+from governance_hooks.training import Training
 
 __all__ = ["Schedule", "Step"]
 

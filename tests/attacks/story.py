@@ -13,9 +13,10 @@ from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies
 from governance_hooks.report import Report
 from governance_hooks.sshsig import PrivateKey
+from governance_hooks.training import Training
 from governance_hooks.witness.state import Witness
 from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify

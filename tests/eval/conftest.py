@@ -20,7 +20,8 @@ from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.consent import Use
 from governance_hooks.inventory import file_entry, inventory, inventory_digest
-from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, Training
+from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies
+from governance_hooks.training import Training
 from tests.village import tokens_of
 
 USE = Use(

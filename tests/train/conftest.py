@@ -16,7 +16,8 @@ from data_pipeline.record import Draft
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import digest
 from governance_hooks.consent import Use
-from governance_hooks.plan import Code, Limits, Lora, Mix, Training
+from governance_hooks.plan import Code, Limits, Mix
+from governance_hooks.training import Lora, Training
 from tests.tiny import write_base
 from train.config import RunConfig
 from train.plan import resolve

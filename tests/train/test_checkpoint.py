@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from governance_hooks.errors import CoopError
-from governance_hooks.plan import Lora, Training
+from governance_hooks.training import Lora, Training
 from train import checkpoint
 from train.model import load_model
 from train.module import TrainingModule

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from governance_hooks.errors import CoopError
-from governance_hooks.plan import Lora, Training
+from governance_hooks.training import Lora, Training
 from train.isolation import LeakingAttention, prove_head, prove_isolation
 from train.loss import supervised_nll
 from train.model import DTYPES, AdaptedModel, load_model

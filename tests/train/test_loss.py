@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
-from governance_hooks.plan import Lora, Training
+from governance_hooks.training import Lora, Training
 from train.data import IGNORE, StepBatch, batch_rows
 from train.loss import require_finite, supervised_nll
 from train.model import load_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from governance_hooks.plan import Training
+from governance_hooks.training import Training
 from train.optimizer import MasterWeights, learning_rate
 
 

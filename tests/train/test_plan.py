@@ -14,7 +14,8 @@ from data_pipeline.tokens.make import make_tokens
 from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Canaries, Code, Mix, Training, read_plan
+from governance_hooks.plan import Canaries, Code, Mix, read_plan
+from governance_hooks.training import Training
 from tests.train.conftest import write_build
 from train.config import RunConfig
 from train.plan import describe, resolve

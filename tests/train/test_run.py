@@ -23,8 +23,9 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.hooks.guard import Stop
 from governance_hooks.merkle import leaf_hash, root
-from governance_hooks.plan import Limits, Lora, Mix, Training, read_plan
+from governance_hooks.plan import Limits, Mix, read_plan
 from governance_hooks.report import Blocked, Report
+from governance_hooks.training import Lora, Training
 from train import optimizer
 from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention

@@ -18,7 +18,8 @@ from data_pipeline.tokens.mixture import MixRow, canary_passes, mix_lines, mixtu
 from data_pipeline.tokens.packing import steps
 from data_pipeline.tokens.schedule import Schedule
 from data_pipeline.tokens.tokens import Samples
-from governance_hooks.plan import Mix, TokenCounts, Training
+from governance_hooks.plan import Mix, TokenCounts
+from governance_hooks.training import Training
 
 NATURAL = Mix()
 UNIMAX = Mix(strategy="unimax", max_epochs=4)
