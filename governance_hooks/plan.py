@@ -7,7 +7,7 @@ It lives beside the gate because the gate must know every field of it: an unknow
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
@@ -224,6 +224,11 @@ class Plan(Strict):
         return self
 
 
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the model a field holds, if it holds one, or none or one."""
+    return next((one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)), None)
+
+
 def explain_validation(error: ValidationError, model: type[BaseModel], source: str) -> BadInput:
     """Turn a pydantic error into one of ours, with the nearest known name for an unknown key."""
     first = error.errors()[0]
@@ -232,13 +237,9 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
     if first["type"] == "extra_forbidden":
         owner: Any = model
         for part in first["loc"][:-1]:
-            annotation = (
-                owner.model_fields[str(part)].annotation
-                if isinstance(owner, type) and issubclass(owner, BaseModel) and str(part) in owner.model_fields
-                else None
-            )
-            owner = annotation
-        names = sorted(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+            field = owner.model_fields.get(str(part)) if owner is not None else None
+            owner = _section(field.annotation) if field is not None else None
+        names = sorted(owner.model_fields) if owner is not None else []
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         allowed = (f"did you mean {near[0]!r}? " if near else "") + ("known: " + ", ".join(names) if names else "")
         return BadInput(f"{source}: unknown field {where}", value=first.get("input"), allowed=allowed or None)
