@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import ceil
 
 import numpy as np
 import pytorch_lightning as pl
@@ -28,6 +29,7 @@ from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import CANARY_LANGUAGE, Plan
 from governance_hooks.training import Training
+from train.world import World
 
 __all__ = ["IGNORE", "Forwarded", "StepBatch", "StepData", "StepDataset", "batch_rows", "check_tokens", "schedule_of", "validation_samples"]
 
@@ -56,6 +58,7 @@ class StepBatch:
     """Optimizer step, counted from 1 over the whole run."""
     epoch: int
     passes: list[Forwarded]
+    """This process's share; every process has as many, the last ones of some without labels."""
     records: list[str]
     """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
@@ -68,8 +71,8 @@ class StepBatch:
 
 
 def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest; labels stand only where a sample is supervised."""
-    width = max(sum(len(sample.ids) for sample in sequence) for sequence in sequences)
+    """Lay sequences of samples side by side, padded to the longest, and to two tokens; labels stand only where a sample is supervised."""
+    width = max(2, *(sum(len(sample.ids) for sample in sequence) for sequence in sequences))
     shape = (len(sequences), width)
     ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
     positions = np.empty(shape, np.int64)
@@ -117,11 +120,11 @@ def validation_samples(heldout: Samples, training: Training) -> dict[str, list[S
 
 
 class StepDataset(IterableDataset[StepBatch]):
-    """Yields the optimizer steps `start` + 1 to the last of a schedule."""
+    """Yields the optimizer steps `start` + 1 to the last of a schedule, as one process of the run reads them."""
 
-    def __init__(self, schedule: Schedule, *, pad: int, start: int = 0) -> None:
+    def __init__(self, schedule: Schedule, *, pad: int, start: int = 0, world: World | None = None) -> None:
         super().__init__()
-        self.schedule, self.pad, self.start = schedule, pad, start
+        self.schedule, self.pad, self.start, self.world = schedule, pad, start, world or World()
 
     @property
     def total_steps(self) -> int:
@@ -133,11 +136,10 @@ class StepDataset(IterableDataset[StepBatch]):
 
     def from_step(self, start: int) -> StepDataset:
         """Return the same data, beginning after optimizer step `start`."""
-        return StepDataset(self.schedule, pad=self.pad, start=start)
+        return StepDataset(self.schedule, pad=self.pad, start=start, world=self.world)
 
     def _batch(self, step: Step) -> StepBatch:
         sequences = [[self.schedule.samples[number] for number in sequence] for sequence in step.sequences]
-        chunk = self.schedule.training.sequences_per_forward
         tokens: dict[str, tuple[int, int]] = {}
         for sample in chain.from_iterable(sequences):
             read, supervised = tokens.get(sample.language, (0, 0))
@@ -145,10 +147,18 @@ class StepDataset(IterableDataset[StepBatch]):
         return StepBatch(
             step=step.number,
             epoch=step.round,
-            passes=[batch_rows(sequences[first : first + chunk], self.pad) for first in range(0, len(sequences), chunk)],
+            passes=[batch_rows(part, self.pad) for part in self._share(sequences)],
             records=sorted(sample.record for sample in chain.from_iterable(sequences) if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
         )
+
+    def _share(self, sequences: list[list[Sample]]) -> list[list[list[Sample]]]:
+        """Return this process's passes: the sequences are dealt out in turn, and who runs out of them goes on with empty ones."""
+        chunk, world = self.schedule.training.sequences_per_forward, self.world
+        mine = sequences[world.rank :: world.size]
+        passes = [mine[first : first + chunk] for first in range(0, len(mine), chunk)]
+        most = ceil(ceil(len(sequences) / world.size) / chunk)
+        return passes + [[[]]] * (most - len(passes))
 
     def __iter__(self) -> Iterator[StepBatch]:
         return map(self._batch, self.schedule.after(self.start))

@@ -16,13 +16,15 @@ __all__ = ["Validation"]
 class Validation(pl.Callback):
     """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl."""
 
-    def __init__(self, rows: dict[str, list[Sample]], log: StepLog, *, every: int, pad: int) -> None:
+    def __init__(self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int) -> None:
         self.rows, self.step_log, self.every, self.pad = rows, log, every, pad
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if not self.rows:
             return
         values = {language: module.validate_samples(samples, self.pad) for language, samples in self.rows.items()}
+        if self.step_log is None:  # not the first process
+            return
         self.step_log.append({"step": module.completed_steps, "validation": values})
         for logger in trainer.loggers:
             logger.log_metrics({f"validation/{language}": value for language, value in values.items()}, step=module.completed_steps)
