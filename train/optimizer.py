@@ -16,9 +16,6 @@ from train.loss import require_finite
 __all__ = ["MasterWeights", "Weights", "adamw", "learning_rate"]
 
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-
-
 def learning_rate(step: int, total_steps: int, training: Training) -> float:
     """Return the rate of optimizer step `step` (from 1): linear warm-up to the peak, then a cosine towards zero.
 
@@ -143,7 +140,9 @@ class MasterWeights:
             if saved.shape != local.shape:
                 raise KeyError(f"{name}: shape {tuple(saved.shape)} instead of {tuple(local.shape)}")
             local.copy_(saved)
-            self.optimizer.state[master] = {key: self._moment(state[f"{key}/{name}"], master, key) for key in MOMENTS if f"{key}/{name}" in state}
+            self.optimizer.state[master] = {
+                key: self._moment(state[f"{key}/{name}"], master, key) for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in state
+            }
         self._publish()
 
     @staticmethod

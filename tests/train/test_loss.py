@@ -14,6 +14,7 @@ from train.data import IGNORE, StepBatch, batch_rows
 from train.loss import require_finite, supervised_nll
 from train.model import load_model
 from train.module import TrainingModule
+from train.optimizer import MasterWeights
 
 
 def samples() -> list[Sample]:
@@ -43,6 +44,7 @@ def gradients(base: Path, groups: list[list[list[int]]]) -> tuple[float, dict[st
     training = Training(precision="32-true", lora=Lora(rank=4, alpha=8))
     every = samples()
     module = TrainingModule(load_model(base, training), training, 1)
+    module.configure_optimizers()
     torch.manual_seed(5)
     for name, parameter in module.model.trainable().items():
         if "lora_B" in name:
@@ -54,7 +56,8 @@ def gradients(base: Path, groups: list[list[list[int]]]) -> tuple[float, dict[st
         part = module.nll(forwarded).sum()
         total += float(part.detach())
         (part / batch.supervised).backward()
-        module.weights.collect()
+        module.weights.collect(last=False)
+    assert isinstance(module.weights, MasterWeights)
     return total / batch.supervised, {name: master.grad.clone() for name, master in module.weights.masters.items() if master.grad is not None}
 
 

@@ -13,12 +13,10 @@ from train.optimizer import MasterWeights, learning_rate
 def test_updates_too_small_for_bfloat16_add_up_in_the_master() -> None:
     parameter = nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
     weights = MasterWeights({"w": parameter}, Training(learning_rate=1e-3, precision="bf16-true"))
-    weights.set_rate(1e-3)  # below half the spacing of bfloat16 at 1
-    for _ in range(20):
+    for step in range(20):
         parameter.grad = torch.ones_like(parameter)
-        weights.collect()
-        weights.optimizer.step()
-        weights.publish()
+        weights.collect(last=True)
+        weights.step(step, 1e-3, weights.optimizer.step)  # a rate below half the spacing of bfloat16 at 1
     assert parameter.detach().float() == pytest.approx(torch.full((4,), 0.98), abs=4e-3)
 
 
@@ -27,7 +25,7 @@ def test_gradients_of_several_passes_add_up_in_float32() -> None:
     weights = MasterWeights({"w": parameter}, Training())
     for value in (1.0, 2**-9, 2**-9):
         parameter.grad = torch.full_like(parameter, value)
-        weights.collect()
+        weights.collect(last=False)
     assert float(weights.masters["w"].grad) == 1 + 2**-8  # bfloat16 would have kept 1
     assert parameter.grad is None
 
@@ -41,9 +39,8 @@ def test_state_goes_through_named_tensors_and_back() -> None:
     def stepped(weights: MasterWeights, times: int) -> None:
         for number in range(times):
             weights.parameters["w"].grad = torch.tensor([1.0, -2.0 * number], dtype=torch.bfloat16)
-            weights.collect()
-            weights.optimizer.step()
-            weights.publish()
+            weights.collect(last=True)
+            weights.step(number, 0.01, weights.optimizer.step)
 
     def fresh() -> MasterWeights:
         return MasterWeights({"w": nn.Parameter(torch.tensor([0.5, -0.25], dtype=torch.bfloat16))}, Training(learning_rate=0.01))

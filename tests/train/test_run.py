@@ -31,6 +31,8 @@ from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
 from train.run import _tokens, train
+from train.segment import check_processes
+from train.world import World
 
 Plan = Callable[..., bytes]
 
@@ -117,7 +119,7 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
         import os, signal, sys
         from pathlib import Path
         from governance_hooks.canonical import digest
-        from train.run import _tokens, train
+        from train.run import train
 
         class Passing:
             unreleasable = None
@@ -360,10 +362,8 @@ def test_two_processes_cannot_train_one_run(tmp_path: Path, plan_of: Plan, go: A
 
 def test_limits_of_the_plan_hold(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(limits=Limits(max_starts=2, max_minutes=1))
-    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(BadInput, match="more processes"):
-        go(tmp_path / "run", plan)
-    monkeypatch.delenv("WORLD_SIZE")
+        check_processes(read_plan(plan), World(size=2))
     monkeypatch.setattr("train.clock.WallClock.seconds", lambda self: 61.0 if self._start else 0.0)
     with pytest.raises(CoopError, match="voted time"):
         go(tmp_path / "run", plan)
@@ -393,15 +393,15 @@ def test_the_time_limit_counts_all_segments_and_stops_at_a_step(tmp_path: Path, 
 
 def test_a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(checkpoint_every_steps=1)
-    real = optimizer.MasterWeights.clip
+    real = optimizer.MasterWeights.step
 
-    def poisoned(self: Any) -> float:
+    def poisoned(self: Any, *arguments: Any) -> float:
         next(iter(self.masters.values())).grad.fill_(float("nan"))
-        return real(self)
+        return real(self, *arguments)
 
     go(tmp_path / "run", plan, progress=interrupt_at(1))
-    before = (tmp_path / "run/checkpoints/step-00000002/tensors.safetensors").read_bytes()
-    monkeypatch.setattr(optimizer.MasterWeights, "clip", poisoned)
+    before = (tmp_path / "run/checkpoints/step-00000002/tensors-00000.safetensors").read_bytes()
+    monkeypatch.setattr(optimizer.MasterWeights, "step", poisoned)
     guard = Passing()
     with pytest.raises(CoopError, match="gradient norm of optimizer step 3 is not finite"):
         go(tmp_path / "run", plan, guard=guard)
@@ -409,7 +409,7 @@ def test_a_loss_that_is_not_finite_fails_the_run_before_it_reaches_the_weights(t
     record = json.loads((tmp_path / "run/run.json").read_bytes())
     assert (record["status"], record["steps"], record["outputs"]) == ("failed", 2, [])
     assert "not finite" in record["reason"]
-    assert (tmp_path / "run/checkpoints/step-00000002/tensors.safetensors").read_bytes() == before
+    assert (tmp_path / "run/checkpoints/step-00000002/tensors-00000.safetensors").read_bytes() == before
     monkeypatch.undo()
     assert go(tmp_path / "run", plan)["status"] == "completed"
 

@@ -44,8 +44,12 @@ def together(base: Path, build: Path, tmp_path: Path) -> Callable[..., tuple[dic
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "tests.follower", str(tmp_path / "asked.json")],
-                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-            )  # fmt: skip
+                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
             for rank in range(size)
         ]
         said = [process.communicate(timeout=600) for process in processes]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import DeepSpeedPrecision
 from pytorch_lightning.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 
 from governance_hooks.training import Training
 from train.loss import require_finite
 from train.model import AdaptedModel
-from train.optimizer import MOMENTS, adamw
+from train.optimizer import adamw
 from train.strategies.ddp import processes
 from train.world import World
 
@@ -42,6 +43,14 @@ class _OnCpu(DeepSpeedStrategy):
         return torch.device("cpu", 0)
 
 
+class _Precision(DeepSpeedPrecision):
+    """Lightning's plugin, which would convert what a loader yields; ours yields integers in frozen dataclasses."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave a batch as it is."""
+        return data
+
+
 class Zero:
     """ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054) with ZeRO-Offload (arXiv 2101.06840) if the plan says so."""
 
@@ -66,19 +75,20 @@ class Zero:
             "zero_allow_untested_optimizer": True,
             "communication_data_type": "fp32",
         }
-        strategy = _OnCpu(config=config) if self.world.device.type == "cpu" else DeepSpeedStrategy(config=config)
-        return processes(self.world) | {"strategy": strategy, "precision": self.training.precision}
+        self._lightning = _OnCpu(config=config) if self.world.device.type == "cpu" else DeepSpeedStrategy(config=config)
+        told = processes(self.world)
+        return told | {"strategy": self._lightning, "plugins": [*told["plugins"], _Precision(self.training.precision)]}
 
     def shard(self, model: AdaptedModel) -> None:
         """Leave it to DeepSpeed, which splits the loaded model when training starts."""
 
     def weights(self, model: AdaptedModel) -> ZeroWeights:
         """Return the trainable weights, which DeepSpeed takes over."""
-        return ZeroWeights(model, self.training, writes=self.world.rank == 0)
+        return ZeroWeights(model, self.training, self._lightning, writes=self.world.rank == 0)
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
         """Tell DeepSpeed whether this backward pass ends the optimizer step: our steps have no fixed number of passes."""
-        module.trainer.strategy.model.set_gradient_accumulation_boundary(is_boundary=last)
+        self._lightning.model.set_gradient_accumulation_boundary(is_boundary=last)
 
     def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
         """Return the trainable weights, one after the other gathered from their owners."""
@@ -104,10 +114,14 @@ class ZeroWeights:
     DeepSpeed's own checkpoints are pickles; here its public accessors (`deepspeed.utils.safe_get_*`) are used instead.
     """
 
-    def __init__(self, model: AdaptedModel, training: Training, *, writes: bool) -> None:
-        self.model, self.writes = model, writes
+    def __init__(self, model: AdaptedModel, training: Training, lightning: DeepSpeedStrategy, *, writes: bool) -> None:
+        self.model, self.writes, self._lightning = model, writes, lightning
         self.optimizer = adamw(list(model.trainable().values()), training)
-        self.engine: Any = None
+
+    @property
+    def engine(self) -> Any:
+        """DeepSpeed's engine, once training is set up."""
+        return self._lightning.model
 
     def collect(self, *, last: bool) -> None:
         """Do nothing: DeepSpeed takes gradients in while they are computed."""
@@ -127,7 +141,7 @@ class ZeroWeights:
         count = self._counts()
         for name, parameter in self.model.trainable().items():
             found = {"master": safe_get_full_fp32_param(parameter)}
-            found |= {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS if key != "step"}
+            found |= {key: safe_get_full_optimizer_state(parameter, key) for key in ("exp_avg", "exp_avg_sq")}
             if self.writes:
                 out |= {f"{key}/{name}": value.detach().to("cpu", copy=True).contiguous() for key, value in found.items() if value is not None}
         if self.writes and count is not None:
@@ -140,9 +154,8 @@ class ZeroWeights:
 
         for name, parameter in self.model.trainable().items():
             safe_set_full_fp32_param(parameter, state[f"master/{name}"])
-            for key in MOMENTS:
-                if key != "step":
-                    safe_set_full_optimizer_state(parameter, state[f"{key}/{name}"], key)
+            for key in ("exp_avg", "exp_avg_sq"):
+                safe_set_full_optimizer_state(parameter, state[f"{key}/{name}"], key)
         for entry in self._base().state.values():
             if "step" in entry:
                 entry["step"].copy_(state["step"])
