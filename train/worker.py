@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import CoopError
@@ -16,30 +18,52 @@ from governance_hooks.gate import Request
 from governance_hooks.hooks.guard import Guard
 from train.world import World
 
-__all__ = ["follow", "main", "order"]
+__all__ = ["Order", "follow", "main", "ordering"]
 
 
-def order(request: Request, run_dir: Path, *, coop: str, canary_seed: Path | None, threads: int | None) -> bytes:
-    """Return what the first process tells the others: what to run, under which approval, where."""
-    return dumps(
-        {
-            "plan": base64.b64encode(request.plan).decode(),
-            "proof": base64.b64encode(request.proof).decode(),
-            "base": str(request.base.resolve()),
-            "build": str(request.build.resolve()),
-            "run_dir": str(run_dir.resolve()),
-            "now": request.now,
-            "pin": request.pin,
-            "run": request.run,
-            "proposal": request.proposal,
-            "devices": request.devices,
-            "minutes": request.minutes,
-            "max_age_s": request.max_age_s,
-            "coop": coop,
-            "canary_seed": str(canary_seed.resolve()) if canary_seed is not None else None,
-            "threads": threads,
-        }
-    )
+class Order(Protocol):
+    """How the first process says what to run."""
+
+    def __call__(self, request: Request, run_dir: Path, *, coop: str, canary_seed: Path | None, threads: int | None) -> None:
+        """Tell the others what to run, under which approval, where."""
+        ...
+
+
+@contextmanager
+def ordering(world: World) -> Iterator[Order]:
+    """Yield how the first process gives the others their order; a block that ends without one sends them home."""
+    given = False
+
+    def give(request: Request, run_dir: Path, *, coop: str, canary_seed: Path | None, threads: int | None) -> None:
+        nonlocal given
+        given = True
+        world.tell(
+            dumps(
+                {
+                    "plan": base64.b64encode(request.plan).decode(),
+                    "proof": base64.b64encode(request.proof).decode(),
+                    "base": str(request.base.resolve()),
+                    "build": str(request.build.resolve()),
+                    "run_dir": str(run_dir.resolve()),
+                    "now": request.now,
+                    "pin": request.pin,
+                    "run": request.run,
+                    "proposal": request.proposal,
+                    "devices": request.devices,
+                    "minutes": request.minutes,
+                    "max_age_s": request.max_age_s,
+                    "coop": coop,
+                    "canary_seed": str(canary_seed.resolve()) if canary_seed is not None else None,
+                    "threads": threads,
+                }
+            )
+        )
+
+    try:
+        yield give
+    finally:
+        if not given:
+            world.tell()
 
 
 def follow(world: World) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -29,7 +30,14 @@ from governance_hooks.report import Report, StepFailed
 from governance_hooks.rules.consents import counted
 from governance_hooks.statement import now
 
+if TYPE_CHECKING:
+    from train.world import World
+
 __all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
+
+
+REQUEUE: Final = 75
+"""Exit code of a run that was asked to leave and saved: sysexits' EX_TEMPFAIL, try again."""
 
 
 def read_plan_file(space: Workspace, name: str) -> bytes:
@@ -57,7 +65,7 @@ def _approval(space: Workspace, data: bytes, run: str, chosen: str | None) -> st
         return chosen
 
 
-def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None) -> Request:
+def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None, devices: int = 1) -> Request:
     missing = space.root / "missing"
     try:
         plan = read_plan(data)
@@ -65,7 +73,9 @@ def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, 
     except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
         found_base, found_build = base or missing / "base", missing / "build"
     proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
-    return Request(plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, memory=memory)
+    return Request(
+        plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, devices=devices, memory=memory
+    )
 
 
 def run_plan(
@@ -78,6 +88,7 @@ def run_plan(
     evaluate: bool = True,
     wandb: bool = False,
     threads: int | None = None,
+    world: World | None = None,
     show: Progress | None = None,
     passed: Callable[[Report], object] = lambda report: None,
 ) -> dict[str, object]:
@@ -85,16 +96,20 @@ def run_plan(
 
     Args:
         chosen: digest of the run proposal to start under; None takes that of the run if it has started, else what `find_proposal` finds.
+        world: the processes of the run, connected; this is the first one, and gives the others their order, or sends them home.
         passed: called with the gate's table before the start is logged.
 
     Raises:
         Blocked: the gate does not pass.
         CoopError: another process of this machine is at this run. No start was used.
     """
-    plan = read_plan(data)
+    from train.worker import ordering
+    from train.world import World
+
+    plan, processes = read_plan(data), world or World()
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
         raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
-    with process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
+    with ordering(processes) as order, process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
         space.coop.refresh()  # what the process that held it before has logged
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
 
@@ -115,7 +130,7 @@ def run_plan(
         proposal = _approval(space, data, run, chosen)
         # The gate is run three times for a start: here, so that a blocked one uses no start; by the training process, with the start in the log and before
         # anything is loaded; and once all is loaded, right before the first step, so that nothing swapped meanwhile is trained on.
-        passed(run_gate(_request(space, data, base, None, proposal)).require())
+        passed(run_gate(_request(space, data, base, None, proposal, processes.size)).require())
         if proposal is None:
             raise BadInput("this plan was approved while the gate ran", next="run the same command again")
         register = space.coop.register
@@ -126,7 +141,8 @@ def run_plan(
 
         from train.run import train as train_plan
 
-        started = _request(space, data, base, run, proposal)
+        started, seed = _request(space, data, base, run, proposal, processes.size), space.canary_seed(plan.name)
+        order(started, space.run(run), coop=register.coop, canary_seed=seed, threads=threads)
         guard = Guard(started, fresh=lambda: witnessed_proof(space).dumps(), on_end=finish)
         return train_plan(
             space.run(run),
@@ -137,11 +153,22 @@ def run_plan(
             run_id=run,
             coop=register.coop,
             proposal=proposal,
-            canary_seed=space.canary_seed(plan.name),
+            canary_seed=seed,
             progress=show,
             wandb=wandb,
             threads=threads,
+            world=processes,
         )
+
+
+def _follow() -> None:
+    """If this is not the run's first process, do as that one says, and leave with how it ended."""
+    from train.world import World
+
+    if World.from_environment().rank > 0:
+        from train.worker import main
+
+        raise click.exceptions.Exit(main())
 
 
 @click.command()
@@ -152,18 +179,32 @@ def run_plan(
 @click.option("--check", is_flag=True, help="Only show the gate's table.")
 @click.option("--no-eval", is_flag=True, help="Stop after training; `coop eval` goes on later.")
 @click.option("--wandb", is_flag=True, help="Also log to Weights & Biases, offline, into the run's folder.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
+@click.option("--devices", type=click.IntRange(1), default=1, help="Processes to start here, a GPU each; inside torchrun or srun leave it out.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of each process [default: torch's choice].")
 @click.pass_obj
 def train(
-    session: Session, plan: str, run: str | None, proposal: str | None, base: Path | None, check: bool, no_eval: bool, wandb: bool, threads: int | None
+    session: Session,
+    plan: str,
+    run: str | None,
+    proposal: str | None,
+    base: Path | None,
+    check: bool,
+    no_eval: bool,
+    wandb: bool,
+    devices: int,
+    threads: int | None,
 ) -> None:
     """Train the PLAN members approved, evaluate it and write its card.
 
     The gate checks everything first. While training runs, a halt or a withdrawal stops it at the next step boundary,
     with a checkpoint. Run the same command again after a crash, kill or Ctrl-C: it resumes.
-    """
-    from train.console import quiet_libraries
 
+    Several processes (the plan's strategy is ddp, fsdp2, zero2 or zero3): `coop train PLAN --devices 8` on one machine, `torchrun ... -m
+    commonweights.cli train PLAN` or `srun coop train PLAN` on many. SIGUSR1 or SIGTERM to any of them: all save the same step, and the exit code is 75,
+    which means "start it again".
+    """
+    if not check:
+        _follow()
     with open_workspace(session.folder) as space:
         data = read_plan_file(space, plan)
         name = run or read_plan(data, source=plan).name
@@ -176,12 +217,18 @@ def train(
         if check:
             finish(session, gate_plan(space, data, base=base, proposal=_approval(space, data, name, chosen)), good="This run may start.", bad="BLOCKED.")
             return
-        with quiet_libraries(), progress(quiet=session.json) as show:
-            record = run_plan(space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, show=show, passed=passed)
+        from train.callbacks.interruption import PREEMPTED
+        from train.console import quiet_libraries
+        from train.launch import launched
+
+        with quiet_libraries(), progress(quiet=session.json) as show, launched(devices) as world:
+            record = run_plan(
+                space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, world=world, show=show, passed=passed
+            )
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
         text + f"\nnext: coop release assemble {name}" if record["status"] == "completed" else text,
     )
     if record["status"] != "completed":
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(REQUEUE if record["reason"] == PREEMPTED else 1)

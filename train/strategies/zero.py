@@ -88,7 +88,10 @@ class Zero:
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
         """Tell DeepSpeed whether this backward pass ends the optimizer step: our steps have no fixed number of passes."""
-        self._lightning.model.set_gradient_accumulation_boundary(is_boundary=last)
+        engine: Any = self._lightning.model
+        engine.set_gradient_accumulation_boundary(is_boundary=last)
+        # DeepSpeed counts its forward passes, and this step has several inside of one: without a word, stage 3 would keep the last gradients only.
+        engine.optimizer.clear_backward_seen_flag()
 
     def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
         """Return the trainable weights, one after the other gathered from their owners."""
