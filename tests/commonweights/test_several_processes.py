@@ -25,7 +25,21 @@ def wide(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> list[str]:
     (tmp_path / "wide.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert coop("-C", home, "plan", tmp_path / "wide.yaml").code == 0
     decide(coop, home, keys, "run", "wide")
-    return [sys.executable, "-m", "commonweights.cli", "-C", str(home), "--json", "train", "wide", "--base", str(tmp_path / "tiny"), "--threads", "1", "--no-eval"]
+    return [
+        sys.executable,
+        "-m",
+        "commonweights.cli",
+        "-C",
+        str(home),
+        "--json",
+        "train",
+        "wide",
+        "--base",
+        str(tmp_path / "tiny"),
+        "--threads",
+        "1",
+        "--no-eval",
+    ]
 
 
 def test_a_preempted_run_of_two_processes_saves_says_75_and_goes_on(coop, wide: list[str], home: Path) -> None:

@@ -95,20 +95,22 @@ class Zero:
 
     def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
         """Return the trainable weights, one after the other gathered from their owners."""
-        whole = {}
+        found = {}
         for name, parameter in model.trainable().items():
-            with self._whole(parameter):
+            with whole(parameter, self._lightning.model):
                 if self.world.rank == 0:
-                    whole[name] = parameter.detach().to("cpu", copy=True)
-        return whole
+                    found[name] = parameter.detach().to("cpu", copy=True)
+        return found
 
-    def _whole(self, parameter: nn.Parameter) -> AbstractContextManager[None]:
-        if self.stage < 3:
-            return nullcontext()
-        import deepspeed
 
-        gathered: AbstractContextManager[None] = deepspeed.zero.GatheredParameters([parameter])
-        return gathered
+def whole(parameter: nn.Parameter, engine: Any, *, modifies: bool = False) -> AbstractContextManager[None]:
+    """Return a block in which a parameter is whole in every process; what the first one writes to it stays if it `modifies`."""
+    if engine.zero_optimization_stage() < 3:
+        return nullcontext()
+    import deepspeed
+
+    gathered: AbstractContextManager[None] = deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if modifies else None)
+    return gathered
 
 
 class ZeroWeights:
@@ -151,17 +153,31 @@ class ZeroWeights:
             out["step"] = count
         return out
 
+    @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
+        self._make_moments(state["step"])
         for name, parameter in self.model.trainable().items():
             safe_set_full_fp32_param(parameter, state[f"master/{name}"])
             for key in ("exp_avg", "exp_avg_sq"):
                 safe_set_full_optimizer_state(parameter, state[f"{key}/{name}"], key)
-        for entry in self._base().state.values():
-            if "step" in entry:
-                entry["step"].copy_(state["step"])
+            with whole(parameter, self.engine, modifies=True):
+                if parameter.numel():
+                    parameter.copy_(state[f"master/{name}"])
+
+    def _make_moments(self, count: Tensor) -> None:
+        """Give the fresh optimizer the state a step would have given it; stage 2 makes it late, stage 3 at once."""
+        base = self._base()
+        sharded = getattr(self.engine.optimizer, "fp32_partitioned_groups_flat", None)  # stage 3 hands them to the optimizer one by one
+        for flat in sharded if sharded is not None else [flat for group in base.param_groups for flat in group["params"]]:
+            if not base.state.get(flat):
+                base.state[flat] = {"step": torch.zeros_like(count), "exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
+            base.state[flat]["step"].copy_(count)
+        link = getattr(self.engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
+        if link is not None:
+            link()
 
     def _base(self) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = self.engine.optimizer.optimizer
