@@ -37,23 +37,24 @@ from train.callbacks.validation import Validation
 from train.clock import WallClock
 from train.console import quiet_libraries
 from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
-from train.isolation import prove_head, prove_isolation
-from train.model import DTYPES, load_model, require_fit, save_adapter
+from train.isolation import prove_gradients, prove_head, prove_isolation
+from train.model import DTYPES, load_model, require_fit
 from train.module import TrainingModule
 from train.record import Identity, Status, write_record
 from train.segment import Segment, check_base, check_folder, check_inputs, earlier_seconds, locked
 from train.step_log import StepLog
+from train.weights import save_weights
 
 __all__ = ["train"]
 
 Progress = Callable[[str, int, int], None]
 
 
-def _adapter(segment: Segment, plan: Plan) -> list[FileEntry]:
+def _weights(segment: Segment, plan: Plan, base: Path) -> list[FileEntry]:
     assert segment.module is not None
-    target = segment.run_dir / "adapter"
+    target = segment.run_dir / plan.training.output
     with atomic_directory(target, replace=True) as folder:
-        save_adapter(segment.module.model, folder, plan.base.name)
+        save_weights(segment.module.model, folder, base=base, plan=plan)
     return [file_entry(segment.run_dir, path) for path in sorted(target.iterdir())]
 
 
@@ -101,6 +102,7 @@ def _prepare_segment(
     # In sequences as long as the run's, within reason: two and a half samples each.
     length = max(8, min(training.sequence_tokens, 128) * 2 // 5)
     prove_isolation(model.hidden, len(tokenizer), dtype=DTYPES[training.precision], device=device, length=length)
+    prove_gradients(model, len(tokenizer), device=device, length=length)
     prove_head(model, len(tokenizer), device=device)
     model.train()
 
@@ -243,7 +245,7 @@ def train(
             dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, seed=canary_seed, device=device, progress=progress)
             status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
             if status == "completed":
-                outputs = _adapter(segment, plan)
+                outputs = _weights(segment, plan, base)
         finally:
             for log in segment.logs:
                 log.close()
