@@ -13,6 +13,7 @@ Where there are more supervised tokens than a chunk holds, logits exist for one 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,13 +32,17 @@ def _nll(hidden_NH: Tensor, targets_N: Tensor, head: nn.Module) -> Tensor:
     return functional.cross_entropy(head(hidden_NH).float(), targets_N, reduction="none")
 
 
+def _chunks(hidden_NH: Tensor, targets_N: Tensor, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(hidden_NH, tokens), torch.split(targets_N, tokens), strict=True)
+
+
 class _FrozenHead(torch.autograd.Function):
     """Chunked cross-entropy whose gradient by the hidden states is made in the forward pass; weights of the head get none."""
 
     @staticmethod
     def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: nn.Module, chunk_tokens: int) -> Tensor:
         values, gradients = [], []
-        for hidden, targets in zip(hidden_NH.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True):
+        for hidden, targets in _chunks(hidden_NH, targets_N, chunk_tokens):
             with torch.enable_grad():
                 leaf = hidden.detach().requires_grad_()
                 nll = _nll(leaf, targets, head)
@@ -47,7 +52,7 @@ class _FrozenHead(torch.autograd.Function):
         return torch.cat(values)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch ships no type for it
+    @once_differentiable
     def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, None, None, None]:
         (by_token_NH,) = ctx.saved_tensors
         return (by_token_NH * gradient_N[:, None]).to(by_token_NH.dtype), None, None, None
@@ -66,10 +71,14 @@ def supervised_nll(hidden_BTH: Tensor, labels_BT: Tensor, head: nn.Module, *, ch
         return _nll(hidden_NH, targets_N, head)
     trained = any(parameter.requires_grad for parameter in head.parameters())
     if torch.is_grad_enabled() and not trained and hidden_NH.requires_grad:
-        values: Tensor = _FrozenHead.apply(hidden_NH, targets_N, head, chunk_tokens)
+        values: Tensor = _FrozenHead.apply(hidden_NH, targets_N, head, chunk_tokens)  # type: ignore[no-untyped-call]  # torch gives it no types
         return values
-    chunks = zip(hidden_NH.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
-    return torch.cat([checkpoint(_nll, hidden, targets, head, use_reentrant=False, preserve_rng_state=False) for hidden, targets in chunks])
+    return torch.cat(
+        [
+            checkpoint(_nll, hidden, targets, head, use_reentrant=False, preserve_rng_state=False)
+            for hidden, targets in _chunks(hidden_NH, targets_N, chunk_tokens)
+        ]
+    )
 
 
 def require_finite(value: float, name: str, step: int) -> float:

@@ -83,9 +83,7 @@ def _quantization(training: Training) -> dict[str, Any]:
         raise BadInput("training.method qlora needs a GPU", value="no GPU", allowed="an NVIDIA GPU", next=otherwise)
     if importlib.util.find_spec("bitsandbytes") is None:
         raise BadInput("training.method qlora needs a package that is not installed", allowed="bitsandbytes", next="pip install bitsandbytes")
-    config = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPES[training.precision]
-    )
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPES[training.precision])
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 

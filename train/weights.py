@@ -1,7 +1,7 @@
 """What a run leaves: the adapter, or a whole model folder; the same bytes for the same weights on any machine.
 
-    lora, dora, qlora ──► adapter_model.safetensors · adapter_config.json
-    full ──► model.safetensors · config.json · tokenizer, chat template and generation config of the base
+lora, dora, qlora ──► adapter_model.safetensors · adapter_config.json
+full ──► model.safetensors · config.json · tokenizer, chat template and generation config of the base
 """
 
 from __future__ import annotations

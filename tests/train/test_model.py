@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -137,7 +137,7 @@ def test_an_architecture_liger_has_no_kernels_for_is_refused(base: Path, monkeyp
     called: list[dict[str, Any]] = []
 
     class Patches:
-        MODEL_TYPE_TO_APPLY_LIGER_FN: dict[str, object] = {}
+        MODEL_TYPE_TO_APPLY_LIGER_FN: ClassVar[dict[str, object]] = {}
 
         @staticmethod
         def _apply_liger_kernel_to_instance(**options: Any) -> None:

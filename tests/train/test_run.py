@@ -31,7 +31,7 @@ from train import optimizer
 from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
-from train.run import _tokens, train
+from train.run import _tokens
 
 Plan = Callable[..., bytes]
 
@@ -81,7 +81,7 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
         import os, signal, sys
         from pathlib import Path
         from governance_hooks.canonical import digest
-        from train.run import _tokens, train
+        from train.run import _tokens
 
         class Passing:
             unreleasable = None
