@@ -81,7 +81,7 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
         import os, signal, sys
         from pathlib import Path
         from governance_hooks.canonical import digest
-        from train.run import _tokens
+        from train.run import _tokens, train
 
         class Passing:
             unreleasable = None
