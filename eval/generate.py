@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from eval.prompts import PROMPTS
+from eval.weights import Weights
 
 __all__ = ["MAX_NEW_TOKENS", "before_and_after", "greedy", "without_prompt"]
 
@@ -37,7 +38,7 @@ def greedy(model: Any, tokenizer: Any, tokens: Sequence[int], *, max_new_tokens:
 
 
 def before_and_after(
-    model: Any,
+    weights: Weights,
     tokenizer: Any,
     languages: Iterable[str],
     *,
@@ -49,7 +50,7 @@ def before_and_after(
     """Return language, prompt, base and tuned answer for each language that has a question of ours, sorted by language.
 
     Args:
-        model: a `peft.PeftModel` with the adapter loaded.
+        weights: base and tuned.
         tokenizer: of the base weights.
         languages: ISO 639-3 codes.
         prompt_tokens: question -> token ids under the chat template, ready for the answer.
@@ -61,9 +62,9 @@ def before_and_after(
     samples = []
     for done, (language, prompt) in enumerate(wanted, 1):
         tokens = prompt_tokens(prompt)
-        with model.disable_adapter():
+        with weights.before() as model:
             base = greedy(model, tokenizer, tokens, max_new_tokens=max_new_tokens)
-        tuned = greedy(model, tokenizer, tokens, max_new_tokens=max_new_tokens)
+        tuned = greedy(weights.tuned, tokenizer, tokens, max_new_tokens=max_new_tokens)
         samples.append({"language": language, "prompt": prompt, "base": base, "tuned": tuned})
         if progress:
             progress("sample answers", done, len(wanted))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from eval.weights import Weights
 from governance_hooks.errors import BadInput
 
 __all__ = ["Answer", "answer_losses", "batches", "compare"]
@@ -99,18 +100,18 @@ def answer_losses(
     return out
 
 
-def compare(model: Any, answers: Sequence[Answer], *, tokens: int = TOKENS_PER_BATCH, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Return the rows of `results.jsonl`: each answer's loss under the base (adapter disabled) and the tuned weights, sorted by item.
+def compare(weights: Weights, answers: Sequence[Answer], *, tokens: int = TOKENS_PER_BATCH, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Return the rows of `results.jsonl`: each answer's loss under the base and the tuned weights, sorted by item.
 
     Args:
-        model: a `peft.PeftModel` with the adapter loaded; base and tuned share every other weight.
+        weights: base and tuned.
         answers: the held-out answers.
         tokens: bound on the padded size of a batch.
         progress: called with label, done, total.
     """
-    with model.disable_adapter():
+    with weights.before() as model:
         base = answer_losses(model, answers, tokens=tokens, progress=progress, label="held-out loss, base")
-    tuned = answer_losses(model, answers, tokens=tokens, progress=progress, label="held-out loss, tuned")
+    tuned = answer_losses(weights.tuned, answers, tokens=tokens, progress=progress, label="held-out loss, tuned")
     return [
         {
             "item": answer.item,

@@ -45,14 +45,12 @@ def _record(run_dir: Path, plan_digest: str) -> Mapping[str, Any]:
     return record
 
 
-def _check_adapter(run_dir: Path, record: Mapping[str, Any]) -> None:
-    found: list[FileEntry] = [
-        {"path": f"adapter/{entry['path']}", "size": entry["size"], "sha256": entry["sha256"]} for entry in inventory(run_dir / "adapter")
-    ]
-    named = sorted((entry for entry in record.get("outputs", []) if entry["path"].startswith("adapter/")), key=lambda entry: str(entry["path"]))
+def _check_weights(run_dir: Path, output: str, record: Mapping[str, Any]) -> None:
+    found: list[FileEntry] = [{"path": f"{output}/{entry['path']}", "size": entry["size"], "sha256": entry["sha256"]} for entry in inventory(run_dir / output)]
+    named = sorted((entry for entry in record.get("outputs", []) if entry["path"].startswith(f"{output}/")), key=lambda entry: str(entry["path"]))
     if found != named:
         differing = sorted({entry["path"] for entry in found if entry not in named} | {entry["path"] for entry in named if entry not in found})
-        raise BadInput(f"{run_dir / 'adapter'} is not what the run wrote", value=differing, allowed="exactly the outputs of run.json")
+        raise BadInput(f"{run_dir / output} is not what the run wrote", value=differing, allowed="exactly the outputs of run.json")
 
 
 def _check_base(base: Path, plan: Plan) -> None:
@@ -75,11 +73,15 @@ def _check_build(build: Path, plan: Plan) -> None:
 
 
 def check_inputs(run_dir: Path, *, base: Path, build: Path, progress: Progress | None = None) -> Inputs:
-    """Re-hash plan, adapter, base and build against the plan and the run record; raise BadInput with the first difference."""
+    """Re-hash plan, weights, base and build against the plan and the run record; raise BadInput with the first difference."""
     data = _read(run_dir / "plan.json", "name a run folder: runs/<run>")
     plan = read_plan(data, source=str(run_dir / "plan.json"))
     record = _record(run_dir, sha256(data))
-    checks: list[Callable[[], None]] = [lambda: _check_adapter(run_dir, record), lambda: _check_base(base, plan), lambda: _check_build(build, plan)]
+    checks: list[Callable[[], None]] = [
+        lambda: _check_weights(run_dir, plan.training.output, record),
+        lambda: _check_base(base, plan),
+        lambda: _check_build(build, plan),
+    ]
     for done, check in enumerate(checks, 1):
         check()
         if progress:

@@ -81,6 +81,11 @@ class Training(Strict):
     keep_checkpoints: Annotated[int, Field(gt=0)] = 2
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
+    @property
+    def output(self) -> Literal["adapter", "model"]:
+        """The folder of a run that holds what was trained."""
+        return "model" if self.method == "full" else "adapter"
+
     @model_validator(mode="before")
     @classmethod
     def _sections_follow_their_choice(cls, data: Any) -> Any:

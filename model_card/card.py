@@ -92,11 +92,13 @@ def make_card(records: CardRecords) -> dict[str, Any]:
         "plan": {"value": plan.sha256, "source": "plan.json#", "sha256": plan.sha256},
         "languages": {language: _language(records, language) for language in sorted(records.plan.build.languages)},
         "training": {
-            name: plan.field("training", name) if plan.get("training", name) is not None else not_applicable("no limit was voted")
+            name: plan.field("training", name)
+            if plan.get("training", name) is not None
+            else not_applicable("no limit was voted" if name == "max_steps" else "not part of the method members voted for")
             for name in sorted(plan.get("training"))
             if name != "lora"
         }
-        | {f"lora_{name}": plan.field("training", "lora", name) for name in sorted(plan.get("training", "lora"))},
+        | {f"lora_{name}": plan.field("training", "lora", name) for name in sorted(plan.get("training", "lora") or {})},
         "canaries": not_applicable("the plan has none")
         if records.plan.canaries is None
         else {name: plan.field("canaries", name) for name in ("count", "commitment")},

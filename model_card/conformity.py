@@ -39,8 +39,16 @@ def check_adapter_config(plan: Plan, data: bytes) -> None:
     config = loads(data, floats=True, source="adapter_config.json")
     if not isinstance(config, dict):
         raise BadInput("adapter_config.json is no object of settings", next="do not use these files")
-    lora = plan.training.lora
-    wanted = _USUAL | {"base_model_name_or_path": plan.base.name, "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    lora, dora = plan.training.lora, plan.training.method == "dora"
+    if lora is None:
+        raise BadInput("members voted for no adapter", value=plan.training.method, allowed="lora, dora or qlora", next="do not use these files")
+    wanted = _USUAL | {
+        "base_model_name_or_path": plan.base.name,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "use_dora": dora,
+    }
     modules, version = config.pop("target_modules", None), config.pop("peft_version", None)
     _require(
         version in (None, plan.code.packages.get("peft")),
@@ -57,7 +65,7 @@ def check_adapter_config(plan: Plan, data: bytes) -> None:
             value=found,
             allowed=allowed,
         )
-    missing = sorted({"base_model_name_or_path", "peft_type", "r", "lora_alpha"} - set(config))
+    missing = sorted(({"base_model_name_or_path", "peft_type", "r", "lora_alpha"} | ({"use_dora"} if dora else set())) - set(config))
     _require(not missing, "adapter_config.json does not say", value=missing, allowed="the voted settings")
     if isinstance(lora.target_modules, list):
         _require(

@@ -34,6 +34,14 @@ print(tokenizer.decode(model.generate(**prompt, max_new_tokens=60)[0][prompt["in
 """The tests run this code as it stands, with BASE replaced."""
 
 
+_METHODS = {
+    "lora": "A LoRA adapter",
+    "dora": "A DoRA adapter",
+    "qlora": "A LoRA adapter, trained over a 4-bit copy of the base (QLoRA),",
+    "full": "Full weights made from a base",
+}
+
+
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{code(key)}: {_value(item)}" for key, item in value.items()) or "none"
@@ -176,7 +184,7 @@ def render(card: Mapping[str, Any]) -> str:
     sections = [
         f"# {code(card['name']['value'])}",
         _status(card),
-        f"A LoRA adapter for {code(card['base']['name']['value'])}, trained by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
+        f"{_METHODS[card['training']['method']['value']]} for {code(card['base']['name']['value'])}, trained by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
         "## Results by language",
         f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {code(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
         f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",

@@ -13,6 +13,7 @@ from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file
 from governance_hooks.ledger import parse_ledger
+from governance_hooks.plan import read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.vocabulary import PUBLIC
 from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS
@@ -138,6 +139,8 @@ def assemble(
     Raises:
         BadInput: the run is not completed, evaluated and passed; a file is not the recorded one; a record holds a secret or a path.
     """
+    method = read_plan(_bytes(run_dir / "plan.json", "name a run folder: runs/<run>")).training.method
+    _require(method != "full", "a release holds an adapter, and this run trained all weights", value=method, allowed="lora, dora or qlora")
     weights = run_dir / "adapter/adapter_model.safetensors"
     data = _gather(run_dir, build_dir)
     _require(weights.is_file() and not weights.is_symlink(), f"{weights} is missing", todo="let the run finish first: coop status")

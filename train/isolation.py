@@ -1,11 +1,12 @@
 """Proves on the loaded model that packed samples do not see each other; training is refused otherwise.
 
-Leaks are silent: the loss still falls (huggingface/transformers PR 46634, axolotl PR 3796). Three checks on the model, precision and
+Leaks are silent: the loss still falls (huggingface/transformers PR 46634, axolotl PR 3796). Four checks on the model, precision and
 attention backend of the run:
 
 1. Changing sample A, packed before B, must not change one bit of B. Same shapes, so there is no rounding to excuse.
 2. B packed behind A must score as B alone does, within rounding: catches positions that do not restart.
-3. Hidden states times head must be the logits the model itself gives: catches models that scale or cap their logits.
+3. The gradient of B by each token of A and of the padded tail must be exactly 0: backward kernels are other code than forward ones.
+4. Hidden states times head must be the logits the model itself gives: catches models that scale or cap their logits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from governance_hooks.errors import CoopError
 from train.model import AdaptedModel
 
-__all__ = ["TOLERANCES", "Forward", "LeakingAttention", "prove_head", "prove_isolation"]
+__all__ = ["TOLERANCES", "Forward", "LeakingAttention", "prove_gradients", "prove_head", "prove_isolation"]
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 """(ids_BT, positions_BT) -> hidden or logits [B, T, *]."""
@@ -68,13 +69,42 @@ def prove_isolation(forward: Forward, vocabulary: int, *, dtype: torch.dtype, de
     return difference
 
 
+def prove_gradients(model: AdaptedModel, vocabulary: int, *, device: torch.device | str = "cpu", length: int = 24) -> None:
+    """Raise LeakingAttention unless the gradient of a packed sample by its neighbours is exactly 0, and by its own tokens is not."""
+    alone = torch.arange(length)
+    positions_BT = torch.cat([alone, alone, alone[: length // 2]]).expand(2, -1).to(device)  # A, B, and a padded tail
+    ids_BT = torch.randint(vocabulary, (1, positions_BT.shape[1]), generator=torch.Generator().manual_seed(2)).expand(2, -1).to(device)
+    embedded: list[Tensor] = []
+
+    def watch(_module: object, _args: object, output: Tensor) -> Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[0]
+
+    handle = model.causal.get_input_embeddings().register_forward_hook(watch)
+    try:
+        with torch.enable_grad():
+            b = model.hidden(ids_BT, positions_BT)[:, length : 2 * length]
+            gradient_BTH = torch.autograd.grad(b.float().pow(2).sum(), embedded)[0].view(*ids_BT.shape, -1)
+    finally:
+        handle.remove()
+    largest_T = gradient_BTH.abs().amax(dim=(0, 2))
+    others = float(torch.cat([largest_T[:length], largest_T[2 * length :]]).max())
+    if others != 0 or not float(largest_T[length : 2 * length].min()) > 0:
+        raise LeakingAttention(
+            "the gradient of a packed sample reaches its neighbours, or misses its own tokens",
+            value=others,
+            allowed="exactly 0 outside, more inside",
+            next="set training.attention to another backend and plan again",
+        )
+
+
 @torch.no_grad()
 def prove_head(model: AdaptedModel, vocabulary: int, *, device: torch.device | str = "cpu") -> None:
     """Raise CoopError if head(hidden states) differs from the logits of the model's own forward pass."""
     ids = torch.randint(vocabulary, (1, 16), generator=torch.Generator().manual_seed(1)).to(device)
     positions = torch.arange(16, device=device)[None]
     own = model.head(model.hidden(ids, positions))
-    theirs = model.peft(input_ids=ids, position_ids=positions, use_cache=False).logits
+    theirs = model.lm(input_ids=ids, position_ids=positions, use_cache=False).logits
     difference = _difference(theirs, own)
     if not difference <= TOLERANCES[own.dtype]:
         raise CoopError(

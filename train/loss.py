@@ -3,13 +3,24 @@
 Logits are computed only where a label exists: with short answers that is a small part of the vocabulary-sized work. Dividing the
 sum by the count over the whole step makes the gradient independent of how samples are spread over sequences and forward passes
 (the mean of means is not: huggingface/transformers issue 34242).
+
+Where there are more supervised tokens than a chunk holds, logits exist for one chunk at a time:
+
+- The head is frozen (every adapter): the gradient by a token's hidden state is its likelihood's own, times what comes back. So it is
+  computed in the forward pass, while the chunk's logits are there, and nothing is computed twice (the idea of Liger, arXiv 2410.10989).
+- The head is trained (full): logits are computed again in the backward pass, a third matrix product instead of N x V kept numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from governance_hooks.errors import CoopError
 from train.data import IGNORE
@@ -17,15 +28,57 @@ from train.data import IGNORE
 __all__ = ["require_finite", "supervised_nll"]
 
 
-def supervised_nll(hidden_BTH: Tensor, labels_BT: Tensor, head: nn.Module) -> Tensor:
+def _nll(hidden_NH: Tensor, targets_N: Tensor, head: nn.Module) -> Tensor:
+    return functional.cross_entropy(head(hidden_NH).float(), targets_N, reduction="none")
+
+
+def _chunks(hidden_NH: Tensor, targets_N: Tensor, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(hidden_NH, tokens), torch.split(targets_N, tokens), strict=True)
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Chunked cross-entropy whose gradient by the hidden states is made in the forward pass; weights of the head get none."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: nn.Module, chunk_tokens: int) -> Tensor:
+        values, gradients = [], []
+        for hidden, targets in _chunks(hidden_NH, targets_N, chunk_tokens):
+            with torch.enable_grad():
+                leaf = hidden.detach().requires_grad_()
+                nll = _nll(leaf, targets, head)
+                gradients.append(torch.autograd.grad(nll.sum(), leaf)[0])
+            values.append(nll.detach())
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, None, None, None]:
+        (by_token_NH,) = ctx.saved_tensors
+        return (by_token_NH * gradient_N[:, None]).to(by_token_NH.dtype), None, None, None
+
+
+def supervised_nll(hidden_BTH: Tensor, labels_BT: Tensor, head: nn.Module, *, chunk_tokens: int) -> Tensor:
     """Return the negative log-likelihood in nats of each supervised token, float32, shape [number of supervised tokens].
 
-    Token t is predicted from position t-1 of its row, so column 0 of `labels_BT` is never used.
+    Token t is predicted from position t-1 of its row, so column 0 of `labels_BT` is never used. At most `chunk_tokens` rows of logits
+    exist at a time.
     """
     targets_BT = labels_BT[:, 1:]
     keep_BT = targets_BT != IGNORE
-    logits_NV = head(hidden_BTH[:, :-1][keep_BT]).float()
-    return functional.cross_entropy(logits_NV, targets_BT[keep_BT], reduction="none")
+    hidden_NH, targets_N = hidden_BTH[:, :-1][keep_BT], targets_BT[keep_BT]
+    if len(targets_N) <= chunk_tokens:
+        return _nll(hidden_NH, targets_N, head)
+    trained = any(parameter.requires_grad for parameter in head.parameters())
+    if torch.is_grad_enabled() and not trained and hidden_NH.requires_grad:
+        values: Tensor = _FrozenHead.apply(hidden_NH, targets_N, head, chunk_tokens)  # type: ignore[no-untyped-call]  # torch gives it no types
+        return values
+    return torch.cat(
+        [
+            checkpoint(_nll, hidden, targets, head, use_reentrant=False, preserve_rng_state=False)
+            for hidden, targets in _chunks(hidden_NH, targets_N, chunk_tokens)
+        ]
+    )
 
 
 def require_finite(value: float, name: str, step: int) -> float:

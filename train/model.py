@@ -1,47 +1,62 @@
-"""Loads the base weights from local safetensors and adds the trainable low-rank adapter."""
+"""Loads the base weights from local safetensors and makes of them what the plan trains: all weights, or a low-rank addition."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import importlib.util
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
+from train.attention import implementation, sample_bounds
+from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
 from train.loss import supervised_nll
 
-__all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit", "save_adapter"]
+__all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit"]
 
 DTYPES = {"bf16-true": torch.bfloat16, "32-true": torch.float32}
 
 
 class AdaptedModel(nn.Module):
-    """A causal language model with a LoRA adapter, called in two halves: hidden states, then logits where wanted."""
+    """A causal language model as the plan trains it, called in two halves: hidden states, then logits where wanted."""
 
-    def __init__(self, peft_model: PeftModel) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, training: Training) -> None:
         super().__init__()
-        self.peft = peft_model
-        causal = peft_model.get_base_model()
-        self._decoder = [getattr(causal, causal.base_model_prefix)]  # in a list: registered once, below `peft`
-        self._head = [causal.get_output_embeddings()]
+        self.lm = model
+        self._loss_chunk_tokens = training.loss_chunk_tokens
+        self._decoder = [getattr(self.causal, self.causal.base_model_prefix)]  # in a list: registered once, below `lm`
+        self._head = [self.causal.get_output_embeddings()]
+
+    @property
+    def peft(self) -> PeftModel | None:
+        """The wrapper that holds the adapter and can switch it off; None if all weights are trained."""
+        return self.lm if isinstance(self.lm, PeftModel) else None
+
+    @property
+    def causal(self) -> PreTrainedModel:
+        """The language model itself, below the adapter if there is one."""
+        return self.lm.get_base_model() if isinstance(self.lm, PeftModel) else self.lm
 
     def hidden(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Return the last hidden states, shape [B, T, H]; no attention mask is ever passed (packing would leak)."""
-        states: Tensor = self._decoder[0](input_ids=ids_BT, position_ids=positions_BT, use_cache=False).last_hidden_state
-        return states
+        bounds: dict[str, Any] = {}
+        ids, positions = ids_BT, positions_BT
+        if self.causal.config._attn_implementation.startswith("flash_attention"):
+            ids, positions = ids_BT.reshape(1, -1), positions_BT.reshape(1, -1)
+            bounds = sample_bounds(positions[0])
+        states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
+        return states.view(*ids_BT.shape, -1)
 
     def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
-        return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head)
+        return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -55,36 +70,75 @@ class AdaptedModel(nn.Module):
         return head
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Return the adapter's parameters by name, sorted by name."""
-        return {name: parameter for name, parameter in sorted(self.peft.named_parameters()) if parameter.requires_grad}
+        """Return the trained parameters by name, sorted by name; tied ones once."""
+        return {name: parameter for name, parameter in sorted(self.lm.named_parameters()) if parameter.requires_grad}
+
+
+def _quantization(training: Training) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to load a 4-bit base (arXiv 2305.14314); raise BadInput where bitsandbytes cannot."""
+    if training.method != "qlora":
+        return {}
+    otherwise = "set training.method: lora and plan again"
+    if not torch.cuda.is_available():
+        raise BadInput("training.method qlora needs a GPU", value="no GPU", allowed="an NVIDIA GPU", next=otherwise)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BadInput("training.method qlora needs a package that is not installed", allowed="bitsandbytes", next="pip install bitsandbytes")
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPES[training.precision])
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
+    """Return the model with a fresh adapter, the only part that is trained (LoRA arXiv 2106.09685, DoRA arXiv 2402.09353)."""
+    lora = training.lora
+    assert lora is not None
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        use_dora=training.method == "dora",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        # Adapters stay in the compute type: float32 ones beside bf16 weights would cost a cast at each matmul.
+        peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise BadInput("training.lora.target_modules does not match this model", value=lora.target_modules, allowed=str(error)) from error
+    if any(parameter.requires_grad for parameter in model.get_output_embeddings().parameters()):
+        raise BadInput("training.lora.target_modules names the output projection", value=lora.target_modules, allowed="layers of the decoder")
+    for parameter in peft_model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(DTYPES[training.precision])  # over 4-bit weights PEFT makes them float32
+    return peft_model
 
 
 def load_model(base: Path, training: Training) -> AdaptedModel:
-    """Load base weights and a fresh adapter in the plan's precision; the adapter's start is fixed by the plan's seed.
+    """Load base weights, and a fresh adapter where one is trained, in the plan's precision; its start is fixed by the plan's seed.
 
-    Raises BadInput if the adapter's target modules do not exist in this model.
+    Raises BadInput if this machine cannot run what the plan asks for, or the adapter's target modules do not exist in this model.
     """
-    lora = training.lora
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules, task_type="CAUSAL_LM")
+    attention, quantization = implementation(training), _quantization(training)
+    require_kernels(training)
     torch.manual_seed(training.seed)
     with quiet_libraries():
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             base,
             dtype=DTYPES[training.precision],
-            attn_implementation=training.attention,
+            attn_implementation=attention,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            **quantization,
         )
-        # On a CPU they may still be the file, mapped into memory: whoever writes to it during the run would change what is trained.
-        for tensor in chain(model.parameters(), model.buffers()):
-            tensor.data = tensor.data.clone()
-        try:
-            # Adapters stay in the compute type: float32 ones beside bf16 weights would cost a cast at each matmul.
-            peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
-        except ValueError as error:
-            raise BadInput("training.lora.target_modules does not match this model", value=lora.target_modules, allowed=str(error)) from error
-    adapted = AdaptedModel(peft_model)
+        if getattr(model, "is_quantized", False) and not quantization:
+            raise BadInput("the base is quantized already", value=str(base), allowed="weights in float32, float16 or bfloat16")
+        if not quantization:
+            # On a CPU they may still be the file, mapped into memory: whoever writes to it during the run would change what is trained.
+            for tensor in chain(model.parameters(), model.buffers()):
+                tensor.data = tensor.data.clone()
+        apply_kernels(model, training)
+        adapted = AdaptedModel(model if training.method == "full" else _add_adapter(model, training), training)
+    prepare_blocks(adapted.blocks, training)
     # transformers hands out models in eval mode and Lightning keeps what it finds; dropout would silently stay off.
     adapted.train()
     return adapted
@@ -92,24 +146,9 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
 
 def require_fit(model: AdaptedModel, *, tokens: int, sequence_tokens: int) -> None:
     """Raise BadInput if the tokenizer knows more tokens, or a sequence is longer, than the model was built for."""
-    config = model.peft.get_base_model().config
+    config = model.causal.config
     if tokens > config.vocab_size:
         raise BadInput("the tokenizer of the base has more tokens than its model", value=tokens, allowed=f"at most {config.vocab_size}")
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and sequence_tokens > longest:
         raise BadInput("training.sequence_tokens is more than the base can attend over", value=sequence_tokens, allowed=f"at most {longest}")
-
-
-def save_adapter(model: AdaptedModel, folder: Path, base_name: str, weights: Mapping[str, Tensor]) -> None:
-    """Write adapter_model.safetensors and adapter_config.json into `folder`, the same bytes for the same weights on any machine.
-
-    `weights` are the trainable ones by name, whole.
-    """
-    weights = get_peft_model_state_dict(model.peft, state_dict=dict(weights), save_embedding_layers=False)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(weights.items())}
-    # safetensors writes several metadata keys in random order; one is stable.
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {key: sorted(value) if isinstance(value, set) else value for key, value in model.peft.peft_config["default"].to_dict().items()}
-    config.update({"base_model_name_or_path": base_name, "inference_mode": True, "revision": None})
-    # Through json once: enumerations become their strings.
-    (folder / "adapter_config.json").write_bytes(dumps(json.loads(json.dumps(config, default=str))))

@@ -39,12 +39,13 @@ from train.checkpoint_writer import CheckpointWriter
 from train.clock import WallClock
 from train.console import quiet_libraries
 from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
-from train.isolation import prove_head, prove_isolation
-from train.model import DTYPES, load_model, require_fit, save_adapter
+from train.isolation import prove_gradients, prove_head, prove_isolation
+from train.model import DTYPES, load_model, require_fit
 from train.module import TrainingModule
 from train.record import Identity, Status, run_record
 from train.segment import Segment, check_base, check_inputs, check_processes, locked, open_segment
 from train.strategies.strategy import strategy_of
+from train.weights import save_weights
 from train.world import World
 
 __all__ = ["train"]
@@ -52,14 +53,14 @@ __all__ = ["train"]
 Progress = Callable[[str, int, int], None]
 
 
-def _adapter(segment: Segment, plan: Plan) -> list[FileEntry]:
+def _weights(segment: Segment, plan: Plan, base: Path) -> list[FileEntry]:
     assert segment.module is not None
-    weights = segment.module.spread.gathered(segment.module.model)
+    trained = segment.module.spread.gathered(segment.module.model)
     if segment.world.rank > 0:
         return []
-    target = segment.run_dir / "adapter"
+    target = segment.run_dir / plan.training.output
     with atomic_directory(target, replace=True) as folder:
-        save_adapter(segment.module.model, folder, plan.base.name, weights)
+        save_weights(segment.module.model, folder, base=base, plan=plan, trained=trained)
     return [file_entry(segment.run_dir, path) for path in sorted(target.iterdir())]
 
 
@@ -106,6 +107,7 @@ def _prepare_segment(segment: Segment, plan: Plan, *, base: Path, build: Build, 
     # In sequences as long as the run's, within reason: two and a half samples each.
     length = max(8, min(training.sequence_tokens, 128) * 2 // 5)
     prove_isolation(model.hidden, len(tokenizer), dtype=DTYPES[training.precision], device=device, length=length)
+    prove_gradients(model, len(tokenizer), device=device, length=length)
     prove_head(model, len(tokenizer), device=device)
     model.train()
     segment.module = TrainingModule(model, training, dataset.total_steps, world=segment.world, spread=spread).to(device)
@@ -257,7 +259,7 @@ def train(
                 dataset = _prepare_segment(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
             status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
             if status == "completed":
-                outputs = _adapter(segment, plan)
+                outputs = _weights(segment, plan, base)
         finally:
             error = sys.exc_info()[1]
             if error is not None:

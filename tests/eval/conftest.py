@@ -100,9 +100,10 @@ class Run:
         return PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(self.base), self.run_dir / "adapter").eval()
 
     def rerecord(self) -> None:
-        """Make run.json name the adapter files as they are now."""
+        """Make run.json name the plan and the weights as they are now."""
         document = json.loads((self.run_dir / "run.json").read_bytes())
-        document["outputs"] = [file_entry(self.run_dir, path) for path in sorted((self.run_dir / "adapter").iterdir())]
+        document["plan"] = sha256((self.run_dir / "plan.json").read_bytes())
+        document["outputs"] = [file_entry(self.run_dir, path) for name in ("adapter", "model") for path in sorted((self.run_dir / name).glob("*"))]
         (self.run_dir / "run.json").write_bytes(dumps(document))
 
 
@@ -150,3 +151,15 @@ def run(_run: Run) -> Run:
 def own_run(_run: Run, tmp_path: Path) -> Run:
     """A copy of the finished run, for the test to change."""
     return Run(*(shutil.copytree(folder, tmp_path / name) for folder, name in ((_run.run_dir, "run-1"), (_run.base, "base"), (_run.build, "build"))))
+
+
+@pytest.fixture
+def full_run(own_run: Run) -> Run:
+    """The same run as if it had trained all weights: its result is the base and adapter merged."""
+    own_run.model().merge_and_unload().save_pretrained(own_run.run_dir / "model")
+    shutil.rmtree(own_run.run_dir / "adapter")
+    plan = json.loads((own_run.run_dir / "plan.json").read_bytes())
+    plan["training"] |= {"method": "full", "lora": None}
+    (own_run.run_dir / "plan.json").write_bytes(dumps(plan))
+    own_run.rerecord()
+    return own_run

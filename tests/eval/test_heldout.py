@@ -9,6 +9,7 @@ from torch.nn.functional import log_softmax
 
 from eval.answers import heldout_answers, prompt_tokens
 from eval.heldout import Answer, answer_losses, batches, compare
+from eval.weights import Weights
 from governance_hooks.errors import BadInput
 
 
@@ -50,12 +51,12 @@ def test_order_of_the_records_changes_nothing(model: Any) -> None:
 
 
 def test_two_measurements_give_the_same_numbers(model: Any) -> None:
-    assert compare(model, some_answers()) == compare(model, some_answers())
+    assert compare(Weights(model), some_answers()) == compare(Weights(model), some_answers())
 
 
 def test_base_is_the_model_without_the_adapter(run: Any, model: Any) -> None:
     answers = some_answers(5)
-    rows = compare(model, answers)
+    rows = compare(Weights(model), answers)
     alone = answer_losses(model.get_base_model(), answers)  # the adapter is active inside: it must equal tuned, not base
     for row in rows:
         assert row["tuned"] == pytest.approx(alone[row["item"]], rel=1e-6)
@@ -67,9 +68,20 @@ def test_base_is_the_model_without_the_adapter(run: Any, model: Any) -> None:
         assert abs(row["base"] - row["tuned"]) > 1e-3
 
 
+def test_a_model_of_its_own_is_compared_with_the_base_beside_it(run: Any, model: Any) -> None:
+    from transformers import LlamaForCausalLM
+
+    answers, base = some_answers(5), LlamaForCausalLM.from_pretrained(run.base)
+    adapted = compare(Weights(model), answers)
+    merged = compare(Weights(run.model().merge_and_unload(), base), answers)
+    for one, other in zip(merged, adapted, strict=True):
+        assert (one["tuned"], one["base"]) == pytest.approx((other["tuned"], other["base"]), rel=1e-4)
+        assert abs(one["base"] - one["tuned"]) > 1e-3
+
+
 def test_rows_are_sorted_and_name_language_contributor_and_tokens(model: Any) -> None:
     answers = some_answers()
-    rows = compare(model, answers[::-1])
+    rows = compare(Weights(model), answers[::-1])
     assert [row["item"] for row in rows] == sorted(answer.item for answer in answers)
     for row, answer in zip(rows, answers, strict=True):
         assert (row["language"], row["cluster"], row["tokens"]) == ("spa", answer.cluster, sum(answer.supervised[1:]))
@@ -98,7 +110,7 @@ def test_diverged_weights_are_refused(run: Any) -> None:
 
 def test_progress_ends_at_the_total(model: Any) -> None:
     seen: list[tuple[str, int, int]] = []
-    compare(model, some_answers(), progress=lambda *step: seen.append(step))
+    compare(Weights(model), some_answers(), progress=lambda *step: seen.append(step))
     assert {label for label, _, _ in seen} == {"held-out loss, base", "held-out loss, tuned"}
     assert [step[1] for step in seen if step[0].endswith("base")][-1] == 23
 

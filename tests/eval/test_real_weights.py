@@ -14,7 +14,7 @@ from data_pipeline.chat import Rendered, render
 from eval.answers import prompt_tokens
 from eval.generate import greedy
 from eval.heldout import Answer, answer_losses
-from eval.report import load_model
+from eval.weights import load_weights
 from train.base_weights import cached_base
 
 pytestmark = pytest.mark.model
@@ -39,7 +39,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
             if "lora_B" in name:
                 parameter.normal_(0, 0.01)
     model.save_pretrained(adapter)
-    return load_model(base, adapter)
+    weights, tokenizer = load_weights(base, adapter, "adapter")
+    return weights.tuned, tokenizer
 
 
 def test_batched_losses_of_real_weights_equal_single_rows_under_base_and_adapter(loaded: tuple[Any, Any]) -> None:

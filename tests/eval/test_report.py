@@ -96,6 +96,29 @@ def test_a_pickled_adapter_is_never_loaded(own_run: Any) -> None:
     refused(own_run, "no adapter_model.safetensors")
 
 
+def test_full_weights_are_measured_as_the_adapter_they_were_merged_from(run: Any, full_run: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.run_dir, tmp_path / "adapted")
+    adapted, whole = (evaluate(folder, base=run.base, build=run.build, threads=1) for folder in (copy, full_run.run_dir))
+    assert {entry["path"] for entry in whole["weights"]} >= {"model/model.safetensors", "model/config.json"}
+    assert adapted["languages"].keys() == whole["languages"].keys()
+    for language, row in adapted["languages"].items():
+        for figure in ("base", "tuned"):
+            assert whole["languages"][language][figure] == pytest.approx(row[figure], rel=1e-4)
+    assert [sample["base"] for sample in whole["generations"]] == [sample["base"] for sample in adapted["generations"]]
+
+
+@pytest.mark.parametrize("name", ["model/model.safetensors", "model/config.json"])
+def test_other_full_weights_than_the_runs_are_refused(full_run: Any, name: str) -> None:
+    change(full_run.run_dir / name)
+    refused(full_run, "not what the run wrote")
+
+
+def test_a_pickled_model_is_never_loaded(full_run: Any) -> None:
+    (full_run.run_dir / "model/model.safetensors").rename(full_run.run_dir / "model/pytorch_model.bin")
+    full_run.rerecord()
+    refused(full_run, "no model.safetensors")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_another_base_is_refused(own_run: Any, name: str) -> None:
     change(own_run.base / name)

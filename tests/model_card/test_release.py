@@ -57,6 +57,12 @@ def test_an_unfinished_run_is_refused(finished: Any, tmp_path: Path, status: str
     refuse(finished, tmp_path / "out", "not completed")
 
 
+def test_a_run_that_trained_all_weights_is_refused_by_name(finished: Any, tmp_path: Path) -> None:
+    training = json.loads((finished.run_dir / "plan.json").read_bytes())["training"]
+    finished.edit("plan.json", training=training | {"method": "full", "lora": None})
+    refuse(finished, tmp_path / "out", "trained all weights")
+
+
 @pytest.mark.parametrize(("field", "match"), [("coop", "names another cooperative"), ("proposal", "not made under this proposal")])
 def test_a_run_record_of_another_cooperative_or_vote_is_refused(finished: Any, tmp_path: Path, field: str, match: str) -> None:
     finished.edit("run.json", **{field: sha256(b"another")})

@@ -18,9 +18,11 @@ from governance_hooks.canonical import digest
 from governance_hooks.consent import Use
 from governance_hooks.plan import Code, Limits, Mix
 from governance_hooks.training import Lora, Training
+from tests.passing import Passing
 from tests.tiny import write_base
 from train.config import RunConfig
 from train.plan import resolve
+from train.run import train
 
 COOP = digest("the cooperative of the tests")
 CODE = Code(digest=digest("code"), packages={"torch": "0"})
@@ -116,3 +118,22 @@ def plan_of(base: Path, build: Path, canary_seed: Path) -> Callable[..., bytes]:
         return resolve(config, coop=COOP, base=base, build=build, code=CODE, canary_seed=canary_seed)
 
     return make
+
+
+@pytest.fixture
+def go(base: Path, build: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs (or resumes) a plan in a folder with a guard that passes."""
+
+    def start(folder: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "base": base,
+            "build": build,
+            "guard": Passing(),
+            "run_id": folder.name,
+            "coop": COOP,
+            "proposal": None,
+            "threads": 1,
+        }
+        return train(folder, plan, **(arguments | changes))
+
+    return start

@@ -26,52 +26,16 @@ from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.plan import Limits, Mix, read_plan
 from governance_hooks.report import Blocked, Report
 from governance_hooks.training import Lora, Training
+from tests.passing import Passing
 from train import optimizer
 from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
-from train.run import _tokens, train
+from train.run import _tokens
 from train.segment import check_processes
 from train.world import World
 
 Plan = Callable[..., bytes]
-
-
-class Passing:
-    """A guard that lets everything through; the real one needs a cooperative and has its own tests."""
-
-    unreleasable: str | None = None
-
-    def __init__(self) -> None:
-        self.ended: list[dict[str, Any]] = []
-
-    def start(self) -> None: ...
-
-    def stop(self, *, force: bool = False) -> Stop | None: ...
-
-    def end(self, record: dict[str, Any]) -> None:
-        self.ended.append(record)
-
-
-@pytest.fixture
-def go(base: Path, build: Path) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs (or resumes) a plan in a folder with a guard that passes."""
-
-    def start(folder: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
-        from governance_hooks.canonical import digest
-
-        arguments: dict[str, Any] = {
-            "base": base,
-            "build": build,
-            "guard": Passing(),
-            "run_id": folder.name,
-            "coop": digest("the cooperative of the tests"),
-            "proposal": None,
-            "threads": 1,
-        }
-        return train(folder, plan, **(arguments | changes))
-
-    return start
 
 
 def interrupt_at(step: int, number: int = signal.SIGTERM) -> Callable[[str, int, int], None]:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from governance_hooks.canonical import digest, loads
 from governance_hooks.plan import Limits
 from governance_hooks.training import Lora
-from tests.follower import Passing
+from tests.passing import Passing
 from train.run import train
 
 Plan = Callable[..., bytes]
