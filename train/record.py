@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +13,18 @@ import torch
 from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
-from governance_hooks.inventory import FileEntry
+from governance_hooks.inventory import FileEntry, file_entry
 from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.statement import now
 from train.clock import WallClock
+from train.energy import total_energy
 from train.module import TrainingModule
 from train.step_log import StepLog
 
-__all__ = ["Identity", "Status", "package_versions", "read_record", "trained_records", "write_record"]
+__all__ = ["EVIDENCE", "Identity", "Status", "package_versions", "read_record", "records_root", "trained_records", "write_record"]
+
+EVIDENCE = ("checkpoints.jsonl", "environment.json", "metrics.jsonl", "starts.jsonl", "trace.jsonl")
+"""Files of the run folder whose digests stand in run.json, and with it under the signed end of the run."""
 
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "peft", "tokenizers", "safetensors")
 Status = Literal["completed", "halted", "failed"]
@@ -45,11 +50,24 @@ def trained_records(trace: StepLog) -> list[str]:
     return sorted({record for line in trace.lines() for record in line["records"]})
 
 
+def records_root(records: Iterable[str]) -> str:
+    """Return the Merkle root (RFC 6962) over record ids, each once, sorted."""
+    return "sha256:" + root([leaf_hash(record.encode()) for record in sorted(set(records))]).hex()
+
+
 def read_record(run_dir: Path) -> dict[str, Any] | None:
     """Return run.json of an earlier segment, or None."""
     path = run_dir / "run.json"
     document: dict[str, Any] | None = loads(path.read_bytes(), floats=True, source=str(path)) if path.is_file() else None
     return document
+
+
+def _segments(run_dir: Path, starts: list[dict[str, Any]], last: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each start came to: earlier ones from the record they left (a killed one left none), the last as given."""
+    earlier = {segment["start"]: segment for segment in (read_record(run_dir) or {"segments": []})["segments"]}
+    killed = {"ended": None, "status": "killed", "cause": None, "from_step": None, "to_step": None, "seconds": None, "energy": None}
+    begun = [{"start": line["step"], **{name: line[name] for name in ("started", "device", "environment")}} for line in starts]
+    return [*(earlier.get(one["start"], one | killed) for one in begun[:-1]), begun[-1] | last]
 
 
 def write_record(
@@ -64,12 +82,31 @@ def write_record(
     tokens: Tokens | None,
     module: TrainingModule | None,
     outputs: list[FileEntry],
+    from_step: int | None,
+    energy: dict[str, Any] | None,
     unreleasable: str | None = None,
 ) -> dict[str, Any]:
-    """Write run.json and return it; what a failed run never reached is null or empty."""
+    """Write run.json and return it; what a failed run never reached is null or empty.
+
+    Args:
+        from_step: where this segment began; None if it did not come so far.
+        energy: of this segment, from `EnergyMeter.stop`.
+    """
     records = trained_records(trace)
     begun = starts.lines()
     dropped = {language: count.too_long for language, count in tokens.train_counts.items() if count.too_long} if tokens is not None else {}
+    ended = now()
+    last = {
+        "ended": ended,
+        "status": status,
+        # Not the whole reason: an error's message may hold a path, and this list stays in the record when the run goes on.
+        "cause": reason.partition(":")[0] if reason else None,
+        "from_step": from_step,
+        "to_step": module.completed_steps if module is not None else None,
+        "seconds": round(clock.seconds() - clock.earlier_s, 1),
+        "energy": energy,
+    }
+    segments = _segments(run_dir, begun, last)
     document = {
         "format": "coop.run/v1",
         "run": identity.run,
@@ -80,7 +117,7 @@ def write_record(
         "reason": reason,
         "unreleasable": unreleasable,
         "started": begun[0]["started"],
-        "ended": now(),
+        "ended": ended,
         "wall_s": round(clock.seconds()),
         "starts": len(begun),
         "steps": module.completed_steps if module is not None else 0,
@@ -91,9 +128,14 @@ def write_record(
         "dropped": {"too_long": sum(dropped.values())},
         "dropped_by_language": dropped,
         "loss": {"first": module.first_loss, "last": module.last_loss} if module is not None else {"first": None, "last": None},
-        "trained_root": "sha256:" + root([leaf_hash(record.encode()) for record in records]).hex(),
+        "trained_root": records_root(records),
         "trained_records": len(records),
         "device": begun[-1]["device"],
+        "hardware": begun[-1]["hardware"],
+        "environment": begun[-1]["environment"],
+        "segments": segments,
+        "energy": total_energy(segments),
+        "evidence": [file_entry(run_dir, run_dir / name) for name in EVIDENCE if (run_dir / name).is_file()],
         "threads": torch.get_num_threads(),
         "packages": package_versions(),
         "trainable_parameters": sum(master.numel() for master in module.weights.masters.values()) if module is not None else 0,

@@ -37,6 +37,9 @@ from train.callbacks.validation import Validation
 from train.clock import WallClock
 from train.console import quiet_libraries
 from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
+from train.data_wait import DataWait
+from train.energy import EnergyMeter
+from train.environment import hardware, lock_environment
 from train.isolation import prove_head, prove_isolation
 from train.model import DTYPES, load_model, require_fit, save_adapter
 from train.module import TrainingModule
@@ -114,6 +117,8 @@ def _prepare_segment(
     done = segment.module.completed_steps
     segment.metrics.cut(done if found is not None else -1)
     segment.trace.cut(done)
+    segment.roots.cut(done)
+    segment.from_step = done
     if [line["step"] for line in segment.trace.lines()] != list(range(1, done + 1)):
         raise CoopError(
             f"{segment.trace.path} does not cover the {done} steps of the checkpoint", next="this run cannot be traced any more; start it under a new name"
@@ -122,7 +127,16 @@ def _prepare_segment(
 
 
 def _fit(
-    segment: Segment, plan: Plan, plan_digest: str, dataset: StepDataset, guard: Guard, run_id: str, *, progress: Progress | None, wandb: bool
+    segment: Segment,
+    plan: Plan,
+    plan_digest: str,
+    dataset: StepDataset,
+    guard: Guard,
+    run_id: str,
+    *,
+    progress: Progress | None,
+    status: Callable[[str], None] | None,
+    wandb: bool,
 ) -> tuple[Status, str | None]:
     """Train until the end or until somebody says stop; return status and reason."""
     assert segment.module is not None
@@ -130,23 +144,26 @@ def _fit(
     module, training = segment.module, plan.training
     governance = GovernanceCallback(guard)
     interruption = Interruption(segment.clock, plan.limits.max_minutes)
+    wait = DataWait()
+    metrics, trace = Metrics(segment.metrics, segment.clock, wait), Trace(segment.trace, segment.roots)
     callbacks: list[pl.Callback] = [
         governance,
         interruption,
-        Metrics(segment.metrics, segment.clock),
-        Trace(segment.trace),
+        metrics,
+        trace,
         Validation(validation_samples(segment.tokens.heldout, training), segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
         Checkpoints(
             segment.run_dir / "checkpoints",
             segment.logs,
             governance,
+            trace,
             plan=plan_digest,
             every=training.checkpoint_every_steps,
             keep=training.keep_checkpoints,
         ),
     ]
     if progress is not None:
-        callbacks.append(ProgressReport(progress))
+        callbacks.append(ProgressReport(progress, status, metrics))
     logger: Any = False
     if wandb:
         from train.tracking import offline_wandb  # wandb starts a service process when it is imported and used; only on request
@@ -162,6 +179,7 @@ def _fit(
             plugins=[LightningEnvironment()],
             callbacks=callbacks,
             logger=logger,
+            profiler=wait,
             default_root_dir=segment.run_dir,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -195,8 +213,10 @@ def train(
     proposal: str | None,
     canary_seed: Path | None = None,
     progress: Progress | None = None,
+    status: Callable[[str], None] | None = None,
     wandb: bool = False,
     threads: int | None = None,
+    country: str | None = None,
 ) -> dict[str, Any]:
     """Train what the plan says into `run_dir` and return the run record (run.json); call it again to resume.
 
@@ -206,7 +226,9 @@ def train(
         guard: blocks the start, is asked at every optimizer step boundary, and gets the record however the run ends.
         canary_seed: file with the seed of the plan's canaries, read only where the tokens have to be made.
         progress: called with a label, what is done and the total.
+        status: called before each report of a step with its numbers in words.
         threads: CPU threads of torch; it does not enter the plan, and another number may change the last bits of the result.
+        country: ISO 3166-1 alpha-3 code of where the machine stands, to state CO2 beside the energy.
 
     Raises:
         governance_hooks.report.Blocked: the gate does not pass; nothing was loaded or written.
@@ -221,11 +243,11 @@ def train(
     identity = Identity(run_id, coop, sha256(plan_bytes), proposal)
     with locked(run_dir):
         remove_leftovers(run_dir)
-        metrics, trace, starts = (StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts"))
+        metrics, trace, starts, roots = (StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts", "checkpoints"))
         starts.cut(2**53)  # a torn last line, if the machine died while writing it
         check_folder(run_dir, plan_bytes, plan, starts)
         checked_build = check_inputs(plan, base, build)
-        segment = Segment(run_dir, metrics, trace, starts, WallClock(earlier_seconds(run_dir, metrics)))
+        segment = Segment(run_dir, metrics, trace, starts, roots, WallClock(earlier_seconds(run_dir, metrics)))
         if segment.clock.seconds() >= plan.limits.max_minutes * 60:
             raise CoopError(
                 f"run {run_id} has used its voted time",
@@ -235,14 +257,24 @@ def train(
             )
         device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
         write_bytes(run_dir / "plan.json", plan_bytes)
-        starts.append({"step": len(starts.lines()) + 1, "started": now(), "device": _device_name(device)})
-        status: Status = "failed"
+        meter = EnergyMeter(country)
+        starts.append(
+            {
+                "step": len(starts.lines()) + 1,
+                "started": now(),
+                "device": _device_name(device),
+                "hardware": hardware(device),
+                "environment": lock_environment(run_dir),
+            }
+        )
+        result: Status = "failed"
         reason: str | None = None
         outputs: list[FileEntry] = []
         try:
+            meter.start()
             dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, seed=canary_seed, device=device, progress=progress)
-            status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
-            if status == "completed":
+            result, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, status=status, wandb=wandb)
+            if result == "completed":
                 outputs = _adapter(segment, plan)
         finally:
             for log in segment.logs:
@@ -251,12 +283,12 @@ def train(
             if error is not None:
                 # Lightning turns a second Ctrl-C into SystemExit.
                 stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-                status, outputs = ("halted" if stopped else "failed"), []
+                result, outputs = ("halted" if stopped else "failed"), []
                 reason = "interrupted" if stopped else f"{type(error).__name__}: {error}".splitlines()[0][:500]
             record = write_record(
                 run_dir,
                 identity,
-                status=status,
+                status=result,
                 reason=reason,
                 starts=starts,
                 trace=trace,
@@ -264,6 +296,8 @@ def train(
                 tokens=segment.tokens,
                 module=segment.module,
                 outputs=outputs,
+                from_step=segment.from_step,
+                energy=meter.stop(),
                 unreleasable=guard.unreleasable,
             )
             segment.module = None  # whoever evaluates next needs the memory

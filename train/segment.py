@@ -31,14 +31,17 @@ class Segment:
     metrics: StepLog
     trace: StepLog
     starts: StepLog
+    roots: StepLog
     clock: WallClock
     tokens: Tokens | None = None
     module: TrainingModule | None = None
+    from_step: int | None = None
+    """Where this segment begins, once that is known."""
 
     @property
     def logs(self) -> list[StepLog]:
         """The files of lines by step."""
-        return [self.metrics, self.trace, self.starts]
+        return [self.metrics, self.trace, self.starts, self.roots]
 
 
 @contextmanager

@@ -78,12 +78,14 @@ def run_plan(
     evaluate: bool = True,
     wandb: bool = False,
     threads: int | None = None,
+    country: str | None = None,
     show: Progress | None = None,
     passed: Callable[[Report], object] = lambda report: None,
 ) -> dict[str, object]:
     """Train, log, evaluate and document one approved run; go on where an earlier call was cut off.
 
     Args:
+        country: of the machine, to state CO2 beside the energy; ISO 3166-1 alpha-3.
         chosen: digest of the run proposal to start under; None takes that of the run if it has started, else what `find_proposal` finds.
         passed: called with the gate's table before the start is logged.
 
@@ -94,6 +96,10 @@ def run_plan(
     plan = read_plan(data)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
         raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
+    if country is not None:
+        from train.energy import EnergyMeter
+
+        EnergyMeter(country)  # before a start is used
     with process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
         space.coop.refresh()  # what the process that held it before has logged
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
@@ -139,8 +145,10 @@ def run_plan(
             proposal=proposal,
             canary_seed=space.canary_seed(plan.name),
             progress=show,
+            status=show.status if show is not None else None,
             wandb=wandb,
             threads=threads,
+            country=country,
         )
 
 
@@ -153,9 +161,19 @@ def run_plan(
 @click.option("--no-eval", is_flag=True, help="Stop after training; `coop eval` goes on later.")
 @click.option("--wandb", is_flag=True, help="Also log to Weights & Biases, offline, into the run's folder.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
+@click.option("--country", envvar="COOP_COUNTRY", help="Where the machine stands (ISO 3166-1 alpha-3, or $COOP_COUNTRY): states CO2 beside the energy.")
 @click.pass_obj
 def train(
-    session: Session, plan: str, run: str | None, proposal: str | None, base: Path | None, check: bool, no_eval: bool, wandb: bool, threads: int | None
+    session: Session,
+    plan: str,
+    run: str | None,
+    proposal: str | None,
+    base: Path | None,
+    check: bool,
+    no_eval: bool,
+    wandb: bool,
+    threads: int | None,
+    country: str | None,
 ) -> None:
     """Train the PLAN members approved, evaluate it and write its card.
 
@@ -177,7 +195,9 @@ def train(
             finish(session, gate_plan(space, data, base=base, proposal=_approval(space, data, name, chosen)), good="This run may start.", bad="BLOCKED.")
             return
         with quiet_libraries(), progress(quiet=session.json) as show:
-            record = run_plan(space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, show=show, passed=passed)
+            record = run_plan(
+                space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, country=country, show=show, passed=passed
+            )
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},

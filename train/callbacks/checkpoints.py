@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from governance_hooks.hooks.lightning import GovernanceCallback
 from train import checkpoint
+from train.callbacks.trace import Trace
 from train.module import TrainingModule
 from train.step_log import StepLog
 
@@ -18,8 +19,8 @@ __all__ = ["Checkpoints"]
 class Checkpoints(pl.Callback):
     """Must stand last among the callbacks: the logs it relies on are written, and whoever wants to stop has said so."""
 
-    def __init__(self, root: Path, logs: list[StepLog], governance: GovernanceCallback, *, plan: str, every: int, keep: int) -> None:
-        self.root, self.logs, self.governance = root, logs, governance
+    def __init__(self, root: Path, logs: list[StepLog], governance: GovernanceCallback, trace: Trace, *, plan: str, every: int, keep: int) -> None:
+        self.root, self.logs, self.governance, self.trace = root, logs, governance, trace
         self.plan, self.every, self.keep = plan, every, keep
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -27,6 +28,7 @@ class Checkpoints(pl.Callback):
         assert isinstance(pl_module, TrainingModule)
         done = pl_module.completed_steps
         if done % self.every == 0 or done == pl_module.total_steps or trainer.should_stop:
+            self.trace.commit(done)
             for log in self.logs:
                 log.sync()
             checkpoint.save(self.root, pl_module, plan=self.plan, keep=self.keep)
