@@ -38,6 +38,13 @@ class _Silence:
     def status(self, text: str, /) -> None: ...
 
 
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 class _Lines:
     """Plain lines on standard error, at most one every few seconds and one at the end of each label."""
 
@@ -59,9 +66,9 @@ class _Lines:
             return
         self.last = moment
         spent = moment - began
-        left = f", {spent * (total - done) / (done - first):.0f} s left" if first < done < total else ""
+        left = f", {_time(spent * (total - done) / (done - first))} left" if first < done < total else ""
         told = f"; {text}" if text else ""
-        print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {spent:.0f} s{left}{told}", file=sys.stderr, flush=True)
+        print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {_time(spent)}{left}{told}", file=sys.stderr, flush=True)
 
 
 class _Bars:

@@ -10,6 +10,7 @@ import click
 from commonweights.cli import Session
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import loads
+from governance_hooks.errors import BadInput
 
 __all__ = ["report", "runs"]
 
@@ -27,6 +28,8 @@ def report(session: Session, run: str, out: Path | None) -> None:
     from train.report.page import write_report
 
     with open_workspace(session.folder, read_only=True) as space:
+        if run not in space.coop.register.runs:
+            raise BadInput(f"no run {run} was started here", allowed=", ".join(space.coop.register.runs) or "none yet", next="coop runs")
         path = write_report(space.run(run), out)
     session.show({"run": run, "report": str(path)}, f"wrote {path}")
 

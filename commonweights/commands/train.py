@@ -201,7 +201,7 @@ def train(
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
-        text + f"\nnext: coop release assemble {name}" if record["status"] == "completed" else text,
+        f"{text}\nlook at it: coop report {name}" + (f"\nnext: coop release assemble {name}" if record["status"] == "completed" else ""),
     )
     if record["status"] != "completed":
         raise click.exceptions.Exit(1)

@@ -36,6 +36,7 @@ th { color: var(--quiet); font-weight: 600; } .number { text-align: end; font-va
 p.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; max-width: 24rem; max-height: 16rem; overflow: auto; }
 i.k0, i.k1, i.k2 { display: inline-block; width: .8rem; height: .8rem; margin: 0 .35rem 0 .6rem; vertical-align: -.05rem; border-radius: 2px; }
 .bar { display: flex; width: 16rem; max-width: 40vw; height: .8rem; margin-top: .35rem; } .bar i[class] { height: 100%; margin: 0; border-radius: 0; }
+p > i:first-child { margin-left: 0 !important; }
 .k0 { background: var(--one); } .k1 { background: var(--two); } .k2 { background: var(--three); }
 .sign { color: var(--bad); font: .75em monospace; border: 1px solid; border-radius: 3px; padding: 0 2px; } code { font-size: .82rem; overflow-wrap: anywhere; }
 @media print { body { max-width: none; } p.text { max-height: none; } figure, tr { break-inside: avoid; } }
