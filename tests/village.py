@@ -334,7 +334,8 @@ def segments_of(at: str, starts: int = 1) -> dict[str, Any]:
         segment | {"start": number, "status": "completed" if number == starts else "failed", "energy": energy if number == starts else None}
         for number in range(1, starts + 1)
     ]
-    total = {"method": ["codecarbon"], "cpu_method": ["load x rated power"], "estimated": True, "segments": 1, "segments_unmeasured": starts - 1}
+    found = {"method": ["codecarbon"], "cpu_method": ["load x rated power"], "gpu_method": [], "ram_method": ["constant power model"]}
+    total = found | {"estimated": True, "segments": 1, "segments_unmeasured": starts - 1}
     return {
         "hardware": {"cpu": "A processor", "cpus": 2, "memory_bytes": 2**33, "devices": []},
         "environment": digest("environment"),

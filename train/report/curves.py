@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from data_pipeline.language import is_language, language_name
+from data_pipeline.views.page import visible
 from train.report.line_chart import Line, Point, line_chart, smoothed
 from train.report.run_folder import RunFolder
 
@@ -15,7 +16,7 @@ __all__ = ["loss", "named", "speed", "validation"]
 
 def named(code: str) -> str:
     """Return the English name of a language as HTML; other codes as they are."""
-    return escape(language_name(code) if is_language(code) else code)
+    return visible(language_name(code) if is_language(code) else code)
 
 
 def loss(run: RunFolder) -> str:

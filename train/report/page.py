@@ -80,8 +80,11 @@ def _summary(run: RunFolder) -> str:
         ("Method", f"{training.method}, {training.objective}, {training.precision}"),
         ("Steps", f"{done:,} of {record['total_steps']:,}" if record and record["total_steps"] else f"{done:,}"),
     ]
+    if run.validations:
+        # Not the training loss: first and last step hold other languages, and may rise where every language falls.
+        first, latest = (sum(line["validation"].values()) / len(line["validation"]) for line in (run.validations[0], run.validations[-1]))
+        facts.append(("Validation loss, mean", f"{first:.3f} → {latest:.3f}"))
     if last is not None:
-        facts.append(("Training loss", f"{run.steps[0]['loss']:.3f} → {last['loss']:.3f}"))
         facts.append(("Tokens read", f"{sum(line['tokens'] for line in run.steps):,}"))
         facts.append(("Tokens learned", f"{sum(line['supervised'] for line in run.steps):,}"))
         middle = sorted(line["tokens_per_s"] for line in run.steps)[len(run.steps) // 2]
