@@ -39,6 +39,7 @@ i.k0, i.k1, i.k2 { display: inline-block; width: .8rem; height: .8rem; margin: 0
 p > i:first-child { margin-left: 0 !important; }
 .k0 { background: var(--one); } .k1 { background: var(--two); } .k2 { background: var(--three); }
 .sign { color: var(--bad); font: .75em monospace; border: 1px solid; border-radius: 3px; padding: 0 2px; } code { font-size: .82rem; overflow-wrap: anywhere; }
+@media (max-width: 34rem) { .small { grid-template-columns: 1fr 1fr; } }
 @media print { body { max-width: none; } p.text { max-height: none; } figure, tr { break-inside: avoid; } }
 """
     + CHARTS
