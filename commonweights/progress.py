@@ -19,31 +19,56 @@ EVERY_S = 5.0
 
 
 class Progress(Protocol):
-    """Called as (label, done, total)."""
+    """Called as (label, done, total); whoever has more to tell says it to `status` before."""
 
     def __call__(self, label: str, done: int, total: int, /) -> None:
         """Report that `done` of `total` are done; total 0 means unknown."""
         ...
+
+    def status(self, text: str, /) -> None:
+        """Say how the work goes; it is shown with the next report."""
+        ...
+
+
+class _Silence:
+    """Shows nothing."""
+
+    def __call__(self, label: str, done: int, total: int, /) -> None: ...
+
+    def status(self, text: str, /) -> None: ...
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 class _Lines:
     """Plain lines on standard error, at most one every few seconds and one at the end of each label."""
 
     def __init__(self) -> None:
-        self.started: dict[str, float] = {}
+        self.started: dict[str, tuple[float, int]] = {}
         self.last = time.monotonic()
+        self.text = ""
+
+    def status(self, text: str, /) -> None:
+        self.text = text
 
     def __call__(self, label: str, done: int, total: int, /) -> None:
         moment = time.monotonic()
-        began = self.started.setdefault(label, moment)
+        began, first = self.started.setdefault(label, (moment, done))  # a resumed run does not begin at 0
+        text, self.text = self.text, ""
         if moment - self.last < EVERY_S and done != total:
             return
         if done == total and moment - began < 1:
             return
         self.last = moment
         spent = moment - began
-        left = f", {spent * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {spent:.0f} s{left}", file=sys.stderr, flush=True)
+        left = f", {_time(spent * (total - done) / (done - first))} left" if first < done < total else ""
+        told = f"; {text}" if text else ""
+        print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {_time(spent)}{left}{told}", file=sys.stderr, flush=True)
 
 
 class _Bars:
@@ -52,6 +77,10 @@ class _Bars:
     def __init__(self) -> None:
         self.bars: Bars | None = None
         self.tasks: dict[str, TaskID] = {}
+        self.text = ""
+
+    def status(self, text: str, /) -> None:
+        self.text = text
 
     def __call__(self, label: str, done: int, total: int, /) -> None:
         if label not in self.tasks:
@@ -65,12 +94,14 @@ class _Bars:
                     TimeElapsedColumn(),
                     TextColumn("left"),
                     TimeRemainingColumn(),
+                    TextColumn("{task.fields[status]}", markup=False),
                 )
                 self.bars = Bars(*columns, console=Console(stderr=True), transient=True)
                 self.bars.start()
-            self.tasks[label] = self.bars.add_task(label, total=total or None)
+            self.tasks[label] = self.bars.add_task(label, total=total or None, completed=done, status="")
         assert self.bars is not None
-        self.bars.update(self.tasks[label], completed=done, total=total or None)
+        self.bars.update(self.tasks[label], completed=done, total=total or None, status=self.text)
+        self.text = ""
         if done == total:
             self.bars.remove_task(self.tasks.pop(label))
             if not self.tasks:
@@ -88,7 +119,7 @@ class _Bars:
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
     """Yield a progress callable; quiet shows nothing (with --json)."""
     if quiet:
-        yield lambda label, done, total, /: None
+        yield _Silence()
     elif not sys.stderr.isatty():
         yield _Lines()
     else:

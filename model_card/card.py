@@ -22,7 +22,7 @@ SUPPRESS_BELOW = 5
 
 _RUN = (
     "run", "status", "started", "ended", "wall_s", "starts", "steps", "total_steps", "trained_records", "trained_root", "dropped", "loss", "device", "threads",
-    "packages", "trainable_parameters", "parameters", "outputs",
+    "packages", "trainable_parameters", "parameters", "outputs", "hardware", "environment", "segments",
 )  # fmt: skip
 _OUTCOME = ("items", "tokens", "base", "tuned", "difference", "low", "high", "resampled", "verdict", "improved")
 _HUMAN = "no signed statement of a person is part of this release"
@@ -103,7 +103,7 @@ def make_card(records: CardRecords) -> dict[str, Any]:
         if records.plan.canaries is None
         else {name: plan.field("canaries", name) for name in ("count", "commitment")},
         "run": {name: run.field(name) for name in _RUN},
-        "energy": not_collected("no power meter was read; device and wall time are stated instead"),
+        "energy": run.field("energy", missing="nothing measured it; device and wall time are stated instead"),
         "data": {name: manifest.field(name) for name in ("at", "records", "root", "splits", "licences", "excluded", "rules", "parameters", "log")}
         | {"manifest": {"value": manifest.sha256, "source": "data/manifest.json#", "sha256": manifest.sha256}},
         "consent": {"use": manifest.field("use")} | {name: log.field("consents", name) for name in ("named", "in_log", "withdrawn_by_run_end")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from governance_hooks.canonical import loads
@@ -113,6 +114,20 @@ def check_run(plan: Plan, record: Source, run: Run, *, uses: int, ended: str) ->
     _require(earliest <= first <= last <= latest, "run.json dates the run outside of what the log says", value=[first, last], allowed=f"{earliest} to {latest}")
     steps, total = record.get("steps"), record.get("total_steps")
     _require(steps is None or total is None or 0 < steps <= total, "run.json counts more steps than there are", value=steps, allowed=total)
+    segments, energy = record.get("segments"), record.get("energy")
+    _require(
+        record.get("starts") is None or [one["start"] for one in segments] == list(range(1, record.get("starts") + 1)),
+        "run.json lists other segments than starts",
+        value=[one["start"] for one in segments],
+        allowed=record.get("starts"),
+    )
+    measured = [one["energy"]["kwh"] for one in segments if one["energy"] is not None]
+    _require(
+        (energy is None) == (not measured) and (energy is None or math.isclose(energy["kwh"], math.fsum(measured), rel_tol=1e-9)),
+        "run.json states another energy than its segments add up to",
+        value=energy and energy["kwh"],
+        allowed=math.fsum(measured),
+    )
     used = record.get("packages")
     _require(isinstance(used, dict) and bool(used), "run.json names no libraries", value=used, allowed="the versions that ran")
     odd = {name: version for name, version in used.items() if plan.code.packages.get(name, version) != version}

@@ -15,7 +15,7 @@ PROMISE = (
     "Copies already downloaded cannot be recalled and may still hold traces of the withdrawn records; no unlearning method is claimed to erase them."
 )
 _HUMAN = (("intended_use", "Intended use"), ("out_of_scope_use", "Out of scope"), ("limits", "Limits"), ("bias_and_risks", "Bias and risks"),
-          ("privacy_audit", "Leak test"), ("safety_evaluation", "Safety test"), ("energy", "Energy"), ("contact", "Contact"))  # fmt: skip
+          ("privacy_audit", "Leak test"), ("safety_evaluation", "Safety test"), ("contact", "Contact"))  # fmt: skip
 
 
 HOW_TO_LOAD = """In this folder, with the base weights whose digest stands under Provenance (`coop base FOLDER` prints the digest of a folder):
@@ -159,6 +159,39 @@ def _canaries(card: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _energy(card: Mapping[str, Any]) -> str:
+    found = card["energy"].get("value")
+    if found is None:
+        return f"Energy: {_show(card['energy'])}."
+    methods = "; ".join(
+        f"{name}: {_value(found[key])}" for name, key in (("CPU", "cpu_method"), ("GPU", "gpu_method"), ("memory", "ram_method")) if found.get(key)
+    )
+    left_out = f" {code(found['segments_unmeasured'])} more left none." if found["segments_unmeasured"] else ""
+    carbon = f", {code(round(found['co2e_kg'], 4))} kg CO2 equivalents ({_value(found.get('country', []))})" if found.get("co2e_kg") is not None else ""
+    return (
+        f"Energy, **estimated**: {code(round(found['kwh'], 4))} kWh{carbon}, over {code(found['segments'])} segment(s).{left_out} "
+        f"Method: {_value(found.get('method', []))}. {methods}."
+    )
+
+
+def _segments(card: Mapping[str, Any]) -> str:
+    rows = []
+    for one in card["run"]["segments"]["value"]:
+        steps = "-" if one["from_step"] is None or one["to_step"] is None else f"{one['from_step']} to {one['to_step']}"
+        outcome = one["status"] + (f" ({one['cause']})" if one["cause"] else "")
+        rows.append([code(one["start"]), code(one["started"]), code(outcome), code(steps), "-" if one["seconds"] is None else code(round(one["seconds"]))])
+    return _table(["Start", "At", "How it ended", "Steps", "Seconds"], rows)
+
+
+def _hardware(card: Mapping[str, Any]) -> str:
+    found = card["run"]["hardware"]["value"]
+    devices = [f"{one['name']} ({one['memory_bytes'] / 2**30:.0f} GiB)" for one in found["devices"]]
+    names = ", ".join(f"{devices.count(name)} x {code(name)}" for name in sorted(set(devices)))
+    versions = "; ".join(f"{name} {code(found[key])}" for name, key in (("driver", "driver"), ("CUDA", "cuda")) if found.get(key))
+    parts = [names, f"{code(found['cpu'])}, {code(found['cpus'])} cores, {code(round(found['memory_bytes'] / 2**30))} GiB", versions]
+    return f"Hardware of the last start: {'; '.join(part for part in parts if part)}."
+
+
 def _provenance(card: Mapping[str, Any]) -> str:
     rows = [
         ["Cooperative (digest of its founding statement)", _show(card["coop"])],
@@ -168,7 +201,7 @@ def _provenance(card: Mapping[str, Any]) -> str:
     rows += [["Base weights", f"{_show(card['base']['name'])}, {_show(card['base']['licence'])}, {_show(card['base']['digest'])}"]]
     rows += [[label, _show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
                                                                    ("steps", "Optimizer steps"), ("trained_records", "Records trained on"), ("trainable_parameters", "Trained parameters"),
-                                                                   ("packages", "Packages"))]  # fmt: skip
+                                                                   ("packages", "Packages"), ("environment", "All packages (digest of the list)"))]  # fmt: skip
     return _table(["What", "Value"], rows)
 
 
@@ -202,6 +235,10 @@ def render(card: Mapping[str, Any]) -> str:
         "## Training",
         _table(["Setting", "Value"], [[name.replace("_", " "), _show(field)] for name, field in card["training"].items()]),
         *_canaries(card),
+        _hardware(card),
+        _energy(card),
+        "Every start of the run, those that failed too:",
+        _segments(card),
         "## Limits and use",
         "\n".join(f"- {label}: {_show(card[name])}" for name, label in _HUMAN),
         "## Provenance",

@@ -16,6 +16,9 @@ __all__ = ["Entry", "EvaluationReport", "Manifest", "ReleaseDocument", "RunRecor
 Count = Annotated[int, Field(ge=0)]
 RecordId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")]
 Nats = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Hardware = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){1,3}$")]
 Role = Literal["card", "data", "evaluation", "plan", "run", "weights"]
 
 
@@ -23,6 +26,49 @@ class _Open(BaseModel):
     """A record of another room: known fields are checked, others stay."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class _Device(Strict):
+    name: Hardware
+    memory_bytes: Count
+
+
+class _Hardware(Strict):
+    """What computed. Nothing else may stand here: a host name or serial number would be published with the weights."""
+
+    cpu: Hardware
+    cpus: Count
+    memory_bytes: Count
+    devices: Annotated[list[_Device], Field(max_length=4096)]
+    cuda: Version | None = None
+    driver: Version | None = None
+
+
+class _Energy(_Open):
+    kwh: Amount
+    co2e_kg: Amount | None = None
+
+
+class _TotalEnergy(_Energy):
+    estimated: Literal[True]
+    segments: Annotated[int, Field(ge=1)]
+    segments_unmeasured: Count
+
+
+class _Segment(Strict):
+    """One start of the run; a killed one left nothing but its beginning."""
+
+    start: Annotated[int, Field(ge=1)]
+    started: Instant
+    ended: Instant | None
+    status: Literal["completed", "halted", "failed", "killed"]
+    cause: Annotated[str, StringConstraints(max_length=200)] | None
+    from_step: Count | None
+    to_step: Count | None
+    seconds: Amount | None
+    device: Hardware
+    environment: Digest
+    energy: _Energy | None
 
 
 class RunRecord(_Open):
@@ -41,6 +87,12 @@ class RunRecord(_Open):
     trained_records: Count
     trained_root: Digest
     outputs: list[File]
+    hardware: _Hardware
+    environment: Digest
+    """Of environment.json: every installed package."""
+    segments: Annotated[list[_Segment], Field(min_length=1)]
+    energy: _TotalEnergy | None
+    evidence: list[File]
 
 
 class _LogSize(Strict):

@@ -39,6 +39,9 @@ from train.checkpoint_writer import CheckpointWriter
 from train.clock import WallClock
 from train.console import quiet_libraries
 from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
+from train.data_wait import DataWait
+from train.energy import EnergyMeter
+from train.environment import hardware, lock_environment
 from train.isolation import prove_gradients, prove_head, prove_isolation
 from train.model import DTYPES, load_model, require_fit
 from train.module import TrainingModule
@@ -128,10 +131,11 @@ def _continue(segment: Segment, plan_digest: str) -> Path | None:
     with segment.world.together("continuing from a checkpoint"):
         if state is not None:
             checkpoint.resume(state, segment.module, plan=plan_digest)
-        done = segment.module.completed_steps
+        segment.from_step = done = segment.module.completed_steps
         if segment.files is not None:
             segment.files.metrics.cut(done if state is not None else -1)
             segment.files.trace.cut(done)
+            segment.files.roots.cut(done)
             if [line["step"] for line in segment.files.trace.lines()] != list(range(1, done + 1)):
                 raise CoopError(
                     f"{segment.files.trace.path} does not cover the {done} steps of the checkpoint",
@@ -141,7 +145,16 @@ def _continue(segment: Segment, plan_digest: str) -> Path | None:
 
 
 def _fit(
-    segment: Segment, plan: Plan, plan_digest: str, dataset: StepDataset, guard: Guard, run_id: str, *, progress: Progress | None, wandb: bool
+    segment: Segment,
+    plan: Plan,
+    plan_digest: str,
+    dataset: StepDataset,
+    guard: Guard,
+    run_id: str,
+    *,
+    progress: Progress | None,
+    status: Callable[[str], None] | None,
+    wandb: bool,
 ) -> tuple[Status, str | None]:
     """Train until the end or until somebody says stop; return status and reason."""
     assert segment.module is not None
@@ -151,21 +164,24 @@ def _fit(
     interruption = Interruption(segment.clock, plan.limits.max_minutes, world)
     writer = CheckpointWriter(segment.checkpoints, world, plan=plan_digest, keep=training.keep_checkpoints)
     restored = _continue(segment, plan_digest)
+    wait = DataWait()
+    metrics = Metrics(files.metrics, segment.clock, wait) if files is not None else None
+    trace = Trace(files.trace, files.roots) if files is not None else None
     callbacks: list[pl.Callback] = [
         *([Restore(restored)] if restored is not None else []),
         governance,
         interruption,
-        *([Metrics(files.metrics, segment.clock), Trace(files.trace)] if files is not None else []),
+        *([metrics, trace] if metrics is not None and trace is not None else []),
         Validation(
             validation_samples(segment.tokens.heldout, training),
             files.metrics if files is not None else None,
             every=training.validate_every_steps,
             pad=dataset.pad,
         ),
-        Checkpoints(writer, files.all if files is not None else [], governance, every=training.checkpoint_every_steps),
+        Checkpoints(writer, files.all if files is not None else [], governance, trace, every=training.checkpoint_every_steps),
     ]
-    if progress is not None:
-        callbacks.append(ProgressReport(progress))
+    if progress is not None and metrics is not None:
+        callbacks.append(ProgressReport(progress, status, metrics))
     logger: Any = False
     if wandb and files is not None:
         from train.tracking import offline_wandb  # wandb starts a service process when it is imported and used; only on request
@@ -178,6 +194,7 @@ def _fit(
             max_epochs=1,
             callbacks=callbacks,
             logger=logger,
+            profiler=wait,
             default_root_dir=segment.run_dir,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -213,8 +230,10 @@ def train(
     proposal: str | None,
     canary_seed: Path | None = None,
     progress: Progress | None = None,
+    status: Callable[[str], None] | None = None,
     wandb: bool = False,
     threads: int | None = None,
+    country: str | None = None,
     world: World | None = None,
 ) -> dict[str, Any]:
     """Train what the plan says into `run_dir` and return the run record (run.json); call it again to resume.
@@ -225,7 +244,9 @@ def train(
         guard: blocks the start, is asked at every optimizer step boundary, and gets the record however the run ends.
         canary_seed: file with the seed of the plan's canaries, read only where the tokens have to be made.
         progress: called with a label, what is done and the total.
+        status: called before each report of a step with its numbers in words.
         threads: CPU threads of torch; it does not enter the plan, and another number may change the last bits of the result.
+        country: ISO 3166-1 alpha-3 code of where the machine stands, to state CO2 beside the energy.
         world: the processes of the run, connected; all of them make this call, and the first one writes its files.
 
     Raises:
@@ -249,25 +270,29 @@ def train(
             checked_build = check_inputs(plan, base, build)
             if segment.files is not None:
                 write_bytes(run_dir / "plan.json", plan_bytes)
-                segment.files.starts.append({"step": len(segment.files.starts.lines()) + 1, "started": now(), "device": _device_name(world.device)})
-        status: Status = "failed"
+                segment.meter = EnergyMeter(country)
+                started = {"step": len(segment.files.starts.lines()) + 1, "started": now(), "device": _device_name(world.device)}
+                segment.files.starts.append(started | {"hardware": hardware(world.device), "environment": lock_environment(run_dir)})
+        result: Status = "failed"
         reason: str | None = None
         outputs: list[FileEntry] = []
         identity = Identity(run_id, coop, sha256(plan_bytes), proposal)
         try:
+            if segment.meter is not None:
+                segment.meter.start()
             with world.together("preparing the run"):
                 dataset = _prepare_segment(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
-            status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
-            if status == "completed":
+            result, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, status=status, wandb=wandb)
+            if result == "completed":
                 outputs = _weights(segment, plan, base)
         finally:
             error = sys.exc_info()[1]
             if error is not None:
                 # Lightning turns a second Ctrl-C into SystemExit.
                 stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-                status, outputs = ("halted" if stopped else "failed"), []
+                result, outputs = ("halted" if stopped else "failed"), []
                 reason = "interrupted" if stopped else f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            record = run_record(segment, identity, status=status, reason=reason, outputs=outputs, unreleasable=guard.unreleasable)
+            record = run_record(segment, identity, status=result, reason=reason, outputs=outputs, unreleasable=guard.unreleasable)
             segment.module = None  # whoever evaluates next needs the memory
             guard.end(record)
         return record

@@ -16,6 +16,7 @@ from governance_hooks.plan import Plan
 from governance_hooks.process_lock import process_lock
 from train.base_weights import read_base
 from train.clock import WallClock
+from train.energy import EnergyMeter
 from train.module import TrainingModule
 from train.record import read_record
 from train.step_log import StepLog
@@ -31,11 +32,12 @@ class RunFiles:
     metrics: StepLog
     trace: StepLog
     starts: StepLog
+    roots: StepLog
 
     @property
     def all(self) -> list[StepLog]:
         """Return all of them."""
-        return [self.metrics, self.trace, self.starts]
+        return [self.metrics, self.trace, self.starts, self.roots]
 
 
 @dataclass(slots=True)
@@ -49,6 +51,9 @@ class Segment:
     """In the first process."""
     tokens: Tokens | None = None
     module: TrainingModule | None = None
+    meter: EnergyMeter | None = None
+    from_step: int | None = None
+    """Where this segment begins, once that is known."""
 
     @property
     def checkpoints(self) -> Path:
@@ -59,7 +64,7 @@ class Segment:
 def open_segment(run_dir: Path, plan_bytes: bytes, plan: Plan, world: World) -> Segment:
     """Open the files of a run for one more start; raise CoopError or BadInput if there can be none."""
     remove_leftovers(run_dir)
-    files = RunFiles(*(StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts")))
+    files = RunFiles(*(StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts", "checkpoints")))
     files.starts.cut(2**53)  # a torn last line, if the machine died while writing it
     check_folder(run_dir, plan_bytes, plan, files.starts)
     clock = WallClock(earlier_seconds(run_dir, files.metrics))

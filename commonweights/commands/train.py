@@ -89,12 +89,14 @@ def run_plan(
     wandb: bool = False,
     threads: int | None = None,
     world: World | None = None,
+    country: str | None = None,
     show: Progress | None = None,
     passed: Callable[[Report], object] = lambda report: None,
 ) -> dict[str, object]:
     """Train, log, evaluate and document one approved run; go on where an earlier call was cut off.
 
     Args:
+        country: of the machine, to state CO2 beside the energy; ISO 3166-1 alpha-3.
         chosen: digest of the run proposal to start under; None takes that of the run if it has started, else what `find_proposal` finds.
         world: the processes of the run, connected; this is the first one, and gives the others their order, or sends them home.
         passed: called with the gate's table before the start is logged.
@@ -109,6 +111,10 @@ def run_plan(
     plan, processes = read_plan(data), world or World()
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
         raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
+    if country is not None:
+        from train.energy import EnergyMeter
+
+        EnergyMeter(country)  # before a start is used
     with ordering(processes) as order, process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
         space.coop.refresh()  # what the process that held it before has logged
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
@@ -155,9 +161,11 @@ def run_plan(
             proposal=proposal,
             canary_seed=seed,
             progress=show,
+            status=show.status if show is not None else None,
             wandb=wandb,
             threads=threads,
             world=processes,
+            country=country,
         )
 
 
@@ -181,6 +189,7 @@ def _follow() -> None:
 @click.option("--wandb", is_flag=True, help="Also log to Weights & Biases, offline, into the run's folder.")
 @click.option("--devices", type=click.IntRange(1), default=1, help="Processes to start here, a GPU each; inside torchrun or srun leave it out.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each process [default: torch's choice].")
+@click.option("--country", envvar="COOP_COUNTRY", help="Where the machine stands (ISO 3166-1 alpha-3, or $COOP_COUNTRY): states CO2 beside the energy.")
 @click.pass_obj
 def train(
     session: Session,
@@ -193,6 +202,7 @@ def train(
     wandb: bool,
     devices: int,
     threads: int | None,
+    country: str | None,
 ) -> None:
     """Train the PLAN members approved, evaluate it and write its card.
 
@@ -223,12 +233,23 @@ def train(
 
         with quiet_libraries(), progress(quiet=session.json) as show, launched(devices) as world:
             record = run_plan(
-                space, data, name, base=base, chosen=chosen, evaluate=not no_eval, wandb=wandb, threads=threads, world=world, show=show, passed=passed
+                space,
+                data,
+                name,
+                base=base,
+                chosen=chosen,
+                evaluate=not no_eval,
+                wandb=wandb,
+                threads=threads,
+                country=country,
+                world=world,
+                show=show,
+                passed=passed,
             )
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
-        text + f"\nnext: coop release assemble {name}" if record["status"] == "completed" else text,
+        f"{text}\nlook at it: coop report {name}" + (f"\nnext: coop release assemble {name}" if record["status"] == "completed" else ""),
     )
     if record["status"] != "completed":
         raise click.exceptions.Exit(REQUEUE if record["reason"] == PREEMPTED else 1)

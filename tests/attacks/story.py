@@ -22,7 +22,7 @@ from model_card.release import Release, add_proof, assemble
 from model_card.verify import verify
 from model_card.votes import votes_of
 from tests.model_card.conftest import CREATED, RUN, results_of, tiny_safetensors, write_evaluation
-from tests.village import USE, Village, committed, found, tokens_of
+from tests.village import USE, Village, committed, found, segments_of, tokens_of
 
 __all__ = ["RUN", "Story", "results_of"]
 
@@ -246,6 +246,7 @@ class Story:
                 "trainable_parameters": 16,
                 "parameters": 1000,
                 "outputs": [file_entry(run, path) for path in sorted((run / "adapter").iterdir())],
+                **segments_of(village.clock, self.starts),
             }
         )
         (run / "run.json").write_bytes(dumps(record))

@@ -26,6 +26,9 @@ LIES = {
     "more steps than there are": (lambda r: {"steps": 10**6}, "run.json counts more steps than there are"),
     "no libraries": (lambda r: {"packages": {}}, "run.json names no libraries"),
     "wall time that is true": (lambda r: {"wall_s": True}, "the run took longer than members voted"),
+    "a start that is not told of": (lambda r: {"segments": [r["segments"][0] | {"start": 2}]}, "run.json lists other segments than starts"),
+    "less energy than was used": (lambda r: {"energy": r["energy"] | {"kwh": 1e-9}}, "run.json states another energy than its segments add up to"),
+    "no energy although it was measured": (lambda r: {"energy": None}, "run.json states another energy than its segments add up to"),
     "other library versions": (lambda r: {"packages": {"torch": "0.1"}}, "the run used other library versions than members voted"),
 }
 

@@ -25,7 +25,7 @@ from governance_hooks.training import Training
 from governance_hooks.verdict import judge
 from model_card.release import Release, add_proof, assemble
 from model_card.votes import votes_of
-from tests.village import USE, Village, committed, found, tokens_of
+from tests.village import USE, Village, committed, found, segments_of, tokens_of
 
 LANGUAGES = {"spa": 10, "nor": 6, "kin": 2}
 """Records of each member in each language; `kin` has one contributor only."""
@@ -220,7 +220,7 @@ def finish(
         "unreleasable": None, "started": village.clock, "ended": village.clock, "wall_s": 12, "starts": 1, "steps": 5, "total_steps": 5,
         "tokens": {"spa": {"input": 900, "supervised": 300}, "nor": {"input": 500, "supervised": 200}}, "dropped": {"too_long": 0}, "loss": {"first": 3.5, "last": 2.25},
         "trained_root": "sha256:" + root_of([leaf_hash(row.record.encode()) for row in rows if row.split == "train"]).hex(), "trained_records": sum(row.split == "train" for row in rows), "device": "cpu (x86_64)", "threads": 1, "packages": {"torch": "2.13.0"}, "trainable_parameters": 16,
-        "parameters": 1000, "outputs": outputs,
+        "parameters": 1000, "outputs": outputs, **segments_of(village.clock),
     }  # fmt: skip
     (run_dir / "run.json").write_bytes(dumps(record))
     village.say("coop.run-end/v1", {"run": RUN, "status": "completed", "record": digest(record), "outputs": digest(outputs)}, "operator")

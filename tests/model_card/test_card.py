@@ -88,7 +88,7 @@ def test_a_language_that_proves_nothing_is_named(bundle: Path) -> None:
 
 def test_what_no_person_stated_is_not_made_up(bundle: Path) -> None:
     card = make_card(records_of(bundle))
-    for name in ("intended_use", "limits", "bias_and_risks", "energy", "privacy_audit", "safety_evaluation"):
+    for name in ("intended_use", "limits", "bias_and_risks", "privacy_audit", "safety_evaluation"):
         assert set(card[name]) == {"not_collected"}
 
 
@@ -116,6 +116,10 @@ def test_votes_and_dissent_come_from_the_ballots(finished: Any, tmp_path: Path) 
         ("report_bytes", "build", sha256(b"x")),
         ("manifest_bytes", "root", sha256(b"x")),
         ("run_bytes", "format", "coop.run/v9"),
+        ("run_bytes", "hardware", {"cpu": "A processor", "cpus": 2, "memory_bytes": 1, "devices": [], "host": "node-7"}),
+        ("run_bytes", "energy", {"kwh": 0.1, "estimated": False, "segments": 1, "segments_unmeasured": 0}),
+        ("run_bytes", "energy", {"kwh": -0.1, "estimated": True, "segments": 1, "segments_unmeasured": 0}),
+        ("run_bytes", "segments", []),
         ("report_bytes", "generations", [{"language": "spa", "prompt": "p", "base": "b"}]),
         ("report_bytes", "generations", [{"language": "<b>", "prompt": "p", "base": "b", "tuned": "t"}]),
         ("report_bytes", "worse", ["not a code"]),

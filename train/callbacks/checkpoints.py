@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from governance_hooks.hooks.lightning import GovernanceCallback
+from train.callbacks.trace import Trace
 from train.checkpoint import load_tensors
 from train.checkpoint_writer import CheckpointWriter
 from train.module import TrainingModule
@@ -31,8 +32,8 @@ class Restore(pl.Callback):
 class Checkpoints(pl.Callback):
     """Must stand last among the callbacks: the logs it relies on are written, and whoever wants to stop has said so."""
 
-    def __init__(self, writer: CheckpointWriter, logs: list[StepLog], governance: GovernanceCallback, *, every: int) -> None:
-        self.writer, self.logs, self.governance, self.every = writer, logs, governance, every
+    def __init__(self, writer: CheckpointWriter, logs: list[StepLog], governance: GovernanceCallback, trace: Trace | None, *, every: int) -> None:
+        self.writer, self.logs, self.governance, self.trace, self.every = writer, logs, governance, trace, every
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take a checkpoint if one is due, and look at the log again before the run goes on from it."""
@@ -40,6 +41,8 @@ class Checkpoints(pl.Callback):
         self.writer.poll()
         done = pl_module.completed_steps
         if done % self.every == 0 or done == pl_module.total_steps or trainer.should_stop:
+            if self.trace is not None:  # in the first process
+                self.trace.commit(done)
             for log in self.logs:
                 log.sync()
             self.writer.start(pl_module)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.errors import BadInput
+from train.report import run_folder
+from train.report.line_chart import MAX_POINTS, Line, line_chart, smoothed
+from train.report.page import write_report
+from train.run import train
+
+HOSTILE = '</td><script>alert(1)</script><img src="https://example.org/x" onerror=alert(1)>"\'>\u202eevil\u200b'
+
+
+class Passing:
+    unreleasable: str | None = None
+
+    def start(self) -> None: ...
+
+    def stop(self, *, force: bool = False) -> Any: ...
+
+    def end(self, record: dict[str, Any]) -> None: ...
+
+
+class Elements(HTMLParser):
+    """Collects the elements of a page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {}
+
+
+@pytest.fixture
+def run(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, plan_of: Callable[..., bytes], base: Path, build: Path) -> Path:
+    """A copy of a finished run with an evaluation whose texts are hostile."""
+    if "run" not in trained:
+        folder, plan = tmp_path_factory.mktemp("runs") / "first", plan_of()
+        coop = loads(plan, floats=True)["coop"]
+        train(folder, plan, base=base, build=build, guard=Passing(), run_id="first", coop=coop, proposal=None, threads=1)
+        trained["run"] = folder
+    copy = Path(shutil.copytree(trained["run"], tmp_path / "first"))
+    row = {"items": 3, "base": 2.5, "tuned": 2.0, "difference": -0.5, "verdict": HOSTILE}
+    sample = {"language": HOSTILE, "prompt": HOSTILE, "base": HOSTILE, "tuned": "ا" + HOSTILE}
+    (copy / "eval").mkdir()
+    (copy / "eval/report.json").write_bytes(dumps({"passed": True, "languages": {"spa": row, HOSTILE: row | {"base": None}}, "generations": [sample]}))
+    return copy
+
+
+def text_of(folder: Path) -> str:
+    return write_report(folder).read_text()
+
+
+def test_the_page_runs_nothing_and_fetches_nothing_whatever_texts_it_shows(run: Path) -> None:
+    record = loads((run / "run.json").read_bytes(), floats=True)
+    for segment in record["segments"]:
+        segment["cause"] = HOSTILE
+    (run / "run.json").write_bytes(dumps(record | {"reason": HOSTILE, "device": HOSTILE}))
+    page = text_of(run)
+    elements = Elements(page).found
+    assert not {tag for tag, _ in elements} & {"script", "img", "link", "iframe", "object", "embed", "form", "a", "base", "image", "use"}
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on") or name in ("src", "href", "xlink:href", "action")]
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'" in page
+    assert "\u202e" not in page
+    assert "U+202E" in page
+    assert "&lt;script&gt;" in page
+    assert sum(attributes.get("dir") == "auto" for _, attributes in elements) == 3
+    assert len(page) < 200_000
+
+
+def test_the_page_shows_every_language_start_and_the_estimate(run: Path) -> None:
+    page = text_of(run)
+    for told in ("Spanish", "Basque", "completed", "kWh", "estimated", "Learning rate", "Peak memory", "waiting for data", "load x rated power"):
+        assert told in page
+    assert "Model FLOPs" not in page
+    assert page.count('role="img"') == 1 + 2 + 5  # loss, two languages, five curves
+    validated = [line["validation"]["eus"] for line in map(loads_line, (run / "metrics.jsonl").read_bytes().splitlines()) if "validation" in line]
+    assert f"{validated[0]:.3f} → {validated[-1]:.3f}" in page
+
+
+def loads_line(line: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = loads(line, floats=True)
+    return found
+
+
+def test_a_language_that_got_worse_is_named(run: Path) -> None:
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(dumps({"step": 9, "validation": {"eus": 99.0, "spa": 0.5}}) + b"\n")
+    assert "Risen in Basque." in text_of(run)
+
+
+def test_a_run_that_goes_on_or_failed_before_its_first_step_has_a_page(run: Path) -> None:
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step":9,"lo')  # being written
+    (run / "run.json").rename(run / "kept.json")
+    going = text_of(run)
+    assert "not ended" in going
+    assert "running, or killed" in going
+    record = loads((run / "kept.json").read_bytes(), floats=True)
+    never = {"status": "failed", "reason": "BadInput: no base", "tokens": {}, "energy": None, "total_steps": 0}
+    (run / "run.json").write_bytes(dumps(record | never))
+    (run / "metrics.jsonl").unlink()
+    shutil.rmtree(run / "eval")
+    failed = text_of(run)
+    assert "BadInput: no base" in failed
+    assert "nothing measured yet" in failed
+
+
+def test_no_run_and_files_beyond_reason_are_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no run has started"):
+        write_report(tmp_path / "empty")
+    monkeypatch.setattr(run_folder, "MAX_BYTES", 100)
+    with pytest.raises(BadInput, match="too large"):
+        write_report(run)
+
+
+def test_a_chart_of_very_many_steps_stays_small_and_numbers_that_are_not_finite_are_left_out() -> None:
+    points = [(float(step), float("nan") if step == 5 else 1000.0 / (step + 1)) for step in range(200_000)]
+    chart = line_chart("Loss", [Line(points)])
+    assert chart.count(",") < MAX_POINTS + 40
+    assert "nan" not in chart
+    assert "inf" not in chart
+    assert "nothing measured" in line_chart("Loss", [Line([(1.0, float("inf"))])])
+    assert "<polyline" in line_chart("Flat", [Line([(1.0, 2.0), (2.0, 2.0)])])
+    assert "<polyline" in line_chart("Zero", [Line([(1.0, 0.0), (2.0, 0.0)])], from_zero=True)
+
+
+def test_a_running_mean_takes_the_last_values_only() -> None:
+    assert smoothed([(1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0)], 2) == [(1, 2.0), (2, 3.0), (3, 5.0), (4, 7.0)]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.canonical import loads, sha256
+from governance_hooks.errors import CoopError
+from train import optimizer
+from train.data_wait import DataWait
+from train.record import records_root
+from train.run import train
+from train.step_log import StepLog
+
+Plan = Callable[..., bytes]
+
+
+class Passing:
+    unreleasable: str | None = None
+
+    def start(self) -> None: ...
+
+    def stop(self, *, force: bool = False) -> Any: ...
+
+    def end(self, record: dict[str, Any]) -> None: ...
+
+
+@pytest.fixture
+def go(base: Path, build: Path) -> Callable[..., dict[str, Any]]:
+    def start(folder: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
+        coop = loads(plan, floats=True)["coop"]
+        return train(folder, plan, base=base, build=build, guard=Passing(), run_id=folder.name, coop=coop, proposal=None, threads=1, **changes)
+
+    return start
+
+
+def test_a_run_tells_of_each_of_its_starts_also_of_those_that_failed_or_were_killed(
+    tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, folder = plan_of(checkpoint_every_steps=2), tmp_path / "run"
+    real = optimizer.MasterWeights.clip
+    steps: list[int] = []
+
+    def poisoned(self: Any) -> float:
+        steps.append(1)
+        if len(steps) == 4:
+            next(iter(self.masters.values())).grad.fill_(float("nan"))
+        return real(self)
+
+    monkeypatch.setattr(optimizer.MasterWeights, "clip", poisoned)
+    with pytest.raises(CoopError, match="not finite"):
+        go(folder, plan)
+    failed = loads((folder / "run.json").read_bytes(), floats=True)
+    assert failed["status"] == "failed"
+    assert failed["energy"]["segments"] == 1
+
+    starts = StepLog(folder / "starts.jsonl")  # a second start that kill -9 ended leaves its line and nothing else
+    starts.append(starts.lines()[0] | {"step": 2})
+    starts.close()
+    record = go(folder, plan)
+    assert [(one["start"], one["status"], one["cause"], one["from_step"], one["to_step"]) for one in record["segments"]] == [
+        (1, "failed", "CoopError", 0, 3),
+        (2, "killed", None, None, None),
+        (3, "completed", None, 2, 8),
+    ]
+    measured = [one["energy"]["kwh"] for one in record["segments"] if one["energy"] is not None]
+    assert len(measured) == 2
+    assert record["energy"]["kwh"] == pytest.approx(sum(measured))
+    assert (record["energy"]["estimated"], record["energy"]["segments_unmeasured"]) == (True, 1)
+    assert record["environment"] == record["segments"][-1]["environment"] == sha256((folder / "environment.json").read_bytes())
+
+
+def test_each_checkpoint_has_the_root_over_what_was_trained_so_far(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    record = go(tmp_path / "run", plan_of(checkpoint_every_steps=3))
+    trace, roots = (StepLog(tmp_path / "run" / name).lines() for name in ("trace.jsonl", "checkpoints.jsonl"))
+    assert [line["step"] for line in roots] == [3, 6, 8]
+    for line in roots:
+        so_far = {entry for one in trace if one["step"] <= line["step"] for entry in one["records"]}
+        assert (line["records"], line["trained_root"]) == (len(so_far), records_root(so_far))
+    assert roots[-1]["trained_root"] == record["trained_root"]
+
+
+def test_the_record_holds_the_digest_of_every_file_that_proves_it(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    record = go(tmp_path / "run", plan_of(max_steps=2))
+    assert [one["path"] for one in record["evidence"]] == ["checkpoints.jsonl", "environment.json", "metrics.jsonl", "starts.jsonl", "trace.jsonl"]
+    for one in record["evidence"]:
+        assert one["sha256"] == sha256((tmp_path / "run" / one["path"]).read_bytes())
+
+
+def test_each_step_says_what_it_took_and_a_cpu_has_no_mfu(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    told: list[str] = []
+    go(tmp_path / "run", plan_of(max_steps=3), progress=lambda label, done, total: None, status=told.append)
+    steps = [line for line in StepLog(tmp_path / "run/metrics.jsonl").lines() if "loss" in line]
+    for line in steps:
+        assert line["supervised_per_s"] == pytest.approx(line["tokens_per_s"] * line["supervised"] / line["tokens"], rel=0.01)
+        assert line["step_s"] > 0
+        assert line["data_s"] >= 0
+        assert line["memory_peak_bytes"] > 10 * 2**20
+        assert "mfu" not in line
+    assert len(told) == 3
+    assert all(f"loss {line['loss']:.3f}" in text and "learned/s" in text and "MFU" not in text for line, text in zip(steps, told, strict=True))
+
+
+def test_only_the_wait_for_data_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([10.0, 10.5, 20.0, 20.25])
+    monkeypatch.setattr("train.data_wait.time.perf_counter", lambda: next(moments))
+    wait = DataWait()
+    for action in ("[_TrainingEpochLoop].train_dataloader_next", "run_training_batch", "[_TrainingEpochLoop].train_dataloader_next"):
+        wait.start(action)
+        wait.stop(action)
+    assert wait.take() == 0.75
+    assert wait.take() == 0.0
