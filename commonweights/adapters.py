@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commonweights.end_of_run import read_record
 from commonweights.run_inputs import find_build
@@ -84,26 +84,16 @@ def folder_adapter(adapter: Path) -> tuple[Path, Origin]:
 def model_of_run(finished: Finished) -> Source:
     """Return the whole model of a run: what its full fine-tuning wrote, or its merged folder."""
     from train.export.gguf_file import Source
+    from train.export.merge import read_export
 
-    if finished.plan.training.method != "full":
-        merged = finished.folder / "merged"
-        source = model_of_folder(merged)
-        adapter = [{**entry, "path": entry["path"].removeprefix("adapter/")} for entry in read_outputs(finished.folder) if entry["path"].startswith("adapter/")]
-        from train.export.merge import read_export
-
-        if read_export(merged)["adapter"]["files"] != sorted(adapter, key=lambda entry: str(entry["path"])):
-            raise BadInput(f"{merged} was made from another adapter than the run's", next=f"remove it, then coop weights merge {finished.run}")
-        return source
-    folder = finished.folder / "model"
-    return Source(folder, finished.run, finished.plan.use.licence, inventory_digest(inventory(folder)), finished.plan.base.name)
-
-
-def read_outputs(folder: Path) -> list[dict[str, Any]]:
-    """Return the outputs run.json names."""
-    from governance_hooks.canonical import loads
-
-    outputs: list[dict[str, Any]] = loads((folder / "run.json").read_bytes(), floats=True, source=str(folder / "run.json"))["outputs"]
-    return outputs
+    if finished.plan.training.method == "full":
+        folder = finished.folder / "model"
+        return Source(folder, finished.run, finished.plan.use.licence, inventory_digest(inventory(folder)), finished.plan.base.name)
+    merged = finished.folder / "merged"
+    source = model_of_folder(merged)
+    if read_export(merged)["adapter"]["files"] != inventory(finished.folder / "adapter"):
+        raise BadInput(f"{merged} was made from another adapter than the run's", next=f"remove it, then coop weights merge {finished.run}")
+    return source
 
 
 def model_of_folder(folder: Path) -> Source:

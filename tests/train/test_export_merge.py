@@ -150,7 +150,8 @@ def test_shards_stay_as_the_base_has_them(half: Path, adapter: Path, tmp_path: P
     assert json.loads((tmp_path / "out" / INDEX).read_text())["weight_map"] == json.loads((half / INDEX).read_text())["weight_map"]
     one = load_file(tmp_path / "whole/model.safetensors")
     several = {name: tensor for shard in shards for name, tensor in load_file(tmp_path / "out" / shard).items()}
-    assert all(torch.equal(one[name], tensor) for name, tensor in several.items()) and set(one) == set(several)
+    assert all(torch.equal(one[name], tensor) for name, tensor in several.items())
+    assert set(one) == set(several)
     assert whole["rule"] == "coop.merge/v1"
 
 
@@ -167,8 +168,12 @@ def test_the_record_names_what_went_in_and_came_out_and_no_path(half: Path, adap
     record = unchecked(half, adapter, tmp_path / "out")
     out = tmp_path / "out"
     assert loads((out / "export.json").read_bytes(), floats=True) == record == read_export(out)
-    assert record["base"]["name"] == NAME and record["licence"] == "Apache-2.0" and record["adapter"]["scale"] == 1.5
-    assert {"LICENSE", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= {e["path"] for e in record["outputs"]}
+    assert record["base"]["name"] == NAME
+    assert record["licence"] == "Apache-2.0"
+    assert record["adapter"]["scale"] == 1.5
+    assert {"LICENSE", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= {
+        e["path"] for e in record["outputs"]
+    }
     assert "base.json" not in {entry["path"] for entry in record["outputs"]}
     assert "somebody" not in (out / "config.json").read_text()
     assert (out / "chat_template.jinja").read_bytes() == (half / "chat_template.jinja").read_bytes()
@@ -200,7 +205,8 @@ def test_a_wrong_merge_is_not_published(half: Path, adapter: Path, tmp_path: Pat
     monkeypatch.setattr("train.export.check.merge_rows", doubled)
     with pytest.raises(CoopError, match="before rounding"):
         merge(half, adapter, tmp_path / "out", ORIGIN)
-    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".tmp-*"))
+    assert not list(tmp_path.glob("out*"))
+    assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_another_base_than_the_plans_is_refused(half: Path, adapter: Path, tmp_path: Path) -> None:

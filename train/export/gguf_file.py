@@ -12,7 +12,9 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -166,7 +168,8 @@ def _write(source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind:
             projection = name.split(".")[-2]
             if config["model_type"] != "qwen2" and projection in heads:
                 array = _rotary(array, heads[projection])
-            data = array if array.ndim == 1 else gguf.quantize(np.ascontiguousarray(array), _type_of(weights[name], kind))
+            with np.errstate(over="ignore"):  # what overflows is refused below
+                data = array if array.ndim == 1 else gguf.quantize(np.ascontiguousarray(array), _type_of(weights[name], kind))
             if not np.isfinite(array).all() or (data.dtype == np.float16 and not np.isfinite(data).all()):
                 raise BadInput(
                     f"{name} holds a number that is not finite in this type", allowed="numbers below 65,504 for F16", next="publish the safetensors alone"
@@ -204,7 +207,8 @@ def _compare(source: Source, path: Path, kind: Type, build: Path | None, progres
         del model
         gc.collect()
         try:
-            loaded = load_causal(path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True))
+            with redirect_stderr(StringIO()):  # a bar of the library's that nothing turns off
+                loaded = load_causal(path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True))
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise CoopError(f"transformers cannot load the GGUF file: {error}") from error
         found = wanted.compare(loaded, "reading with the GGUF file", progress)
@@ -240,7 +244,6 @@ def write_gguf(source: Source, out: Path, kind: Type, *, build: Path | None = No
             "source": source.digest,
             "size": made.stat().st_size,
             "sha256": sha256_file(made),
-            "gguf": gguf.__version__ if hasattr(gguf, "__version__") else None,
             "parity": parity,
         }
         write_bytes(out.with_suffix(".json"), dumps(record))

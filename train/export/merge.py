@@ -86,7 +86,9 @@ def _merge_weight(file: Any, weight: Weight, low: LowRank | None, writer: ShardW
     list(pool.map(work, blocks(weight, chunk)))
 
 
-def write_merged(base: Path, weights: dict[str, Weight], adapter: Adapter, out: Path, *, threads: int, chunk: int = CHUNK, progress: Progress | None = None) -> None:
+def write_merged(
+    base: Path, weights: dict[str, Weight], adapter: Adapter, out: Path, *, threads: int, chunk: int = CHUNK, progress: Progress | None = None
+) -> None:
     """Write the merged shards and their index into the folder `out`; memory is that of a few blocks and of one module's adapter.
 
     Raises:
