@@ -90,6 +90,8 @@ def model_of_run(finished: Finished) -> Source:
         folder = finished.folder / "model"
         return Source(folder, finished.run, finished.plan.use.licence, inventory_digest(inventory(folder)), finished.plan.base.name)
     merged = finished.folder / "merged"
+    if not merged.is_dir():
+        raise BadInput(f"run {finished.run} has no merged weights yet", next=f"coop weights merge {finished.run}")
     source = model_of_folder(merged)
     if read_export(merged)["adapter"]["files"] != inventory(finished.folder / "adapter"):
         raise BadInput(f"{merged} was made from another adapter than the run's", next=f"remove it, then coop weights merge {finished.run}")
