@@ -45,14 +45,14 @@ def one(which: str, base: Path, adapter: Path, threads: int) -> None:
 
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         {"ours": ours, "peft": theirs}[which](base, adapter, Path(folder) / "out", threads)
-        spent = time.perf_counter() - began
+        spent, cpu = time.perf_counter() - began, time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"wall_s": spent, "cpu_s": time.process_time(), "peak_mb": peak / 1e3, "over_imports_mb": (peak - idle) / 1e3}))
+    print(json.dumps({"wall_s": spent, "cpu_s": cpu, "peak_mb": peak / 1e3, "over_imports_mb": (peak - idle) / 1e3}))
 
 
-def measured(which: str, base: Path, adapter: Path, threads: int, repeat: int = 2) -> dict[str, float]:
+def measured(which: str, base: Path, adapter: Path, threads: int, repeat: int = 1) -> dict[str, float]:
     command = [sys.executable, __file__, "--one", which, str(base), str(adapter), str(threads)]
     runs = [json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]) for _ in range(repeat)]
     return {key: round(min(run[key] for run in runs), 2) for key in runs[0]}
