@@ -17,7 +17,9 @@ from governance_hooks.training import Training
 from train.attention import implementation, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
+from train.lora_product import fuse
 from train.loss import supervised_nll
+from train.sample_attention import SAMPLES, attends_to_all, register
 
 __all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit"]
 
@@ -83,9 +85,7 @@ def _quantization(training: Training) -> dict[str, Any]:
         raise BadInput("training.method qlora needs a GPU", value="no GPU", allowed="an NVIDIA GPU", next=otherwise)
     if importlib.util.find_spec("bitsandbytes") is None:
         raise BadInput("training.method qlora needs a package that is not installed", allowed="bitsandbytes", next="pip install bitsandbytes")
-    config = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPES[training.precision]
-    )
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=DTYPES[training.precision])
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
@@ -139,7 +139,12 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
             for tensor in chain(model.parameters(), model.buffers()):
                 tensor.data = tensor.data.clone()
         apply_kernels(model, training)
+        if attention == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
+            register()
+            model.set_attn_implementation(SAMPLES)
         adapted = AdaptedModel(model if training.method == "full" else _add_adapter(model, training), training)
+        if adapted.peft is not None and training.strategy != "zero3":  # ZeRO-3 hands a layer its weights only when that layer is called
+            fuse(adapted.peft)
     prepare_blocks(adapted.blocks, training)
     # transformers hands out models in eval mode and Lightning keeps what it finds; dropout would silently stay off.
     adapted.train()
