@@ -87,12 +87,10 @@ def child(given: argparse.Namespace) -> dict[str, Any]:
             record = Profile(given.warmup)
             ran = ours(given, tokens, meter, Path(place), governed=True, around=record)
             model = load_model(given.base, _plan(given))
-            config = model.peft.get_base_model().config
+            config = model.causal.config
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             wide = given.sequence_tokens * given.sequences_per_forward
-            limit = matmul_bound(
-                model, config.vocab_size, config.hidden_size, wide, ran["supervised"] / ran["tokens"], DTYPES[given.precision], device
-            )
+            limit = matmul_bound(model, config.vocab_size, config.hidden_size, wide, ran["supervised"] / ran["tokens"], DTYPES[given.precision], device)
             return {"profile": record.table(), "matmul_bound": limit}
 
 
@@ -116,7 +114,7 @@ def _mfu(given: argparse.Namespace, meter: Meter) -> dict[str, Any]:
     peak = given.peak_tflops * 1e12 if given.peak_tflops else next((value for key, value in PEAKS.items() if key in name), None)
     with torch.device("meta"):
         model = load_model(given.base, _plan(given))
-    config = model.peft.get_base_model().config
+    config = model.causal.config
     flops = step_flops(model, config.vocab_size, config.hidden_size, meter.tokens, meter.supervised) / meter.tokens
     rate = meter.result()["tokens_per_s"]
     return {

@@ -115,7 +115,9 @@ def _rate(rows: int, inputs: int, outputs: int, dtype: torch.dtype, device: torc
     return 2 * rows * inputs * outputs / best
 
 
-def matmul_bound(model: nn.Module, vocabulary: int, hidden: int, rows: int, share_supervised: float, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+def matmul_bound(
+    model: nn.Module, vocabulary: int, hidden: int, rows: int, share_supervised: float, dtype: torch.dtype, device: torch.device
+) -> dict[str, Any]:
     """Return the tokens/s that the products alone allow, each at the best rate measured for its shape, and those rates in GFLOP/s.
 
     Adapters' thin products and the head count at their own measured rates. In bfloat16 on a CPU the rate of float32 is given too.
