@@ -1,7 +1,7 @@
 """Training speed and memory: our path beside Lightning plain, transformers' Trainer and TRL, in one run, on the same rows.
 
     python benchmarks/train.py [--precision 32-true bf16-true] [--rows FILE] [--threads 1] [--repeats 3] [--profile]
-    torchrun --nproc-per-node N benchmarks/train.py --only ours --base DIR --precision bf16-true --attention flash --strategy fsdp2
+    torchrun --nproc-per-node N benchmarks/train.py --child ours --base DIR --precision bf16-true --attention flash --strategy fsdp2
 
 FILE is JSON lines with inputs, targets and language_code; without it the package chatterbot-corpus is read. Every contestant runs in a process of
 its own, one after the other, in as many rounds as --repeats, and reads every row once. Counted are real tokens, never padding, after the
