@@ -255,9 +255,12 @@ def _measured(trainer_class: Any, meter: Meter) -> Any:
 
 
 def _options(given: Namespace, folder: Path, *, autocast: bool) -> dict[str, Any]:
+    import torch
+
     return {
         "output_dir": str(folder / "out"), "per_device_train_batch_size": given.batch, "gradient_accumulation_steps": given.accumulate,
         "num_train_epochs": 1, "learning_rate": RATE, "bf16": autocast, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
         "dataloader_num_workers": 0, "gradient_checkpointing": False, "seed": 0,
     }  # fmt: skip
 
@@ -309,7 +312,6 @@ def _all() -> Iterator[tuple[str, Contestant]]:
         ("hf_grouped", partial(hf, sampling="group_by_length")),
         ("trl", trl),
         ("trl_packing", partial(trl, packing=True)),
-        ("trl_packing_chunked", partial(trl, packing=True, loss_type="chunked_nll")),
         ("trl_padding_free", partial(trl, padding_free=True, max_length=None)),
         ("lightning", lightning),
     ):
