@@ -52,7 +52,7 @@ def _attend(
     if len(lengths) != len(query):  # one row of positions for all
         lengths = lengths * len(query)
     for number, of_row in enumerate(lengths):
-        samples = zip(query[number].split(of_row, 1), key[number].split(of_row, 1), value[number].split(of_row, 1), strict=True)
+        samples = zip(*(torch.split(one[number], of_row, 1) for one in (query, key, value)), strict=True)
         parts = [
             functional.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=shared)
             for q, k, v in samples
