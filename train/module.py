@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
 import torch
@@ -23,7 +23,7 @@ __all__ = ["StepResult", "TrainingModule"]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one optimizer step measured; `loss` is in nats per supervised token."""
+    """What one optimizer step measured; `loss` is in nats per supervised token, with objective dpo per pair."""
 
     step: int
     epoch: int
@@ -32,6 +32,8 @@ class StepResult:
     grad_norm: float
     tokens: int
     supervised: int
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the objective tells beside the loss, divided like it."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -71,9 +73,13 @@ class TrainingModule(pl.LightningModule):
         # Dropout's random numbers depend on plan and step alone: nothing that draws in between (loaders, loggers) can shift a resumed run.
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v1:{self.training_plan.seed}:{batch.step}".encode()).digest()[:8]))
         total, divisor = 0.0, self.objective.divisor(batch)
+        measures: dict[str, float] = {}
         for forwarded in batch.passes:
-            part = self.objective.total(self.nll(forwarded), forwarded)
+            nll = self.nll(forwarded)
+            part = self.objective.total(nll, forwarded)
             total += require_finite(float(part.detach()), "loss", batch.step)
+            for name, value in self.objective.measures(nll.detach(), forwarded).items():
+                measures[name] = measures.get(name, 0.0) + value
             self.manual_backward(part / divisor)
             self.weights.collect()
         grad_norm = require_finite(self.weights.clip(), "gradient norm", batch.step)
@@ -91,7 +97,16 @@ class TrainingModule(pl.LightningModule):
         loss = total / divisor
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
-        self.last = StepResult(batch.step, batch.epoch, loss, rate, grad_norm, sum(read for read, _ in batch.tokens.values()), batch.supervised)
+        self.last = StepResult(
+            batch.step,
+            batch.epoch,
+            loss,
+            rate,
+            grad_norm,
+            sum(read for read, _ in batch.tokens.values()),
+            batch.supervised,
+            {name: value / divisor for name, value in measures.items()},
+        )
 
     @torch.no_grad()
     def validate_samples(self, samples: list[Sample], pad: int) -> float:

@@ -41,6 +41,7 @@ from train.isolation import prove_head, prove_isolation
 from train.model import DTYPES, load_model, require_fit, save_adapter
 from train.module import TrainingModule
 from train.record import Identity, Status, write_record
+from train.reference import references
 from train.segment import Segment, check_base, check_folder, check_inputs, earlier_seconds, locked
 from train.step_log import StepLog
 
@@ -64,7 +65,8 @@ def _device_name(device: torch.device) -> str:
 def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None, seed: Path | None = None) -> Tokens:
     """Open the tokens the plan names; make them if they are missing, but never while a GPU waits."""
     length = plan.training.sequence_tokens
-    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries))
+    gap = plan.training.minimum_rating_gap
+    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries, gap))
     if device.type == "cuda" and not folder.is_dir():
         raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
     tokens = make_tokens(
@@ -74,6 +76,7 @@ def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress
         max_too_long=plan.training.max_dropped_fraction,
         canaries=plan.canaries,
         seed=seed,
+        minimum_rating_gap=gap,
         expected=plan.tokens.digest,
         progress=progress,
     )
@@ -91,7 +94,7 @@ def _prepare_segment(
         segment.tokens = _tokens(plan, base, build, device, progress, seed)
         tokenizer = load_tokenizer(base)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    dataset = StepDataset(schedule_of(segment.tokens.train, plan), pad=pad)
+    dataset = StepDataset(schedule_of(segment.tokens.units, plan), pad=pad)
 
     # (2) the model, and the proofs on exactly this model, precision and attention backend
     model = load_model(base, training).to(device)
@@ -105,7 +108,11 @@ def _prepare_segment(
     model.train()
 
     # (3) where an earlier segment stopped
-    segment.module = TrainingModule(model, training, dataset.total_steps).to(device)
+    if training.objective == "dpo":  # measured on the model as it starts, so before a checkpoint is restored
+        file = segment.run_dir / "reference.safetensors"
+        segment.references = references(file, model, segment.tokens, dataset, training, plan=plan_digest, device=device, progress=progress)
+    objective = segment.references.objective if segment.references is not None else None
+    segment.module = TrainingModule(model, training, dataset.total_steps, objective).to(device)
     root = segment.run_dir / "checkpoints"
     checkpoint.preflight(root, segment.module, training.keep_checkpoints)
     found = checkpoint.newest(root)
@@ -135,7 +142,13 @@ def _fit(
         interruption,
         Metrics(segment.metrics, segment.clock),
         Trace(segment.trace),
-        Validation(validation_samples(segment.tokens.heldout, training), segment.metrics, every=training.validate_every_steps, pad=dataset.pad),
+        Validation(
+            validation_samples(segment.tokens.heldout, training),
+            segment.metrics,
+            every=training.validate_every_steps,
+            pad=dataset.pad,
+            pairs=segment.references.heldout if segment.references is not None else None,
+        ),
         Checkpoints(
             segment.run_dir / "checkpoints",
             segment.logs,

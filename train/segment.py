@@ -18,6 +18,7 @@ from train.base_weights import read_base
 from train.clock import WallClock
 from train.module import TrainingModule
 from train.record import read_record
+from train.reference import References
 from train.step_log import StepLog
 
 __all__ = ["Segment", "check_base", "check_folder", "check_inputs", "earlier_seconds", "locked"]
@@ -34,6 +35,8 @@ class Segment:
     clock: WallClock
     tokens: Tokens | None = None
     module: TrainingModule | None = None
+    references: References | None = None
+    """With objective dpo."""
 
     @property
     def logs(self) -> list[StepLog]:

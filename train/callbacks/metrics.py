@@ -39,6 +39,7 @@ class Metrics(pl.Callback):
             "supervised": last.supervised,
             "tokens_per_s": round(last.tokens / seconds, 1),
             "wall_s": round(self.clock.seconds(), 3),
+            **last.measures,
         }
         self.step_log.append(line)
         for logger in trainer.loggers:

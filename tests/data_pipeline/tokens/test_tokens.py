@@ -58,13 +58,21 @@ def forge(folder: Path, made: list[Sample], **changes: Any) -> Path:
         sides.setdefault(one.split, Counter()).update(rows=1, tokens=len(one.ids), supervised=max(one.supervised, 0))
     empty = {"rows": 0, "tokens": 0, "supervised": 0, "too_long": 0}
     description = {
-        "recipe": {"build": digest("b"), "tokenizer": digest("t"), "rules": ["learn_last_answer/v1"], "sequence_tokens": 64, "canaries": None},
+        "recipe": {
+            "build": digest("b"),
+            "tokenizer": digest("t"),
+            "rules": ["learn_last_answer/v1"],
+            "sequence_tokens": 64,
+            "canaries": None,
+            "minimum_rating_gap": None,
+        },
         "template": digest("template"),
         "vocabulary": 300,
         "languages": {code: {side: empty | dict(sides[side]) for side in ("train", "heldout")} for code, sides in counts.items()},
         "samples": len(made),
         "root": "sha256:" + root([one.leaf() for one in made]).hex(),
         "left_out": sha256(b""),
+        "pairs": None,
     } | changes
     head = {
         "format": "coop.tokens/v1",
