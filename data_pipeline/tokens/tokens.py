@@ -140,7 +140,7 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     if expected is not None and head.digest != expected:
         raise BadInput(f"the tokens in {folder} are not those of the plan", value=head.digest, allowed=expected, next="plan and vote again")
     path = folder / ARROW
-    if not path.is_file() or path.is_symlink() or sha256_file(path) != head.arrow.sha256:
+    if not path.is_file() or path.is_symlink() or (sha256_file(path), path.stat().st_size) != (head.arrow.sha256, head.arrow.size):
         raise CoopError(f"{path} is not the file tokens.json names", allowed=head.arrow.sha256, next=_AGAIN)
     rows = ArrowRows(path, told.vocabulary)
     preferences = [] if told.pairs is None else read_preferences(folder, told.pairs.preferences)
