@@ -1,6 +1,6 @@
-"""Checkpoints of a run: adapter masters, optimizer moments, counters and the data cursor; never the base, never a pickle.
+"""Checkpoints of a run: masters of the trainable weights, optimizer moments, counters and the data cursor; never a frozen weight, never a pickle.
 
-    checkpoints/step-00000040/   tensors.safetensors · state.json · complete.json (written last: inventory of the other two)
+    checkpoints/step-00000040/   tensors-00000.safetensors (one per process with a shard) · state.json · complete.json (written last: inventory of the others)
 
 Learning rate, order of the data and random numbers are pure functions of the plan and the step, so they are not in it.
 A folder appears under its name only when it is whole; one without `complete.json`, or under a temporary name, is not a checkpoint.
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from governance_hooks.atomic import atomic_directory, remove_leftovers
-from governance_hooks.canonical import dumps, loads
+from governance_hooks.atomic import remove_leftovers
+from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
 from governance_hooks.inventory import inventory
 from train.module import TrainingModule
 
-__all__ = ["CheckpointState", "newest", "preflight", "restore", "save"]
+__all__ = ["COMPLETE", "CheckpointState", "folder_name", "folders", "load_tensors", "newest", "preflight", "resume", "shard_name", "state_of"]
 
 NAME = re.compile(r"step-(\d{8})")
 COMPLETE = "complete.json"
@@ -42,6 +42,18 @@ class CheckpointState:
     last_loss: float
     device: str
     """`cpu` or `cuda`; the two round differently."""
+    processes: int
+    """So many took it, and may go on from it."""
+
+
+def folder_name(step: int) -> str:
+    """Return the name of the checkpoint taken after optimizer step `step`."""
+    return f"step-{step:08d}"
+
+
+def shard_name(rank: int) -> str:
+    """Return the file name of a process's tensors."""
+    return f"tensors-{rank:05d}.safetensors"
 
 
 def folders(root: Path) -> list[tuple[int, Path]]:
@@ -51,8 +63,8 @@ def folders(root: Path) -> list[tuple[int, Path]]:
 
 
 def preflight(root: Path, module: TrainingModule, keep: int) -> None:
-    """Raise CoopError if the disk cannot hold the checkpoints to be kept, one more in the making, and the adapter."""
-    one = sum(master.numel() for master in module.weights.masters.values()) * 3 * 4  # master and two moments in float32
+    """Raise CoopError if the disk cannot hold the checkpoints to be kept, one more in the making, and the result."""
+    one = sum(parameter.numel() for parameter in module.model.trainable().values()) * 3 * 4  # master and two moments in float32
     need = one * (keep + 2)
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
@@ -65,29 +77,19 @@ def preflight(root: Path, module: TrainingModule, keep: int) -> None:
         )
 
 
-def save(root: Path, module: TrainingModule, *, plan: str, keep: int) -> Path:
-    """Publish a checkpoint of the module's last step and remove all but the newest `keep`; return its folder."""
+def state_of(module: TrainingModule, plan: str) -> CheckpointState:
+    """Return what a checkpoint of the module's last step knows besides tensors."""
     assert module.first_loss is not None
     assert module.last_loss is not None
-    state = CheckpointState(
+    return CheckpointState(
         plan=plan,
         step=module.completed_steps,
         tokens={language: list(counts) for language, counts in sorted(module.tokens.items())},
         first_loss=module.first_loss,
         last_loss=module.last_loss,
         device=module.device.type,
+        processes=module.world.size,
     )
-    target = root / f"step-{state.step:08d}"
-    if not (target / COMPLETE).is_file():
-        with atomic_directory(target) as folder:
-            save_file(module.weights.state(), folder / "tensors.safetensors")
-            (folder / "state.json").write_bytes(dumps(asdict(state)))
-            (folder / COMPLETE).write_bytes(dumps({"format": "coop.checkpoint/v1", "files": inventory(folder)}))
-    for _, old in folders(root)[:-keep]:
-        # The marker goes first: a half-deleted folder is not a checkpoint.
-        (old / COMPLETE).unlink()
-        shutil.rmtree(old)
-    return target
 
 
 def newest(root: Path) -> tuple[Path, CheckpointState] | None:
@@ -113,18 +115,22 @@ def newest(root: Path) -> tuple[Path, CheckpointState] | None:
     return folder, CheckpointState(**document)
 
 
-def restore(folder: Path, state: CheckpointState, module: TrainingModule, *, plan: str) -> None:
-    """Put model, optimizer and counters back to where the checkpoint was taken.
+def resume(state: CheckpointState, module: TrainingModule, *, plan: str) -> None:
+    """Put the counters back to where the checkpoint was taken.
 
-    Raises CoopError if it belongs to another plan or was taken on another kind of device.
+    Raises CoopError if it belongs to another plan, or was taken on another kind of device or by another number of processes.
     """
     if state.plan != plan:
-        raise CoopError(f"checkpoint {folder} belongs to another plan", value=state.plan, allowed=plan, next="give the run of the changed plan a new name")
-    if state.device != module.device.type:
-        raise CoopError(
-            f"checkpoint {folder} was taken on another kind of device, and could not continue exactly", value=module.device.type, allowed=state.device
-        )
-    module.weights.load_state(load_file(folder / "tensors.safetensors"))
+        raise CoopError("the checkpoint belongs to another plan", value=state.plan, allowed=plan, next="give the run of the changed plan a new name")
+    for what, found, taken in (("kind of device", module.device.type, state.device), ("number of processes", module.world.size, state.processes)):
+        if found != taken:
+            raise CoopError(f"the checkpoint was taken with another {what}, and could not continue exactly", value=found, allowed=str(taken))
     module.completed_steps = state.step
     module.tokens = {language: (read, supervised) for language, (read, supervised) in state.tokens.items()}
     module.first_loss, module.last_loss = state.first_loss, state.last_loss
+
+
+def load_tensors(folder: Path, module: TrainingModule) -> None:
+    """Put weights and optimizer back to where the checkpoint was taken, each process its own shard where there are several."""
+    own = folder / shard_name(module.world.rank)
+    module.weights.load_state(load_file(own if own.is_file() else folder / shard_name(0)))

@@ -14,6 +14,8 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 import pytorch_lightning as pl
@@ -29,6 +31,7 @@ from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import CANARY_LANGUAGE, Plan
 from governance_hooks.training import Training
+from train.world import World
 
 __all__ = [
     "IGNORE",
@@ -37,6 +40,7 @@ __all__ = [
     "StepBatch",
     "StepData",
     "StepDataset",
+    "Unit",
     "batch_rows",
     "batch_units",
     "check_tokens",
@@ -47,6 +51,9 @@ __all__ = [
 
 IGNORE = -100
 """Label of a position that is not trained on (torch's `ignore_index`)."""
+
+Unit: TypeAlias = tuple[int, Sample | Pair]
+"""A sample, or with objective dpo a pair, with its number among all of its side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class StepBatch:
     """Optimizer step, counted from 1 over the whole run."""
     epoch: int
     passes: list[Forwarded]
+    """This process's share; every process has as many, the last ones of some without labels."""
     records: list[str]
     """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
@@ -96,8 +104,8 @@ class StepBatch:
 
 
 def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest; labels stand only where a sample is supervised."""
-    width = max(sum(len(sample.ids) for sample in sequence) for sequence in sequences)
+    """Lay sequences of samples side by side, padded to the longest, and to two tokens; labels stand only where a sample is supervised."""
+    width = max(2, *(sum(len(sample.ids) for sample in sequence) for sequence in sequences))
     shape = (len(sequences), width)
     ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
     positions = np.empty(shape, np.int64)
@@ -114,7 +122,7 @@ def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
     return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels))
 
 
-def batch_units(sequences: Sequence[Sequence[tuple[int, Sample | Pair]]], pad: int) -> Forwarded:
+def batch_units(sequences: Sequence[Sequence[Unit]], pad: int) -> Forwarded:
     """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
     laid = batch_rows([[sample for _, unit in sequence for sample in unit.samples] for sequence in sequences], pad)
     pairs = [(number, unit) for sequence in sequences for number, unit in sequence if isinstance(unit, Pair)]
@@ -160,11 +168,11 @@ def validation_samples(heldout: Samples, training: Training) -> dict[str, list[S
 
 
 class StepDataset(IterableDataset[StepBatch]):
-    """Yields the optimizer steps `start` + 1 to the last of a schedule."""
+    """Yields the optimizer steps `start` + 1 to the last of a schedule, as one process of the run reads them."""
 
-    def __init__(self, schedule: Schedule, *, pad: int, start: int = 0) -> None:
+    def __init__(self, schedule: Schedule, *, pad: int, start: int = 0, world: World | None = None) -> None:
         super().__init__()
-        self.schedule, self.pad, self.start = schedule, pad, start
+        self.schedule, self.pad, self.start, self.world = schedule, pad, start, world or World()
 
     @property
     def total_steps(self) -> int:
@@ -176,11 +184,10 @@ class StepDataset(IterableDataset[StepBatch]):
 
     def from_step(self, start: int) -> StepDataset:
         """Return the same data, beginning after optimizer step `start`."""
-        return StepDataset(self.schedule, pad=self.pad, start=start)
+        return StepDataset(self.schedule, pad=self.pad, start=start, world=self.world)
 
     def _batch(self, step: Step) -> StepBatch:
         sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
-        chunk = self.schedule.training.sequences_per_forward
         samples = [sample for _, unit in chain.from_iterable(sequences) for sample in unit.samples]
         tokens: dict[str, tuple[int, int]] = {}
         for sample in samples:
@@ -189,12 +196,20 @@ class StepDataset(IterableDataset[StepBatch]):
         return StepBatch(
             step=step.number,
             epoch=step.round,
-            passes=[batch_units(sequences[first : first + chunk], self.pad) for first in range(0, len(sequences), chunk)],
+            passes=[batch_units(part, self.pad) for part in self._share(sequences)],
             # What two pairs share stands twice, as a row does that is read twice.
             records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
             pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
         )
+
+    def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:
+        """Return this process's passes: the sequences are dealt out in turn, and who runs out of them goes on with empty ones."""
+        chunk, world = self.schedule.training.sequences_per_forward, self.world
+        mine = sequences[world.rank :: world.size]
+        passes = [mine[first : first + chunk] for first in range(0, len(mine), chunk)]
+        most = ceil(ceil(len(sequences) / world.size) / chunk)
+        return passes + [[[]]] * (most - len(passes))
 
     def __iter__(self) -> Iterator[StepBatch]:
         return map(self._batch, self.schedule.after(self.start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -99,9 +100,12 @@ def require_fit(model: AdaptedModel, *, tokens: int, sequence_tokens: int) -> No
         raise BadInput("training.sequence_tokens is more than the base can attend over", value=sequence_tokens, allowed=f"at most {longest}")
 
 
-def save_adapter(model: AdaptedModel, folder: Path, base_name: str) -> None:
-    """Write adapter_model.safetensors and adapter_config.json into `folder`, the same bytes for the same weights on any machine."""
-    weights = get_peft_model_state_dict(model.peft, save_embedding_layers=False)
+def save_adapter(model: AdaptedModel, folder: Path, base_name: str, weights: Mapping[str, Tensor]) -> None:
+    """Write adapter_model.safetensors and adapter_config.json into `folder`, the same bytes for the same weights on any machine.
+
+    `weights` are the trainable ones by name, whole.
+    """
+    weights = get_peft_model_state_dict(model.peft, state_dict=dict(weights), save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(weights.items())}
     # safetensors writes several metadata keys in random order; one is stable.
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})

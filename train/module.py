@@ -16,7 +16,10 @@ from train.data import Forwarded, StepBatch, batch_rows
 from train.loss import require_finite
 from train.model import AdaptedModel
 from train.objective import Objective, Sft
-from train.optimizer import MasterWeights, learning_rate
+from train.optimizer import Weights, learning_rate
+from train.strategies.ddp import DistributedDataParallel
+from train.strategies.strategy import Strategy
+from train.world import World
 
 __all__ = ["StepResult", "TrainingModule"]
 
@@ -43,22 +46,40 @@ class TrainingModule(pl.LightningModule):
     (Lightning-AI/pytorch-lightning issue 20350): here a step's summed loss is divided once, by the step's supervised tokens.
     """
 
-    def __init__(self, model: AdaptedModel, training: Training, total_steps: int, objective: Objective | None = None) -> None:
+    def __init__(
+        self,
+        model: AdaptedModel,
+        training: Training,
+        total_steps: int,
+        objective: Objective | None = None,
+        *,
+        world: World | None = None,
+        spread: Strategy | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.objective: Objective = objective or Sft()
         self.training_plan = training
         self.total_steps = total_steps
-        self.weights = MasterWeights(model.trainable(), training)
+        self.world = world or World()
+        self.spread = spread or DistributedDataParallel(training, self.world)
+        self.weights: Weights
         self.completed_steps = 0
         self.tokens: dict[str, tuple[int, int]] = {}
         self.first_loss: float | None = None
         self.last_loss: float | None = None
         self.last: StepResult | None = None
 
+    def configure_model(self) -> None:
+        """Split the model over the processes, as the plan's strategy does."""
+        if not hasattr(self, "weights"):
+            self.spread.shard(self.model)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Hand Lightning the optimizer over the float32 masters."""
+        if not hasattr(self, "weights"):
+            self.weights = self.spread.weights(self.model)
         return self.weights.optimizer
 
     def nll(self, forwarded: Forwarded) -> Tensor:
@@ -70,31 +91,33 @@ class TrainingModule(pl.LightningModule):
         """Run one optimizer step; raise CoopError before the weights change if loss or gradient is not finite."""
         if batch.step != self.completed_steps + 1:
             raise CoopError("the loader is not where the model is", value=batch.step, allowed=str(self.completed_steps + 1))
-        # Dropout's random numbers depend on plan and step alone: nothing that draws in between (loaders, loggers) can shift a resumed run.
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v1:{self.training_plan.seed}:{batch.step}".encode()).digest()[:8]))
+        # Dropout's random numbers depend on plan, step and process alone: nothing that draws in between (loaders, loggers) can shift a resumed run.
+        seed = f"coop.step/v2:{self.training_plan.seed}:{batch.step}:{self.world.rank}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
         total, divisor = 0.0, self.objective.divisor(batch)
         measures: dict[str, float] = {}
-        for forwarded in batch.passes:
+        for number, forwarded in enumerate(batch.passes, start=1):
             nll = self.nll(forwarded)
             part = self.objective.total(nll, forwarded)
-            total += require_finite(float(part.detach()), "loss", batch.step)
+            total += float(part.detach())
             for name, value in self.objective.measures(nll.detach(), forwarded).items():
                 measures[name] = measures.get(name, 0.0) + value
-            self.manual_backward(part / divisor)
-            self.weights.collect()
-        grad_norm = require_finite(self.weights.clip(), "gradient norm", batch.step)
+            last = number == len(batch.passes)
+            self.spread.before_backward(self, last=last)
+            self.manual_backward(part * (self.spread.loss_scale / divisor))
+            self.weights.collect(last=last)
+        # Summed before it is looked at: all processes stop here, or none.
+        total, *sums = self.world.sum([total, *measures.values()])
+        loss = require_finite(total, "loss", batch.step) / divisor
         rate = learning_rate(batch.step, self.total_steps, self.training_plan)
-        self.weights.set_rate(rate)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        optimizer.step()
-        self.weights.publish()
+        grad_norm = self.weights.step(batch.step, rate, optimizer.step)
 
         self.completed_steps = batch.step
         for language, (read, supervised) in batch.tokens.items():
             before = self.tokens.get(language, (0, 0))
             self.tokens[language] = (before[0] + read, before[1] + supervised)
-        loss = total / divisor
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
         self.last = StepResult(
@@ -105,19 +128,23 @@ class TrainingModule(pl.LightningModule):
             grad_norm,
             sum(read for read, _ in batch.tokens.values()),
             batch.supervised,
-            {name: value / divisor for name, value in measures.items()},
+            {name: value / divisor for name, value in zip(measures, sums, strict=True)},
         )
 
     @torch.no_grad()
     def validate_samples(self, samples: list[Sample], pad: int) -> float:
-        """Return the mean negative log-likelihood in nats per supervised token of `samples`, with dropout off."""
+        """Return the mean negative log-likelihood in nats per supervised token of `samples`, with dropout off; every process reads a share."""
         self.model.eval()
-        total, count, chunk = 0.0, 0, self.training_plan.sequences_per_forward
+        chunk, world = self.training_plan.sequences_per_forward, self.world
         # Like lengths side by side: little padding, and the same batches at every measurement.
         ordered = sorted(samples, key=lambda sample: (len(sample.ids), sample.record))
         per_pass = max(1, chunk * self.training_plan.sequence_tokens // max(len(sample.ids) for sample in ordered))
-        for start in range(0, len(ordered), per_pass):
-            nll = self.nll(batch_rows([[sample] for sample in ordered[start : start + per_pass]], pad).to(self.device))
+        passes = [[[sample] for sample in ordered[start : start + per_pass]] for start in range(0, len(ordered), per_pass)]
+        passes += [[[]]] * (-len(passes) % world.size)
+        total, count = 0.0, 0
+        for sequences in passes[world.rank :: world.size]:
+            nll = self.nll(batch_rows(sequences, pad).to(self.device))
             total, count = total + float(nll.double().sum()), count + nll.numel()
         self.model.train()
-        return total / count
+        total, counted = world.sum([total, count])
+        return total / counted

@@ -26,7 +26,7 @@ class Objective(Protocol):
         ...
 
     def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
-        """Return what else is told of a step, as sums over one forward pass; the caller divides them like the loss."""
+        """Return what else is told of a step, as sums over one forward pass, always by the same names; the caller divides them like the loss."""
         ...
 
 
@@ -55,6 +55,8 @@ def likelihoods(nll_N: Tensor, forwarded: Forwarded) -> Tensor:
         CoopError: the pass holds something else than the pairs it names.
     """
     pairs = forwarded.pairs
+    if pairs is None and not len(nll_N):  # a process that ran out of pairs, in a step where others have some left
+        return nll_N.double().view(0, 2)
     if pairs is None or sum(pairs.supervised) != len(nll_N) or len(pairs.supervised) != 2 * len(pairs.numbers):
         raise CoopError("a forward pass does not consist of pairs", value=len(nll_N), next="this is a mistake in the trainer")
     return -torch.stack([part.sum() for part in torch.split(nll_N.double(), pairs.supervised)]).view(-1, 2)
@@ -77,9 +79,8 @@ class Dpo:
         self.beta, self.reference_P2 = beta, reference_P2
 
     def _margins(self, nll_N: Tensor, forwarded: Forwarded) -> Tensor:
-        ratios_P2 = likelihoods(nll_N, forwarded)
-        assert forwarded.pairs is not None
-        ratios_P2 = ratios_P2 - self.reference_P2[forwarded.pairs.numbers].to(ratios_P2.device)
+        now_P2, numbers = likelihoods(nll_N, forwarded), forwarded.pairs.numbers if forwarded.pairs is not None else []
+        ratios_P2 = now_P2 - self.reference_P2[numbers].to(now_P2.device)
         return self.beta * (ratios_P2[:, 0] - ratios_P2[:, 1])
 
     def total(self, nll_N: Tensor, forwarded: Forwarded) -> Tensor:

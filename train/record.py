@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.inventory import FileEntry
 from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.statement import now
-from train.clock import WallClock
-from train.module import TrainingModule
 from train.step_log import StepLog
 
-__all__ = ["Identity", "Status", "package_versions", "read_record", "trained_records", "write_record"]
+if TYPE_CHECKING:
+    from train.segment import Segment
+
+__all__ = ["Identity", "Status", "package_versions", "read_record", "run_record", "trained_records"]
 
 PACKAGES = ("torch", "pytorch-lightning", "transformers", "peft", "tokenizers", "safetensors")
 Status = Literal["completed", "halted", "failed"]
@@ -52,23 +52,20 @@ def read_record(run_dir: Path) -> dict[str, Any] | None:
     return document
 
 
-def write_record(
-    run_dir: Path,
-    identity: Identity,
-    *,
-    status: Status,
-    reason: str | None,
-    starts: StepLog,
-    trace: StepLog,
-    clock: WallClock,
-    tokens: Tokens | None,
-    module: TrainingModule | None,
-    outputs: list[FileEntry],
-    unreleasable: str | None = None,
+def run_record(
+    segment: Segment, identity: Identity, *, status: Status, reason: str | None, outputs: list[FileEntry], unreleasable: str | None = None
 ) -> dict[str, Any]:
-    """Write run.json and return it; what a failed run never reached is null or empty."""
-    records = trained_records(trace)
-    begun = starts.lines()
+    """Return the record, and write it as run.json in the first process, the only one that knows what was trained on.
+
+    What a failed run never reached is null or empty.
+    """
+    if segment.files is None:
+        return {"status": status, "reason": reason}
+    module, tokens, clock = segment.module, segment.tokens, segment.clock
+    for log in segment.files.all:
+        log.close()
+    records = trained_records(segment.files.trace)
+    begun = segment.files.starts.lines()
     dropped = {language: count.too_long for language, count in tokens.train_counts.items() if count.too_long} if tokens is not None else {}
     document = {
         "format": "coop.run/v1",
@@ -94,11 +91,12 @@ def write_record(
         "trained_root": "sha256:" + root([leaf_hash(record.encode()) for record in records]).hex(),
         "trained_records": len(records),
         "device": begun[-1]["device"],
+        "processes": segment.world.size,
         "threads": torch.get_num_threads(),
         "packages": package_versions(),
-        "trainable_parameters": sum(master.numel() for master in module.weights.masters.values()) if module is not None else 0,
+        "trainable_parameters": sum(parameter.numel() for parameter in module.model.trainable().values()) if module is not None else 0,
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()) if module is not None else 0,
         "outputs": outputs,
     }
-    write_bytes(run_dir / "run.json", dumps(document))
+    write_bytes(segment.run_dir / "run.json", dumps(document))
     return document

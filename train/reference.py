@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from data_pipeline.tokens.packing import pack
@@ -28,6 +28,7 @@ from train.data import StepDataset, batch_units, validation_numbers
 from train.loss import require_finite
 from train.model import AdaptedModel
 from train.objective import Dpo, likelihoods
+from train.world import World
 
 __all__ = ["HeldoutPairs", "References", "pair_likelihoods", "references"]
 
@@ -36,23 +37,28 @@ Progress = Callable[[str, int, int], None]
 
 @torch.no_grad()
 def pair_likelihoods(
-    model: AdaptedModel, pairs: Pairs, numbers: Iterable[int], training: Training, *, pad: int, device: torch.device, progress: Progress | None = None
+    model: AdaptedModel, pairs: Pairs, numbers: Iterable[int], training: Training, *, pad: int, world: World, progress: Progress | None = None
 ) -> Tensor:
-    """Return the log-likelihoods of the answers of some pairs with dropout off, float64 [all pairs, 2]; NaN for the others."""
-    found_P2 = torch.full((len(pairs), 2), math.nan, dtype=torch.float64)
-    wanted = sorted(numbers)
-    sequences = pack(pairs.lengths.tolist(), training.sequence_tokens, wanted)
-    was_training, done, chunk = model.training, 0, training.sequences_per_forward
+    """Return the log-likelihoods of the answers of some pairs with dropout off, float64 [all pairs, 2]; NaN for the others.
+
+    Every process reads a share of them, and all get all: each of them has to make this call.
+    """
+    wanted, chunk = sorted(numbers), training.sequences_per_forward
+    sequences = [[(number, pairs[number]) for number in sequence] for sequence in pack(pairs.lengths.tolist(), training.sequence_tokens, wanted)]
+    passes = [sequences[first : first + chunk] for first in range(0, len(sequences), chunk)]
+    passes += [[[]]] * (-len(passes) % world.size)
+    measured_P2 = torch.zeros((len(pairs), 2), dtype=torch.float64)
+    was_training = model.training
     model.eval()
-    for first in range(0, len(sequences), chunk):
-        forwarded = batch_units([[(number, pairs[number]) for number in sequence] for sequence in sequences[first : first + chunk]], pad).to(device)
+    for done, some in enumerate(passes[world.rank :: world.size], start=1):
+        forwarded = batch_units(some, pad).to(world.device)
         values_P2 = likelihoods(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT), forwarded)
-        assert forwarded.pairs is not None
-        found_P2[forwarded.pairs.numbers] = values_P2.cpu()
-        done += len(forwarded.pairs.numbers)
+        measured_P2[forwarded.pairs.numbers if forwarded.pairs is not None else []] = values_P2.cpu()
         if progress is not None:
-            progress("reference", done, len(wanted))
+            progress("reference", done, len(passes) // world.size)
     model.train(was_training)
+    found_P2 = torch.full_like(measured_P2, math.nan)
+    found_P2[wanted] = torch.tensor(world.sum(measured_P2[wanted].flatten().tolist()), dtype=torch.float64).view(-1, 2)
     return found_P2
 
 
@@ -66,10 +72,10 @@ class HeldoutPairs:
     objective: Dpo
     """With the reference of these pairs."""
 
-    def measure(self, model: AdaptedModel, training: Training, *, pad: int, device: torch.device) -> dict[str, dict[str, float]]:
+    def measure(self, model: AdaptedModel, training: Training, *, pad: int, world: World) -> dict[str, dict[str, float]]:
         """Return {language: {"pairs", "loss", "reward_margin", "reward_accuracy"}}: their number, and means over them."""
         everything = [number for some in self.numbers.values() for number in some]
-        ratios_P2 = pair_likelihoods(model, self.pairs, everything, training, pad=pad, device=device) - self.objective.reference_P2
+        ratios_P2 = pair_likelihoods(model, self.pairs, everything, training, pad=pad, world=world) - self.objective.reference_P2
         margins_P = self.objective.beta * (ratios_P2[:, 0] - ratios_P2[:, 1])
         return {
             language: {
@@ -91,19 +97,19 @@ class References:
 
 
 def references(
-    path: Path, model: AdaptedModel, tokens: Tokens, dataset: StepDataset, training: Training, *, plan: str, device: torch.device, progress: Progress | None
+    path: Path | None, model: AdaptedModel, tokens: Tokens, dataset: StepDataset, training: Training, *, plan: str, world: World, progress: Progress | None
 ) -> References:
     """Return the objective of a preference run, with its reference read from `path`, or measured on `model` and written there.
 
     Args:
-        path: the file in the run folder.
-        model: as loaded, before a checkpoint is restored.
+        path: the file in the run folder; None in all processes but the first.
+        model: as loaded, before a checkpoint is restored or the weights are sharded.
         tokens: with pairs.
         dataset: the steps of the whole run; only pairs it reads are measured.
         training: with the section dpo.
         plan: digest of the plan the file belongs to.
-        device: of the model.
-        progress: called as ("reference", done, total).
+        world: the processes; all of them make this call.
+        progress: called as ("reference", forward passes done, in all).
 
     Raises:
         CoopError: a likelihood is not finite, or the disk refuses.
@@ -116,15 +122,20 @@ def references(
         "train": (tokens.train_pairs, {number for step in dataset.schedule.after(0) for sequence in step.sequences for number in sequence}),
         "heldout": (tokens.heldout_pairs, {number for some in numbers.values() for number in some}),
     }
-    bound = digest({"plan": plan, "tokens": tokens.digest, "device": device.type})
-    found = _read(path, bound)
-    if found is None:
+    bound = digest({"plan": plan, "tokens": tokens.digest, "device": world.device.type})
+    kept = _read(path, bound) if path is not None else None
+    told = world.tell(save(kept) if kept is not None else b"")
+    if told:
+        found = load(told)
+    else:
         found = {
-            name: pair_likelihoods(model, pairs, wanted, training, pad=dataset.pad, device=device, progress=progress) for name, (pairs, wanted) in sides.items()
+            name: pair_likelihoods(model, pairs, wanted, training, pad=dataset.pad, world=world, progress=progress) for name, (pairs, wanted) in sides.items()
         }
         for name, (_, wanted) in sides.items():
             require_finite(float(found[name][sorted(wanted)].sum()), "reference likelihood", 0)
-        write_bytes(path, save(found, metadata={"reference": f"{bound} {_content(found)}"}))
+        with world.together("keeping the reference"):
+            if path is not None:
+                write_bytes(path, save(found, metadata={"reference": f"{bound} {_content(found)}"}))
     beta = training.dpo.beta
     return References(Dpo(beta, found["train"]), HeldoutPairs(tokens.heldout_pairs, numbers, Dpo(beta, found["heldout"])))
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from data_pipeline.manifest import Build
 from data_pipeline.tokens.make import make_tokens, recipe_of, tokens_folder
 from data_pipeline.tokens.tokenizer import load_tokenizer
 from data_pipeline.tokens.tokens import Tokens
-from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
-from governance_hooks.canonical import sha256
+from governance_hooks.atomic import atomic_directory, write_bytes
+from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.hooks.guard import Guard
 from governance_hooks.hooks.lightning import GovernanceCallback
@@ -28,22 +29,24 @@ from governance_hooks.inventory import FileEntry, file_entry
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.statement import now
 from train import checkpoint
-from train.callbacks.checkpoints import Checkpoints
+from train.callbacks.checkpoints import Checkpoints, Restore
 from train.callbacks.interruption import Interruption
 from train.callbacks.metrics import Metrics
 from train.callbacks.progress import ProgressReport
 from train.callbacks.trace import Trace
 from train.callbacks.validation import Validation
+from train.checkpoint_writer import CheckpointWriter
 from train.clock import WallClock
 from train.console import quiet_libraries
 from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
 from train.isolation import prove_head, prove_isolation
 from train.model import DTYPES, load_model, require_fit, save_adapter
 from train.module import TrainingModule
-from train.record import Identity, Status, write_record
-from train.reference import references
-from train.segment import Segment, check_base, check_folder, check_inputs, earlier_seconds, locked
-from train.step_log import StepLog
+from train.record import Identity, Status, run_record
+from train.reference import References, references
+from train.segment import Segment, check_base, check_inputs, check_processes, locked, open_segment
+from train.strategies.strategy import strategy_of
+from train.world import World
 
 __all__ = ["train"]
 
@@ -52,9 +55,12 @@ Progress = Callable[[str, int, int], None]
 
 def _adapter(segment: Segment, plan: Plan) -> list[FileEntry]:
     assert segment.module is not None
+    weights = segment.module.spread.gathered(segment.module.model)
+    if segment.world.rank > 0:
+        return []
     target = segment.run_dir / "adapter"
     with atomic_directory(target, replace=True) as folder:
-        save_adapter(segment.module.model, folder, plan.base.name)
+        save_adapter(segment.module.model, folder, plan.base.name, weights)
     return [file_entry(segment.run_dir, path) for path in sorted(target.iterdir())]
 
 
@@ -84,19 +90,18 @@ def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress
     return tokens
 
 
-def _prepare_segment(
-    segment: Segment, plan: Plan, plan_digest: str, *, base: Path, build: Build, seed: Path | None, device: torch.device, progress: Progress | None
-) -> StepDataset:
-    """Open the tokens, load and prove the model, and continue from the newest checkpoint if there is one."""
-    training = plan.training
+def _prepare_segment(segment: Segment, plan: Plan, *, base: Path, build: Build, seed: Path | None, progress: Progress | None) -> StepDataset:
+    """Open the tokens, load the model and prove what the run relies on, each process for itself."""
+    training, device = plan.training, segment.world.device
     # (1) data first: a mistake in it should cost seconds, not a model load
     with quiet_libraries():
         segment.tokens = _tokens(plan, base, build, device, progress, seed)
         tokenizer = load_tokenizer(base)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    dataset = StepDataset(schedule_of(segment.tokens.units, plan), pad=pad)
+    dataset = StepDataset(schedule_of(segment.tokens.units, plan), pad=pad, world=segment.world)
 
     # (2) the model, and the proofs on exactly this model, precision and attention backend
+    spread = strategy_of(training, segment.world)
     model = load_model(base, training).to(device)
     check_base(plan, base)  # once more: files swapped between the check and the load are what was loaded
     require_fit(model, tokens=len(tokenizer), sequence_tokens=training.sequence_tokens)
@@ -106,26 +111,34 @@ def _prepare_segment(
     prove_isolation(model.hidden, len(tokenizer), dtype=DTYPES[training.precision], device=device, length=length)
     prove_head(model, len(tokenizer), device=device)
     model.train()
+    segment.module = TrainingModule(model, training, dataset.total_steps, world=segment.world, spread=spread).to(device)
+    if segment.files is not None:
+        checkpoint.preflight(segment.checkpoints, segment.module, training.keep_checkpoints)
+    return dataset
 
-    # (3) where an earlier segment stopped
-    if training.objective == "dpo":  # measured on the model as it starts, so before a checkpoint is restored
-        file = segment.run_dir / "reference.safetensors"
-        segment.references = references(file, model, segment.tokens, dataset, training, plan=plan_digest, device=device, progress=progress)
-    objective = segment.references.objective if segment.references is not None else None
-    segment.module = TrainingModule(model, training, dataset.total_steps, objective).to(device)
-    root = segment.run_dir / "checkpoints"
-    checkpoint.preflight(root, segment.module, training.keep_checkpoints)
-    found = checkpoint.newest(root)
-    if found is not None:
-        checkpoint.restore(*found, segment.module, plan=plan_digest)
-    done = segment.module.completed_steps
-    segment.metrics.cut(done if found is not None else -1)
-    segment.trace.cut(done)
-    if [line["step"] for line in segment.trace.lines()] != list(range(1, done + 1)):
-        raise CoopError(
-            f"{segment.trace.path} does not cover the {done} steps of the checkpoint", next="this run cannot be traced any more; start it under a new name"
-        )
-    return dataset.from_step(done)
+
+def _continue(segment: Segment, plan_digest: str) -> Path | None:
+    """Put the counters back to the newest checkpoint and cut the files of lines to it; return its folder, if there is one."""
+    assert segment.module is not None
+    found = None
+    with segment.world.together("looking for a checkpoint"):
+        if segment.files is not None:
+            found = checkpoint.newest(segment.checkpoints)
+    said = segment.world.tell(dumps(asdict(found[1])) if found is not None else b"")
+    state = checkpoint.CheckpointState(**loads(said, floats=True)) if said else None
+    with segment.world.together("continuing from a checkpoint"):
+        if state is not None:
+            checkpoint.resume(state, segment.module, plan=plan_digest)
+        done = segment.module.completed_steps
+        if segment.files is not None:
+            segment.files.metrics.cut(done if state is not None else -1)
+            segment.files.trace.cut(done)
+            if [line["step"] for line in segment.files.trace.lines()] != list(range(1, done + 1)):
+                raise CoopError(
+                    f"{segment.files.trace.path} does not cover the {done} steps of the checkpoint",
+                    next="this run cannot be traced any more; start it under a new name",
+                )
+    return segment.checkpoints / checkpoint.folder_name(state.step) if state is not None else None
 
 
 def _fit(
@@ -134,45 +147,42 @@ def _fit(
     """Train until the end or until somebody says stop; return status and reason."""
     assert segment.module is not None
     assert segment.tokens is not None
-    module, training = segment.module, plan.training
+    module, training, world, files = segment.module, plan.training, segment.world, segment.files
     governance = GovernanceCallback(guard)
-    interruption = Interruption(segment.clock, plan.limits.max_minutes)
+    interruption = Interruption(segment.clock, plan.limits.max_minutes, world)
+    preferences: References | None = None
+    if training.objective == "dpo":  # measured on the model as it was loaded, so before a checkpoint is restored
+        file = segment.run_dir / "reference.safetensors" if files is not None else None
+        preferences = references(file, module.model, segment.tokens, dataset, training, plan=plan_digest, world=world, progress=progress)
+        module.objective = preferences.objective
+    writer = CheckpointWriter(segment.checkpoints, world, plan=plan_digest, keep=training.keep_checkpoints)
+    restored = _continue(segment, plan_digest)
     callbacks: list[pl.Callback] = [
+        *([Restore(restored)] if restored is not None else []),
         governance,
         interruption,
-        Metrics(segment.metrics, segment.clock),
-        Trace(segment.trace),
+        *([Metrics(files.metrics, segment.clock), Trace(files.trace)] if files is not None else []),
         Validation(
             validation_samples(segment.tokens.heldout, training),
-            segment.metrics,
+            files.metrics if files is not None else None,
             every=training.validate_every_steps,
             pad=dataset.pad,
-            pairs=segment.references.heldout if segment.references is not None else None,
+            pairs=preferences.heldout if preferences is not None else None,
         ),
-        Checkpoints(
-            segment.run_dir / "checkpoints",
-            segment.logs,
-            governance,
-            plan=plan_digest,
-            every=training.checkpoint_every_steps,
-            keep=training.keep_checkpoints,
-        ),
+        Checkpoints(writer, files.all if files is not None else [], governance, every=training.checkpoint_every_steps),
     ]
     if progress is not None:
         callbacks.append(ProgressReport(progress))
     logger: Any = False
-    if wandb:
+    if wandb and files is not None:
         from train.tracking import offline_wandb  # wandb starts a service process when it is imported and used; only on request
 
         logger = offline_wandb(segment.run_dir, run_id)
+    remaining = dataset.from_step(module.completed_steps)
     with quiet_libraries(), interruption.listening():
         trainer = pl.Trainer(
-            accelerator="gpu" if module.device.type == "cuda" else "cpu",
-            devices=1,
             # One pass over a loader that holds exactly the remaining steps of all epochs.
             max_epochs=1,
-            # Never Lightning's SLURM environment: it saves and requeues from inside a signal handler.
-            plugins=[LightningEnvironment()],
             callbacks=callbacks,
             logger=logger,
             default_root_dir=segment.run_dir,
@@ -180,10 +190,11 @@ def _fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
+            **module.spread.trainer(),
         )
         try:
-            if len(dataset):
-                trainer.fit(module, datamodule=StepData(dataset))
+            if len(remaining):
+                trainer.fit(module, datamodule=StepData(remaining))
         finally:
             if logger:
                 logger.experiment.finish()
@@ -193,7 +204,8 @@ def _fit(
         return "halted", interruption.reason or "interrupted"
     # Once more, whatever the guard's own clock says: no result of a run that lost its consent in the last seconds.
     last = guard.stop(force=True)
-    return ("halted", f"{last.kind}: {last.reason}") if last is not None else ("completed", None)
+    told = world.tell(f"{last.kind}: {last.reason}".encode() if last is not None else b"").decode()
+    return ("halted", told) if told else ("completed", None)
 
 
 def train(
@@ -210,6 +222,7 @@ def train(
     progress: Progress | None = None,
     wandb: bool = False,
     threads: int | None = None,
+    world: World | None = None,
 ) -> dict[str, Any]:
     """Train what the plan says into `run_dir` and return the run record (run.json); call it again to resume.
 
@@ -220,65 +233,48 @@ def train(
         canary_seed: file with the seed of the plan's canaries, read only where the tokens have to be made.
         progress: called with a label, what is done and the total.
         threads: CPU threads of torch; it does not enter the plan, and another number may change the last bits of the result.
+        world: the processes of the run, connected; all of them make this call, and the first one writes its files.
 
     Raises:
         governance_hooks.report.Blocked: the gate does not pass; nothing was loaded or written.
         BadInput, CoopError: inputs differ from the plan, the folder belongs to another run, a proof failed, a loss was not finite.
     """
-    plan = read_plan(plan_bytes)
-    guard.start()
-    if plan.coop != coop:
-        raise BadInput("the plan belongs to another cooperative", value=plan.coop, allowed=coop)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    identity = Identity(run_id, coop, sha256(plan_bytes), proposal)
-    with locked(run_dir):
-        remove_leftovers(run_dir)
-        metrics, trace, starts = (StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts"))
-        starts.cut(2**53)  # a torn last line, if the machine died while writing it
-        check_folder(run_dir, plan_bytes, plan, starts)
-        checked_build = check_inputs(plan, base, build)
-        segment = Segment(run_dir, metrics, trace, starts, WallClock(earlier_seconds(run_dir, metrics)))
-        if segment.clock.seconds() >= plan.limits.max_minutes * 60:
-            raise CoopError(
-                f"run {run_id} has used its voted time",
-                value=f"{segment.clock.seconds() / 60:.1f} minutes",
-                allowed=f"limits.max_minutes = {plan.limits.max_minutes}",
-                next="propose a new plan",
-            )
-        device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-        write_bytes(run_dir / "plan.json", plan_bytes)
-        starts.append({"step": len(starts.lines()) + 1, "started": now(), "device": _device_name(device)})
+    plan, world = read_plan(plan_bytes), world or World()
+    with ExitStack() as held:
+        with world.together("checking what it may do"):
+            guard.start()
+            if plan.coop != coop:
+                raise BadInput("the plan belongs to another cooperative", value=plan.coop, allowed=coop)
+            if threads is not None:
+                torch.set_num_threads(threads)
+            check_processes(plan, world)
+            if world.rank == 0:
+                held.enter_context(locked(run_dir))
+                segment = open_segment(run_dir, plan_bytes, plan, world)
+            else:
+                segment = Segment(run_dir, world, WallClock())
+            checked_build = check_inputs(plan, base, build)
+            if segment.files is not None:
+                write_bytes(run_dir / "plan.json", plan_bytes)
+                segment.files.starts.append({"step": len(segment.files.starts.lines()) + 1, "started": now(), "device": _device_name(world.device)})
         status: Status = "failed"
         reason: str | None = None
         outputs: list[FileEntry] = []
+        identity = Identity(run_id, coop, sha256(plan_bytes), proposal)
         try:
-            dataset = _prepare_segment(segment, plan, identity.plan, base=base, build=checked_build, seed=canary_seed, device=device, progress=progress)
+            with world.together("preparing the run"):
+                dataset = _prepare_segment(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
             status, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, wandb=wandb)
             if status == "completed":
                 outputs = _adapter(segment, plan)
         finally:
-            for log in segment.logs:
-                log.close()
             error = sys.exc_info()[1]
             if error is not None:
                 # Lightning turns a second Ctrl-C into SystemExit.
                 stopped = isinstance(error, KeyboardInterrupt | SystemExit)
                 status, outputs = ("halted" if stopped else "failed"), []
                 reason = "interrupted" if stopped else f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            record = write_record(
-                run_dir,
-                identity,
-                status=status,
-                reason=reason,
-                starts=starts,
-                trace=trace,
-                clock=segment.clock,
-                tokens=segment.tokens,
-                module=segment.module,
-                outputs=outputs,
-                unreleasable=guard.unreleasable,
-            )
+            record = run_record(segment, identity, status=status, reason=reason, outputs=outputs, unreleasable=guard.unreleasable)
             segment.module = None  # whoever evaluates next needs the memory
             guard.end(record)
         return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from data_pipeline.manifest import Build, read_build
 from data_pipeline.tokens.tokens import Tokens
+from governance_hooks.atomic import remove_leftovers
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Plan
@@ -18,30 +18,65 @@ from train.base_weights import read_base
 from train.clock import WallClock
 from train.module import TrainingModule
 from train.record import read_record
-from train.reference import References
 from train.step_log import StepLog
+from train.world import World
 
-__all__ = ["Segment", "check_base", "check_folder", "check_inputs", "earlier_seconds", "locked"]
+__all__ = ["RunFiles", "Segment", "check_base", "check_folder", "check_inputs", "check_processes", "earlier_seconds", "locked", "open_segment"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of lines by step, which the first process of a run writes."""
+
+    metrics: StepLog
+    trace: StepLog
+    starts: StepLog
+
+    @property
+    def all(self) -> list[StepLog]:
+        """Return all of them."""
+        return [self.metrics, self.trace, self.starts]
 
 
 @dataclass(slots=True)
 class Segment:
-    """One start of a run: its files, its clock, and what exists of it so far (a failure is recorded from this)."""
+    """One start of a run in one process: its clock, its files, and what exists of it so far (a failure is recorded from this)."""
 
     run_dir: Path
-    metrics: StepLog
-    trace: StepLog
-    starts: StepLog
+    world: World
     clock: WallClock
+    files: RunFiles | None = None
+    """In the first process."""
     tokens: Tokens | None = None
     module: TrainingModule | None = None
-    references: References | None = None
-    """With objective dpo."""
 
     @property
-    def logs(self) -> list[StepLog]:
-        """The files of lines by step."""
-        return [self.metrics, self.trace, self.starts]
+    def checkpoints(self) -> Path:
+        """Where the run's checkpoints are, which all processes write."""
+        return self.run_dir / "checkpoints"
+
+
+def open_segment(run_dir: Path, plan_bytes: bytes, plan: Plan, world: World) -> Segment:
+    """Open the files of a run for one more start; raise CoopError or BadInput if there can be none."""
+    remove_leftovers(run_dir)
+    files = RunFiles(*(StepLog(run_dir / f"{name}.jsonl") for name in ("metrics", "trace", "starts")))
+    files.starts.cut(2**53)  # a torn last line, if the machine died while writing it
+    check_folder(run_dir, plan_bytes, plan, files.starts)
+    clock = WallClock(earlier_seconds(run_dir, files.metrics))
+    if clock.seconds() >= plan.limits.max_minutes * 60:
+        raise CoopError(
+            f"run {run_dir.name} has used its voted time",
+            value=f"{clock.seconds() / 60:.1f} minutes",
+            allowed=f"limits.max_minutes = {plan.limits.max_minutes}",
+            next="propose a new plan",
+        )
+    return Segment(run_dir, world, clock, files)
+
+
+def check_processes(plan: Plan, world: World) -> None:
+    """Refuse more processes than the plan allows."""
+    if world.size > plan.limits.max_devices:
+        raise BadInput("more processes than the plan allows", value=world.size, allowed=f"limits.max_devices = {plan.limits.max_devices}")
 
 
 @contextmanager
@@ -68,11 +103,6 @@ def check_folder(run_dir: Path, plan_bytes: bytes, plan: Plan, starts: StepLog) 
             allowed=f"limits.max_starts = {plan.limits.max_starts}",
             next="propose a new plan",
         )
-    processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    if processes > plan.limits.max_devices:
-        raise BadInput("more processes than the plan allows", value=processes, allowed=f"limits.max_devices = {plan.limits.max_devices}")
-    if processes > 1:
-        raise BadInput("this version trains in one process", value=processes, allowed="one task")
 
 
 def check_base(plan: Plan, base: Path) -> None:

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from data_pipeline.manifest import REVIEWS, Build, read_ledger
 from data_pipeline.parquet import StoredRow, checked_rows
@@ -105,7 +105,7 @@ def find_preferences(build: Build, minimum_rating_gap: float) -> Found:
 def _row(row: StoredRow) -> _Row:
     line = row.line
     question = hashlib.sha256(dumps([line.language, line.split, row.inputs, *map(list, row.history)])).digest()[:16]
-    return _Row(line.record, line.language, line.split, tuple(line.authors), row.parents, question)
+    return _Row(line.record, line.language, cast("Split", line.split), tuple(line.authors), row.parents, question)
 
 
 def _replaced(row: _Row, rows: Mapping[str, _Row], ratings: _Ratings) -> tuple[_Row | None, str]:

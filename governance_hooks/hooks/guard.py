@@ -35,14 +35,15 @@ class Guard:
 
     Args:
         request: what is to run; its proof is the one the run starts with.
-        fresh: returns the newest proof bytes (the local log, or a file the operator refreshes on a cluster).
+        fresh: returns the newest proof bytes (the local log, or a file the operator refreshes on a cluster); None in a process of a run whose first one
+            looks at the log for all of them.
         every_s: seconds between two looks at the log while training; a look costs a replay of the log.
         clock: returns the time, RFC 3339 UTC.
         on_end: called with the run record when training ends, however it ended: logs it, evaluates, emits the card.
     """
 
     request: Request
-    fresh: Callable[[], bytes]
+    fresh: Callable[[], bytes] | None
     every_s: float = 10.0
     clock: Callable[[], str] = now
     on_end: Callable[[dict[str, Any]], None] | None = None
@@ -73,6 +74,8 @@ class Guard:
         """
         if self._plan is None:
             return Stop("unchecked", "the guard was never started")
+        if self.fresh is None:
+            return None
         if not force and time.monotonic() - self._looked < self.every_s:
             return None
         self._looked = time.monotonic()

@@ -98,7 +98,7 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_equals_an_uninterrupted_one_bit_
     plan = plan_of(precision=precision, checkpoint_every_steps=100)
     assert go(tmp_path / "straight", plan)["status"] == "completed"
     first = go(tmp_path / "parts", plan, progress=interrupt_at(3))
-    assert (first["status"], first["reason"], first["outputs"]) == ("halted", "interrupted", [])
+    assert (first["status"], first["reason"], first["outputs"]) == ("halted", "preempted", [])
     # The signal arrives after step 3 has been reported, so step 4 is the boundary at which it is obeyed; an epoch has more steps.
     assert first["steps"] == 4
     assert lines(tmp_path / "parts/metrics.jsonl")[-1]["step"] == 4

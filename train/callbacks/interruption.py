@@ -1,4 +1,4 @@
-"""Turns SIGTERM, SIGINT and the plan's time limit into a stop at the next step boundary."""
+"""Turns signals and the plan's time limit into a stop at the next step boundary, the same one in all processes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import pytorch_lightning as pl
 
 from train.clock import WallClock
+from train.world import World
 
-__all__ = ["Interruption"]
+__all__ = ["PREEMPTED", "Interruption"]
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PREEMPTED: Final = "preempted"
+"""The reason of a run that a scheduler wants off the machine: SIGTERM, or SIGUSR1 as `sbatch --signal=USR1@120` sends it. Start it again."""
+
+_SIGNALS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: PREEMPTED, signal.SIGUSR1: PREEMPTED}
+_TIME: Final = 1
+_REASONS: Final = ("", "time", "interrupted", PREEMPTED)
+"""What processes agree on is the highest of these numbers."""
 
 
 class Interruption(pl.Callback):
@@ -24,22 +31,23 @@ class Interruption(pl.Callback):
     `reason` says why the run was asked to stop, or is None. A second Ctrl-C raises KeyboardInterrupt at once.
     """
 
-    def __init__(self, clock: WallClock, max_minutes: int) -> None:
-        self.clock, self.max_minutes = clock, max_minutes
+    def __init__(self, clock: WallClock, max_minutes: int, world: World | None = None) -> None:
+        self.clock, self.max_minutes, self.world = clock, max_minutes, world or World()
         self.reason: str | None = None
+        self._flag = 0
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
-        if self.reason == "interrupted" and number == signal.SIGINT:
+        if self._flag == _REASONS.index("interrupted") and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.reason = "interrupted"
+        self._flag = max(self._flag, _REASONS.index(_SIGNALS[signal.Signals(number)]))
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Own the two signals inside the block; only a process's main thread can."""
+        """Own the signals inside the block; only a process's main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
+        before = {number: signal.signal(number, self._raise_flag) for number in _SIGNALS}
         try:
             yield
         finally:
@@ -49,12 +57,13 @@ class Interruption(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back: Lightning has put its own handlers in front, which broadcast from inside the handler."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in _SIGNALS:
                 signal.signal(number, self._raise_flag)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Ask the trainer to stop if a signal came or the voted time is used up."""
-        if self.reason is None and self.clock.seconds() >= self.max_minutes * 60:
-            self.reason = f"limits.max_minutes ({self.max_minutes}) reached"
-        if self.reason is not None:
+        """Ask the trainer to stop if a signal reached any process, or the first one's clock says that the voted time is used up."""
+        late = self.world.rank == 0 and self.clock.seconds() >= self.max_minutes * 60
+        told = self.world.most([max(self._flag, _TIME if late else 0)])[0]
+        if told:
+            self.reason = f"limits.max_minutes ({self.max_minutes}) reached" if told == _TIME else _REASONS[told]
             trainer.should_stop = True

@@ -17,7 +17,7 @@ __all__ = ["Validation"]
 class Validation(pl.Callback):
     """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl, with objective dpo also {"preferences": {language: ...}}."""
 
-    def __init__(self, rows: dict[str, list[Sample]], log: StepLog, *, every: int, pad: int, pairs: HeldoutPairs | None = None) -> None:
+    def __init__(self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int, pairs: HeldoutPairs | None = None) -> None:
         self.rows, self.step_log, self.every, self.pad, self.pairs = rows, log, every, pad, pairs
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> None:
@@ -26,7 +26,9 @@ class Validation(pl.Callback):
         values = {language: module.validate_samples(samples, self.pad) for language, samples in self.rows.items()}
         line: dict[str, Any] = {"step": module.completed_steps, "validation": values}
         if self.pairs is not None:
-            line["preferences"] = self.pairs.measure(module.model, module.training_plan, pad=self.pad, device=module.device)
+            line["preferences"] = self.pairs.measure(module.model, module.training_plan, pad=self.pad, world=module.world)
+        if self.step_log is None:  # not the first process
+            return
         self.step_log.append(line)
         for logger in trainer.loggers:
             logger.log_metrics({f"validation/{language}": value for language, value in values.items()}, step=module.completed_steps)

@@ -1,0 +1,115 @@
+"""Two real processes over gloo train a tiny model: what one process makes, several make too."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from governance_hooks.canonical import digest, loads
+from governance_hooks.plan import Limits
+from governance_hooks.training import Lora
+from tests.follower import Passing
+from train.run import train
+
+Plan = Callable[..., bytes]
+STRATEGIES = ("ddp", "fsdp2", "zero2", "zero3")
+COOP = digest("the cooperative of the tests")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def together(base: Path, build: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any] | None, str]]:
+    """Return a function that runs a plan in several processes; it gives the record of the first one and what all said on stderr."""
+
+    def run(folder: Path, plan: bytes, *, size: int = 2, signals: list[tuple[int, int, int]] | None = None) -> tuple[dict[str, Any] | None, str]:
+        (tmp_path / "plan").write_bytes(plan)
+        asked = {"base": str(base), "build": str(build), "run_dir": str(folder), "plan": str(tmp_path / "plan"), "coop": COOP, "signals": signals or []}
+        (tmp_path / "asked.json").write_text(json.dumps(asked))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        common = os.environ | {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.follower", str(tmp_path / "asked.json")],
+                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            )  # fmt: skip
+            for rank in range(size)
+        ]
+        said = [process.communicate(timeout=600) for process in processes]
+        record = next((json.loads(line) for line in reversed(said[0][0].splitlines()) if line.startswith("{")), None)
+        return record, "\n".join(err for _, err in said)
+
+    return run
+
+
+def alone(folder: Path, plan: bytes, base: Path, build: Path) -> dict[str, Any]:
+    return train(folder, plan, base=base, build=build, guard=Passing(), run_id="run", coop=COOP, proposal=None, threads=1)
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+
+
+def norms(folder: Path) -> list[float]:
+    return [line["grad_norm"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+
+
+def validations(folder: Path) -> list[dict[str, float]]:
+    return [line["validation"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "validation" in line]
+
+
+# Three sequences a step, two processes: their shares are uneven, and an epoch's last step may leave one without any.
+UNEVEN: dict[str, Any] = {"sequences_per_step": 3, "lora": Lora(rank=4, alpha=8), "limits": Limits(max_starts=9, max_devices=2), "max_steps": 6}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: Path, build: Path, together: Any, strategy: str) -> None:
+    record, said = together(tmp_path / "two", plan_of(strategy=strategy, **UNEVEN))
+    assert record is not None, said
+    assert (record["status"], record["steps"], record["processes"]) == ("completed", 6, 2)
+    alone(tmp_path / "one", plan_of(**UNEVEN), base, build)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "one"), rel=1e-4)
+    for two, one in zip(validations(tmp_path / "two"), validations(tmp_path / "one"), strict=True):
+        assert two == pytest.approx(one, rel=1e-5)
+    assert (tmp_path / "two/trace.jsonl").read_bytes() == (tmp_path / "one/trace.jsonl").read_bytes()
+    found, expected = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("two", "one"))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("number", [signal.SIGUSR1])
+def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_bit_for_bit(
+    tmp_path: Path, plan_of: Plan, together: Any, strategy: str, number: int
+) -> None:
+    plan = plan_of(strategy=strategy, **(UNEVEN | {"precision": "bf16-true" if strategy in ("ddp", "fsdp2") else "32-true"}))
+    straight, said = together(tmp_path / "straight", plan)
+    assert straight is not None, said
+    first, said = together(tmp_path / "parts", plan, signals=[(1, 2, number)])
+    assert first is not None, said
+    assert (first["status"], first["reason"], first["steps"]) == ("halted", "preempted", 3)
+    states = list((tmp_path / "parts/checkpoints").glob("step-*/state.json"))
+    assert [loads(path.read_bytes(), floats=True)["step"] for path in states] == [3]
+    shards = sorted(path.name for path in states[0].parent.glob("tensors-*"))
+    assert len(shards) == (2 if strategy == "fsdp2" else 1)
+    second, said = together(tmp_path / "parts", plan)
+    assert second is not None, said
+    assert (second["status"], second["starts"]) == ("completed", 2)
+    name = "adapter/adapter_model.safetensors"
+    assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert losses(tmp_path / "parts") == losses(tmp_path / "straight")

@@ -1,0 +1,63 @@
+"""Weights, gradients and optimizer in shards: torch's `fully_shard`, through Lightning's ModelParallelStrategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from governance_hooks.training import Training
+from train.model import AdaptedModel
+from train.optimizer import MasterWeights
+from train.strategies.ddp import processes
+from train.world import World
+
+__all__ = ["FullyShardedDataParallel2"]
+
+
+class FullyShardedDataParallel2:
+    """FSDP2 (Zhao et al. 2023, arXiv 2304.11277): each decoder block is gathered when it is needed, and its gradients go to their owners."""
+
+    def __init__(self, training: Training, world: World) -> None:
+        self.training, self.world = training, world
+        self.loss_scale = float(world.size)
+
+    def trainer(self) -> dict[str, Any]:
+        """Return what Lightning's Trainer is told."""
+        if self.world.size == 1:
+            return processes(self.world)
+        return processes(self.world) | {"strategy": ModelParallelStrategy(data_parallel_size=self.world.size, tensor_parallel_size=1)}
+
+    def shard(self, model: AdaptedModel) -> None:
+        """Shard each decoder block, and what is outside of them as one; gradients are summed in float32."""
+        if self.world.size == 1:
+            return
+        mesh = init_device_mesh(self.world.device.type, (self.world.size,))
+        policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+        for block in model.blocks:
+            fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(model, mesh=mesh, mp_policy=policy)
+
+    def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
+        """Do nothing."""
+
+    def weights(self, model: AdaptedModel) -> MasterWeights:
+        """Return this process's shards of the trainable weights; FSDP sums their gradients."""
+        return MasterWeights(model.trainable(), self.training, writes=True)
+
+    def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
+        """Return the trainable weights, one after the other gathered from their owners."""
+        whole = {}
+        for name, parameter in model.trainable().items():
+            value = parameter.detach()
+            tensor = value.full_tensor() if isinstance(value, DTensor) else value
+            if self.world.rank == 0:
+                whole[name] = tensor.cpu()
+        return whole

@@ -1,0 +1,69 @@
+"""What every strategy answers, and which one a plan asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from governance_hooks.errors import BadInput
+from governance_hooks.training import Training
+from train.model import AdaptedModel
+from train.optimizer import Weights
+from train.world import World
+
+__all__ = ["Strategy", "strategy_of"]
+
+
+class Strategy(Protocol):
+    """How weights, gradients and optimizer are held by the processes of a run."""
+
+    loss_scale: float
+    """What a pass's loss is multiplied with: the number of processes where gradients are averaged, since ours are summed."""
+
+    def trainer(self) -> dict[str, Any]:
+        """Return what Lightning's Trainer is told."""
+        ...
+
+    def shard(self, model: AdaptedModel) -> None:
+        """Split the model over the processes, before the optimizer is made."""
+        ...
+
+    def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
+        """Make ready for a backward pass; `last` says it is the step's last."""
+        ...
+
+    def weights(self, model: AdaptedModel) -> Weights:
+        """Return the trainable weights with their optimizer."""
+        ...
+
+    def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
+        """Return all trainable weights, whole, in main memory; every process calls this, the first one may use it."""
+        ...
+
+
+def strategy_of(training: Training, world: World) -> Strategy:
+    """Return the strategy of a plan for these processes.
+
+    Raises BadInput if the plan's strategy cannot use them, or some of them would never have a sequence to read.
+    """
+    if training.strategy == "single" and world.size > 1:
+        raise BadInput("a plan with strategy single runs in one process", value=world.size, allowed="1", next="plan with training.strategy: ddp or fsdp2")
+    if training.sequences_per_step < world.size:
+        raise BadInput(
+            "more processes than sequences in an optimizer step: some would idle", value=world.size,
+            allowed=f"at most training.sequences_per_step = {training.sequences_per_step}",
+        )  # fmt: skip
+    if training.strategy == "fsdp2":
+        from train.strategies.fsdp2 import FullyShardedDataParallel2
+
+        return FullyShardedDataParallel2(training, world)
+    if training.strategy in ("zero2", "zero3"):
+        from train.strategies.zero import Zero
+
+        return Zero(training, world)
+    from train.strategies.ddp import DistributedDataParallel
+
+    return DistributedDataParallel(training, world)

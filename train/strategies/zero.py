@@ -1,0 +1,155 @@
+"""DeepSpeed's ZeRO stages 2 and 3, through Lightning: optimizer and gradients in shards, at stage 3 the weights too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DeepSpeedStrategy
+from torch import Tensor, nn
+
+from governance_hooks.training import Training
+from train.loss import require_finite
+from train.model import AdaptedModel
+from train.optimizer import MOMENTS, adamw
+from train.strategies.ddp import processes
+from train.world import World
+
+__all__ = ["Zero"]
+
+
+class _OnCpu(DeepSpeedStrategy):
+    """Lightning's strategy without its refusal of CPUs: DeepSpeed runs there over gloo, for tests."""
+
+    def setup_environment(self) -> None:
+        """Set the processes up as for any accelerator."""
+        assert self.accelerator is not None
+        self.accelerator.setup_device(self.root_device)
+        self.setup_distributed()
+
+    def setup_distributed(self) -> None:
+        """Join the processes."""
+        self.set_world_ranks()
+        self._init_deepspeed_distributed()
+
+    @property
+    def root_device(self) -> torch.device:
+        """Return the CPU, with the number DeepSpeed asks for."""
+        return torch.device("cpu", 0)
+
+
+class Zero:
+    """ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054) with ZeRO-Offload (arXiv 2101.06840) if the plan says so."""
+
+    def __init__(self, training: Training, world: World) -> None:
+        self.training, self.world = training, world
+        self.stage = 3 if training.strategy == "zero3" else 2
+        self.loss_scale = float(world.size)
+        if world.device.type == "cpu":
+            os.environ["DS_ACCELERATOR"] = "cpu"
+
+    def trainer(self) -> dict[str, Any]:
+        """Return what Lightning's Trainer is told."""
+        on_cpu = {"device": "cpu", "pin_memory": self.world.device.type == "cuda"}
+        zero: dict[str, Any] = {"stage": self.stage, "overlap_comm": self.world.device.type == "cuda"}
+        if self.training.offload:
+            zero |= {"offload_optimizer": on_cpu} | ({"offload_param": on_cpu} if self.stage == 3 else {})
+        config = {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_clipping": self.training.max_grad_norm,
+            "zero_optimization": zero,
+            "zero_force_ds_cpu_optimizer": False,
+            "zero_allow_untested_optimizer": True,
+            "communication_data_type": "fp32",
+        }
+        strategy = _OnCpu(config=config) if self.world.device.type == "cpu" else DeepSpeedStrategy(config=config)
+        return processes(self.world) | {"strategy": strategy, "precision": self.training.precision}
+
+    def shard(self, model: AdaptedModel) -> None:
+        """Leave it to DeepSpeed, which splits the loaded model when training starts."""
+
+    def weights(self, model: AdaptedModel) -> ZeroWeights:
+        """Return the trainable weights, which DeepSpeed takes over."""
+        return ZeroWeights(model, self.training, writes=self.world.rank == 0)
+
+    def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
+        """Tell DeepSpeed whether this backward pass ends the optimizer step: our steps have no fixed number of passes."""
+        module.trainer.strategy.model.set_gradient_accumulation_boundary(is_boundary=last)
+
+    def gathered(self, model: AdaptedModel) -> Mapping[str, Tensor]:
+        """Return the trainable weights, one after the other gathered from their owners."""
+        whole = {}
+        for name, parameter in model.trainable().items():
+            with self._whole(parameter):
+                if self.world.rank == 0:
+                    whole[name] = parameter.detach().to("cpu", copy=True)
+        return whole
+
+    def _whole(self, parameter: nn.Parameter) -> AbstractContextManager[None]:
+        if self.stage < 3:
+            return nullcontext()
+        import deepspeed
+
+        gathered: AbstractContextManager[None] = deepspeed.zero.GatheredParameters([parameter])
+        return gathered
+
+
+class ZeroWeights:
+    """The trainable weights in DeepSpeed's hands; a checkpoint holds them and their moments whole, written by the first process.
+
+    DeepSpeed's own checkpoints are pickles; here its public accessors (`deepspeed.utils.safe_get_*`) are used instead.
+    """
+
+    def __init__(self, model: AdaptedModel, training: Training, *, writes: bool) -> None:
+        self.model, self.writes = model, writes
+        self.optimizer = adamw(list(model.trainable().values()), training)
+        self.engine: Any = None
+
+    def collect(self, *, last: bool) -> None:
+        """Do nothing: DeepSpeed takes gradients in while they are computed."""
+
+    def step(self, step: int, rate: float, advance: Callable[[], object]) -> float:
+        """Let DeepSpeed clip and step; a norm that is not finite is seen after the step, and nothing is saved of it."""
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        advance()
+        return require_finite(float(self.engine.get_global_grad_norm()), "gradient norm", step)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return masters and moments as named tensors in the first process, nothing in the others; all of them call this."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        out: dict[str, Tensor] = {}
+        count = self._counts()
+        for name, parameter in self.model.trainable().items():
+            found = {"master": safe_get_full_fp32_param(parameter)}
+            found |= {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS if key != "step"}
+            if self.writes:
+                out |= {f"{key}/{name}": value.detach().to("cpu", copy=True).contiguous() for key, value in found.items() if value is not None}
+        if self.writes and count is not None:
+            out["step"] = count
+        return out
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        for name, parameter in self.model.trainable().items():
+            safe_set_full_fp32_param(parameter, state[f"master/{name}"])
+            for key in MOMENTS:
+                if key != "step":
+                    safe_set_full_optimizer_state(parameter, state[f"{key}/{name}"], key)
+        for entry in self._base().state.values():
+            if "step" in entry:
+                entry["step"].copy_(state["step"])
+
+    def _base(self) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = self.engine.optimizer.optimizer
+        return optimizer
+
+    def _counts(self) -> Tensor | None:
+        return next((entry["step"].detach().cpu().clone() for entry in self._base().state.values() if "step" in entry), None)
