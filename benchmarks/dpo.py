@@ -81,7 +81,7 @@ def tuned(build: Build, base: Path, work: Path, steps: int) -> dict[str, Any]:
         max_steps=steps,
         learning_rate=2e-4,
         validate_every_steps=steps,
-        validation_rows_per_language=4,
+        validation_rows_per_language=2,
         checkpoint_every_steps=steps,
     )
     config = RunConfig(name="dpo", use=USE, base=str(base), build=str(build.folder), training=training, limits=Limits(max_minutes=30))
