@@ -24,6 +24,7 @@ from governance_hooks.canonical import digest, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Limits, Plan, read_plan
 from governance_hooks.training import Lora, Training
+from tests.train import test_strategies
 from tests.train.conftest import CODE, COOP, TINY, USE
 from tests.train.test_run import Passing, exact, interrupt_at, lines
 from train.config import RunConfig
@@ -36,6 +37,8 @@ from train.run import train
 from train.world import World
 
 PAIRS = 32
+together = test_strategies.together
+"""The fixture that runs several processes; here over the edits."""
 NO_DROPOUT = {"lora": Lora(rank=4, alpha=8)}
 
 
@@ -65,13 +68,25 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def build(edited: Path) -> Path:
+    """What processes of their own train on."""
+    return edited
+
+
+@pytest.fixture
 def dpo_plan(base: Path, edited: Path) -> Callable[..., bytes]:
     """Return a function that makes a plan of objective dpo over the edits."""
 
-    def make(*, canaries: int = 0, **training: Any) -> bytes:
+    def make(*, canaries: int = 0, devices: int = 1, **training: Any) -> bytes:
         settings = TINY | NO_DROPOUT | {"objective": "dpo", "max_steps": 8, "checkpoint_every_steps": 100} | training
         config = RunConfig(
-            name="tiny", use=USE, base=str(base), build=str(edited), training=Training(**settings), limits=Limits(max_starts=9), canaries=canaries
+            name="tiny",
+            use=USE,
+            base=str(base),
+            build=str(edited),
+            training=Training(**settings),
+            limits=Limits(max_starts=9, max_devices=devices),
+            canaries=canaries,
         )
         return resolve(config, coop=COOP, base=base, build=edited, code=CODE)
 
@@ -325,3 +340,30 @@ def test_tokens_of_another_rating_gap_are_another_plan(dpo_plan: Callable[..., b
     one, other = (read_plan(dpo_plan(dpo={"beta": 0.1, "minimum_rating_gap": gap})) for gap in (1.0, 2.0))
     assert one.tokens.digest != other.tokens.digest
     assert read_plan(dpo_plan(dpo={"beta": 0.5, "minimum_rating_gap": 1.0})).tokens.digest == one.tokens.digest
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "full"])
+def test_every_method_learns_the_preference_from_the_model_it_started_from(tmp_path: Path, dpo_plan: Callable[..., bytes], go: Any, method: str) -> None:
+    settings = {"lora": None, "learning_rate": 1e-3} if method == "full" else {}
+    record = go(tmp_path / "run", dpo_plan(method=method, **settings))
+    assert record["status"] == "completed"
+    made = steps(tmp_path / "run")
+    assert made[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert made[-1]["loss"] < 0.6
+    assert made[-1]["reward_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_processes_prefer_what_one_prefers(tmp_path: Path, dpo_plan: Callable[..., bytes], go: Any, together: Any, strategy: str) -> None:
+    # Three sequences a step over two processes: one of them also gets passes without a pair.
+    record, said = together(tmp_path / "two", dpo_plan(strategy=strategy, sequences_per_step=3, devices=2))
+    assert record is not None, said
+    assert (record["status"], record["processes"]) == ("completed", 2)
+    go(tmp_path / "one", dpo_plan(sequences_per_step=3))
+    for two, one in zip(steps(tmp_path / "two"), steps(tmp_path / "one"), strict=True):
+        for name in ("loss", "reward_margin", "reward_accuracy", "grad_norm"):
+            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4)
+    for two_held, one_held in zip(preferences(tmp_path / "two"), preferences(tmp_path / "one"), strict=True):
+        for language, told in one_held.items():
+            assert two_held[language] == pytest.approx(told, rel=1e-3, abs=1e-3)
+    assert (tmp_path / "two/trace.jsonl").read_bytes() == (tmp_path / "one/trace.jsonl").read_bytes()
