@@ -144,17 +144,17 @@ def test_the_loss_is_the_one_of_the_paper_by_the_full_logits_of_each_answer_alon
 
     expected, accuracy = [], []
     for number, pair in enumerate(pairs):
-        # TRL's DPOTrainer, loss_type "sigmoid": -logsigmoid(beta * ((chosen - rejected) - (reference chosen - reference rejected))).
+        # TRL 1.16, DPOTrainer, loss_type "sigmoid", reverse KL: -logsigmoid(beta * ((chosen - reference chosen) - (rejected - reference rejected))).
         chosen, rejected = (log_likelihood(sample) for sample in pair.samples)
         reference_chosen, reference_rejected = REFERENCE[number]
-        logratios, reference_logratios = chosen - rejected, reference_chosen - reference_rejected
-        expected.append(-functional.logsigmoid(beta * (logratios - reference_logratios)))
+        delta_score = (chosen - reference_chosen) - (rejected - reference_rejected)
+        expected.append(-functional.logsigmoid(beta * delta_score))
         accuracy.append(float(beta * (chosen - reference_chosen) > beta * (rejected - reference_rejected)))
 
     objective = Dpo(beta, REFERENCE)
     [forwarded] = layout([[[0, 1], [2], [3, 4, 5]]], pairs)
     nll = model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT)
-    assert float(objective.total(nll, forwarded)) == pytest.approx(float(sum(expected)), rel=1e-5)
+    assert float(objective.total(nll, forwarded).detach()) == pytest.approx(float(sum(expected)), rel=1e-5)
     told = objective.measures(nll, forwarded)
     assert told["reward_accuracy"] == sum(accuracy)
     assert 0 < sum(accuracy) < 6
