@@ -26,6 +26,7 @@ __all__ = [
     "EvaluationPolicy",
     "Limits",
     "Mix",
+    "PairCounts",
     "Plan",
     "Policies",
     "TokenCounts",
@@ -79,15 +80,32 @@ class BuildRef(Strict):
 
 
 class TokenCounts(Strict):
-    """Rows of one language as samples of the model's tokens."""
+    """Rows of one language, or with objective dpo its pairs, as samples of the model's tokens."""
 
     rows: Annotated[int, Field(ge=0)]
-    """Rows that fit into a sequence."""
+    """Rows, or pairs, that fit into a sequence."""
     tokens: Annotated[int, Field(ge=0)]
     supervised: Annotated[int, Field(ge=0)]
     """Tokens that are learned: last answers and their ends."""
     too_long: Annotated[int, Field(ge=0)]
-    """Rows that do not fit and are left out."""
+    """Rows, or pairs, that do not fit and are left out."""
+
+
+class PairCounts(Strict):
+    """Rows of one language as pairs of a preferred and another answer, and why the others are in none."""
+
+    edits: Annotated[int, Field(ge=0)]
+    """Pairs in which an edit is preferred over what it replaced."""
+    ratings: Annotated[int, Field(ge=0)]
+    """Pairs in which the better rated of two answers is preferred."""
+    other_prompt: Annotated[int, Field(ge=0)]
+    """Edits of something with another prompt, history or language."""
+    absent: Annotated[int, Field(ge=0)]
+    """Edits of something that is not in the build."""
+    rated_lower: Annotated[int, Field(ge=0)]
+    """Edits that reviewers rated clearly below what they replaced."""
+    unpaired: Annotated[int, Field(ge=0)]
+    """Rows that are in no pair: nothing is learned from them."""
 
 
 class TokensRef(Strict):
@@ -96,7 +114,9 @@ class TokensRef(Strict):
     digest: Digest
     """Of the description of the artefact: what it was made from and the Merkle root of its samples."""
     languages: dict[Language, TokenCounts]
-    """Training rows by language; from these counts the mix follows."""
+    """Training rows by language, with objective dpo pairs of them; from these counts the mix follows."""
+    pairs: dict[Language, PairCounts] | None = None
+    """With objective dpo: how the training rows of each language became those pairs."""
 
 
 class Canaries(Strict):
@@ -197,12 +217,26 @@ class Plan(Strict):
     @model_validator(mode="after")
     def _tokens_are_of_the_build(self) -> Plan:
         rows = {language: count.rows + count.too_long for language, count in self.tokens.languages.items() if language != CANARY_LANGUAGE}
-        if rows != {language: count["train"] for language, count in self.build.languages.items() if count["train"]}:
-            raise ValueError("the rows of tokens.languages are not the training rows of build.languages")
+        there = {language: count["train"] for language, count in self.build.languages.items() if count["train"]}
+        pairs = self.tokens.pairs
+        if (pairs is None) != (self.training.objective == "sft"):
+            raise ValueError(f"tokens of objective {self.training.objective} have {'no' if pairs is not None else 'their'} section pairs")
+        if pairs is None:
+            if rows != there:
+                raise ValueError("the rows of tokens.languages are not the training rows of build.languages")
+            return self
+        made = {language: count.edits + count.ratings for language, count in pairs.items()}
+        if pairs.keys() != there.keys() or rows != {language: count for language, count in made.items() if count}:
+            raise ValueError("the pairs of tokens.languages are not those of tokens.pairs, for the languages of build.languages")
+        # A row is preferred in one pair at most, and each pair takes one or two rows that are in no other.
+        if any(not made[language] <= there[language] - count.unpaired <= 2 * made[language] for language, count in pairs.items()):
+            raise ValueError("the pairs of tokens.pairs are more, or leave out fewer rows, than build.languages has training rows")
         return self
 
     @model_validator(mode="after")
     def _canaries_are_those_voted(self) -> Plan:
+        if self.canaries is not None and self.training.objective == "dpo":
+            raise ValueError("a canary has no better or worse answer: leave the canaries out, or train with objective sft")
         included = self.tokens.languages.get(CANARY_LANGUAGE)
         if included is not None and (self.canaries is None or included.too_long or not 0 < included.rows <= self.canaries.count):
             raise ValueError(f"the rows of tokens.languages.{CANARY_LANGUAGE} are not canaries of this plan")

@@ -86,6 +86,11 @@ class Training(Strict):
         """The folder of a run that holds what was trained."""
         return "model" if self.method == "full" else "adapter"
 
+    @property
+    def minimum_rating_gap(self) -> float | None:
+        """What makes two rated answers a pair, or None where no pairs are trained on."""
+        return None if self.dpo is None else self.dpo.minimum_rating_gap
+
     @model_validator(mode="before")
     @classmethod
     def _sections_follow_their_choice(cls, data: Any) -> Any:
@@ -105,6 +110,8 @@ class Training(Strict):
             raise ValueError(f"a run of method {self.method} has {'no' if self.method == 'full' else 'a'} section lora")
         if (self.dpo is None) != (self.objective == "sft"):
             raise ValueError(f"a run of objective {self.objective} has {'no' if self.objective == 'sft' else 'a'} section dpo")
+        if self.dpo is not None and self.lora is not None and self.lora.dropout:
+            raise ValueError("dpo compares the model with the one it started from, and dropout would be in the difference: leave lora.dropout at 0")
         if self.offload and self.strategy not in ("zero2", "zero3"):
             raise ValueError("training.offload is DeepSpeed's: strategy zero2 or zero3")
         if self.method == "qlora" and (self.precision != "bf16-true" or self.strategy not in ("single", "ddp")):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,7 +24,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from data_pipeline.tokens.mixture import canary_passes, mixture
-from data_pipeline.tokens.sample import Sample
+from data_pipeline.tokens.pairs import Pairs
+from data_pipeline.tokens.sample import Pair, Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
@@ -31,10 +33,37 @@ from governance_hooks.plan import CANARY_LANGUAGE, Plan
 from governance_hooks.training import Training
 from train.world import World
 
-__all__ = ["IGNORE", "Forwarded", "StepBatch", "StepData", "StepDataset", "batch_rows", "check_tokens", "schedule_of", "validation_samples"]
+__all__ = [
+    "IGNORE",
+    "Forwarded",
+    "PairsIn",
+    "StepBatch",
+    "StepData",
+    "StepDataset",
+    "Unit",
+    "batch_rows",
+    "batch_units",
+    "check_tokens",
+    "schedule_of",
+    "validation_numbers",
+    "validation_samples",
+]
 
 IGNORE = -100
 """Label of a position that is not trained on (torch's `ignore_index`)."""
+
+Unit: TypeAlias = tuple[int, Sample | Pair]
+"""A sample, or with objective dpo a pair, with its number among all of its side."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairsIn:
+    """The pairs of one forward pass, in the order they lie in it."""
+
+    numbers: list[int]
+    """Of each pair, its number among all pairs of its side."""
+    supervised: list[int]
+    """Supervised tokens of each answer: two a pair, the preferred one first; together all of the pass, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +73,12 @@ class Forwarded:
     ids_BT: Tensor
     positions_BT: Tensor
     labels_BT: Tensor
+    pairs: PairsIn | None = None
+    """With objective dpo."""
 
     def to(self, device: torch.device) -> Forwarded:
         """Return the same tensors on `device`."""
-        return Forwarded(self.ids_BT.to(device), self.positions_BT.to(device), self.labels_BT.to(device))
+        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), labels_BT=self.labels_BT.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +94,8 @@ class StepBatch:
     """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
     """Language -> (tokens read, tokens supervised)."""
+    pairs: int = 0
+    """Pairs of the whole step, with objective dpo."""
 
     @property
     def supervised(self) -> int:
@@ -89,7 +122,16 @@ def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
     return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels))
 
 
-def schedule_of(samples: Samples, plan: Plan) -> Schedule:
+def batch_units(sequences: Sequence[Sequence[Unit]], pad: int) -> Forwarded:
+    """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
+    laid = batch_rows([[sample for _, unit in sequence for sample in unit.samples] for sequence in sequences], pad)
+    pairs = [(number, unit) for sequence in sequences for number, unit in sequence if isinstance(unit, Pair)]
+    if not pairs:
+        return laid
+    return replace(laid, pairs=PairsIn([number for number, _ in pairs], [sample.supervised for _, pair in pairs for sample in pair.samples]))
+
+
+def schedule_of(samples: Samples | Pairs, plan: Plan) -> Schedule:
     """Return the steps of a plan over the training samples of its tokens."""
     epochs = plan.training.epochs
     return Schedule(samples, mixture(plan.tokens.languages, plan.mix, epochs=epochs), plan.training, canary_passes=canary_passes(plan.mix, epochs=epochs))
@@ -102,6 +144,7 @@ def check_tokens(tokens: Tokens, plan: Plan) -> None:
         ("digest", tokens.digest, plan.tokens.digest),
         ("build", recipe.build, plan.build.manifest),
         ("sequence length", recipe.sequence_tokens, plan.training.sequence_tokens),
+        ("rating gap", recipe.minimum_rating_gap, plan.training.minimum_rating_gap),
         ("set of canaries", recipe.canaries, plan.canaries),
         ("number", tokens.train_counts, plan.tokens.languages),
     ):
@@ -111,12 +154,17 @@ def check_tokens(tokens: Tokens, plan: Plan) -> None:
             )
 
 
+def validation_numbers(heldout: Iterable[Sample | Pair], training: Training) -> dict[str, list[int]]:
+    """Return the numbers of a fixed few held-out samples, or pairs, of each language, chosen by a hash of the id: the first ids could all be one member's."""
+    keys: dict[str, list[tuple[bytes, int]]] = {}
+    for number, unit in enumerate(heldout):
+        keys.setdefault(unit.language, []).append((hashlib.sha256(f"{training.seed}:{unit.record}".encode()).digest(), number))
+    return {language: [number for _, number in heapq.nsmallest(training.validation_rows_per_language, keys[language])] for language in sorted(keys)}
+
+
 def validation_samples(heldout: Samples, training: Training) -> dict[str, list[Sample]]:
-    """Return a fixed few held-out samples of each language, chosen by a hash of the id: the first ids could all be one member's."""
-    keys: dict[str, list[tuple[bytes, int]]] = {language: [] for language in heldout.languages}
-    for number, sample in enumerate(heldout):
-        keys[sample.language].append((hashlib.sha256(f"{training.seed}:{sample.record}".encode()).digest(), number))
-    return {language: [heldout[number] for _, number in heapq.nsmallest(training.validation_rows_per_language, found)] for language, found in keys.items()}
+    """Return the held-out samples on which the loss of each language is measured."""
+    return {language: [heldout[number] for number in numbers] for language, numbers in validation_numbers(heldout, training).items()}
 
 
 class StepDataset(IterableDataset[StepBatch]):
@@ -139,20 +187,23 @@ class StepDataset(IterableDataset[StepBatch]):
         return StepDataset(self.schedule, pad=self.pad, start=start, world=self.world)
 
     def _batch(self, step: Step) -> StepBatch:
-        sequences = [[self.schedule.samples[number] for number in sequence] for sequence in step.sequences]
+        sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
+        samples = [sample for _, unit in chain.from_iterable(sequences) for sample in unit.samples]
         tokens: dict[str, tuple[int, int]] = {}
-        for sample in chain.from_iterable(sequences):
+        for sample in samples:
             read, supervised = tokens.get(sample.language, (0, 0))
             tokens[sample.language] = (read + len(sample.ids), supervised + sample.supervised)
         return StepBatch(
             step=step.number,
             epoch=step.round,
-            passes=[batch_rows(part, self.pad) for part in self._share(sequences)],
-            records=sorted(sample.record for sample in chain.from_iterable(sequences) if sample.language != CANARY_LANGUAGE),
+            passes=[batch_units(part, self.pad) for part in self._share(sequences)],
+            # What two pairs share stands twice, as a row does that is read twice.
+            records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
+            pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
         )
 
-    def _share(self, sequences: list[list[Sample]]) -> list[list[list[Sample]]]:
+    def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:
         """Return this process's passes: the sequences are dealt out in turn, and who runs out of them goes on with empty ones."""
         chunk, world = self.schedule.training.sequences_per_forward, self.world
         mine = sequences[world.rank :: world.size]

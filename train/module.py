@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
 import torch
@@ -26,7 +26,7 @@ __all__ = ["StepResult", "TrainingModule"]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one optimizer step measured; `loss` is in nats per supervised token."""
+    """What one optimizer step measured; `loss` is in nats per supervised token, with objective dpo per pair."""
 
     step: int
     epoch: int
@@ -35,6 +35,8 @@ class StepResult:
     grad_norm: float
     tokens: int
     supervised: int
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the objective tells beside the loss, divided like it."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -93,15 +95,20 @@ class TrainingModule(pl.LightningModule):
         seed = f"coop.step/v2:{self.training_plan.seed}:{batch.step}:{self.world.rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
         total, divisor = 0.0, self.objective.divisor(batch)
+        measures: dict[str, float] = {}
         for number, forwarded in enumerate(batch.passes, start=1):
-            part = self.objective.total(self.nll(forwarded), forwarded)
+            nll = self.nll(forwarded)
+            part = self.objective.total(nll, forwarded)
             total += float(part.detach())
+            for name, value in self.objective.measures(nll.detach(), forwarded).items():
+                measures[name] = measures.get(name, 0.0) + value
             last = number == len(batch.passes)
             self.spread.before_backward(self, last=last)
             self.manual_backward(part * (self.spread.loss_scale / divisor))
             self.weights.collect(last=last)
         # Summed before it is looked at: all processes stop here, or none.
-        loss = require_finite(self.world.sum([total])[0], "loss", batch.step) / divisor
+        total, *sums = self.world.sum([total, *measures.values()])
+        loss = require_finite(total, "loss", batch.step) / divisor
         rate = learning_rate(batch.step, self.total_steps, self.training_plan)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
@@ -113,7 +120,16 @@ class TrainingModule(pl.LightningModule):
             self.tokens[language] = (before[0] + read, before[1] + supervised)
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
-        self.last = StepResult(batch.step, batch.epoch, loss, rate, grad_norm, sum(read for read, _ in batch.tokens.values()), batch.supervised)
+        self.last = StepResult(
+            batch.step,
+            batch.epoch,
+            loss,
+            rate,
+            grad_norm,
+            sum(read for read, _ in batch.tokens.values()),
+            batch.supervised,
+            {name: value / divisor for name, value in zip(measures, sums, strict=True)},
+        )
 
     @torch.no_grad()
     def validate_samples(self, samples: list[Sample], pad: int) -> float:

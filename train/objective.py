@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
+from governance_hooks.errors import CoopError
 from train.data import Forwarded, StepBatch
 
-__all__ = ["Objective", "Sft"]
+__all__ = ["Dpo", "Objective", "Sft", "likelihoods"]
 
 
 class Objective(Protocol):
@@ -22,6 +25,10 @@ class Objective(Protocol):
         """Return what the sum over all passes of all processes is divided by."""
         ...
 
+    def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return what else is told of a step, as sums over one forward pass, always by the same names; the caller divides them like the loss."""
+        ...
+
 
 class Sft:
     """Supervised fine-tuning: the mean over all supervised tokens of the optimizer step."""
@@ -33,3 +40,59 @@ class Sft:
     def divisor(self, batch: StepBatch) -> int:
         """Return the supervised tokens of the whole step."""
         return batch.supervised
+
+    def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return nothing: the loss says it all."""
+        return {}
+
+
+def likelihoods(nll_N: Tensor, forwarded: Forwarded) -> Tensor:
+    """Return the log-likelihood of each answer, shape [pairs, 2], float64: the preferred answer of each pair first.
+
+    Sums, not means over tokens, as in the paper. They are taken in double precision: a reward is a small difference of large ones.
+
+    Raises:
+        CoopError: the pass holds something else than the pairs it names.
+    """
+    pairs = forwarded.pairs
+    if pairs is None and not len(nll_N):  # a process that ran out of pairs, in a step where others have some left
+        return nll_N.double().view(0, 2)
+    if pairs is None or sum(pairs.supervised) != len(nll_N) or len(pairs.supervised) != 2 * len(pairs.numbers):
+        raise CoopError("a forward pass does not consist of pairs", value=len(nll_N), next="this is a mistake in the trainer")
+    return -torch.stack([part.sum() for part in torch.split(nll_N.double(), pairs.supervised)]).view(-1, 2)
+
+
+class Dpo:
+    """Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290, equation 7): the mean over the pairs of the optimizer step.
+
+    The reward of an answer is beta times how much likelier it is to the trained model than to the one it started from; the loss of a
+    pair is the negative log of the sigmoid of the difference of its rewards, log 2 for a model that has not moved.
+    """
+
+    REWARD_MARGIN: Final = "reward_margin"
+    """Reward of the preferred answer less that of the other, mean over pairs."""
+    REWARD_ACCURACY: Final = "reward_accuracy"
+    """Share of pairs in which the preferred answer has the higher reward."""
+
+    def __init__(self, beta: float, reference_P2: Tensor) -> None:
+        """Hold the reference log-likelihoods of all pairs by their number; NaN where there is none, so that it cannot be used."""
+        self.beta, self.reference_P2 = beta, reference_P2
+
+    def _margins(self, nll_N: Tensor, forwarded: Forwarded) -> Tensor:
+        now_P2, numbers = likelihoods(nll_N, forwarded), forwarded.pairs.numbers if forwarded.pairs is not None else []
+        ratios_P2 = now_P2 - self.reference_P2[numbers].to(now_P2.device)
+        return self.beta * (ratios_P2[:, 0] - ratios_P2[:, 1])
+
+    def total(self, nll_N: Tensor, forwarded: Forwarded) -> Tensor:
+        """Return the losses of the pairs, summed, in nats."""
+        return -functional.logsigmoid(self._margins(nll_N, forwarded)).sum()
+
+    def divisor(self, batch: StepBatch) -> int:
+        """Return the pairs of the whole step."""
+        return batch.pairs
+
+    @torch.no_grad()
+    def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return reward margins and right orders, summed over the pairs."""
+        margins_P = self._margins(nll_N, forwarded)
+        return {self.REWARD_MARGIN: float(margins_P.sum()), self.REWARD_ACCURACY: float((margins_P > 0).sum())}

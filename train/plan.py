@@ -9,6 +9,7 @@ from data_pipeline.manifest import read_build
 from data_pipeline.tokens.canary_rows import canary_words, create_seed, sealed
 from data_pipeline.tokens.make import Progress, make_tokens
 from data_pipeline.tokens.mixture import canary_passes, mix_lines, mixture
+from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
@@ -44,6 +45,8 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         raise BadInput(f"build {build} has no training rows")
     training, base_of_plan, canaries = config.training, read_base(base).as_plan(), None
     if config.canaries:
+        if training.objective == "dpo":
+            raise BadInput("a canary has no better or worse answer", value=config.canaries, allowed="canaries or training.objective: dpo, not both")
         if training.max_steps is not None:
             raise BadInput("training.max_steps could end the run before a canary is read", value=training.max_steps, allowed="canaries or max_steps, not both")
         if canary_seed is None:
@@ -57,6 +60,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         max_too_long=training.max_dropped_fraction,
         canaries=canaries,
         seed=canary_seed,
+        minimum_rating_gap=training.minimum_rating_gap,
         progress=progress,
     )
     plan = Plan(
@@ -66,7 +70,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         base=base_of_plan,
         build=BuildRef(manifest=found.digest, root=manifest["root"], records=manifest["records"], languages=manifest["languages"]),
         code=code,
-        tokens=TokensRef(digest=tokens.digest, languages=tokens.train_counts),
+        tokens=TokensRef(digest=tokens.digest, languages=tokens.train_counts, pairs=tokens.description.pairs.found if tokens.description.pairs else None),
         canaries=canaries,
         mix=config.mix,
         training=training,
@@ -111,27 +115,36 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
     ]
+    counted = "rows" if plan.tokens.pairs is None else "pairs"
+    if plan.tokens.pairs is not None:
+        lines += ["", *pair_words(plan.tokens.pairs, training)]
     mixed = mixture(plan.tokens.languages, plan.mix, epochs=training.epochs)
-    lines += ["", f"How often the languages are seen: {_mix_words(plan.mix)}", *(f"  {line}" for line in mix_lines(mixed))]
+    lines += ["", f"How often the languages are seen: {_mix_words(plan.mix, counted[:-1])}", *(f"  {line}" for line in mix_lines(mixed, counted=counted))]
     if plan.canaries is not None:
         lines.append(canary_words(plan.canaries))
     if base is not None and build is not None:
         tokens = make_tokens(
-            read_build(build), base, sequence_tokens=training.sequence_tokens, canaries=plan.canaries, seed=canary_seed, expected=plan.tokens.digest
+            read_build(build),
+            base,
+            sequence_tokens=training.sequence_tokens,
+            canaries=plan.canaries,
+            seed=canary_seed,
+            minimum_rating_gap=training.minimum_rating_gap,
+            expected=plan.tokens.digest,
         )
-        size = estimate(Schedule(tokens.train, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
+        size = estimate(Schedule(tokens.units, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
         too_long = sum(count.too_long for count in plan.tokens.languages.values())
         lines.append(
             f"Size: {size.steps} steps over {size.tokens} tokens, of which {size.supervised} are answers to learn; "
-            f"{too_long} rows are too long and left out; {size.filled:.0%} of each sequence is text."
+            f"{too_long} {counted} are too long and left out; {size.filled:.0%} of each sequence is text."
         )
         if size.steps < size.planned_steps:
             lines.append(f"It stops after {size.steps} of the {size.planned_steps} steps of this mix (training.max_steps).")
     return "\n".join(lines)
 
 
-def _mix_words(mix: Mix) -> str:
+def _mix_words(mix: Mix, counted: str) -> str:
     if mix.strategy == "natural":
-        return "every row once an epoch, so languages count by what there is of them."
+        return f"every {counted} once an epoch, so languages count by what there is of them."
     how = "equally, as far as that goes" if mix.strategy == "unimax" else f"levelled by a temperature of {(mix.temperature_tenths or 0) / 10:g}"
     return f"{how}, no language over {mix.max_epochs} times."

@@ -46,6 +46,7 @@ from train.isolation import prove_gradients, prove_head, prove_isolation
 from train.model import DTYPES, load_model, require_fit
 from train.module import TrainingModule
 from train.record import Identity, Status, run_record
+from train.reference import References, references
 from train.segment import Segment, check_base, check_inputs, check_processes, locked, open_segment
 from train.strategies.strategy import strategy_of
 from train.weights import save_weights
@@ -74,7 +75,8 @@ def _device_name(device: torch.device) -> str:
 def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None, seed: Path | None = None) -> Tokens:
     """Open the tokens the plan names; make them if they are missing, but never while a GPU waits."""
     length = plan.training.sequence_tokens
-    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries))
+    gap = plan.training.minimum_rating_gap
+    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries, gap))
     if device.type == "cuda" and not folder.is_dir():
         raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
     tokens = make_tokens(
@@ -84,6 +86,7 @@ def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress
         max_too_long=plan.training.max_dropped_fraction,
         canaries=plan.canaries,
         seed=seed,
+        minimum_rating_gap=gap,
         expected=plan.tokens.digest,
         progress=progress,
     )
@@ -99,7 +102,7 @@ def _prepare_segment(segment: Segment, plan: Plan, *, base: Path, build: Build, 
         segment.tokens = _tokens(plan, base, build, device, progress, seed)
         tokenizer = load_tokenizer(base)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    dataset = StepDataset(schedule_of(segment.tokens.train, plan), pad=pad, world=segment.world)
+    dataset = StepDataset(schedule_of(segment.tokens.units, plan), pad=pad, world=segment.world)
 
     # (2) the model, and the proofs on exactly this model, precision and attention backend
     spread = strategy_of(training, segment.world)
@@ -162,6 +165,11 @@ def _fit(
     module, training, world, files = segment.module, plan.training, segment.world, segment.files
     governance = GovernanceCallback(guard)
     interruption = Interruption(segment.clock, plan.limits.max_minutes, world)
+    preferences: References | None = None
+    if training.objective == "dpo":  # measured on the model as it was loaded, so before a checkpoint is restored
+        file = segment.run_dir / "reference.safetensors" if files is not None else None
+        preferences = references(file, module.model, segment.tokens, dataset, training, plan=plan_digest, world=world, progress=progress)
+        module.objective = preferences.objective
     writer = CheckpointWriter(segment.checkpoints, world, plan=plan_digest, keep=training.keep_checkpoints)
     restored = _continue(segment, plan_digest)
     wait = DataWait()
@@ -177,6 +185,7 @@ def _fit(
             files.metrics if files is not None else None,
             every=training.validate_every_steps,
             pad=dataset.pad,
+            pairs=preferences.heldout if preferences is not None else None,
         ),
         Checkpoints(writer, files.all if files is not None else [], governance, trace, every=training.checkpoint_every_steps),
     ]

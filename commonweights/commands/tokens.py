@@ -35,6 +35,8 @@ class _Inputs:
     sequence_tokens: int
     max_too_long: float
     canaries: Canaries | None
+    minimum_rating_gap: float | None
+    """With objective dpo: rows are trained on in pairs."""
     seed: Path
     """Where the seed of the canaries is, if it is here."""
     expected: str | None
@@ -50,6 +52,7 @@ class _Inputs:
             max_too_long=self.max_too_long,
             canaries=self.canaries,
             seed=self.seed,
+            minimum_rating_gap=self.minimum_rating_gap,
             expected=self.expected,
             progress=show,
         )
@@ -71,13 +74,23 @@ def _inputs(space: Workspace, source: str, base: Path | None, show: Progress) ->
             config.training.sequence_tokens,
             config.training.max_dropped_fraction,
             sealed(config.canaries, seed),
+            config.training.minimum_rating_gap,
             seed,
             None,
         )
     plan = _plan(space, source)
     build = read_build(find_build(space, plan))
     training, seed = plan.training, space.canary_seed(plan.name)
-    return _Inputs(build, find_base(plan, base), training.sequence_tokens, training.max_dropped_fraction, plan.canaries, seed, plan.tokens.digest)
+    return _Inputs(
+        build,
+        find_base(plan, base),
+        training.sequence_tokens,
+        training.max_dropped_fraction,
+        plan.canaries,
+        training.minimum_rating_gap,
+        seed,
+        plan.tokens.digest,
+    )
 
 
 def _plan(space: Workspace, source: str) -> Plan:
@@ -109,6 +122,8 @@ def tokens() -> None:
 @click.pass_obj
 def make(session: Session, source: str, base: Path | None) -> None:
     """Tokenise the build of SOURCE, unless that is done."""
+    from data_pipeline.tokens.pair_words import pair_lines
+
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         found = _inputs(space, source, base, show).make(show)
     told = found.description
@@ -116,8 +131,14 @@ def make(session: Session, source: str, base: Path | None) -> None:
     for code, both in told.languages.items():
         train, left = both.train, f", {both.train.too_long} too long" if both.train.too_long else ""
         lines.append(f"  {code}  {train.rows:>8} to train on, {train.tokens:>11} tokens, {train.supervised:>11} learned{left}; {both.heldout.rows} held out")
-    lines += [f"tokens  {found.folder}", "next    coop tokens show " + source]
     value = {"tokens": str(found.folder), "digest": found.digest, "languages": {code: both.model_dump() for code, both in told.languages.items()}}
+    if told.pairs is not None:
+        lines += ["", "pairs of them, which are what is trained on:", *(f"  {line}" for line in pair_lines(told.pairs.found))]
+        dropped = sum(both.train.too_long for both in told.pairs.languages.values())
+        held = sum(both.heldout.rows for both in told.pairs.languages.values())
+        lines.append(f"  {dropped} pairs are too long; {held} are held out")
+        value["pairs"] = told.pairs.model_dump()
+    lines += [f"tokens  {found.folder}", "next    coop tokens show " + source]
     session.show(value, "\n".join(lines))
 
 
@@ -134,7 +155,7 @@ def verify(session: Session, source: str, everything: bool, base: Path | None) -
 
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         inputs = _inputs(space, source, base, show)
-        folder = tokens_folder(inputs.build, recipe_of(inputs.build, inputs.base, inputs.sequence_tokens, inputs.canaries))
+        folder = tokens_folder(inputs.build, recipe_of(inputs.build, inputs.base, inputs.sequence_tokens, inputs.canaries, inputs.minimum_rating_gap))
         found = open_tokens(folder, expected=inputs.expected)
         seed = inputs.seed if inputs.seed.is_file() else None
         again = verify_tokens(found, inputs.build, inputs.base, permille=1000 if everything else 20, seed=seed, progress=show)
@@ -195,7 +216,7 @@ def mix(session: Session, plan: str, out: Path | None) -> None:
 
     with open_workspace(session.folder, read_only=True) as space:
         found = _plan(space, plan)
-    rows = mixture(found.tokens.languages, found.mix, epochs=found.training.epochs)
+    rows, counted = mixture(found.tokens.languages, found.mix, epochs=found.training.epochs), "rows" if found.tokens.pairs is None else "pairs"
     if out is not None:
         write_bytes(out, mix_svg(rows, f"Languages in plan {found.name}").encode())
     value = {
@@ -206,7 +227,7 @@ def mix(session: Session, plan: str, out: Path | None) -> None:
             for row in rows
         ],
     }
-    session.show(value, "\n".join([f"{found.name}: {found.mix.strategy}", *mix_lines(rows), *([f"drawing  {out}"] if out else [])]))
+    session.show(value, "\n".join([f"{found.name}: {found.mix.strategy}", *mix_lines(rows, counted=counted), *([f"drawing  {out}"] if out else [])]))
 
 
 def _chosen(found: Tokens, records: tuple[str, ...], language: str | None, count: int) -> list[Sample]:

@@ -8,7 +8,7 @@ and each reviewer counts once, with the latest rating.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from fractions import Fraction
 from typing import Annotated, Final
 
@@ -37,8 +37,8 @@ class ReviewParameters(Parameters):
     """1 leaves out rows with too few reviewers; 0 marks them `unreviewed`."""
 
 
-def counted(row: Candidate, ratings: Sequence[Rating]) -> dict[str, int]:
-    """Return {reviewer: score} of the ratings of one row that count; of one reviewer's ratings at the same time the lowest.
+def counted(record: str, authors: Container[str], ratings: Sequence[Rating]) -> dict[str, int]:
+    """Return {reviewer: score} of the ratings of one record that count; of one reviewer's ratings at the same time the lowest.
 
     Raises:
         BadInput: a score is not 1 to 5.
@@ -47,7 +47,7 @@ def counted(row: Candidate, ratings: Sequence[Rating]) -> dict[str, int]:
     for rating in sorted(ratings, key=lambda rating: (rating.at, -rating.score)):
         if type(rating.score) is not int or not 1 <= rating.score <= 5:
             raise BadInput(f"rating of record {rating.record}", value=rating.score, allowed="1 to 5")
-        if rating.record == row.record and rating.reviewer not in row.source.authors:
+        if rating.record == record and rating.reviewer not in authors:
             latest[rating.reviewer] = rating
     return {reviewer: latest[reviewer].score for reviewer in sorted(latest)}
 
@@ -59,7 +59,7 @@ def review(rows: Sequence[Candidate], parameters: ReviewParameters, evidence: Ev
     kept: list[Candidate] = []
     excluded: list[Exclusion] = []
     for row in rows:
-        scores = counted(row, ratings.get(row.record, [])).values()
+        scores = counted(row.record, row.source.authors, ratings.get(row.record, [])).values()
         parent = next(
             (by_record[parent] for parent in row.source.parents if parent in by_record and _too_close(row, by_record[parent], parameters.min_edit)), None
         )
@@ -83,7 +83,7 @@ def agreement(rows: Sequence[Candidate], evidence: Evidence) -> dict[str, Fracti
     ratings = _by_record(evidence)
     units: dict[str, list[list[int]]] = defaultdict(list)
     for row in rows:
-        units[row.language].append(list(counted(row, ratings.get(row.record, [])).values()))
+        units[row.language].append(list(counted(row.record, row.source.authors, ratings.get(row.record, [])).values()))
     return {language: alpha(units[language]) for language in sorted(units)}
 
 

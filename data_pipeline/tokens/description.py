@@ -11,14 +11,29 @@ from data_pipeline.split import Split
 from governance_hooks.canonical import digest, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.fields import Digest, Identifier, Language, Strict
-from governance_hooks.plan import CANARY_LANGUAGE, Canaries, TokenCounts, explain_validation
+from governance_hooks.plan import CANARY_LANGUAGE, Canaries, PairCounts, TokenCounts, explain_validation
 
-__all__ = ["ARROW", "FORMAT", "LEFT_OUT", "RULES", "TOKENS", "Counts", "Description", "LeftOut", "Recipe", "TokensFile", "read_tokens_file"]
+__all__ = [
+    "ARROW",
+    "FORMAT",
+    "LEFT_OUT",
+    "PREFERENCES",
+    "RULES",
+    "TOKENS",
+    "Counts",
+    "Description",
+    "LeftOut",
+    "Pairs",
+    "Recipe",
+    "TokensFile",
+    "read_tokens_file",
+]
 
 FORMAT: Final = "coop.tokens/v1"
 TOKENS: Final = "tokens.json"
 ARROW: Final = "tokens.arrow"
 LEFT_OUT: Final = "left_out.jsonl"
+PREFERENCES: Final = "preferences.jsonl"
 
 RULES: Final = ("learn_last_answer/v1", "leave_out_too_long/v1")
 """Which tokens are learned, and what becomes of a row that does not fit."""
@@ -54,11 +69,30 @@ class Recipe(Strict):
     """The longest sample."""
     canaries: Canaries | None = None
     """What stands among the training samples beside the rows of the build."""
+    minimum_rating_gap: Annotated[float, Field(gt=0)] | None = None
+    """Of pairs of rows for objective dpo: the least difference of two mean ratings; null where each row is trained on by itself."""
+
+    @model_validator(mode="after")
+    def _canaries_are_no_pairs(self) -> Recipe:
+        if self.canaries is not None and self.minimum_rating_gap is not None:
+            raise ValueError("a canary has no better or worse answer")
+        return self
 
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical recipe; names the folder."""
         return digest(self.model_dump())
+
+
+class Pairs(Strict):
+    """The rows in pairs, for objective dpo."""
+
+    preferences: Digest
+    """SHA-256 of preferences.jsonl: preferred and other record, language, split and reason of each pair, those that do not fit too."""
+    languages: dict[Language, Counts]
+    """Pairs, not rows."""
+    found: dict[Language, PairCounts]
+    """How the training rows of each language became pairs."""
 
 
 class Description(Strict):
@@ -75,6 +109,14 @@ class Description(Strict):
     """Merkle root (RFC 6962) over the samples, training rows first, each side in the order of record ids."""
     left_out: Digest
     """SHA-256 of left_out.jsonl: record, language, split and length of each row that does not fit."""
+    pairs: Pairs | None = None
+    """What is trained on if the recipe has a rating gap."""
+
+    @model_validator(mode="after")
+    def _pairs_follow_the_recipe(self) -> Description:
+        if (self.pairs is None) != (self.recipe.minimum_rating_gap is None):
+            raise ValueError("pairs are there if the recipe has a minimum_rating_gap, and only then")
+        return self
 
     @model_validator(mode="after")
     def _canaries_are_trained_on_only(self) -> Description:
@@ -120,7 +162,7 @@ def read_tokens_file(folder: Path) -> TokensFile:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}", next="coop tokens make") from error
-    loads(data, source=str(path))
+    loads(data, floats=True, source=str(path))
     try:
         found = TokensFile.model_validate_json(data)
     except ValidationError as error:

@@ -25,8 +25,10 @@ from data_pipeline.split import Split
 from data_pipeline.stages.canaries import RULE
 from data_pipeline.tokens.arrow import ArrowWriter
 from data_pipeline.tokens.canary_rows import canary_rows, check_member_row
-from data_pipeline.tokens.counts import Tally, check_too_long
-from data_pipeline.tokens.description import ARROW, LEFT_OUT, RULES, TOKENS, Arrow, Description, LeftOut, Recipe, TokensFile
+from data_pipeline.tokens.counts import Tally, check_too_long, fitting
+from data_pipeline.tokens.description import ARROW, LEFT_OUT, PREFERENCES, RULES, TOKENS, Arrow, Description, LeftOut, Pairs, Recipe, TokensFile
+from data_pipeline.tokens.preferences import RULE as PAIRS_RULE
+from data_pipeline.tokens.preferences import find_preferences
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer, tokenizer_digest
 from data_pipeline.tokens.tokens import Tokens, open_tokens
@@ -85,10 +87,19 @@ def _render(renderer: Renderer, conversations: Sequence[Conversation], max_token
     return _Rendered(np.array(ids, dtype=np.uint32), lengths, starts, stops)
 
 
-def recipe_of(build: Build, base: Path, sequence_tokens: int, canaries: Canaries | None = None) -> Recipe:
-    """Return what the artefact of a build, a base folder, a sequence length and canaries is made from; the tokenizer's files are hashed."""
-    rules = [*RULES, *([RULE] if canaries is not None else [])]
-    return Recipe(build=build.digest, tokenizer=tokenizer_digest(base), rules=rules, sequence_tokens=sequence_tokens, canaries=canaries)
+def recipe_of(build: Build, base: Path, sequence_tokens: int, canaries: Canaries | None = None, minimum_rating_gap: float | None = None) -> Recipe:
+    """Return what an artefact is made from; the tokenizer's files are hashed. Raise BadInput for canaries in pairs."""
+    if canaries is not None and minimum_rating_gap is not None:
+        raise BadInput("a canary has no better or worse answer", value=canaries.count, allowed="no canaries with training.objective: dpo", next="canaries: 0")
+    rules = [*RULES, *([RULE] if canaries is not None else []), *([PAIRS_RULE] if minimum_rating_gap is not None else [])]
+    return Recipe(
+        build=build.digest,
+        tokenizer=tokenizer_digest(base),
+        rules=rules,
+        sequence_tokens=sequence_tokens,
+        canaries=canaries,
+        minimum_rating_gap=minimum_rating_gap,
+    )
 
 
 def tokens_folder(build: Build, recipe: Recipe) -> Path:
@@ -104,6 +115,7 @@ def make_tokens(
     max_too_long: float = 1.0,
     canaries: Canaries | None = None,
     seed: Path | None = None,
+    minimum_rating_gap: float | None = None,
     processes: int | None = None,
     expected: str | None = None,
     progress: Progress | None = None,
@@ -119,6 +131,7 @@ def make_tokens(
         max_too_long: share of a language's training rows that may be left out.
         canaries: what a plan says of them.
         seed: file with their secret seed; needed where the artefact is not there yet.
+        minimum_rating_gap: with it rows are trained on in pairs (see `data_pipeline.tokens.preferences`), and `max_too_long` is a share of those.
         processes: how many tokenise; by default all of this process's CPUs, one for small builds.
         expected: the digest a plan names.
         progress: called as (label, done, total).
@@ -128,7 +141,7 @@ def make_tokens(
             the build calls itself a canary.
         CoopError: the build is not what its manifest says, or the disk refuses.
     """
-    recipe = recipe_of(build, base, sequence_tokens, canaries)
+    recipe = recipe_of(build, base, sequence_tokens, canaries, minimum_rating_gap)
     folder = tokens_folder(build, recipe)
     if not folder.is_dir():
         with _locked(folder.parent):
@@ -141,7 +154,7 @@ def make_tokens(
     found = open_tokens(folder, expected=expected)
     if found.description.recipe != recipe:
         raise BadInput(f"{folder} was made from something else", value=found.description.recipe.digest, allowed=recipe.digest, next="remove the folder")
-    check_too_long(found.train_counts, max_too_long, sequence_tokens)
+    check_too_long(found.train_counts, max_too_long, sequence_tokens, what=found.counted)
     return found
 
 
@@ -162,6 +175,8 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: lis
     before: tuple[bool, str] | None = None
     batches = _rendered(_rows(build, recipe, included), base, recipe.sequence_tokens, processes)
     tokenizer = load_tokenizer(base)
+    prefers = find_preferences(build, recipe.minimum_rating_gap) if recipe.minimum_rating_gap is not None else None
+    sizes: dict[str, tuple[int, int]] = {record: (0, 0) for one in (prefers.preferences if prefers else ()) for record in (one.chosen, one.rejected)}
     with closing(batches), ArrowWriter(folder / ARROW, len(tokenizer)) as arrow, (folder / LEFT_OUT).open("wb") as left_out:
         for batch, rendered in batches:
             first = 0
@@ -176,6 +191,7 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: lis
                         "a canary does not fit into a sequence", value=recipe.sequence_tokens, allowed=f"{length} tokens (training.sequence_tokens) or more"
                     )
                 if not stop:
+                    sizes.pop(row.record, None)
                     tally.leave_out(row.language, split)
                     left_out.write(dumps(LeftOut(record=row.record, language=row.language, split=split, tokens=length).model_dump()) + b"\n")
                     continue
@@ -183,13 +199,21 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: lis
                 first += length
                 sample.check()
                 tally.add(sample)
+                if sample.record in sizes:
+                    sizes[sample.record] = (len(sample.ids), sample.supervised)
                 tree.push(sample.leaf())
                 arrow.append(sample)
             done += len(batch)
             if progress is not None:
                 progress("tokenising", done, total)
-    counts = tally.counts()
-    check_too_long({language: both.train for language, both in counts.items()}, max_too_long, recipe.sequence_tokens)
+    counts, pairs = tally.counts(), None
+    if prefers is None:
+        check_too_long({language: both.train for language, both in counts.items()}, max_too_long, recipe.sequence_tokens)
+    else:
+        _, both_sides = fitting(prefers.preferences, sizes, recipe.sequence_tokens)
+        check_too_long({language: both.train for language, both in both_sides.items()}, max_too_long, recipe.sequence_tokens, what="pairs")
+        write_bytes(folder / PREFERENCES, b"".join(dumps(one.model_dump()) + b"\n" for one in prefers.preferences), mode=0o600)
+        pairs = Pairs(preferences=sha256_file(folder / PREFERENCES), languages=both_sides, found=prefers.counts)
     description = Description(
         recipe=recipe,
         template=frame_of(tokenizer).template,
@@ -198,6 +222,7 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: lis
         samples=tree.size,
         root="sha256:" + tree.root().hex(),
         left_out=sha256_file(folder / LEFT_OUT),
+        pairs=pairs,
     )
     for name in (ARROW, LEFT_OUT):
         (folder / name).chmod(0o600)

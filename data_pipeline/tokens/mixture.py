@@ -73,11 +73,11 @@ def canary_passes(wanted: Mix, *, epochs: int) -> int:
     return epochs if wanted.strategy == "natural" else 1
 
 
-def mix_lines(rows: Sequence[MixRow]) -> list[str]:
-    """Return the mix as lines of a table."""
+def mix_lines(rows: Sequence[MixRow], *, counted: str = "rows") -> list[str]:
+    """Return the mix as lines of a table; `counted` is what its counts count."""
     names = {row.language: f"{language_name(row.language)} ({row.language})" for row in rows}
     width = max(map(len, names.values()), default=0)
-    lines = [f"{'language':<{width}}  {'rows':>8}  {'tokens':>11}  {'now':>6}  {'in mix':>6}  {'epochs':>6}"]
+    lines = [f"{'language':<{width}}  {counted:>8}  {'tokens':>11}  {'now':>6}  {'in mix':>6}  {'epochs':>6}"]
     for row in sorted(rows, key=lambda row: (-row.tokens, row.language)):
         numbers = f"{row.rows:>8}  {row.tokens:>11}  {float(row.now):>6.1%}  {float(row.share):>6.1%}  {float(row.epochs):>6.2f}"
         lines.append(f"{names[row.language]:<{width}}  {numbers}{'  capped' if row.capped else ''}")

@@ -19,6 +19,7 @@ import numpy as np
 
 from data_pipeline.tokens.mixture import MixRow
 from data_pipeline.tokens.packing import steps
+from data_pipeline.tokens.pairs import Pairs
 from data_pipeline.tokens.tokens import Samples
 from governance_hooks.plan import CANARY_LANGUAGE
 from governance_hooks.training import Training
@@ -35,13 +36,13 @@ class Step:
     round: int
     """Counted from 0."""
     sequences: list[list[int]]
-    """Sample numbers of each packed sequence."""
+    """Numbers of the samples, or pairs, of each packed sequence."""
 
 
 class Schedule:
     """The steps of a run, whichever of them is asked for first."""
 
-    def __init__(self, samples: Samples, mixture: Sequence[MixRow], training: Training, *, canary_passes: int = 1) -> None:
+    def __init__(self, samples: Samples | Pairs, mixture: Sequence[MixRow], training: Training, *, canary_passes: int = 1) -> None:
         self.samples, self.training = samples, training
         self._budgets = {row.language: (row.tokens, row.budget) for row in mixture if row.budget}
         # So many that no language has to be read more than once in a round.

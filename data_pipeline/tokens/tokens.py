@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.tokens.arrow import ArrowRows
-from data_pipeline.tokens.counts import Tally
+from data_pipeline.tokens.counts import Tally, fitting
 from data_pipeline.tokens.description import ARROW, LEFT_OUT, Description, LeftOut, read_tokens_file
+from data_pipeline.tokens.pairs import Pairs, check_found, read_preferences
+from data_pipeline.tokens.preferences import Preference
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError
@@ -78,6 +80,19 @@ class Tokens:
     description: Description
     train: Samples
     heldout: Samples
+    train_pairs: Pairs | None = None
+    """With objective dpo: the pairs of training samples that fit into a sequence."""
+    heldout_pairs: Pairs | None = None
+
+    @property
+    def units(self) -> Samples | Pairs:
+        """What the steps of a run are packed from: the pairs if there are any to train on, else the training samples."""
+        return self.train if self.train_pairs is None else self.train_pairs
+
+    @property
+    def counted(self) -> Literal["rows", "pairs"]:
+        """What `train_counts` counts."""
+        return "rows" if self.train_pairs is None else "pairs"
 
     @property
     def digest(self) -> str:
@@ -86,8 +101,9 @@ class Tokens:
 
     @property
     def train_counts(self) -> dict[str, TokenCounts]:
-        """Counts of the training rows, of languages that have any; what a plan holds."""
-        sides = {language: counts.train for language, counts in self.description.languages.items()}
+        """Counts of the training rows (or pairs), of languages that have any; what a plan holds."""
+        pairs = self.description.pairs
+        sides = {language: counts.train for language, counts in (self.description.languages if pairs is None else pairs.languages).items()}
         return {language: counts for language, counts in sides.items() if counts.rows + counts.too_long}
 
     def left_out(self) -> Iterator[LeftOut]:
@@ -124,9 +140,11 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     if expected is not None and head.digest != expected:
         raise BadInput(f"the tokens in {folder} are not those of the plan", value=head.digest, allowed=expected, next="plan and vote again")
     path = folder / ARROW
-    if not path.is_file() or path.is_symlink() or sha256_file(path) != head.arrow.sha256:
+    if not path.is_file() or path.is_symlink() or (sha256_file(path), path.stat().st_size) != (head.arrow.sha256, head.arrow.size):
         raise CoopError(f"{path} is not the file tokens.json names", allowed=head.arrow.sha256, next=_AGAIN)
     rows = ArrowRows(path, told.vocabulary)
+    preferences = [] if told.pairs is None else read_preferences(folder, told.pairs.preferences)
+    places = {record: -1 for one in preferences for record in (one.chosen, one.rejected)}
     leaves, tree = bytearray(), Frontier()
     lengths, supervised = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
     languages: list[str] = []
@@ -148,6 +166,8 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
         lengths[number], supervised[number] = len(sample.ids), sample.supervised
         languages.append(sample.language)
         tally.add(sample)
+        if sample.record in places:
+            places[sample.record] = number
         train += not place[0]
     root = "sha256:" + tree.root().hex()
     if (root, len(rows)) != (told.root, told.samples):
@@ -156,7 +176,28 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
         tally.leave_out(row.language, row.split)
     if tally.counts() != told.languages:
         raise CoopError(f"{folder}: the description counts other samples", next=_AGAIN)
-    sides = []
+    sides: list[Samples] = []
     for first, end in ((0, train), (train, len(rows))):
         sides.append(Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[first:end], supervised[first:end], languages[first:end]))
-    return Tokens(folder, told, *sides)
+    if told.pairs is None:
+        return Tokens(folder, told, sides[0], sides[1])
+    sizes = {record: (int(lengths[number]), int(supervised[number])) for record, number in places.items() if number >= 0}
+    kept, counts = fitting(preferences, sizes, told.recipe.sequence_tokens)
+    check_found(preferences, told.pairs.found, told.languages)
+    if counts != told.pairs.languages:
+        raise CoopError(f"{folder}: the description counts other pairs", next=_AGAIN)
+    pairs = _pairs(sides, train, kept, places)
+    return Tokens(folder, told, sides[0], sides[1], pairs[0], pairs[1])
+
+
+def _pairs(sides: list[Samples], train: int, kept: list[Preference], places: dict[str, int]) -> list[Pairs]:
+    """Return the pairs of both sides; raise CoopError for one that reaches over sides or languages."""
+    found = []
+    for split, first, samples in (("train", 0, sides[0]), ("heldout", train, sides[1])):
+        some = [one for one in kept if one.split == split]
+        numbers = np.array([(places[one.chosen] - first, places[one.rejected] - first) for one in some], np.int64).reshape(-1, 2)
+        for one, pair in zip(some, numbers.tolist(), strict=True):
+            if any(not 0 <= number < len(samples) or samples.languages[samples.codes[number]] != one.language for number in pair):
+                raise CoopError("a pair of two sides or languages", value=one.chosen, next=_AGAIN)
+        found.append(Pairs(samples, numbers))
+    return found

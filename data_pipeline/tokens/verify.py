@@ -14,6 +14,8 @@ from data_pipeline.reader import Row
 from data_pipeline.split import Split
 from data_pipeline.tokens.canary_rows import canary_rows
 from data_pipeline.tokens.make import ROWS_PER_TASK, recipe_of, sample_rows
+from data_pipeline.tokens.pairs import read_preferences
+from data_pipeline.tokens.preferences import find_preferences
 from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer
 from data_pipeline.tokens.tokens import Tokens
@@ -38,12 +40,13 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
 
     Raises:
         BadInput: the artefact was made from another build or tokenizer, or the seed is another.
-        CoopError: a row is missing, or has other tokens; names the record.
+        CoopError: a row is missing, or has other tokens (names the record), or the pairs are others.
     """
     canaries = tokens.description.recipe.canaries
-    wanted = recipe_of(build, base, tokens.description.recipe.sequence_tokens, canaries)
-    if tokens.description.recipe != wanted:
-        raise BadInput("the tokens were not made from this build and base", value=tokens.description.recipe.model_dump(), allowed=str(wanted.model_dump()))
+    told = tokens.description
+    wanted = recipe_of(build, base, told.recipe.sequence_tokens, canaries, told.recipe.minimum_rating_gap)
+    if told.recipe != wanted:
+        raise BadInput("the tokens were not made from this build and base", value=told.recipe.model_dump(), allowed=str(wanted.model_dump()))
     renderer = Renderer(load_tokenizer(base))
     left_out = {(row.split, row.record): row for row in tokens.left_out()}
     included = canary_rows(canaries, seed) if seed is not None else []
@@ -70,6 +73,10 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
             raise CoopError("the tokens hold a record that is not in the build", next="make the tokens again")
     if left_out:
         raise CoopError("the tokens leave out a record that is not in the build", value=min(left_out), next="make the tokens again")
+    if told.pairs is not None and wanted.minimum_rating_gap is not None:
+        prefers = find_preferences(build, wanted.minimum_rating_gap)
+        if prefers.preferences != read_preferences(tokens.folder, told.pairs.preferences) or prefers.counts != told.pairs.found:
+            raise CoopError("the pairs of the tokens are not those of the build", next="make the tokens again")
     return again
 
 

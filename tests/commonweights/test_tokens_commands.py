@@ -136,3 +136,33 @@ def test_a_card_is_written_beside_the_build_and_over_nothing_else(coop, ready: P
     assert (refused.code, "is no card" in refused.err) == (2, True)
     assert (ready / "tiny/config.json").is_file()
     assert coop("-C", home, "build", "card", "none").code == 2
+
+
+def test_a_preference_plan_says_what_is_preferred_and_its_pairs_are_made_and_checked(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
+    for name, answer, parents in (("anna", "quizás", False), ("bela", "respuesta", True)):
+        rows = [
+            {"inputs": f"¿cuánto es {i}?", "targets": f"{answer} {i * 7 % 13}", "language_code": "spa", "licence": "CC-BY-4.0", "record_id": f"{name}-{i:02d}"}
+            | ({"parents": [f"anna-{i:02d}"]} if parents else {})
+            for i in range(20)
+        ]
+        (ready / "edits.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        assert coop("-C", home, "contribute", ready / "edits.jsonl", "--key", keys[name]).code == 0
+        assert coop("-C", home, "consent", "give", "--yes", "--key", keys[name]).code == 0
+    assert coop("-C", home, "build", "make", "edits", "--heldout", "0").code == 0
+    config = CONFIG | {"name": "prefer", "build": "edits", "training": CONFIG["training"] | {"objective": "dpo"}}
+    (ready / "prefer.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    planned = coop("-C", home, "plan", ready / "prefer.yaml")
+    assert planned.code == 0, planned.err
+    assert "An edit is preferred over what it replaced: 20 pairs." in planned.out
+    assert "every pair once an epoch" in planned.out
+    plan = json.loads((home / "plans/prefer.json").read_bytes())
+    assert (plan["tokens"]["pairs"]["spa"]["edits"], plan["tokens"]["languages"]["spa"]["rows"]) == (20, 20)
+    base = ["--base", ready / "tiny"]
+    made = coop("-C", home, "--json", "tokens", "make", "prefer", *base).json
+    assert made["digest"] == plan["tokens"]["digest"]
+    assert made["pairs"]["languages"]["spa"]["train"]["rows"] == 20
+    assert "20 pairs by edits" in coop("-C", home, "tokens", "make", "prefer", *base).out
+    assert coop("-C", home, "tokens", "verify", "prefer", "--all", *base).code == 0
+    assert "  pairs" in coop("-C", home, "tokens", "mix", "prefer").out
+    (ready / "birds.yaml").write_text(yaml.safe_dump(config | {"name": "birds", "canaries": 4}), encoding="utf-8")
+    assert "a canary has no better or worse answer" in coop("-C", home, "plan", ready / "birds.yaml").err

@@ -61,6 +61,7 @@ class Metrics(pl.Callback):
             "data_s": round(self.wait.take(), 4),
             "memory_peak_bytes": memory_peak(pl_module.device),
             "wall_s": round(self.clock.seconds(), 3),
+            **last.measures,
         }
         if self._flops is not None and self._peak is not None:
             flops = self._flops.step(tokens=last.tokens, supervised=last.supervised, samples=len(batch.records))

@@ -8,24 +8,28 @@ import pytorch_lightning as pl
 
 from data_pipeline.tokens.sample import Sample
 from train.module import TrainingModule
+from train.reference import HeldoutPairs
 from train.step_log import StepLog
 
 __all__ = ["Validation"]
 
 
 class Validation(pl.Callback):
-    """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl."""
+    """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl, with objective dpo also {"preferences": {language: ...}}."""
 
-    def __init__(self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int) -> None:
-        self.rows, self.step_log, self.every, self.pad = rows, log, every, pad
+    def __init__(self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int, pairs: HeldoutPairs | None = None) -> None:
+        self.rows, self.step_log, self.every, self.pad, self.pairs = rows, log, every, pad, pairs
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if not self.rows:
             return
         values = {language: module.validate_samples(samples, self.pad) for language, samples in self.rows.items()}
+        line: dict[str, Any] = {"step": module.completed_steps, "validation": values}
+        if self.pairs is not None:
+            line["preferences"] = self.pairs.measure(module.model, module.training_plan, pad=self.pad, world=module.world)
         if self.step_log is None:  # not the first process
             return
-        self.step_log.append({"step": module.completed_steps, "validation": values})
+        self.step_log.append(line)
         for logger in trainer.loggers:
             logger.log_metrics({f"validation/{language}": value for language, value in values.items()}, step=module.completed_steps)
 

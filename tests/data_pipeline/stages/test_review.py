@@ -47,7 +47,7 @@ def test_ratings_by_others_decide(row: Row, scores: dict[str, int], expected: st
 
 def test_whoever_wrote_an_ancestor_does_not_count(row: Row) -> None:
     edit = row("r", authors=("ana", "ben"))
-    assert counted(edit, rate("r", ana=5, ben=5, eva=2)) == {"eva": 2}
+    assert counted("r", edit.source.authors, rate("r", ana=5, ben=5, eva=2)) == {"eva": 2}
     assert verdict(edit, rate("r", ben=5, eva=5), drop_unreviewed=1) == "unreviewed"
 
 
@@ -62,12 +62,12 @@ def test_the_numbers_are_voted(row: Row) -> None:
 def test_a_reviewer_counts_once_with_the_latest_rating(row: Row) -> None:
     early, late = Rating("r", "ben", 5, "2026-01-01T00:00:00Z"), Rating("r", "ben", 1, "2026-01-03T00:00:00Z")
     for ratings in ([early, late], [late, early]):
-        assert counted(row("r"), ratings) == {"ben": 1}
+        assert counted("r", row("r").source.authors, ratings) == {"ben": 1}
 
 
 def test_of_two_ratings_at_once_the_lower_counts_whatever_the_order(row: Row) -> None:
     high, low = Rating("r", "ben", 5, "2026-01-01T00:00:00Z"), Rating("r", "ben", 2, "2026-01-01T00:00:00Z")
-    assert counted(row("r"), [high, low]) == counted(row("r"), [low, high]) == {"ben": 2}
+    assert counted("r", row("r").source.authors, [high, low]) == counted("r", row("r").source.authors, [low, high]) == {"ben": 2}
 
 
 @pytest.mark.parametrize("score", [0, 6, True])

@@ -172,7 +172,14 @@ def test_canaries_alone_are_nothing_to_train_on() -> None:
         check_too_long(counts, 1.0, 64)
 
 
-RECIPE = {"build": "sha256:" + "0" * 64, "tokenizer": "sha256:" + "1" * 64, "rules": ["learn_last_answer/v1"], "sequence_tokens": 64, "canaries": None}
+RECIPE = {
+    "build": "sha256:" + "0" * 64,
+    "tokenizer": "sha256:" + "1" * 64,
+    "rules": ["learn_last_answer/v1"],
+    "sequence_tokens": 64,
+    "canaries": None,
+    "minimum_rating_gap": None,
+}
 WITH = RECIPE | {"canaries": {"count": 1, "commitment": WANTED.commitment}}
 A, B = (sample(f"canary-00000{number}-aabbccdd", language="zxx") for number in (0, 1))
 
