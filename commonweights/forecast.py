@@ -12,7 +12,7 @@ from train.estimate.hardware import GIB, HARDWARE, Hardware
 from train.estimate.memory import STRATEGIES, Layout, largest_forward, memory
 from train.estimate.shape import Shape, read_shape
 from train.estimate.size import Size
-from train.explain import cost_words, hours_words, span
+from train.explain import cost_words, energy_words, hours_words
 
 __all__ = ["cost_line", "dry_run_text", "forecast", "forecast_text"]
 
@@ -105,19 +105,27 @@ def forecast_text(found: dict[str, Any], plan: Plan) -> str:
         lower = f"set training.sequences_per_forward to {largest} or less" if largest else "use gradient_checkpointing, bf16-true, or another strategy above"
         lines.append(f"DOES NOT FIT {found['hardware'][0]['title']}: {lower}")
     if any(row["host"] for row in found["memory"]):
-        lines.append("offload keeps in main memory: " + ", ".join(f"{row['strategy']} {row['host'] / GIB:.1f}" for row in found["memory"] if row["host"]) + " a device")
+        lines.append(
+            "offload keeps in main memory: " + ", ".join(f"{row['strategy']} {row['host'] / GIB:.1f}" for row in found["memory"] if row["host"]) + " a device"
+        )
     lines += [
         "",
         f"TIME AND ENERGY on {devices} device{'s' * (devices != 1)}: an estimate, {found['flops']:.2g} floating-point operations",
         "",
-        f"{'hardware':<12}{'fits':>12}{'share of peak':>16}{'time':>20}{'kWh':>20}   device",
+        f"{'hardware':<9}{'fits':>12}{'share of peak':>15}{'time':>17}{'energy':>17}  device",
     ]
     for row in found["hardware"]:
         low, high = row["utilization"]
-        kwh = "-" if row["kwh"] is None else span(*row["kwh"])
-        lines.append(f"{row['name']:<12}{_fits(row['largest_forward']):>12}{f'{low:.0%} to {high:.0%}':>16}{hours_words(row['hours']):>20}{kwh:>20}   {row['title'][:29]}")
+        energy = "-" if row["kwh"] is None else energy_words(row["kwh"])
+        lines.append(
+            f"{row['name']:<9}{_fits(row['largest_forward']):>12}{f'{low:.0%} to {high:.0%}':>15}{hours_words(row['hours']):>17}{energy:>17}  {row['title']}"
+        )
     around = "the devices alone" if found["pue"] == 1 else f"the devices, times {found['pue']:g} for cooling"
-    lines.append(f"fits: sequences in the largest forward pass of the planned strategy. Energy: {around}, at full power. How: docs/train.md")
+    lines += [
+        "fits: sequences in the largest forward pass of the planned strategy.",
+        "Time: of the optimizer steps, without loading, validation and checkpoints.",
+        f"Energy: {around}, at full power. How all this is estimated: docs/train.md",
+    ]
     return "\n".join(lines)
 
 
@@ -129,12 +137,14 @@ def dry_run_text(found: dict[str, Any]) -> str:
     for rank, share in enumerate(shares):
         held = (found["parameter_bytes"][rank], found["trained_bytes"][rank]) if found["ran"] else ()
         alike.setdefault((share, found["passes"][rank], *held), []).append(rank)
-    for (share, passes, *held), ranks in alike.items():
+    for (share, passes, *sizes), ranks in alike.items():
         who = f"process {ranks[0]}" if len(ranks) == 1 else f"processes {', '.join(map(str, ranks))}" if len(ranks) < 9 else f"{len(ranks)} processes"
-        bytes_held = f"; {held[0] / GIB:.3f} GiB of weights, {held[1] / GIB:.3f} GiB of them trained" if held else ""
+        bytes_held = f"; {sizes[0] / GIB:.3f} GiB of weights, {sizes[1] / GIB:.3f} GiB of them trained" if sizes else ""
         lines.append(f"  {who}: {share} sequence{'s' * (share != 1)} a step in {passes} pass{'es' * (passes != 1)}{bytes_held}")
     if found["ran"]:
-        lines.append(f"  one step ran on fake tensors: forward, backward, AdamW; a forward pass keeps {found['activation_bytes'] / GIB:.2f} GiB for the backward pass")
+        lines.append(
+            f"  one step ran on fake tensors: forward, backward, AdamW; a forward pass keeps {found['activation_bytes'] / GIB:.2f} GiB for the backward pass"
+        )
     else:
         lines.append(f"  no step ran: {found['why']}")
     return "\n".join(lines)

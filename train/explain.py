@@ -7,7 +7,7 @@ from governance_hooks.training import Training
 from train.estimate.compute import Cost
 from train.estimate.hardware import HARDWARE, Hardware
 
-__all__ = ["choices", "cost_words", "everyday", "hours_words", "limit_words", "span"]
+__all__ = ["choices", "cost_words", "energy_words", "everyday", "hours_words", "limit_words", "span"]
 
 LITRE_KWH = 0.093
 """To bring one litre of water from 20 to 100 degrees: 4.19 kJ/(kg K) x 80 K."""
@@ -36,7 +36,7 @@ def _method(plan: Plan) -> str:
 def _objective(training: Training) -> str:
     if training.objective == "dpo":
         return "by preference (DPO): an edit is preferred over what it replaced, and the better rated of two answers over the other."
-    return "it learns to write the answers; the prompts are only read."
+    return "from examples: the answers are learned, the prompts are only read."
 
 
 def _strategy(plan: Plan) -> str:
@@ -91,9 +91,14 @@ def hours_words(hours: tuple[float, float]) -> str:
     return span(hours[0] * 3600, hours[1] * 3600, " s")
 
 
+def energy_words(kwh: tuple[float, float]) -> str:
+    """Return a range of energy in the unit that reads best."""
+    return span(*kwh, " kWh") if kwh[1] >= 0.1 else span(kwh[0] * 1000, kwh[1] * 1000, " Wh")
+
+
 def cost_words(spent: Cost, hardware: Hardware, devices: int) -> str:
     """Return how long a run is likely to take and what it needs, and that this is an estimate."""
     text = f"Estimate, not measured: {hours_words(spent.hours)} on {devices} x {hardware.title}"
     if spent.kwh is None:
         return text + "."
-    return f"{text}, and {span(*spent.kwh)} kWh at full power: at most {everyday(spent.kwh[1])}."
+    return f"{text}, and {energy_words(spent.kwh)} at full power, the upper figure being {everyday(spent.kwh[1])}."

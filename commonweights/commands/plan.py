@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -97,7 +99,9 @@ def plan() -> None:
 
 _hardware_option = click.option("--hardware", help=f"Estimate for this device alone: {', '.join(HARDWARE)} [default: for each].")
 _devices_option = click.option("--devices", type=click.IntRange(1), help="So many of them [default: the plan's limits.max_devices].")
-_pue_option = click.option("--pue", type=click.FloatRange(1, 3), default=1.0, help="Power of the whole building over that of its computers (PUE) [default: 1, the devices alone].")
+_pue_option = click.option(
+    "--pue", type=click.FloatRange(1, 3), default=1.0, help="Power of the whole building over that of its computers (PUE) [default: 1, the devices alone]."
+)
 
 
 def _devices(plan: Plan, wanted: int | None) -> int:
@@ -113,12 +117,12 @@ def _devices(plan: Plan, wanted: int | None) -> int:
 @_hardware_option
 @_devices_option
 @_pue_option
-@click.option("--dry-run", "processes", type=click.IntRange(1, 4096), help="Run one step of so many processes on fake tensors: no GPU, no weights; loads torch.")
+@click.option(
+    "--dry-run", "processes", type=click.IntRange(1, 4096), help="Run one step of so many processes on fake tensors: no GPU, no weights; loads torch."
+)
 @click.option("--no-sample", is_flag=True, help="Do not show a training row; the text of members is private.")
 @click.pass_obj
-def make(
-    session: Session, config: Path, force: bool, hardware: str | None, devices: int | None, pue: float, processes: int | None, no_sample: bool
-) -> None:
+def make(session: Session, config: Path, force: bool, hardware: str | None, devices: int | None, pue: float, processes: int | None, no_sample: bool) -> None:
     """Resolve CONFIG (YAML) into the canonical plan: every input by digest, every setting, every limit.
 
     Prints what it means in plain words, one training row as the model reads it, and an estimate of memory, time and energy; no GPU is
@@ -200,21 +204,30 @@ def explain(session: Session, name: str, base: Path | None, hardware: str | None
     session.show({"digest": sha256(data), "words": words, "size": asdict(size) if size is not None else None, "estimate": costs}, words)
 
 
+def _decoder(base: Path) -> Any:
+    """Return something that turns ids into text; where it can, without transformers, which loads torch for seconds."""
+    file = base / "tokenizer.json"
+    if file.is_file():
+        from tokenizers import Tokenizer
+
+        return SimpleNamespace(decode=partial(Tokenizer.from_file(str(file)).decode, skip_special_tokens=False))
+    from data_pipeline.tokens.tokenizer import load_tokenizer
+
+    return load_tokenizer(base)
+
+
 def _sample(made: Plan, base: Path, build: Path, seed: Path) -> str:
     """Return one training row as the model reads it, cut to what fits a screen."""
     from data_pipeline.manifest import read_build
     from data_pipeline.tokens.make import make_tokens
-    from data_pipeline.tokens.tokenizer import load_tokenizer
     from data_pipeline.tokens.view import coloured, inline, pieces
     from governance_hooks.plan import CANARY_LANGUAGE
 
-    tokens = make_tokens(
-        read_build(build), base, sequence_tokens=made.training.sequence_tokens, canaries=made.canaries, seed=seed, expected=made.tokens.digest
-    )
+    tokens = make_tokens(read_build(build), base, sequence_tokens=made.training.sequence_tokens, canaries=made.canaries, seed=seed, expected=made.tokens.digest)
     row = next((sample for sample in tokens.train if sample.language != CANARY_LANGUAGE), None)
     if row is None:
         return ""
-    shown = pieces(load_tokenizer(base), row)
+    shown = pieces(_decoder(base), row)
     learned = next((index for index, piece in enumerate(shown) if piece.learned), 0)
     first, last = max(0, learned - SAMPLE_PIECES), min(len(shown), learned + SAMPLE_PIECES)
     text = (coloured if sys.stdout.isatty() else inline)(shown[first:last])

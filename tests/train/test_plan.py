@@ -161,4 +161,6 @@ def test_the_estimate_is_what_the_run_does(base: Path, build: Path, plan_of: Cal
     record = train(tmp_path / "run", plan, base=base, build=build, guard=Passing(), run_id="run", coop=COOP, proposal=None, threads=1)  # type: ignore[arg-type]
     tokens = sum(counts["input"] for counts in record["tokens"].values())
     learned = sum(counts["supervised"] for counts in record["tokens"].values())
-    assert f"Size: {record['steps']} steps over {tokens} tokens, of which {learned} are answers to learn" in describe(plan, size=size_of(read_plan(plan), base=base, build=build))
+    assert f"Size: {record['steps']} steps over {tokens} tokens, of which {learned} are answers to learn" in describe(
+        plan, size=size_of(read_plan(plan), base=base, build=build)
+    )

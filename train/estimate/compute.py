@@ -17,8 +17,8 @@ from train.estimate.size import Size
 
 __all__ = ["Cost", "cost", "flops", "utilization"]
 
-LARGE: Final = (0.25, 0.40)
-"""Model FLOPs utilization with 2 billion parameters or more: published runs on H100s have 27% to 41% (docs/train.md)."""
+LARGE: Final = (0.25, 0.45)
+"""Model FLOPs utilization with 2 billion parameters or more: published runs on H100s have 27% to 46%, counted as here (docs/train.md)."""
 SMALL: Final = (0.05, 0.17)
 """With fewer: one published run of 0.6 billion parameters has 17%; the lower end is a guess."""
 ON_CPU: Final = (0.35, 0.70)

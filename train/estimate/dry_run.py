@@ -136,7 +136,7 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
             fully_shard(model, mesh=mesh, mp_policy=policy)
         parameters = list(model.parameters())
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        told = {"parameter_bytes": _local_bytes(parameters, devices), "trained_bytes": _local_bytes(trained, devices)}
+        told: dict[str, Any] = {"parameter_bytes": _local_bytes(parameters, devices), "trained_bytes": _local_bytes(trained, devices)}
         shape = (min(training.sequences_per_forward, -(-training.sequences_per_step // devices)), training.sequence_tokens)
         ids, positions = torch.zeros(shape, dtype=torch.long), torch.arange(shape[1]).expand(shape).contiguous()
         kept = _Kept(parameters + list(model.buffers()))

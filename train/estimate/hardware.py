@@ -50,7 +50,7 @@ HARDWARE: Final = {
         Hardware("rtx4090", "NVIDIA RTX 4090 24 GB", 23.5, 165.2, 82.6, 450, "NVIDIA Ada architecture whitepaper"),
         Hardware("rtx3090", "NVIDIA RTX 3090 24 GB", 23.6, 71, 35.6, 350, "NVIDIA GA102 architecture whitepaper"),
         Hardware("mi300x", "AMD Instinct MI300X 192 GB", 191.5, 1307.4, 163.4, 750, "AMD MI300X datasheet"),
-        Hardware("cpu-core", "one core of the Intel Xeon in docs/train.md", None, 0.08, 0.14, None, "measured there: matrix products, 127 to 156 GFLOP/s in float32"),
+        Hardware("cpu-core", "one core of an Intel Xeon", None, 0.08, 0.14, None, "measured: matrix products, 127 to 156 GFLOP/s in float32 (docs/train.md)"),
     )
 }
 

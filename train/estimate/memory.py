@@ -127,7 +127,9 @@ def activations(shape: Shape, training: Training, sequences: int) -> int:
     size = 2 if training.precision == "bf16-true" else 4
     tokens = sequences * training.sequence_tokens
     block = tokens * _per_token(shape, training) + sequences * _per_sequence(shape, training)
-    last = tokens * shape.hidden * (4 + size * (1 if training.lora is not None else 2))
+    # The last norm and its output; where embeddings are frozen the first block keeps no input, which makes up for the last norm's.
+    frozen = training.lora is not None
+    last = tokens * shape.hidden * (size if frozen and not training.gradient_checkpointing else 4 + size * (1 if frozen else 2))
     if training.method == "dora":
         # For a moment: a matrix with its change added, and what the change is read off with (an identity matrix in peft 0.21).
         last += max(2 * rows * columns + columns * columns for rows, columns in shape.adapted(training).values()) * size
@@ -155,7 +157,7 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
     optimizer = trained * (8 if size == 4 and not deepspeed else 12)
     step = trained * 4  # intermediates of AdamW over lists of tensors (torch.optim.AdamW, `foreach`)
 
-    weights_sharded, rest_sharded = layout.shards if devices > 1 else (False, False)
+    weights_sharded, rest_sharded = layout.shards if devices > 1 or deepspeed else (False, False)
     gathered = reduced = 0
     if weights_sharded:
         # FSDP2: the block that computes and the one fetched ahead; embedding and output projection stay whole through a pass.

@@ -118,7 +118,9 @@ def read_shape(folder: Path) -> Shape:
         kv_heads, head_dim = _count(config.get("num_key_value_heads") or heads), _count(config.get("head_dim") or hidden // heads)
         intermediate, vocabulary = _count(config["intermediate_size"]), _count(config["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{source} does not describe a decoder this estimate knows", allowed="Llama, Mistral, Qwen2, Qwen3 and models built like them") from error
+        raise BadInput(
+            f"{source} does not describe a decoder this estimate knows", allowed="Llama, Mistral, Qwen2, Qwen3 and models built like them"
+        ) from error
     if odd:
         raise BadInput(f"{source}: no estimate for mixtures of experts or state-space models", value=odd)
     blocks = {name: match.group(1) for name in sorted(tensors) if (match := BLOCK.search(name))}
