@@ -85,6 +85,8 @@ def span(low: float, high: float, unit: str = "") -> str:
 
 def hours_words(hours: tuple[float, float]) -> str:
     """Return a range of hours in the unit that reads best."""
+    if hours[1] * 3600 < 1:
+        return "under 1 s"
     for factor, unit in ((1, " h"), (60, " min")):
         if hours[1] * factor >= 2:
             return span(hours[0] * factor, hours[1] * factor, unit)
@@ -93,6 +95,8 @@ def hours_words(hours: tuple[float, float]) -> str:
 
 def energy_words(kwh: tuple[float, float]) -> str:
     """Return a range of energy in the unit that reads best."""
+    if kwh[1] * 1000 < 0.01:
+        return "under 0.01 Wh"
     return span(*kwh, " kWh") if kwh[1] >= 0.1 else span(kwh[0] * 1000, kwh[1] * 1000, " Wh")
 
 

@@ -98,7 +98,8 @@ def test_energy_is_told_as_something_people_know() -> None:
     assert everyday(0.001) == "less than boiling a cup of water"
     assert everyday(0.93) == "like boiling 10 litres of water"
     assert everyday(18) == "like driving an electric car 100 km"
-    assert hours_words((0.0001, 0.0002)) == "0.36 to 0.72 s"
+    assert hours_words((0.0001, 0.0002)) == "under 1 s"
+    assert hours_words((0.0001, 0.0004)) == "0.36 to 1.4 s"
     assert hours_words((0.05, 0.1)) == "3 to 6 min"
     assert hours_words((30, 120)) == "30 to 120 h"
 
