@@ -86,7 +86,7 @@ def tuned(build: Build, base: Path, work: Path, steps: int) -> dict[str, Any]:
     )
     config = RunConfig(name="dpo", use=USE, base=str(base), build=str(build.folder), training=training, limits=Limits(max_minutes=30))
     plan = resolve(config, coop=COOP, base=base, build=build.folder, code=Code(digest=digest("benchmark"), packages={}))
-    print(describe(plan, base=base, build=build.folder))
+    print(describe(plan))
     run = work / f"run-{steps}"
     record = train(run, plan, base=base, build=build.folder, guard=Passing(), run_id=run.name, coop=COOP, proposal=None, threads=1)  # type: ignore[arg-type]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

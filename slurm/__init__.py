@@ -1,1 +1,1 @@
-"""Plain sbatch files, enforcement at a site, and submission; nothing is built here yet."""
+"""Plain batch scripts for SLURM; enforcement at a site and submission are not built yet."""

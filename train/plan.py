@@ -17,9 +17,11 @@ from governance_hooks.plan import BuildRef, Code, Mix, Plan, TokensRef, read_pla
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
-from train.estimate import estimate
+from train.estimate.hardware import Hardware
+from train.estimate.size import Size, estimate
+from train.explain import choices, limit_words
 
-__all__ = ["describe", "resolve"]
+__all__ = ["describe", "resolve", "size_of"]
 
 
 def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code, canary_seed: Path | None = None, progress: Progress | None = None) -> bytes:
@@ -87,10 +89,26 @@ def _list(items: list[str]) -> str:
     return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else "".join(items)
 
 
-def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None = None, canary_seed: Path | None = None) -> str:
-    """Return a plan in plain words for members; with `base` and `build` at hand, also how many tokens and steps it means.
+def size_of(plan: Plan, *, base: Path, build: Path, canary_seed: Path | None = None) -> Size:
+    """Return how many steps and tokens a plan means: its tokens are packed as the run will pack them, and no weights are loaded."""
+    training = plan.training
+    tokens = make_tokens(
+        read_build(build),
+        base,
+        sequence_tokens=training.sequence_tokens,
+        canaries=plan.canaries,
+        seed=canary_seed,
+        minimum_rating_gap=training.minimum_rating_gap,
+        expected=plan.tokens.digest,
+    )
+    mixed = mixture(plan.tokens.languages, plan.mix, epochs=training.epochs)
+    return estimate(Schedule(tokens.units, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
 
-    The estimate packs the tokens as the run will, and loads no weights.
+
+def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None = None, hardware: Hardware | None = None) -> str:
+    """Return a plan in plain words for members; with its size also how many tokens and steps it means, and what they take if `spent` says so.
+
+    `hardware` is what the limits are put into kilowatt-hours for.
     """
     plan = read_plan(plan_bytes)
     training, counts = plan.training, plan.build.languages
@@ -102,7 +120,7 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
     lines = [
         f"Plan {plan.name!r} ({sha256(plan_bytes)})",
         "",
-        f"What is trained: an addition (LoRA, rank {training.lora.rank}) to {plan.base.name}, which is under {plan.base.licence} and stays unchanged.",
+        *choices(plan),
         f"On what: {rows['train']} prompts with answers in {len(counts)} languages; {rows['heldout']} more are kept aside to measure the result.",
         *(
             f"  {language_name(language)} ({language}): {count['train']} to train on, {count['heldout']} kept aside, from {count['members']} member{'s' * (count['members'] != 1)}"
@@ -111,6 +129,7 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
         f"What for: {_list([WORDS[term] for term in plan.use.processing])}, for {WORDS[plan.use.purpose]}. Who gets it: {_list([WORDS[term] for term in plan.use.recipients])}.",
         f"Licence of the resulting weights: {plan.use.licence}.",
         f"Limits: at most {plan.limits.max_minutes} minutes on {plan.limits.max_devices} device{'s' * (plan.limits.max_devices != 1)}, started at most {plan.limits.max_starts} times.",
+        limit_words(plan, hardware),
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
@@ -122,24 +141,17 @@ def describe(plan_bytes: bytes, *, base: Path | None = None, build: Path | None 
     lines += ["", f"How often the languages are seen: {_mix_words(plan.mix, counted[:-1])}", *(f"  {line}" for line in mix_lines(mixed, counted=counted))]
     if plan.canaries is not None:
         lines.append(canary_words(plan.canaries))
-    if base is not None and build is not None:
-        tokens = make_tokens(
-            read_build(build),
-            base,
-            sequence_tokens=training.sequence_tokens,
-            canaries=plan.canaries,
-            seed=canary_seed,
-            minimum_rating_gap=training.minimum_rating_gap,
-            expected=plan.tokens.digest,
-        )
-        size = estimate(Schedule(tokens.units, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
+    if size is not None:
         too_long = sum(count.too_long for count in plan.tokens.languages.values())
-        lines.append(
+        lines += [
+            "",
             f"Size: {size.steps} steps over {size.tokens} tokens, of which {size.supervised} are answers to learn; "
-            f"{too_long} {counted} are too long and left out; {size.filled:.0%} of each sequence is text."
-        )
+            f"{too_long} {counted} are too long and left out; {size.filled:.0%} of each sequence is text.",
+        ]
         if size.steps < size.planned_steps:
             lines.append(f"It stops after {size.steps} of the {size.planned_steps} steps of this mix (training.max_steps).")
+    if spent is not None:
+        lines.append(spent)
     return "\n".join(lines)
 
 

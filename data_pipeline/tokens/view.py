@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from data_pipeline.tokens.sample import Sample
 
-__all__ = ["Piece", "coloured", "page", "pieces", "plain"]
+__all__ = ["Piece", "coloured", "inline", "page", "pieces", "plain"]
 
 _LONGEST_CHARACTER: Final = 8
 """Tokens tried together to find whole characters; UTF-8 has at most four bytes each."""
@@ -63,6 +63,17 @@ def coloured(shown: Iterable[Piece]) -> str:
     for piece in shown:
         parts.append(f"\x1b[{'1;32' if piece.learned else '2'}m{piece.text}\x1b[0m\x1b[34m{'|' * len(piece.ids)}\x1b[0m")
     return "".join(parts)
+
+
+def inline(shown: Iterable[Piece]) -> str:
+    """Return running text without colours: what is learned stands between double brackets, bars between tokens."""
+    parts, learning = [], False
+    for piece in shown:
+        if piece.learned != learning:
+            parts.append("⟦" if piece.learned else "⟧")
+            learning = piece.learned
+        parts.append(piece.text + "|" * len(piece.ids))
+    return "".join(parts) + ("⟧" if learning else "")
 
 
 def plain(shown: Iterable[Piece]) -> str:

@@ -31,7 +31,7 @@ from train.config import RunConfig
 from train.data import Forwarded, StepBatch, batch_units
 from train.model import AdaptedModel, load_model
 from train.objective import Dpo, Sft, likelihoods
-from train.plan import describe, resolve
+from train.plan import describe, resolve, size_of
 from train.reference import pair_likelihoods
 from train.run import train
 from train.world import World
@@ -296,7 +296,7 @@ def test_members_read_what_is_preferred_how_often_and_what_is_not_used(dpo_plan:
     plan = read_plan(data)
     assert plan.tokens.pairs is not None
     pairs = sum(count.edits for count in plan.tokens.pairs.values())
-    words = describe(data, base=base, build=edited)
+    words = describe(data, size=size_of(read_plan(data), base=base, build=edited))
     assert f"An edit is preferred over what it replaced: {pairs} pairs." in words
     assert f"Rows that are in no pair are not trained on: {sum(count.unpaired for count in plan.tokens.pairs.values())}." in words
     assert f"Spanish (spa): {plan.tokens.pairs['spa'].edits} pairs by edits, 0 by ratings" in words

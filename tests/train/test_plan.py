@@ -18,7 +18,7 @@ from governance_hooks.plan import Canaries, Code, Mix, read_plan
 from governance_hooks.training import Training
 from tests.train.conftest import write_build
 from train.config import RunConfig
-from train.plan import describe, resolve
+from train.plan import describe, resolve, size_of
 from train.run import train
 
 COOP = digest("the cooperative of the tests")
@@ -75,7 +75,7 @@ def test_a_plan_says_how_many_canaries_there_are_and_commits_to_their_seed(base:
     assert plan.canaries == Canaries(count=30, commitment=commitment(seed.read_bytes()))
     assert plan.tokens.languages["zxx"].rows == sum(one.included for one in canaries(seed.read_bytes(), 30))
     assert data == resolve(config(canaries=30), coop=COOP, base=base, build=build, code=CODE, canary_seed=seed)
-    text = describe(data, base=base, build=build)  # the tokens are there, so nobody needs the seed
+    text = describe(data, size=size_of(plan, base=base, build=build))  # the tokens are there, so nobody needs the seed
     assert "30 lines of random syllables that no member wrote" in text
     assert plan.canaries is not None
     assert plan.canaries.commitment in text
@@ -161,4 +161,6 @@ def test_the_estimate_is_what_the_run_does(base: Path, build: Path, plan_of: Cal
     record = train(tmp_path / "run", plan, base=base, build=build, guard=Passing(), run_id="run", coop=COOP, proposal=None, threads=1)  # type: ignore[arg-type]
     tokens = sum(counts["input"] for counts in record["tokens"].values())
     learned = sum(counts["supervised"] for counts in record["tokens"].values())
-    assert f"Size: {record['steps']} steps over {tokens} tokens, of which {learned} are answers to learn" in describe(plan, base=base, build=build)
+    assert f"Size: {record['steps']} steps over {tokens} tokens, of which {learned} are answers to learn" in describe(
+        plan, size=size_of(read_plan(plan), base=base, build=build)
+    )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from data_pipeline.tokens.schedule import Schedule
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Size", "estimate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Size:
     """The size of a run; no guess but for time, which it does not give."""
 
     steps: int
@@ -19,11 +19,13 @@ class Estimate:
     tokens: int
     """Real tokens read, all steps."""
     supervised: int
+    sequences: int
+    """Packed sequences, all steps."""
     filled: float
     """Share of the sequences' capacity that real tokens fill."""
 
 
-def estimate(schedule: Schedule) -> Estimate:
+def estimate(schedule: Schedule) -> Size:
     """Count what the steps of a run read."""
     tokens = supervised = sequences = 0
     lengths, learned = schedule.samples.lengths, schedule.samples.supervised
@@ -32,4 +34,4 @@ def estimate(schedule: Schedule) -> Estimate:
         tokens += int(lengths[read].sum())
         supervised += int(learned[read].sum())
         sequences += len(step.sequences)
-    return Estimate(schedule.total_steps, schedule.planned_steps, tokens, supervised, tokens / (sequences * schedule.training.sequence_tokens))
+    return Size(schedule.total_steps, schedule.planned_steps, tokens, supervised, sequences, tokens / (sequences * schedule.training.sequence_tokens))

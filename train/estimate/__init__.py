@@ -1,0 +1,1 @@
+"""What a plan costs before it runs: its size, memory, arithmetic, time and energy, without torch."""
