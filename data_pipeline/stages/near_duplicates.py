@@ -7,7 +7,8 @@
 
 There is no transitive closure: a chain of small changes joins rows that have little in common. Prompt and answer must each be alike,
 else every "see the manual of X" would be a copy of the first. Numbers, code and short texts must be equal: "12 + 3" and "13 + 4" are
-two exercises, `tar xf` and `tar cf` two commands, "switch it on" and "switch it off" two requests. MinHash: Broder 1997,
+two exercises, `tar xf` and `tar cf` two commands, "switch it on" and "switch it off" two requests. A cooperative that would rather lose such
+rows than train on two of a kind votes `jaccard_only`, and the likeness alone decides. MinHash: Broder 1997,
 doi:10.1109/SEQUEN.1997.666900; bands: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
 """
 
@@ -18,13 +19,15 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import Annotated, Final, NamedTuple
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
@@ -64,6 +67,7 @@ template then cost their number, not its square. The price is a copy missed now 
 _CHUNK: Final = 1 << 17
 """n-grams hashed at once; bounds memory, not the result."""
 _NOBODY: Final[Mapping[int, Container[int]]] = {}
+_BITS: Final = tuple(1 << bit for bit in range(1024))
 _SPACES = re.compile(r"\s+")
 _NUMBERS = re.compile(r"\d+")
 _SEEDS = mixed(np.arange(1, 2 * BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
@@ -78,6 +82,19 @@ class NearDuplicatesParameters(Parameters):
     """Least Jaccard likeness of the 5-character n-grams, of the prompts and of the answers, in thousandths. Below 500 the buckets miss most pairs."""
     short_below: Annotated[int, Field(ge=0)] = 30
     """A prompt or answer of fewer letters, marks and digits must be equal but for case and punctuation: in a few words one other word is another meaning."""
+    jaccard_only: Annotated[int, Field(ge=0, le=1)] = 0
+    """1 lets the Jaccard likeness alone decide, as is usual; 0 also asks numbers, code and short sides to be equal."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_short(cls, said: Any) -> Any:
+        return {"short_below": 0, **said} if isinstance(said, dict) and said.get("jaccard_only") == 1 else said
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.jaccard_only and self.short_below:
+            raise ValueError("with jaccard_only no side is too short: short_below is 0")
+        return self
 
 
 class Row(NamedTuple):
@@ -104,11 +121,30 @@ class Copy(NamedTuple):
     """How alike they are at least, prompt and answer."""
 
 
-class _Text(NamedTuple):
+@dataclass(frozen=True)
+class _Text:
     literals: tuple[object, ...]
     """What must be equal: language, numbers, and the sides that are code or short."""
     prose: tuple[str, ...]
     """The other sides."""
+
+    @cached_property
+    def sketches(self) -> list[tuple[str, int, int, int]]:
+        """Each side of prose with the number of its n-grams, a bit for each, and how many fell on the bit of another one."""
+        return [_sketch(side) for side in self.prose]
+
+    def alike(self, other: _Text, least: int) -> int:
+        """Return the likeness of the sides that are least alike, in thousandths rounded down, or 0 if that is below `least`."""
+        pairs = []
+        for (one, size, bits, spare), (its, its_size, its_bits, its_spare) in zip(self.sketches, other.sketches, strict=True):
+            if one != its:
+                # An n-gram of both leaves its bit in both sketches, or fell on the bit of another one: so many they can share, and no more.
+                both = (bits & its_bits).bit_count() + (spare if spare < its_spare else its_spare)
+                if both * 1000 < least * (size + its_size - both):
+                    return 0
+                pairs.append((one, its))
+        permille = min((int(likeness(*pair) * 1000) for pair in pairs), default=1000)
+        return permille if permille >= least else 0
 
 
 def sides(row: Row) -> tuple[str, str]:
@@ -193,25 +229,23 @@ def resolve(
             a least change.
     """
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    texts: dict[int, _Text] = {}
-    rank: dict[int, int] = {}
+    kept: dict[int, tuple[int, _Text]] = {}
     copies: list[Copy] = []
     for place, index in enumerate(order):
-        text, rank[index] = _text(row(index), parameters.short_below), place
-        mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index].tolist()) if number]
-        met = Counter(other for bucket in mine for other in bucket)
-        for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
-            if other in parents.get(index, ()) or index in parents.get(other, ()):
-                continue
-            alike = min((likeness(*pair) for pair in zip(text.prose, texts[other].prose, strict=True)), default=Fraction(1))
-            if alike * 1000 >= parameters.likeness_permille:
-                copies.append(Copy(index, other, int(alike * 1000)))
+        text = _text(row(index), parameters)
+        mine = [buckets[band, number, text.literals] for band, number in enumerate(shared[index].tolist()) if number]
+        met = Counter(chain.from_iterable(mine))
+        for nearest in sorted(met, key=lambda other: other - (met[other] << 48))[:_COMPARED]:  # who shares most buckets, then the earliest
+            other, its = kept[nearest]
+            permille = text.alike(its, parameters.likeness_permille)
+            if permille and other not in parents.get(index, ()) and index not in parents.get(other, ()):
+                copies.append(Copy(index, other, permille))
                 break
         else:
-            texts[index] = text
+            kept[place] = index, text
             for bucket in mine:
                 if len(bucket) < _BUCKET:
-                    bucket.append(index)
+                    bucket.append(place)
     return copies
 
 
@@ -234,7 +268,16 @@ def near_duplicates(
 
 def why(copy: Copy, of: str, parameters: NearDuplicatesParameters) -> str:
     """Say to a row's author which record it is nearly the same as."""
-    return f"of {of}: {copy.permille} of 1000 alike, {parameters.likeness_permille} allowed"
+    alone = " by its characters alone" if parameters.jaccard_only else ""
+    return f"of {of}: {copy.permille} of 1000 alike{alone}, {parameters.likeness_permille} allowed"
+
+
+@lru_cache(maxsize=1 << 14)
+def _sketch(text: str) -> tuple[str, int, int, int]:
+    grams, bits = _grams(text), 0
+    for gram in grams:
+        bits |= _BITS[hash(gram) % len(_BITS)]  # the interpreter's seed says which: it moves the bound, and no likeness
+    return text, len(grams), bits, len(grams) - bits.bit_count()
 
 
 @lru_cache(maxsize=512)
@@ -242,14 +285,16 @@ def _grams(text: str) -> frozenset[str]:
     return frozenset(text[start : start + SIZE] for start in range(max(len(text) - SIZE + 1, 1)))
 
 
-def _text(row: Row, short_below: int) -> _Text:
+def _text(row: Row, parameters: NearDuplicatesParameters) -> _Text:
+    if parameters.jaccard_only:
+        return _Text((row.language,), sides(row))
     literals: list[object] = [row.language]
     prose = []
     for raw, side in zip((row.prompt, row.answer), sides(row), strict=True):
         literals.append(_NUMBERS.findall(side))
         if is_code(raw):
             literals.append(_SPACES.sub(" ", raw))  # case matters: `popd -n` is not `popd -N`
-        elif len(key(side)) < short_below:
+        elif len(key(side)) < parameters.short_below:
             literals.append("".join(filter(_means, side)) or side)
         else:
             literals.append(None)
