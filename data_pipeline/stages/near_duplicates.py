@@ -50,6 +50,7 @@ __all__ = [
     "resolve",
     "sides",
     "signatures",
+    "surely_compared",
     "why",
 ]
 
@@ -247,6 +248,18 @@ def resolve(
                 if len(bucket) < _BUCKET:
                     bucket.append(place)
     return copies
+
+
+def surely_compared(copy: Copy, shared: Hashes, row: Callable[[int], Row], parameters: NearDuplicatesParameters) -> bool:
+    """Tell whether `resolve` compares two rows in whatever order it gets them: neither meets more rows than are compared."""
+    for index in (copy.row, copy.of):
+        mine = shared[index]
+        met = np.flatnonzero(((shared == mine) & (mine != 0)).any(axis=1)).tolist()
+        if len(met) > _COMPARED + 1:  # itself is one
+            literals = _text(row(index), parameters).literals
+            if sum(_text(row(other), parameters).literals == literals for other in met) > _COMPARED + 1:
+                return False
+    return True
 
 
 def near_duplicates(
