@@ -19,11 +19,10 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +64,12 @@ _BUCKET: Final = 256
 _COMPARED: Final = 64
 """A bucket holds its earliest kept rows, and a row is compared with those it shares most buckets with: thousands of rows cut from one
 template then cost their number, not its square. The price is a copy missed now and then inside such a family."""
+_WORDS: Final = 8
+"""Words of 64 bits in a sketch: enough that the hundred n-grams of a short text seldom meet."""
+_FEW: Final = 6
 _CHUNK: Final = 1 << 17
 """n-grams hashed at once; bounds memory, not the result."""
 _NOBODY: Final[Mapping[int, Container[int]]] = {}
-_BITS: Final = tuple(1 << bit for bit in range(1024))
 _SPACES = re.compile(r"\s+")
 _NUMBERS = re.compile(r"\d+")
 _SEEDS = mixed(np.arange(1, 2 * BANDS * ROWS_PER_BAND + 1, dtype=np.uint64))
@@ -122,30 +123,54 @@ class Copy(NamedTuple):
     """How alike they are at least, prompt and answer."""
 
 
-@dataclass(frozen=True)
-class _Text:
+class _Text(NamedTuple):
     literals: tuple[object, ...]
     """What must be equal: language, numbers, and the sides that are code or short."""
     prose: tuple[str, ...]
     """The other sides."""
 
-    @cached_property
-    def sketches(self) -> list[tuple[str, int, int, int]]:
-        """Each side of prose with the number of its n-grams, a bit for each, and how many fell on the bit of another one."""
-        return [_sketch(side) for side in self.prose]
-
     def alike(self, other: _Text, least: int) -> int:
         """Return the likeness of the sides that are least alike, in thousandths rounded down, or 0 if that is below `least`."""
-        pairs = []
-        for (one, size, bits, spare), (its, its_size, its_bits, its_spare) in zip(self.sketches, other.sketches, strict=True):
+        permille = 1000
+        for one, its in zip(self.prose, other.prose, strict=True):
             if one != its:
-                # An n-gram of both leaves its bit in both sketches, or fell on the bit of another one: so many they can share, and no more.
-                both = (bits & its_bits).bit_count() + (spare if spare < its_spare else its_spare)
-                if both * 1000 < least * (size + its_size - both):
+                permille = min(permille, int(likeness(one, its) * 1000))
+                if permille < least:
                     return 0
-                pairs.append((one, its))
-        permille = min((int(likeness(*pair) * 1000) for pair in pairs), default=1000)
-        return permille if permille >= least else 0
+        return permille
+
+
+class _Sketches:
+    """A bit for each n-gram of each side, by which many likenesses are bounded at once.
+
+    An n-gram of two texts leaves its bit in both sketches, or fell on the bit of another one: so many the texts can share, and no more.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._bits = np.zeros((rows, 2, _WORDS), dtype=np.uint64)
+        self._sizes = np.zeros((rows, 2), dtype=np.int64)
+        self._spare = np.zeros((rows, 2), dtype=np.int64)
+        """n-grams that fell on the bit of another one."""
+
+    def plausible(self, mine: int, texts: Mapping[int, _Text], others: list[int], least: int) -> list[int]:
+        """Return those of the others that can be alike enough; a few are compared sooner than bounded."""
+        if len(others) < _FEW or not texts[mine].prose:
+            return others
+        rows = np.array([mine, *others])
+        for row in rows[self._sizes[rows, 0] == 0].tolist():
+            self._add(row, texts[row])
+        rows = rows[1:]
+        both = np.bitwise_count(self._bits[rows] & self._bits[mine]).sum(axis=2, dtype=np.int64) + np.minimum(self._spare[rows], self._spare[mine])
+        can = (both * 1000 >= least * (self._sizes[rows] + self._sizes[mine] - both)).all(axis=1)
+        return cast(list[int], rows[can].tolist())
+
+    def _add(self, row: int, text: _Text) -> None:
+        for side, prose in enumerate(text.prose):
+            grams, bits = _grams(prose), 0
+            for gram in grams:
+                bits |= 1 << hash(gram) % (64 * _WORDS)  # the interpreter's seed says which: it moves the bound, and no likeness
+            self._bits[row, side] = np.frombuffer(bits.to_bytes(8 * _WORDS, "little"), dtype="<u8")
+            self._sizes[row, side], self._spare[row, side] = len(grams), len(grams) - bits.bit_count()
 
 
 def sides(row: Row) -> tuple[str, str]:
@@ -230,20 +255,22 @@ def resolve(
             a least change.
     """
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    kept: dict[int, tuple[int, _Text]] = {}
+    rows = list(order)
+    texts: dict[int, _Text] = {}
+    sketches = _Sketches(len(rows))
     copies: list[Copy] = []
-    for place, index in enumerate(order):
-        text = _text(row(index), parameters)
+    for place, index in enumerate(rows):
+        texts[place] = text = _text(row(index), parameters)
         mine = [buckets[band, number, text.literals] for band, number in enumerate(shared[index].tolist()) if number]
         met = Counter(chain.from_iterable(mine))
-        for nearest in sorted(met, key=lambda other: other - (met[other] << 48))[:_COMPARED]:  # who shares most buckets, then the earliest
-            other, its = kept[nearest]
-            permille = text.alike(its, parameters.likeness_permille)
-            if permille and other not in parents.get(index, ()) and index not in parents.get(other, ()):
-                copies.append(Copy(index, other, permille))
+        nearest = sorted(met, key=lambda other: other - (met[other] << 48))[:_COMPARED]  # who shares most buckets, then the earliest
+        for other in sketches.plausible(place, texts, nearest, parameters.likeness_permille):
+            permille, of = text.alike(texts[other], parameters.likeness_permille), rows[other]
+            if permille and of not in parents.get(index, ()) and index not in parents.get(of, ()):
+                copies.append(Copy(index, of, permille))
+                del texts[place]
                 break
         else:
-            kept[place] = index, text
             for bucket in mine:
                 if len(bucket) < _BUCKET:
                     bucket.append(place)
@@ -283,14 +310,6 @@ def why(copy: Copy, of: str, parameters: NearDuplicatesParameters) -> str:
     """Say to a row's author which record it is nearly the same as."""
     alone = " by its characters alone" if parameters.jaccard_only else ""
     return f"of {of}: {copy.permille} of 1000 alike{alone}, {parameters.likeness_permille} allowed"
-
-
-@lru_cache(maxsize=1 << 14)
-def _sketch(text: str) -> tuple[str, int, int, int]:
-    grams, bits = _grams(text), 0
-    for gram in grams:
-        bits |= _BITS[hash(gram) % len(_BITS)]  # the interpreter's seed says which: it moves the bound, and no likeness
-    return text, len(grams), bits, len(grams) - bits.bit_count()
 
 
 @lru_cache(maxsize=512)

@@ -130,11 +130,22 @@ def test_likeness_alone_and_a_short_side_that_must_be_equal_cannot_both_be_voted
 
 
 @settings(max_examples=200, deadline=None)
-@given(texts=st.lists(st.text("ab \n12", max_size=40), min_size=4, max_size=4), least=st.integers(500, 1000))
-def test_the_bound_by_sketches_refuses_no_copy(texts: list[str], least: int) -> None:
-    one, other = (near._text(near.Row("eng", *pair), PLAIN) for pair in (texts[:2], texts[2:]))
-    exact = min(int(likeness(*pair) * 1000) for pair in zip(one.prose, other.prose, strict=True))
-    assert one.alike(other, least) == (exact if exact >= least else 0)
+@given(pairs=st.lists(st.tuples(st.text("ab1", max_size=900), st.text("ab", max_size=9)), min_size=9, max_size=20), least=st.integers(500, 1000))
+def test_the_bound_by_sketches_refuses_no_copy(pairs: list[tuple[str, str]], least: int) -> None:
+    texts = {place: near._text(near.Row("eng", *pair), PLAIN) for place, pair in enumerate(pairs)}
+    last, others = len(texts) - 1, list(range(len(texts) - 1))
+    passed = near._Sketches(len(texts)).plausible(last, texts, others, least)
+    for other in others:
+        exact = min(int(likeness(*pair) * 1000) for pair in zip(texts[last].prose, texts[other].prose, strict=True))
+        assert texts[last].alike(texts[other], least) == (exact if exact >= least else 0)
+        assert other in passed or exact < least
+
+
+def test_the_bound_by_sketches_spares_comparisons() -> None:
+    texts = {place: near._text(near.Row("eng", chr(0x4E00 + place) * 30 + "?", "Yes."), PLAIN) for place in range(20)}
+    texts[20] = texts[3]
+    assert 3 in (passed := near._Sketches(21).plausible(20, texts, list(range(20)), 700))
+    assert len(passed) < 10
 
 
 def test_rows_among_more_like_them_than_are_compared_are_not_surely_compared() -> None:
