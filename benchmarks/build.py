@@ -45,7 +45,8 @@ from data_pipeline.shard import COLUMNS, PAGE, Shard, to_arrow
 from data_pipeline.stages.code import is_code
 from data_pipeline.stages.decontamination import suite
 from data_pipeline.stages.grams import key
-from data_pipeline.stages.near_duplicates import NearDuplicatesParameters, Row, likeness, sides
+from data_pipeline.stages.likeness import likeness
+from data_pipeline.stages.near_duplicates import NearDuplicatesParameters, Row, sides
 from data_pipeline.stages.stage import Item
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256

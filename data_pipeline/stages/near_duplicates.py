@@ -19,10 +19,9 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
-from typing import Annotated, Any, Final, NamedTuple, Self, cast
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +31,18 @@ from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
 from data_pipeline.stages.code import is_code
 from data_pipeline.stages.grams import Hashes, key, many_gram_hashes, mixed
+from data_pipeline.stages.likeness import SIZE, Sketches, likeness
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, priority
 
 __all__ = [
     "BANDS",
     "ROWS_PER_BAND",
     "RULE",
-    "SIZE",
     "Copy",
     "NearDuplicatesParameters",
     "Row",
     "candidates",
     "families",
-    "likeness",
     "near_duplicates",
     "resolve",
     "sides",
@@ -54,8 +52,6 @@ __all__ = [
 ]
 
 RULE: Final = "near_duplicates/v1"
-SIZE: Final = 5
-"""Characters of an n-gram. n-grams of words would leave rows of fewer words than n, many in a corpus of short rows, never compared."""
 BANDS: Final = 22
 ROWS_PER_BAND: Final = 5
 """Two rows of likeness s share a bucket with probability 1 - (1 - s^5)^22: 0.98 at 0.7, 0.50 at 0.5, 0.05 at 0.3."""
@@ -64,9 +60,6 @@ _BUCKET: Final = 256
 _COMPARED: Final = 64
 """A bucket holds its earliest kept rows, and a row is compared with those it shares most buckets with: thousands of rows cut from one
 template then cost their number, not its square. The price is a copy missed now and then inside such a family."""
-_WORDS: Final = 8
-"""Words of 64 bits in a sketch: enough that the hundred n-grams of a short text seldom meet."""
-_FEW: Final = 6
 _CHUNK: Final = 1 << 17
 """n-grams hashed at once; bounds memory, not the result."""
 _NOBODY: Final[Mapping[int, Container[int]]] = {}
@@ -140,49 +133,9 @@ class _Text(NamedTuple):
         return permille
 
 
-class _Sketches:
-    """A bit for each n-gram of each side, by which many likenesses are bounded at once.
-
-    An n-gram of two texts leaves its bit in both sketches, or fell on the bit of another one: so many the texts can share, and no more.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self._bits = np.zeros((rows, 2, _WORDS), dtype=np.uint64)
-        self._sizes = np.zeros((rows, 2), dtype=np.int64)
-        self._spare = np.zeros((rows, 2), dtype=np.int64)
-        """n-grams that fell on the bit of another one."""
-
-    def plausible(self, mine: int, texts: Mapping[int, _Text], others: list[int], least: int) -> list[int]:
-        """Return those of the others that can be alike enough; a few are compared sooner than bounded."""
-        if len(others) < _FEW or not texts[mine].prose:
-            return others
-        rows = np.array([mine, *others])
-        for row in rows[self._sizes[rows, 0] == 0].tolist():
-            self._add(row, texts[row])
-        rows = rows[1:]
-        both = np.bitwise_count(self._bits[rows] & self._bits[mine]).sum(axis=2, dtype=np.int64) + np.minimum(self._spare[rows], self._spare[mine])
-        can = (both * 1000 >= least * (self._sizes[rows] + self._sizes[mine] - both)).all(axis=1)
-        return cast(list[int], rows[can].tolist())
-
-    def _add(self, row: int, text: _Text) -> None:
-        for side, prose in enumerate(text.prose):
-            grams, bits = _grams(prose), 0
-            for gram in grams:
-                bits |= 1 << hash(gram) % (64 * _WORDS)  # the interpreter's seed says which: it moves the bound, and no likeness
-            self._bits[row, side] = np.frombuffer(bits.to_bytes(8 * _WORDS, "little"), dtype="<u8")
-            self._sizes[row, side], self._spare[row, side] = len(grams), len(grams) - bits.bit_count()
-
-
 def sides(row: Row) -> tuple[str, str]:
     """Return prompt and answer as they are compared: case and compatibility forms folded, white space made one blank."""
     return _SPACES.sub(" ", folded(row.prompt)), _SPACES.sub(" ", folded(row.answer))
-
-
-def likeness(one: str, other: str) -> Fraction:
-    """Return the Jaccard likeness of the n-gram sets of two texts, exactly; a text shorter than an n-gram is one n-gram."""
-    left, right = _grams(one), _grams(other)
-    both = len(left & right)
-    return Fraction(both, len(left) + len(right) - both)
 
 
 def signatures(rows: Iterable[Row]) -> Hashes:
@@ -257,14 +210,14 @@ def resolve(
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
     rows = list(order)
     texts: dict[int, _Text] = {}
-    sketches = _Sketches(len(rows))
+    sketches = Sketches(len(rows), lambda place: texts[place].prose)
     copies: list[Copy] = []
     for place, index in enumerate(rows):
         texts[place] = text = _text(row(index), parameters)
         mine = [buckets[band, number, text.literals] for band, number in enumerate(shared[index].tolist()) if number]
         met = Counter(chain.from_iterable(mine))
         nearest = sorted(met, key=lambda other: other - (met[other] << 48))[:_COMPARED]  # who shares most buckets, then the earliest
-        for other in sketches.plausible(place, texts, nearest, parameters.likeness_permille):
+        for other in sketches.plausible(place, nearest, parameters.likeness_permille):
             permille, of = text.alike(texts[other], parameters.likeness_permille), rows[other]
             if permille and of not in parents.get(index, ()) and index not in parents.get(of, ()):
                 copies.append(Copy(index, of, permille))
@@ -310,11 +263,6 @@ def why(copy: Copy, of: str, parameters: NearDuplicatesParameters) -> str:
     """Say to a row's author which record it is nearly the same as."""
     alone = " by its characters alone" if parameters.jaccard_only else ""
     return f"of {of}: {copy.permille} of 1000 alike{alone}, {parameters.likeness_permille} allowed"
-
-
-@lru_cache(maxsize=512)
-def _grams(text: str) -> frozenset[str]:
-    return frozenset(text[start : start + SIZE] for start in range(max(len(text) - SIZE + 1, 1)))
 
 
 def _text(row: Row, parameters: NearDuplicatesParameters) -> _Text:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data_pipeline.candidate import Candidate
 from data_pipeline.stages import near_duplicates as near
-from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, families, likeness, near_duplicates, resolve, signatures
+from data_pipeline.stages.likeness import likeness
+from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, families, near_duplicates, resolve, signatures
 
 Row = Callable[..., Candidate]
 
@@ -129,25 +130,6 @@ def test_likeness_alone_and_a_short_side_that_must_be_equal_cannot_both_be_voted
         NearDuplicatesParameters(jaccard_only=2)
 
 
-@settings(max_examples=200, deadline=None)
-@given(pairs=st.lists(st.tuples(st.text("ab1", max_size=900), st.text("ab", max_size=9)), min_size=9, max_size=20), least=st.integers(500, 1000))
-def test_the_bound_by_sketches_refuses_no_copy(pairs: list[tuple[str, str]], least: int) -> None:
-    texts = {place: near._text(near.Row("eng", *pair), PLAIN) for place, pair in enumerate(pairs)}
-    last, others = len(texts) - 1, list(range(len(texts) - 1))
-    passed = near._Sketches(len(texts)).plausible(last, texts, others, least)
-    for other in others:
-        exact = min(int(likeness(*pair) * 1000) for pair in zip(texts[last].prose, texts[other].prose, strict=True))
-        assert texts[last].alike(texts[other], least) == (exact if exact >= least else 0)
-        assert other in passed or exact < least
-
-
-def test_the_bound_by_sketches_spares_comparisons() -> None:
-    texts = {place: near._text(near.Row("eng", chr(0x4E00 + place) * 30 + "?", "Yes."), PLAIN) for place in range(20)}
-    texts[20] = texts[3]
-    assert 3 in (passed := near._Sketches(21).plausible(20, texts, list(range(20)), 700))
-    assert len(passed) < 10
-
-
 def test_rows_among_more_like_them_than_are_compared_are_not_surely_compared() -> None:
     """A hundred rows and two alike ones share every bucket. Whether the two meet depends on who came before, which the rows of a build do not say."""
     texts = [near.Row("eng", chr(0x4E00 + number) * 9, "Yes.") for number in range(100)] + [
@@ -253,7 +235,3 @@ def test_a_family_from_one_template_costs_its_number_not_its_square(row: Row) ->
 def test_no_rows_are_no_problem() -> None:
     assert signatures([]).shape == (0, BANDS)
     assert near_duplicates([], NearDuplicatesParameters()) == ([], [])
-
-
-def test_the_likeness_of_texts_shorter_than_an_n_gram_is_equality() -> None:
-    assert (likeness("ja", "ja"), likeness("ja", "no"), likeness("", "")) == (1, 0, 1)
