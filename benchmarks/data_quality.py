@@ -36,6 +36,7 @@ from data_pipeline.stages import language_id as lid
 from data_pipeline.stages import near_duplicates as near
 from data_pipeline.stages import pii as personal
 from data_pipeline.stages.code import prose
+from data_pipeline.stages.likeness import likeness
 from data_pipeline.stages.stage import Evidence, Item
 from data_pipeline.stages.table import STAGES
 
@@ -270,7 +271,7 @@ def near_copies(rows: list[Candidate], questions: list[tuple[str, str]]) -> dict
         for exclusion in dropped:
             one, other = originals[exclusion.record], originals[exclusion.detail.split(":")[0].removeprefix("of ")]
             under += any(
-                near.likeness(a, b) * 1000 < 700 and not (len(near.key(a)) < short)
+                likeness(a, b) * 1000 < 700 and not (len(near.key(a)) < short)
                 for a, b in zip(near.sides(near.Row.of(one)), near.sides(near.Row.of(other)), strict=True)
                 if a != b
             )
@@ -311,7 +312,7 @@ def _datasketch(sample: list[Candidate], plants: dict[str, list[Candidate]]) -> 
         if found:
             dropped += 1
             text = "\n".join(near.sides(near.Row.of(row)))
-            under += max(near.likeness(text, "\n".join(near.sides(near.Row.of(by_record[other])))) for other in found) * 1000 < 700
+            under += max(likeness(text, "\n".join(near.sides(near.Row.of(by_record[other])))) for other in found) * 1000 < 700
         else:
             indexes[row.language].insert(row.record, sketch)
     elapsed = time.process_time() - began

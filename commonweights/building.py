@@ -39,7 +39,8 @@ def choose_recipe(space: Workspace, file: Path | None = None, without: Sequence[
     from data_pipeline.recipe import DEFAULT, Recipe
 
     asked, said = space.coop.register.bylaws.stages, _read_stages(file) if file is not None else {}
-    chosen = Recipe.parse({name: said.get(name) or {} for name in {**DEFAULT.as_dict(), **said}}, source=str(file)).as_dict()
+    chosen = {name: said.get(name) or {} for name in {**DEFAULT.stages, **said}}
+    Recipe.parse(chosen, source=str(file))  # what the file says is refused by the file's name
     for name in without:
         if name not in chosen:
             raise BadInput("there is no such stage to leave out", value=name, allowed=", ".join(chosen))

@@ -34,7 +34,8 @@ def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite]
     """Raise CoopError for the first row that breaks a rule of the manifest; a rule this version does not know, or cannot check, blocks.
 
     Which rows were left out rightly cannot be seen from the build: for that it is made again from the store. Neither can the order of
-    near copies, since rows do not say when they were stored; any two rows that are near copies are reported. Marks are not compared.
+    near copies, since rows do not say when they were stored; any two rows that are near copies are reported, if they were compared in any order.
+    Marks are not compared.
     """
     recipe, evidence = _recipe(build), Evidence(suites=tuple(_suites(build, suites)))
     rated: dict[str, list[Rating]] = defaultdict(list)
@@ -132,8 +133,9 @@ def _check_near(build: Build, recipe: Recipe, bands: Hashes, texts: Sequence[nea
     number = {name: index for index, name in enumerate(names)}
     parents = {index: [number[parent] for parent in some if parent in number] for index, some in edits.items()}
     copies = near.resolve(shared, np.flatnonzero(shared.any(axis=1)).tolist(), texts.__getitem__, parameters, parents)
-    if copies:
-        raise _broken(build, names[copies[0].row], near.RULE, near.why(copies[0], names[copies[0].of], parameters))
+    for copy in copies:
+        if near.surely_compared(copy, shared, texts.__getitem__, parameters):
+            raise _broken(build, names[copy.row], near.RULE, near.why(copy, names[copy.of], parameters))
 
 
 def _texts_of(build: Build, records: set[str]) -> list[Candidate]:

@@ -7,7 +7,8 @@
 
 There is no transitive closure: a chain of small changes joins rows that have little in common. Prompt and answer must each be alike,
 else every "see the manual of X" would be a copy of the first. Numbers, code and short texts must be equal: "12 + 3" and "13 + 4" are
-two exercises, `tar xf` and `tar cf` two commands, "switch it on" and "switch it off" two requests. MinHash: Broder 1997,
+two exercises, `tar xf` and `tar cf` two commands, "switch it on" and "switch it off" two requests. A cooperative that would rather lose such
+rows than train on two of a kind votes `jaccard_only`, and the likeness alone decides. MinHash: Broder 1997,
 doi:10.1109/SEQUEN.1997.666900; bands: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
 """
 
@@ -18,41 +19,39 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Final, NamedTuple
+from itertools import chain
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import folded
 from data_pipeline.stages.code import is_code
 from data_pipeline.stages.grams import Hashes, key, many_gram_hashes, mixed
+from data_pipeline.stages.likeness import SIZE, Sketches, likeness
 from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Parameters, priority
 
 __all__ = [
     "BANDS",
     "ROWS_PER_BAND",
     "RULE",
-    "SIZE",
     "Copy",
     "NearDuplicatesParameters",
     "Row",
     "candidates",
     "families",
-    "likeness",
     "near_duplicates",
     "resolve",
     "sides",
     "signatures",
+    "surely_compared",
     "why",
 ]
 
 RULE: Final = "near_duplicates/v1"
-SIZE: Final = 5
-"""Characters of an n-gram. n-grams of words would leave rows of fewer words than n, many in a corpus of short rows, never compared."""
 BANDS: Final = 22
 ROWS_PER_BAND: Final = 5
 """Two rows of likeness s share a bucket with probability 1 - (1 - s^5)^22: 0.98 at 0.7, 0.50 at 0.5, 0.05 at 0.3."""
@@ -78,6 +77,19 @@ class NearDuplicatesParameters(Parameters):
     """Least Jaccard likeness of the 5-character n-grams, of the prompts and of the answers, in thousandths. Below 500 the buckets miss most pairs."""
     short_below: Annotated[int, Field(ge=0)] = 30
     """A prompt or answer of fewer letters, marks and digits must be equal but for case and punctuation: in a few words one other word is another meaning."""
+    jaccard_only: Annotated[int, Field(ge=0, le=1)] = 0
+    """1 lets the Jaccard likeness alone decide, as is usual; 0 also asks numbers, code and short sides to be equal."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_short(cls, said: Any) -> Any:
+        return {"short_below": 0, **said} if isinstance(said, dict) and said.get("jaccard_only") == 1 else said
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.jaccard_only and self.short_below:
+            raise ValueError("with jaccard_only no side is too short: short_below is 0")
+        return self
 
 
 class Row(NamedTuple):
@@ -110,17 +122,20 @@ class _Text(NamedTuple):
     prose: tuple[str, ...]
     """The other sides."""
 
+    def alike(self, other: _Text, least: int) -> int:
+        """Return the likeness of the sides that are least alike, in thousandths rounded down, or 0 if that is below `least`."""
+        permille = 1000
+        for one, its in zip(self.prose, other.prose, strict=True):
+            if one != its:
+                permille = min(permille, int(likeness(one, its) * 1000))
+                if permille < least:
+                    return 0
+        return permille
+
 
 def sides(row: Row) -> tuple[str, str]:
     """Return prompt and answer as they are compared: case and compatibility forms folded, white space made one blank."""
     return _SPACES.sub(" ", folded(row.prompt)), _SPACES.sub(" ", folded(row.answer))
-
-
-def likeness(one: str, other: str) -> Fraction:
-    """Return the Jaccard likeness of the n-gram sets of two texts, exactly; a text shorter than an n-gram is one n-gram."""
-    left, right = _grams(one), _grams(other)
-    both = len(left & right)
-    return Fraction(both, len(left) + len(right) - both)
 
 
 def signatures(rows: Iterable[Row]) -> Hashes:
@@ -193,26 +208,38 @@ def resolve(
             a least change.
     """
     buckets: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    rows = list(order)
     texts: dict[int, _Text] = {}
-    rank: dict[int, int] = {}
+    sketches = Sketches(len(rows), lambda place: texts[place].prose)
     copies: list[Copy] = []
-    for place, index in enumerate(order):
-        text, rank[index] = _text(row(index), parameters.short_below), place
-        mine = [buckets[band, int(number), text.literals] for band, number in enumerate(shared[index].tolist()) if number]
-        met = Counter(other for bucket in mine for other in bucket)
-        for other in sorted(met, key=lambda other: (-met[other], rank[other]))[:_COMPARED]:
-            if other in parents.get(index, ()) or index in parents.get(other, ()):
-                continue
-            alike = min((likeness(*pair) for pair in zip(text.prose, texts[other].prose, strict=True)), default=Fraction(1))
-            if alike * 1000 >= parameters.likeness_permille:
-                copies.append(Copy(index, other, int(alike * 1000)))
+    for place, index in enumerate(rows):
+        texts[place] = text = _text(row(index), parameters)
+        mine = [buckets[band, number, text.literals] for band, number in enumerate(shared[index].tolist()) if number]
+        met = Counter(chain.from_iterable(mine))
+        nearest = sorted(met, key=lambda other: other - (met[other] << 48))[:_COMPARED]  # who shares most buckets, then the earliest
+        for other in sketches.plausible(place, nearest, parameters.likeness_permille):
+            permille, of = text.alike(texts[other], parameters.likeness_permille), rows[other]
+            if permille and of not in parents.get(index, ()) and index not in parents.get(of, ()):
+                copies.append(Copy(index, of, permille))
+                del texts[place]
                 break
         else:
-            texts[index] = text
             for bucket in mine:
                 if len(bucket) < _BUCKET:
-                    bucket.append(index)
+                    bucket.append(place)
     return copies
+
+
+def surely_compared(copy: Copy, shared: Hashes, row: Callable[[int], Row], parameters: NearDuplicatesParameters) -> bool:
+    """Tell whether `resolve` compares two rows in whatever order it gets them: neither meets more rows than are compared."""
+    for index in (copy.row, copy.of):
+        mine = shared[index]
+        met = np.flatnonzero(((shared == mine) & (mine != 0)).any(axis=1)).tolist()
+        if len(met) > _COMPARED + 1:  # itself is one
+            literals = _text(row(index), parameters).literals
+            if sum(_text(row(other), parameters).literals == literals for other in met) > _COMPARED + 1:
+                return False
+    return True
 
 
 def near_duplicates(
@@ -234,22 +261,20 @@ def near_duplicates(
 
 def why(copy: Copy, of: str, parameters: NearDuplicatesParameters) -> str:
     """Say to a row's author which record it is nearly the same as."""
-    return f"of {of}: {copy.permille} of 1000 alike, {parameters.likeness_permille} allowed"
+    alone = " by its characters alone" if parameters.jaccard_only else ""
+    return f"of {of}: {copy.permille} of 1000 alike{alone}, {parameters.likeness_permille} allowed"
 
 
-@lru_cache(maxsize=512)
-def _grams(text: str) -> frozenset[str]:
-    return frozenset(text[start : start + SIZE] for start in range(max(len(text) - SIZE + 1, 1)))
-
-
-def _text(row: Row, short_below: int) -> _Text:
+def _text(row: Row, parameters: NearDuplicatesParameters) -> _Text:
+    if parameters.jaccard_only:
+        return _Text((row.language,), sides(row))
     literals: list[object] = [row.language]
     prose = []
     for raw, side in zip((row.prompt, row.answer), sides(row), strict=True):
         literals.append(_NUMBERS.findall(side))
         if is_code(raw):
             literals.append(_SPACES.sub(" ", raw))  # case matters: `popd -n` is not `popd -N`
-        elif len(key(side)) < short_below:
+        elif len(key(side)) < parameters.short_below:
             literals.append("".join(filter(_means, side)) or side)
         else:
             literals.append(None)

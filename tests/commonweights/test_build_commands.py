@@ -110,6 +110,36 @@ def test_bylaws_may_ask_for_stages_and_a_build_without_them_is_refused(coop, giv
             space.coop.operate("coop.build/v1", made | {"stages": {"review": {"drop_unreviewed": 0}}})
 
 
+def test_members_may_vote_that_likeness_alone_makes_a_near_copy(coop, given: Path, tmp_path: Path) -> None:
+    """The bylaws' word fills in what hangs on it, and a file cannot have it otherwise; the manifest and each author's reason name it."""
+    from commonweights.building import choose_recipe
+    from commonweights.workspace import open_workspace
+    from governance_hooks.errors import BadInput
+
+    (tmp_path / "ask.yaml").write_text("stages: {near_duplicates: {jaccard_only: 1}}\n")
+    assert "stages.near_duplicates.jaccard_only: None -> 1" in coop("-C", given, "bylaws", "--with", tmp_path / "ask.yaml").out
+    (tmp_path / "plain.yaml").write_text("near_duplicates: {jaccard_only: 1}\n")
+    made = coop("-C", given, "--json", "build", "make", "one", "--stages", tmp_path / "plain.yaml")
+    assert made.code == 0, made.err
+    assert made.json["stages"]["near_duplicates"] == {"jaccard_only": 1, "likeness_permille": 700, "short_below": 0}
+    assert "by its characters alone" in (given / "builds/one/excluded.jsonl").read_text()
+    assert coop("-C", given, "build", "verify", "one", "--remake").code == 0
+    (tmp_path / "short.yaml").write_text("near_duplicates: {short_below: 40}\n")
+    with open_workspace(given) as space:
+        for voted, file, words in (
+            ({"jaccard_only": 1}, None, ""),
+            ({"jaccard_only": 1}, "short.yaml", "no side is too short"),
+            ({"short_below": 40}, "plain.yaml", "no side is too short"),
+            ({"jaccard_only": 0}, "plain.yaml", "the bylaws ask for another near_duplicates.jaccard_only"),
+        ):
+            space.coop.register.bylaws = space.coop.register.bylaws.model_copy(update={"stages": {"near_duplicates": voted}})
+            if file is None:
+                assert choose_recipe(space).as_dict()["near_duplicates"] == {"jaccard_only": 1, "likeness_permille": 700, "short_below": 0}
+            else:
+                with pytest.raises(BadInput, match=words):
+                    choose_recipe(space, tmp_path / file)
+
+
 def test_a_build_that_ran_other_stages_than_the_log_says_does_not_verify(coop, given: Path) -> None:
     from commonweights.workspace import open_workspace
 

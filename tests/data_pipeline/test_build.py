@@ -331,12 +331,13 @@ def varied(seed: int) -> list[tuple[str, Draft]]:
     return given
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_number_of_parts_decides_nothing(give: Give, make_build: MakeBuild, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "near"), [*((seed, {}) for seed in range(6)), (1, {"jaccard_only": 1}), (4, {"jaccard_only": 1})])
+def test_the_number_of_parts_decides_nothing(give: Give, make_build: MakeBuild, seed: int, near: dict[str, int]) -> None:
     for day, (member, draft) in enumerate(varied(seed)):
         give(member, draft, at=f"2026-01-{1 + day % 28:02}T00:00:00Z")
-    recipe = Recipe.parse({**DEFAULT.as_dict(), "review": {"min_edit": 5}})
+    recipe = Recipe.parse({**DEFAULT.as_dict(), "review": {"min_edit": 5}, "near_duplicates": near})
     whole = make_build(shards=1, recipe=recipe)
+    assert whole.manifest["stages"]["near_duplicates"]["jaccard_only"] == len(near)
     assert {"duplicate", "near_duplicate", "small_edit"} <= set(whole.manifest["excluded"])
     assert whole.manifest["marks"]["pii:email"]
     for shards in (2, 7):

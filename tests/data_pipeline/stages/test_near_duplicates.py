@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data_pipeline.candidate import Candidate
 from data_pipeline.stages import near_duplicates as near
-from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, families, likeness, near_duplicates, resolve, signatures
+from data_pipeline.stages.likeness import likeness
+from data_pipeline.stages.near_duplicates import BANDS, NearDuplicatesParameters, candidates, families, near_duplicates, resolve, signatures
 
 Row = Callable[..., Candidate]
 
@@ -94,8 +95,57 @@ def test_another_number_command_or_answer_is_no_copy(row: Row, one: tuple[str, s
     assert len(near_duplicates([row("a", *one), row("b", *other)], NearDuplicatesParameters())[0]) == 2
 
 
+PLAIN = NearDuplicatesParameters(jaccard_only=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("Switch the small lamp on", "It is done."), ("Switch the small lamp off", "It is done.")),
+        (("What is twelve and three, that is 12 + 3?", "It is fifteen."), ("What is twelve and three, that is 13 + 3?", "It is fifteen.")),
+        (("Extract an archive", "tar -xzf {{path/to/archive.tar.gz}}"), ("Extract an archive", "tar -czf {{path/to/archive.tar.gz}}")),
+    ],
+)
+def test_few_words_another_number_or_command_are_copies_if_likeness_alone_decides(row: Row, one: tuple[str, str], other: tuple[str, str]) -> None:
+    rows = [row("a", *one), row("b", *other)]
+    assert all(likeness(*pair) >= Fraction(7, 10) for pair in zip(sides(rows[0]), sides(rows[1]), strict=True))
+    assert near_duplicates(rows, NearDuplicatesParameters())[1] == []
+    ((exclusion),) = near_duplicates(rows, PLAIN)[1]
+    assert (exclusion.record, exclusion.reason) == ("b", "near_duplicate")
+    assert "alike by its characters alone, 700 allowed" in exclusion.detail
+
+
+def test_a_short_text_under_the_threshold_is_no_copy_if_likeness_alone_decides(row: Row) -> None:
+    """Careful, the two are equal but for punctuation; by characters they are not alike."""
+    rows = [row("a", "Yes, no, so.", " ".join(WORDS)), row("b", "yes no so", " ".join(WORDS))]
+    assert len(near_duplicates(rows, NearDuplicatesParameters())[1]) == 1
+    assert near_duplicates(rows, PLAIN)[1] == []
+
+
+def test_likeness_alone_and_a_short_side_that_must_be_equal_cannot_both_be_voted() -> None:
+    assert PLAIN.short_below == 0
+    with pytest.raises(ValueError, match="no side is too short"):
+        NearDuplicatesParameters(jaccard_only=1, short_below=30)
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        NearDuplicatesParameters(jaccard_only=2)
+
+
+def test_rows_among_more_like_them_than_are_compared_are_not_surely_compared() -> None:
+    """A hundred rows and two alike ones share every bucket. Whether the two meet depends on who came before, which the rows of a build do not say."""
+    texts = [near.Row("eng", chr(0x4E00 + number) * 9, "Yes.") for number in range(100)] + [
+        near.Row("eng", "the very same question" + mark, "Yes.") for mark in "?!"
+    ]
+    shared = np.ones((102, BANDS), dtype=np.uint64)
+    late, early = (resolve(shared, order, texts.__getitem__, PLAIN) for order in (range(102), [100, 101, *range(100)]))
+    assert late == []
+    assert [(copy.row, copy.of) for copy in early] == [(101, 100)]
+    assert not near.surely_compared(early[0], shared, texts.__getitem__, PLAIN)
+    assert near.surely_compared(near.Copy(1, 0, 900), shared[100:], texts[100:].__getitem__, PLAIN)
+
+
 def test_the_same_text_in_another_language_is_no_copy(row: Row) -> None:
-    assert len(near_duplicates([row("a"), row("b", language="nld")], NearDuplicatesParameters())[0]) == 2
+    for parameters in (NearDuplicatesParameters(), PLAIN):
+        assert len(near_duplicates([row("a"), row("b", language="nld")], parameters)[0]) == 2
 
 
 def test_the_threshold_is_voted(row: Row) -> None:
@@ -124,16 +174,17 @@ def test_the_order_of_the_rows_decides_nothing(row: Row, seed: int) -> None:
     assert outcome(random.Random(seed).sample(rows, len(rows))) == outcome(rows)
 
 
+@pytest.mark.parametrize("parameters", [NearDuplicatesParameters(), PLAIN])
 @pytest.mark.parametrize("shards", [1, 2, 7])
-def test_the_number_of_shards_decides_nothing(row: Row, shards: int) -> None:
+def test_the_number_of_shards_decides_nothing(row: Row, shards: int, parameters: NearDuplicatesParameters) -> None:
     rows = [near.Row.of(r) for r in corpus(row, 120)]
     shared = candidates(signatures(rows))
-    whole = resolve(shared, range(120), rows.__getitem__, NearDuplicatesParameters())
+    whole = resolve(shared, range(120), rows.__getitem__, parameters)
     parts = np.concatenate([signatures(rows[start : start + 120 // shards + 1]) for start in range(0, 120, 120 // shards + 1)])
     assert (candidates(parts) == shared).all()
     family = families(shared)
     dealt = [[place for place in range(120) if family[place] % shards == shard] for shard in range(shards)]
-    apart = [copy for places in dealt for copy in resolve(shared, places, rows.__getitem__, NearDuplicatesParameters())]
+    apart = [copy for places in dealt for copy in resolve(shared, places, rows.__getitem__, parameters)]
     assert len(whole) >= 10
     assert sorted(apart) == sorted(whole)
 
@@ -184,7 +235,3 @@ def test_a_family_from_one_template_costs_its_number_not_its_square(row: Row) ->
 def test_no_rows_are_no_problem() -> None:
     assert signatures([]).shape == (0, BANDS)
     assert near_duplicates([], NearDuplicatesParameters()) == ([], [])
-
-
-def test_the_likeness_of_texts_shorter_than_an_n_gram_is_equality() -> None:
-    assert (likeness("ja", "ja"), likeness("ja", "no"), likeness("", "")) == (1, 0, 1)
