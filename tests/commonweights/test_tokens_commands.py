@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.commonweights.pipeline import CONFIG, prepare
+from tests.commonweights.pipeline import CONFIG, decide, prepare
 
 
 @pytest.fixture
@@ -166,3 +166,9 @@ def test_a_preference_plan_says_what_is_preferred_and_its_pairs_are_made_and_che
     assert "  pairs" in coop("-C", home, "tokens", "mix", "prefer").out
     (ready / "birds.yaml").write_text(yaml.safe_dump(config | {"name": "birds", "canaries": 4}), encoding="utf-8")
     assert "a canary has no better or worse answer" in coop("-C", home, "plan", ready / "birds.yaml").err
+    decide(coop, home, keys, "run", "prefer")
+    trained = coop("-C", home, "train", "prefer", *base, "--no-eval")
+    assert trained.code == 0, trained.err
+    record = json.loads((home / "runs/prefer/run.json").read_bytes())
+    assert (record["status"], record["trained_records"]) == ("completed", 40)
+    assert coop("-C", home, "audit").code == 0

@@ -17,13 +17,17 @@ import torch
 from safetensors.torch import load_file
 
 from governance_hooks.canonical import digest, loads
-from governance_hooks.plan import Limits
+from governance_hooks.errors import BadInput
+from governance_hooks.plan import Limits, read_plan
 from governance_hooks.training import Lora
 from tests.passing import Passing
 from train.run import train
+from train.strategies.strategy import strategy_of
+from train.world import World
 
 Plan = Callable[..., bytes]
-STRATEGIES = ("ddp", "fsdp2", "zero2", "zero3")
+DEEPSPEED = [pytest.mark.slow, pytest.mark.compiler]
+STRATEGIES = ["ddp", "fsdp2", pytest.param("zero2", marks=DEEPSPEED), pytest.param("zero3", marks=DEEPSPEED)]
 COOP = digest("the cooperative of the tests")
 ROOT = Path(__file__).parents[2]
 
@@ -97,14 +101,11 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: 
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("number", [signal.SIGUSR1])
-def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_bit_for_bit(
-    tmp_path: Path, plan_of: Plan, together: Any, strategy: str, number: int
-) -> None:
+def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_bit_for_bit(tmp_path: Path, plan_of: Plan, together: Any, strategy: str) -> None:
     plan = plan_of(strategy=strategy, **(UNEVEN | {"precision": "bf16-true" if strategy in ("ddp", "fsdp2") else "32-true"}))
     straight, said = together(tmp_path / "straight", plan)
     assert straight is not None, said
-    first, said = together(tmp_path / "parts", plan, signals=[(1, 2, number)])
+    first, said = together(tmp_path / "parts", plan, signals=[(1, 2, signal.SIGUSR1)])
     assert first is not None, said
     assert (first["status"], first["reason"], first["steps"]) == ("halted", "preempted", 3)
     states = list((tmp_path / "parts/checkpoints").glob("step-*/state.json"))
@@ -117,3 +118,32 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_b
     name = "adapter/adapter_model.safetensors"
     assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     assert losses(tmp_path / "parts") == losses(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("zero3", marks=DEEPSPEED)])
+def test_all_weights_are_trained_in_shards_and_saved_whole(tmp_path: Path, plan_of: Plan, base: Path, build: Path, together: Any, strategy: str) -> None:
+    full: dict[str, Any] = {"method": "full", "lora": None, "learning_rate": 1e-3, "loss_chunk_tokens": 16}
+    record, said = together(tmp_path / "two", plan_of(strategy=strategy, **(UNEVEN | full)))
+    assert record is not None, said
+    assert record["status"] == "completed"
+    alone(tmp_path / "one", plan_of(**(UNEVEN | full)), base, build)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    found, expected = (load_file(tmp_path / name / "model/model.safetensors") for name in ("two", "one"))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-2, atol=1e-4)
+
+
+def test_a_process_that_cannot_start_stops_the_others_too(tmp_path: Path, plan_of: Plan, together: Any) -> None:
+    record, said = together(tmp_path / "run", plan_of(strategy="ddp", **(UNEVEN | {"limits": Limits(max_devices=1)})))
+    assert record is None
+    assert said.count("more processes than the plan allows") == 2
+    record, said = together(tmp_path / "run", plan_of(**UNEVEN))
+    assert record is None
+    assert said.count("a plan with strategy single runs in one process") == 2
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
+def test_more_processes_than_sequences_in_a_step_are_refused(plan_of: Plan) -> None:
+    with pytest.raises(BadInput, match="some would idle"):
+        strategy_of(read_plan(plan_of(strategy="ddp")).training, World(size=3, local_size=3))
