@@ -16,10 +16,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from data_pipeline.manifest import Build
-from data_pipeline.tokens.make import make_tokens, recipe_of, tokens_folder
-from data_pipeline.tokens.tokenizer import load_tokenizer
-from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
@@ -38,23 +34,18 @@ from train.callbacks.validation import Validation
 from train.checkpoint_writer import CheckpointWriter
 from train.clock import WallClock
 from train.console import quiet_libraries
-from train.data import StepData, StepDataset, check_tokens, schedule_of, validation_samples
+from train.data import StepData, StepDataset, validation_samples
 from train.data_wait import DataWait
 from train.energy import EnergyMeter
 from train.environment import hardware, lock_environment
-from train.isolation import prove_gradients, prove_head, prove_isolation
-from train.model import DTYPES, load_model, require_fit
-from train.module import TrainingModule
+from train.prepare import Progress, prepare
 from train.record import Identity, Status, run_record
 from train.reference import References, references
-from train.segment import Segment, check_base, check_inputs, check_processes, locked, open_segment
-from train.strategies.strategy import strategy_of
+from train.segment import Segment, check_inputs, check_processes, locked, open_segment
 from train.weights import save_weights
 from train.world import World
 
 __all__ = ["train"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def _weights(segment: Segment, plan: Plan, base: Path) -> list[FileEntry]:
@@ -70,56 +61,6 @@ def _weights(segment: Segment, plan: Plan, base: Path) -> list[FileEntry]:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
-
-
-def _tokens(plan: Plan, base: Path, build: Build, device: torch.device, progress: Progress | None, seed: Path | None = None) -> Tokens:
-    """Open the tokens the plan names; make them if they are missing, but never while a GPU waits."""
-    length = plan.training.sequence_tokens
-    gap = plan.training.minimum_rating_gap
-    folder = tokens_folder(build, recipe_of(build, base, length, plan.canaries, gap))
-    if device.type == "cuda" and not folder.is_dir():
-        raise CoopError(f"there are no tokens at {folder}", allowed="tokens made before the GPU is taken", next=f"coop tokens make {plan.name}")
-    tokens = make_tokens(
-        build,
-        base,
-        sequence_tokens=length,
-        max_too_long=plan.training.max_dropped_fraction,
-        canaries=plan.canaries,
-        seed=seed,
-        minimum_rating_gap=gap,
-        expected=plan.tokens.digest,
-        progress=progress,
-    )
-    check_tokens(tokens, plan)
-    return tokens
-
-
-def _prepare_segment(segment: Segment, plan: Plan, *, base: Path, build: Build, seed: Path | None, progress: Progress | None) -> StepDataset:
-    """Open the tokens, load the model and prove what the run relies on, each process for itself."""
-    training, device = plan.training, segment.world.device
-    # (1) data first: a mistake in it should cost seconds, not a model load
-    with quiet_libraries():
-        segment.tokens = _tokens(plan, base, build, device, progress, seed)
-        tokenizer = load_tokenizer(base)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    dataset = StepDataset(schedule_of(segment.tokens.units, plan), pad=pad, world=segment.world)
-
-    # (2) the model, and the proofs on exactly this model, precision and attention backend
-    spread = strategy_of(training, segment.world)
-    model = load_model(base, training).to(device)
-    check_base(plan, base)  # once more: files swapped between the check and the load are what was loaded
-    require_fit(model, tokens=len(tokenizer), sequence_tokens=training.sequence_tokens)
-    model.eval()
-    # In sequences as long as the run's, within reason: two and a half samples each.
-    length = max(8, min(training.sequence_tokens, 128) * 2 // 5)
-    prove_isolation(model.hidden, len(tokenizer), dtype=DTYPES[training.precision], device=device, length=length)
-    prove_gradients(model, len(tokenizer), device=device, length=length)
-    prove_head(model, len(tokenizer), device=device)
-    model.train()
-    segment.module = TrainingModule(model, training, dataset.total_steps, world=segment.world, spread=spread).to(device)
-    if segment.files is not None:
-        checkpoint.preflight(segment.checkpoints, segment.module, training.keep_checkpoints)
-    return dataset
 
 
 def _continue(segment: Segment, plan_digest: str) -> Path | None:
@@ -196,7 +137,6 @@ def _fit(
         from train.tracking import offline_wandb  # wandb starts a service process when it is imported and used; only on request
 
         logger = offline_wandb(segment.run_dir, run_id)
-    remaining = dataset.from_step(module.completed_steps)
     with quiet_libraries(), interruption.listening():
         trainer = pl.Trainer(
             # One pass over a loader that holds exactly the remaining steps of all epochs.
@@ -212,8 +152,8 @@ def _fit(
             **module.spread.trainer(),
         )
         try:
-            if len(remaining):
-                trainer.fit(module, datamodule=StepData(remaining))
+            # Also with no step left: this is what loads a last checkpoint whose weights were never written out.
+            trainer.fit(module, datamodule=StepData(dataset.from_step(module.completed_steps)))
         finally:
             if logger:
                 logger.experiment.finish()
@@ -290,7 +230,7 @@ def train(
             if segment.meter is not None:
                 segment.meter.start()
             with world.together("preparing the run"):
-                dataset = _prepare_segment(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
+                dataset = prepare(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
             result, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, status=status, wandb=wandb)
             if result == "completed":
                 outputs = _weights(segment, plan, base)

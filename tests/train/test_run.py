@@ -28,10 +28,10 @@ from governance_hooks.report import Blocked, Report
 from governance_hooks.training import Lora, Training
 from tests.passing import Passing
 from train import optimizer
-from train.data import batch_rows, check_tokens
+from train.data import batch_rows
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
-from train.run import _tokens
+from train.prepare import plan_tokens
 from train.segment import check_processes
 from train.world import World
 
@@ -110,6 +110,25 @@ def test_a_run_killed_without_warning_resumes_from_its_checkpoint_and_counts_no_
     assert exact(tmp_path / "killed") == exact(tmp_path / "straight")
 
 
+def test_a_run_that_died_between_its_last_checkpoint_and_its_weights_still_writes_those(
+    tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of()
+    go(tmp_path / "straight", plan)
+
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise CoopError("the disk is gone")
+
+    monkeypatch.setattr("train.run.save_weights", broken)
+    with pytest.raises(CoopError, match="the disk is gone"):
+        go(tmp_path / "died", plan)
+    assert not (tmp_path / "died/adapter").exists()
+    monkeypatch.undo()
+    record = go(tmp_path / "died", plan)
+    assert (record["status"], record["starts"], record["steps"]) == ("completed", 2, 8)
+    assert exact(tmp_path / "died") == exact(tmp_path / "straight")
+
+
 UNIMAX = Mix(strategy="unimax", max_epochs=2)
 
 
@@ -151,15 +170,15 @@ def test_a_run_with_canaries_reads_each_as_often_as_it_should_resumes_bit_for_bi
 
 def test_a_run_needs_the_seed_only_where_its_tokens_are_missing(tmp_path: Path, plan_of: Plan, base: Path, build: Path, canary_seed: Path) -> None:
     plan, cpu = read_plan(plan_of(canaries=12, max_steps=None, sequence_tokens=256)), torch.device("cpu")
-    assert _tokens(plan, base, read_build(build), cpu, None).digest == plan.tokens.digest
+    assert plan_tokens(plan, base, read_build(build), cpu, None).digest == plan.tokens.digest
     copy = read_build(Path(shutil.copytree(build, tmp_path / "build")))
     assert plan.canaries is not None
     with pytest.raises(BadInput, match=plan.canaries.commitment):
-        _tokens(plan, base, copy, cpu, None)
+        plan_tokens(plan, base, copy, cpu, None)
     (tmp_path / "other.seed").write_bytes(bytes(range(32)))
     with pytest.raises(BadInput, match="not the seed of the plan's canaries"):
-        _tokens(plan, base, copy, cpu, None, tmp_path / "other.seed")
-    made = _tokens(plan, base, copy, cpu, None, canary_seed)
+        plan_tokens(plan, base, copy, cpu, None, tmp_path / "other.seed")
+    made = plan_tokens(plan, base, copy, cpu, None, canary_seed)
     assert made.digest == plan.tokens.digest
     with pytest.raises(BadInput, match="another set of canaries than the plan's"):
         check_tokens(made, plan.model_copy(update={"canaries": plan.canaries.model_copy(update={"count": 13})}))
@@ -197,9 +216,9 @@ def test_tokens_are_never_made_while_a_gpu_waits(plan_of: Plan, base: Path, buil
     copy = read_build(Path(shutil.copytree(build, tmp_path / "build")))
     plan = read_plan(plan_of())
     with pytest.raises(CoopError, match=r"(?s)no tokens at.*coop tokens make tiny"):
-        _tokens(plan, base, copy, torch.device("cuda"), None)
-    _tokens(plan, base, copy, torch.device("cpu"), None)
-    assert _tokens(plan, base, copy, torch.device("cuda"), None).digest == plan.tokens.digest
+        plan_tokens(plan, base, copy, torch.device("cuda"), None)
+    plan_tokens(plan, base, copy, torch.device("cpu"), None)
+    assert plan_tokens(plan, base, copy, torch.device("cuda"), None).digest == plan.tokens.digest
 
 
 def test_the_record_tells_what_was_trained(tmp_path: Path, plan_of: Plan, go: Any) -> None:
