@@ -28,7 +28,7 @@ from governance_hooks.report import Blocked, Report
 from governance_hooks.training import Lora, Training
 from tests.passing import Passing
 from train import optimizer
-from train.data import batch_rows
+from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
 from train.prepare import plan_tokens
