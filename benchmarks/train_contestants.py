@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -97,10 +96,8 @@ def training_of(given: Namespace) -> Any:
 
 
 def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed: bool, around: Any = None) -> dict[str, Any]:
-    """Train as `coop train` does: packed steps, our module, and every callback that works at a step boundary."""
+    """Train as `coop train` does: packed steps, our module, and the callbacks that work at every step; no validation and no checkpoint falls into the time."""
     import pytorch_lightning as pl
-    import torch
-    from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
     from train_governed import Timed, guarded
 
     from data_pipeline.tokens.mixture import mixture
@@ -111,15 +108,19 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
     from train.callbacks.trace import Trace
     from train.clock import WallClock
     from train.data import StepData, StepDataset
+    from train.data_wait import DataWait
     from train.model import load_model
     from train.module import TrainingModule
     from train.step_log import StepLog
+    from train.strategies.strategy import strategy_of
+    from train.world import World
 
-    training = training_of(given)
-    dataset = StepDataset(Schedule(tokens.train, mixture(tokens.train_counts, Mix(), epochs=1), training), pad=_pad(given.base))
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
-    module = TrainingModule(load_model(given.base, training), training, dataset.total_steps).to(device)
-    clock = WallClock()
+    training, world = training_of(given), World.from_environment()
+    world.connect()
+    dataset = StepDataset(Schedule(tokens.train, mixture(tokens.train_counts, Mix(), epochs=1), training), pad=_pad(given.base), world=world)
+    spread = strategy_of(training, world)
+    module = TrainingModule(load_model(given.base, training).to(world.device), training, dataset.total_steps, world=world, spread=spread).to(world.device)
+    clock, wait = WallClock(), DataWait()
 
     class Measure(pl.Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -134,36 +135,25 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
             if around is not None:
                 around.step()
 
-    callbacks: list[Any] = [Interruption(clock, 10**6), Metrics(StepLog(folder / "metrics.jsonl"), clock), Trace(StepLog(folder / "trace.jsonl"))]
-    with guarded(folder / "village") if governed else contextlib.nullcontext() as guard:
+    metrics, *others = (StepLog(folder / f"{name}-{world.rank}.jsonl") for name in ("metrics", "trace", "checkpoints"))
+    callbacks: list[Any] = [Interruption(clock, 10**6, world), Metrics(metrics, clock, wait), Trace(*others)]
+    with guarded(folder / f"village-{world.rank}") if governed else contextlib.nullcontext() as guard:
         timed = Timed(guard) if governed else None
         trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-            strategy=_strategy(training),
             max_epochs=1,
-            plugins=[TorchElasticEnvironment() if "TORCHELASTIC_RUN_ID" in os.environ else LightningEnvironment()],
             callbacks=[*([timed] if timed else []), *callbacks, Measure()],
             logger=False,
+            profiler=wait,
             default_root_dir=folder,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            **spread.trainer(),
         )
         trainer.fit(module, datamodule=StepData(dataset))
     if around is not None:
         around.stop()
     return meter.result() | (timed.result(meter) if timed else {})
-
-
-def _strategy(training: Any) -> Any:
-    """Return Lightning's strategy of a plan: its own names for one process and copies, `train.strategies` for the others."""
-    if training.strategy in ("single", "ddp"):
-        return {"single": "auto", "ddp": "ddp"}[training.strategy]
-    from train.strategies import strategy_of  # the trainer's own; nothing here builds a strategy
-
-    return strategy_of(training)
 
 
 def _pad(base: Path) -> int:

@@ -130,7 +130,7 @@ def _fit(
         ),
         Checkpoints(writer, files.all if files is not None else [], governance, trace, every=training.checkpoint_every_steps),
     ]
-    if progress is not None and metrics is not None:
+    if progress is not None:
         callbacks.append(ProgressReport(progress, status, metrics))
     logger: Any = False
     if wandb and files is not None:

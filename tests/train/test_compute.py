@@ -116,7 +116,7 @@ def changed(plan: Plan, limits: Limits | None = None, **training: object) -> Pla
         ({"method": "dora"}, ["DoRA", "stays unchanged"]),
         ({"method": "full", "lora": None}, ["every weight of village/tiny", "a whole model"]),
         ({"method": "qlora", "precision": "bf16-true"}, ["QLoRA", "rounded to 4 bits"]),
-        ({"objective": "dpo"}, ["an edit is preferred over what it replaced"]),
+        ({"objective": "dpo"}, ["by preference (DPO)"]),
         ({"strategy": "ddp"}, ["on up to 4 devices", "a copy of the model"]),
         ({"strategy": "fsdp2"}, ["a part of the model"]),
         ({"strategy": "zero3", "offload": True}, ["a part of the model", "some of it in main memory"]),

@@ -96,6 +96,7 @@ class _Held:
 def kept(base: Path, training: Training, sequences: int) -> int:
     """Return the bytes autograd holds after a forward pass over packed samples, each storage once, weights aside."""
     model = load_model(base, training)
+    model.causal.set_attn_implementation(training.attention)  # on a CPU ours takes sdpa's place, and keeps less
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     held: WeakSet[_Held] = WeakSet()
 

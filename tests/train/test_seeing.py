@@ -40,16 +40,16 @@ def test_a_run_tells_of_each_of_its_starts_also_of_those_that_failed_or_were_kil
     tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, folder = plan_of(checkpoint_every_steps=2), tmp_path / "run"
-    real = optimizer.MasterWeights.clip
+    real = optimizer.MasterWeights.step
     steps: list[int] = []
 
-    def poisoned(self: Any) -> float:
+    def poisoned(self: Any, *arguments: Any) -> float:
         steps.append(1)
         if len(steps) == 4:
             next(iter(self.masters.values())).grad.fill_(float("nan"))
-        return real(self)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(optimizer.MasterWeights, "clip", poisoned)
+    monkeypatch.setattr(optimizer.MasterWeights, "step", poisoned)
     with pytest.raises(CoopError, match="not finite"):
         go(folder, plan)
     failed = loads((folder / "run.json").read_bytes(), floats=True)

@@ -16,10 +16,10 @@ __all__ = ["ProgressReport"]
 class ProgressReport(pl.Callback):
     """Calls `progress("training", steps done, steps in all)` at the start and after each step, and before it `status` with the step's numbers in words.
 
-    Must stand behind `metrics`, whose newest line it tells.
+    Must stand behind `metrics`, whose newest line it tells; only the first process has them.
     """
 
-    def __init__(self, progress: Callable[[str, int, int], None], status: Callable[[str], None] | None, metrics: Metrics) -> None:
+    def __init__(self, progress: Callable[[str, int, int], None], status: Callable[[str], None] | None, metrics: Metrics | None) -> None:
         self.progress, self.status, self.metrics = progress, status, metrics
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -30,7 +30,7 @@ class ProgressReport(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report the step just done."""
         assert isinstance(pl_module, TrainingModule)
-        if self.status is not None:
+        if self.status is not None and self.metrics is not None:
             last = self.metrics.last
             told = f"loss {last['loss']:.3f}, {last['tokens_per_s']:,.0f} tokens/s, {last['supervised_per_s']:,.0f} learned/s"
             self.status(told + (f", MFU {last['mfu']:.0%}" if "mfu" in last else ""))

@@ -105,7 +105,8 @@ def _per_token(shape: Shape, training: Training) -> int:
         kept += sum(columns for _, columns in adapted.values()) * (size + 1) // shape.layers
     else:
         kept += (2 * shape.hidden + shape.intermediate) * size
-    if training.lora is not None:
+    if training.lora is not None and (training.method != "lora" or training.lora.dropout or training.strategy == "zero3"):
+        # What A makes of the input; a plain adapter is computed again with its layer (train.lora_product).
         kept += training.lora.rank * size * len(adapted) // shape.layers
     if training.method == "dora":
         # The magnitude's gradient needs what it scales: the frozen and the added part of each output.
