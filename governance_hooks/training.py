@@ -63,7 +63,7 @@ class Training(Strict):
     sequences_per_forward: Annotated[int, Field(gt=0)] = 4
     """Packed sequences in one forward pass; lower it to save memory, the result stays the same but for rounding."""
     loss_chunk_tokens: Annotated[int, Field(gt=0)] = 2048
-    """Supervised tokens whose logits exist at a time; lower it to save memory."""
+    """Supervised tokens whose logits exist at a time; lower it to save memory. Not with zero3, which has them all at a time."""
     epochs: Annotated[int, Field(gt=0)] = 1
     max_steps: Annotated[int, Field(gt=0)] | None = None
     """Stop after this many optimizer steps even if the epochs are not over."""

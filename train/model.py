@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ class AdaptedModel(nn.Module):
     def __init__(self, model: PreTrainedModel | PeftModel, training: Training) -> None:
         super().__init__()
         self.lm = model
-        self._loss_chunk_tokens = training.loss_chunk_tokens
+        # ZeRO-3 gathers the head whenever it is called, with all processes: it must be called as often in each, however many tokens they learn.
+        self._loss_chunk_tokens = sys.maxsize if training.strategy == "zero3" else training.loss_chunk_tokens
         self._decoder = [getattr(self.causal, self.causal.base_model_prefix)]  # in a list: registered once, below `lm`
         self._head = [self.causal.get_output_embeddings()]
 
