@@ -4,7 +4,7 @@
 
 FOLDER holds `contributions.jsonl` (docs/data_quality.md); it is not part of the project. WORK keeps store, build, tokens and the run: the same command goes
 on where it was cut off. Consent is made up: everybody gives it; the gate has its own tests and is passed by here. The loss is measured by the run itself
-(`training.validate_every_steps`), on rows whose authors are in no training row.
+(`training.validate_every_steps`), on rows whose prompts are in no training row.
 """
 
 from __future__ import annotations

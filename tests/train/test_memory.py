@@ -211,3 +211,9 @@ def test_a_tied_output_projection_counts_once(base: Path) -> None:
     shape = read_shape(base)
     assert shape.head == 0
     assert replace(shape, head=7).block < shape.block
+
+
+def test_zero3_has_all_logits_at_a_time() -> None:
+    training = Training(precision="bf16-true", sequence_tokens=4096, sequences_per_forward=2)
+    two, three = (memory(EIGHT_B, training, Layout(strategy), 8) for strategy in ("zero2", "zero3"))
+    assert three.logits == 4 * two.logits == 2 * 4096 * EIGHT_B.vocabulary * 14

@@ -176,7 +176,8 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
         if layout.strategy == "zero3":
             host, weights = host + weights, 0
 
-    chunk = min(training.loss_chunk_tokens, sequences * training.sequence_tokens)
+    every = sequences * training.sequence_tokens
+    chunk = every if layout.strategy == "zero3" else min(training.loss_chunk_tokens, every)  # zero3: train.model
     # Logits as they come and, if not the same, in float32; their logarithmic softmax; the gradient.
     logits = chunk * shape.vocabulary * (12 if size == 4 else 2 + 12)
     return Memory(weights + gathered, gradients + reduced, optimizer, activations(shape, training, sequences), logits, step, host)
