@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,16 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_equals_an_uninterrupted_one_bit_
     assert lines(tmp_path / "parts/metrics.jsonl")[-1]["step"] == 4
     second = go(tmp_path / "parts", plan)
     assert (second["status"], second["starts"], second["steps"]) == ("completed", 2, 8)
+    assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
+
+
+def test_a_run_interrupted_at_five_random_steps_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    plan = plan_of(epochs=6, max_steps=24, checkpoint_every_steps=100)
+    assert go(tmp_path / "straight", plan)["status"] == "completed"
+    for step in sorted(random.Random("five steps").sample(range(1, 22), 5)):
+        assert go(tmp_path / "parts", plan, progress=interrupt_at(step))["status"] == "halted"
+    last = go(tmp_path / "parts", plan)
+    assert (last["status"], last["starts"], last["steps"]) == ("completed", 6, 24)
     assert exact(tmp_path / "parts") == exact(tmp_path / "straight")
 
 

@@ -83,12 +83,24 @@ def validations(folder: Path) -> list[dict[str, float]]:
 UNEVEN: dict[str, Any] = {"sequences_per_step": 3, "lora": Lora(rank=4, alpha=8), "limits": Limits(max_starts=9, max_devices=2), "max_steps": 6}
 
 
+def first_gradients(folder: Path) -> dict[str, torch.Tensor]:
+    """The gradients of the first step, as AdamW's first moment keeps them; shards put together."""
+    shards = [load_file(path) for path in sorted((folder / "checkpoints/step-00000001").glob("tensors-*"))]
+    names = [name for name in shards[0] if name.startswith("exp_avg/")]
+    return {name: torch.cat([shard[name] for shard in shards]) for name in names}
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: Path, build: Path, together: Any, strategy: str) -> None:
-    record, said = together(tmp_path / "two", plan_of(strategy=strategy, **UNEVEN))
+    kept = UNEVEN | {"checkpoint_every_steps": 1, "keep_checkpoints": 6}
+    record, said = together(tmp_path / "two", plan_of(strategy=strategy, **kept))
     assert record is not None, said
     assert (record["status"], record["steps"], record["processes"]) == ("completed", 6, 2)
-    alone(tmp_path / "one", plan_of(**UNEVEN), base, build)
+    alone(tmp_path / "one", plan_of(**kept), base, build)
+    gradients, of_one = first_gradients(tmp_path / "two"), first_gradients(tmp_path / "one")
+    assert gradients.keys() == of_one.keys() != set()
+    for name, gradient in of_one.items():  # to 1e-6 of each parameter's largest element
+        assert float((gradients[name] - gradient).abs().max()) <= 1e-6 * float(gradient.abs().max()), name
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "one"), rel=1e-4)
     for two, one in zip(validations(tmp_path / "two"), validations(tmp_path / "one"), strict=True):
