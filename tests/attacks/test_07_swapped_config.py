@@ -150,7 +150,7 @@ def test_base_weights_swapped_between_gate_and_trainer_are_not_loaded(workshop: 
 
 
 def test_base_weights_swapped_between_the_trainers_check_and_its_load_are_not_trained(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from train import run
+    from train import prepare
 
     load = prepare.load_model
 
@@ -165,7 +165,7 @@ def test_base_weights_swapped_between_the_trainers_check_and_its_load_are_not_tr
 
 
 def test_a_folder_behind_a_link_that_is_turned_during_the_start_is_not_trained_on(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from train import run
+    from train import prepare
 
     other, link, load = shutil.copytree(workshop.base, tmp_path / "other"), tmp_path / "link", prepare.load_model
     other_weights(other)
