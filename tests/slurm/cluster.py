@@ -157,9 +157,9 @@ class Cluster:
                 process.wait()
 
     def start_controller(self) -> None:
-        """Start slurmctld, on the state the last one left, and wait until it answers."""
+        """Start slurmctld, on the state the last one left, and wait until it answers and the nodes told it what they are."""
         self._spawn("slurmctld", "/usr/sbin/slurmctld", "-D", "-f", str(self.conf))
-        self.wait_for(lambda: self.run("scontrol", "ping", check=False).returncode == 0)
+        self.wait_for(lambda: self.states() and not any(state.startswith("unk") for state in self.states().values()))
 
     def stop_controller(self, *, kill: bool = False) -> None:
         """End slurmctld: it saves its state, unless it is killed."""
