@@ -23,6 +23,7 @@ MAX_BYTES = 64 * 1024
 
 _Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$")]
 """A name SLURM knows; it stands in an #SBATCH line, where a blank would begin another option."""
+_Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,100}$")]
 _Folder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._@+/-]{1,255}$")]
 """An absolute path without blanks, quotes, or the percent signs that SLURM replaces in names of logs."""
 _Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{1,500}$")]
@@ -52,11 +53,11 @@ class Profile(Strict):
     """The network interface the processes of a run talk over; NCCL's and gloo's choice, if null."""
     free_gb: Annotated[int, Field(ge=0)] = 1
     """The preflight wants so much free space in the run's folder."""
-    modules: list[_Word] = []
+    modules: list[_Module] = Field(default_factory=list)
     """Loaded with `module load`, in this order."""
-    setup: list[_Line] = []
+    setup: list[_Line] = Field(default_factory=list)
     """Lines of shell before the first command, one command a line: what the modules do not do."""
-    container: list[_Argument] = []
+    container: list[_Argument] = Field(default_factory=list)
     """Put before each command, an argument each: `[apptainer, exec, --nv, /images/commonweights.sif]`."""
     python: _Folder | None = None
     """The Python of the environment on the nodes, or in the container, that commonweights is installed in; the one `coop submit` runs in, if null."""

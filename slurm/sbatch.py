@@ -94,12 +94,17 @@ def render(
         BadInput: a folder whose name an #SBATCH line cannot hold.
     """
     if folder is not None and not _PLAIN_FOLDER.fullmatch(str(folder)):
-        raise BadInput("SLURM cannot write logs into a folder of this name", value=str(folder), allowed="letters, digits and . _ @ + - /", next="set jobs: in the site's profile")
+        raise BadInput(
+            "SLURM cannot write logs into a folder of this name",
+            value=str(folder),
+            allowed="letters, digits and . _ @ + - /",
+            next="set jobs: in the site's profile",
+        )
     gpu = profile.gres.partition(":")[2] if profile is not None else ""
     values = {
         "run": run,
         "writer": "coop submit" if profile is not None else "coop plan",
-        "site": _site_lines(profile, folder),
+        "site": _site_lines(kind, profile, folder),
         "nodes": str(shape.nodes),
         "devices": str(shape.devices),
         "gpus": f"{gpu}:{shape.devices}" if gpu else str(shape.devices),
@@ -122,12 +127,12 @@ def _vanishes(line: str, values: dict[str, str]) -> bool:
     return alone is not None and not values[alone.group(1)]
 
 
-def _site_lines(profile: Profile | None, folder: Path | None) -> str:
+def _site_lines(kind: Kind, profile: Profile | None, folder: Path | None) -> str:
     if profile is None:
         return "# Add your site's lines here: --account, --partition."
-    wanted = {"partition": profile.partition, "account": profile.account, "qos": profile.qos, "mem": profile.memory}
+    wanted = {"partition": profile.partition, "account": profile.account, "qos": profile.qos, "mem": profile.memory if kind != "card" else None}
     lines = [f"#SBATCH --{name}={value}" for name, value in wanted.items() if value is not None]
-    if profile.exclusive:
+    if profile.exclusive and kind == "train":
         lines.append("#SBATCH --exclusive")
     if folder is not None:
         lines += ["# Plan, places and logs of this job; what is in it does not change once the job is sent.", f"#SBATCH --chdir={folder}"]
