@@ -159,7 +159,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
         mixed = mixture(made.tokens.languages, made.mix, epochs=made.training.epochs)
         write_bytes(drawing, mix_svg(mixed, f"Languages in plan {made.name}").encode())
         command, preflight = ["coop", "-C", str(space.root), "train", made.name], ["python3", "-m", "slurm.preflight", "--folder", str(space.root)]
-        text = render("train", made.name, layout(made, count), minutes=made.limits.max_minutes, command=command, preflight=preflight)
+        text = render("train", made.name, layout(made, count), minutes=made.limits.minutes_on(count), command=command, preflight=preflight)
         write_bytes(script, text.encode())
         costs = forecast(made, base, size, devices=count, hardware=named, pue=pue)
         sample = "" if no_sample or session.json else _sample(made, base, build, seed)
