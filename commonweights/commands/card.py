@@ -19,5 +19,5 @@ __all__ = ["card"]
 def card(session: Session, run: str) -> None:
     """Render the card of an evaluated RUN from its records; nothing on it is typed by hand."""
     with open_workspace(session.folder, read_only=True) as space:
-        folder = write_card(space, run, find_build(space, read_plan((space.run(run) / "plan.json").read_bytes())))
+        folder = write_card(space.coop.register, run, space.run(run), find_build(space, read_plan((space.run(run) / "plan.json").read_bytes())))
     session.show({"card": str(folder)}, f"{folder / 'README.md'}\n{folder / 'card.json'}")
