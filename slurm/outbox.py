@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,7 @@ class Outbox:
     site: str
     coop: str
     key: Signer
+    clock: Callable[[], str] = now
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,7 +111,7 @@ class Outbox:
         """
         last = list(read_entries(self.folder))[-1:]
         before = [parse(one.data, source=str(one.path)).issued for one in last]
-        made = body(kind, payload, coop=self.coop, author=SITE + self.site, issued=max([issued or now(), *before]))
+        made = body(kind, payload, coop=self.coop, author=SITE + self.site, issued=max([issued or self.clock(), *before]))
         number = int(last[0].path.name[:12]) + 1 if last else 1
         path = self.folder / f"{number:012d}-{kind.removeprefix('coop.').partition('/')[0]}.entry"
         data = entry(made, [sign(made, self.key)])

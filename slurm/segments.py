@@ -160,20 +160,25 @@ def _settle(site: Path, outbox: Outbox, ended: Ended, path: Path) -> Settled | N
     name = f"{ended.job}.{ended.restart}"
     if path.name != f"{name}.json":
         raise BadInput(f"{path} is about another start", value=name)
-    if not (site / "clearance" / f"{name}.json").exists():  # it was settled, and cut off before the file was removed
-        path.unlink()
+    if not (site / "clearance" / f"{name}.json").exists():  # it was settled, and cut off before all was put away
+        _put_away(site, name, path)
         return None
     clearance = _clearance(site, outbox, name)
     if ended.submit != clearance.submitted:
         raise Refused(f"{path} is about another job of this number", value=ended.submit, allowed=f"submitted at {clearance.submitted}")
     made = _state(site, outbox, ended, clearance) if clearance.start is not None else None
+    _put_away(site, name, path)
+    return Settled(name, clearance, ended, made)
+
+
+def _put_away(site: Path, name: str, path: Path) -> None:
+    """Move the clearance, whose file being gone says that the start is settled, then what belongs to it; remove the file that said it ended last."""
     (site / "done").mkdir(exist_ok=True)
-    for suffix in ("start", "sig", "json"):  # the one that is looked for above comes last
+    for suffix in ("json", "sig", "start"):
         file = site / "clearance" / f"{name}.{suffix}"
         if file.exists():
             file.replace(site / "done" / file.name)
     path.unlink()
-    return Settled(name, clearance, ended, made)
 
 
 def _clearance(site: Path, outbox: Outbox, name: str) -> Clearance:
