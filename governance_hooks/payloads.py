@@ -251,7 +251,7 @@ class RunSegment(Strict):
     nodes: Annotated[int, Field(ge=1)]
     devices: Annotated[int, Field(ge=1)]
     """All together."""
-    seconds: Count
+    seconds: Annotated[int, Field(ge=0, lt=2**31)]
     """Wall time."""
     outcome: Literal["completed", "preempted", "failed", "cancelled", "timeout", "node-failure"]
     energy_wh: Count | None

@@ -234,7 +234,7 @@ class Site:
     device: str | None
     device_hours: int | None
     clock: str
-    """Instant of the last statement it made, or that was made about it."""
+    """Instant of its last statement; before there is one, when it was named."""
 
 
 @dataclass(frozen=True, slots=True)

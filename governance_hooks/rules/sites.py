@@ -35,7 +35,7 @@ def state(register: Register, statement: Statement) -> None:
     raw = PublicKey.from_line(payload.key).raw if payload.key is not None else None
     if payload.key is not None and raw is not None and not (known is not None and register.known_keys.get(raw) == SITE + payload.site):
         register.known_keys[fresh(register, payload.key)] = SITE + payload.site
-    clock = max(statement.issued, known.clock) if known is not None else statement.issued
+    clock = known.clock if known is not None else statement.issued  # what it said meanwhile may still be on its way
     register.sites[payload.site] = Site(payload.site, raw, payload.lender, payload.device, payload.device_hours, clock)
 
 

@@ -73,7 +73,9 @@ def test_a_key_of_a_member_the_operator_or_another_site_is_no_site_key(village: 
     village.refuses("enrolled already", "coop.site/v1", NORTH | {"site": "south", "key": key.public.line}, "operator")
     member = village.members[0]
     village.refuses("enrolled already", "coop.key/v1", {"action": "add", "key": key.public.line}, member, village.keys[member], key)
-    village.say("coop.site/v1", NORTH | {"key": key.public.line, "device": "b200"}, "operator")  # its own key again: other facts
+    village.say(
+        "coop.site/v1", NORTH | {"key": key.public.line, "device": "b200"}, "operator", issued=shift(village.clock, 60)
+    )  # its own key again: other facts
     assert village.coop.register.sites["north"].device == "b200"
 
 
@@ -127,6 +129,7 @@ def test_a_segment_is_of_a_start_at_that_site_once_and_not_longer_than_time_has_
     village.refuses("not started so often", "coop.run-segment/v1", used(start=2), "s-north", key)
     village.refuses("was somewhere else", "coop.run-segment/v1", used(), "s-south", other)
     village.refuses("in the future", "coop.run-segment/v1", used(seconds=3600), "s-north", key)
+    village.refuses("in the future", "coop.run-segment/v1", used(seconds=2**31 - 1), "s-north", key)
     village.say("coop.run-segment/v1", used(), "s-north", key)
     village.refuses("in the log already", "coop.run-segment/v1", used(job=18), "s-north", key)
     approved.start(start=2)
