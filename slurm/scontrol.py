@@ -7,16 +7,13 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from governance_hooks.errors import CoopError, Refused
 
-__all__ = ["Job", "batch_script", "parse_job", "scontrol", "show_job", "shorten"]
+__all__ = ["Job", "batch_script", "parse_job", "scontrol", "shorten", "show_job"]
 
 TIMEOUT_S: Final = 30
-MAX_SCRIPT: Final = 4 << 20
-"""Bytes; SLURM's own limit (max_script_size)."""
 _LINES: Final = {
     "user": r"^   UserId=\S+?\(([0-9]+)\) GroupId=",
     "restart": r"^   Requeue=[01] Restarts=([0-9]+) BatchFlag=[0-9]",
@@ -105,22 +102,9 @@ def _devices(gres: str) -> int:
     return sum(int(found[1]) for found in counts if found)
 
 
-def batch_script(number: int, folder: Path) -> bytes:
-    """Return the batch script of a job byte for byte as it was submitted; `folder` takes it for a moment."""
-    # To a file: on its standard output scontrol adds a line break of its own.
-    path = folder / f".script-{number}"
-    path.unlink(missing_ok=True)
-    try:
-        scontrol("write", "batch_script", str(number), str(path))
-        with path.open("rb") as file:
-            data = file.read(MAX_SCRIPT + 1)
-    except OSError as error:
-        raise CoopError(f"cannot read the batch script of job {number}: {error.strerror}") from error
-    finally:
-        path.unlink(missing_ok=True)
-    if len(data) > MAX_SCRIPT:
-        raise Refused("this batch script is too long", value=len(data), allowed=f"{MAX_SCRIPT} bytes")
-    return data
+def batch_script(number: int) -> bytes:
+    """Return the batch script of a job byte for byte as it was submitted."""
+    return scontrol("write", "batch_script", str(number), "-")
 
 
 def shorten(number: int, minutes: int) -> None:
