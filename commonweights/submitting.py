@@ -84,7 +84,9 @@ def draft(
         raise BadInput(f"run {name} is completed", next=f"coop eval {name}, or a new run under a name and an approval of its own")
     shape = layout(plan, devices or _devices(plan), per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
     proposal, minutes = approval_of(space, data, name, chosen), _minutes(space, plan, name, shape.total, profile)
-    report = gate_plan(space, data, base=base or (Path(profile.base) if profile.base else None), proposal=proposal, site=site, devices=shape.total, minutes=minutes)
+    report = gate_plan(
+        space, data, base=base or (Path(profile.base) if profile.base else None), proposal=proposal, site=site, devices=shape.total, minutes=minutes
+    )
     found = base or (Path(profile.base) if profile.base else find_base(plan, None))
     folder = new_folder(Path(profile.jobs) if profile.jobs else space.jobs.resolve(), name)
     job = Job(
@@ -102,7 +104,9 @@ def draft(
         country=profile.country,
     )
     one = Layout(1, 1, profile.cpus_per_device)
-    shapes: dict[Kind, Layout] = {"train": shape} | ({"eval": one, "card": Layout(1, 0, 1)} if evaluate else {})
+    shapes: dict[Kind, Layout] = {"train": shape}
+    if evaluate:
+        shapes |= {"eval": one, "card": Layout(1, 0, 1)}
     times: dict[Kind, int] = {"train": minutes, "eval": minutes, "card": min(CARD_MINUTES, minutes)}
     scripts = {kind: _script(kind, job, shapes[kind], times[kind], profile, folder, array if kind == "train" else None) for kind in shapes}
     expires = register.proposal(proposal).expires() if proposal else now()

@@ -46,7 +46,9 @@ def _run(*command: str, folder: Path | None = None) -> str:
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
     except FileNotFoundError as error:
-        raise NoSlurm(f"there is no {command[0]} on this machine", next="log in where jobs of this site are sent from, and run the same command there") from error
+        raise NoSlurm(
+            f"there is no {command[0]} on this machine", next="log in where jobs of this site are sent from, and run the same command there"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise CoopError(f"{command[0]} gave no answer within {_SECONDS} s", next="is the cluster's controller up? scontrol ping") from error
     if done.returncode:

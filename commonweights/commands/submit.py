@@ -25,7 +25,9 @@ __all__ = ["submit"]
 @click.option("--site", required=True, help="Name of the site; its profile is sites/NAME.yaml in the cooperative's folder.")
 @click.option("--run", help="Name of the run [default: the plan's name].")
 @click.option("--proposal", help="Start under this approval [default: as coop train].")
-@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the profile's, else the cache].")
+@click.option(
+    "--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the profile's, else the cache]."
+)
 @click.option("--devices", type=click.IntRange(1), help="GPUs, all nodes together [default: the plan's limits.max_devices].")
 @click.option("--nodes", type=click.IntRange(1), help="Nodes they are on [default: as few as hold them].")
 @click.option("--array", type=click.IntRange(2, 1000), help="A chain of so many jobs, each going on where the one before ran out of time.")
