@@ -59,6 +59,8 @@ class Site(Strict):
     slurm_conf: _Path
     hooks: _Path
     """Where the scripts of the prologs are, on the controller and on each node."""
+    python: _Path
+    """The Python on the controller that commonweights is installed in."""
 
 
 @dataclass(frozen=True, slots=True)

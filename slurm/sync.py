@@ -99,8 +99,9 @@ def _take_proof(folder: SiteFolder) -> bool:
 
 def _set_aside(folder: SiteFolder) -> list[CoopError]:
     """Rename entries the log will never take to `.refused`, and return why: another site may have used up the approval before our word arrived."""
-    proof, refused = read_proof(folder.proof()), []
+    proof = read_proof(folder.proof())
     register = proof.replay(folder.site.coop).register
+    refused: list[CoopError] = []
     for one in list(read_entries(folder.path / "outbox")):
         try:
             apply_pending(register, proof.entries, [one.data])

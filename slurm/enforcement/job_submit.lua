@@ -4,11 +4,11 @@ First layer: which jobs may enter the queue of a gated partition (job_submit/lua
 slurmctld calls this under its locks for every submission and change, so it only looks: `coop slurm sync` has checked the operator's order and the members'
 approval, and left SITE/orders/HEX.ok. All of it is checked again when the job starts (prolog_slurmctld.sh), from the files themselves.
 SLURM ACCEPTS a job when this script fails, so everything runs under pcall and a failure refuses.
-`coop slurm install` fills in the next three lines.
+`coop slurm install` fills in the next three lines. TRUSTED: root and SlurmUser, who could remove this script as well.
 ]]
 local SITE = "/var/lib/coop-site"
 local GATED = { ["coop"] = true }
-local TRUSTED = { [0] = true } -- root and SlurmUser, who could remove this script as well
+local TRUSTED = { [0] = true }
 
 local DENIED = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
 local FIRST_LINE = "#!/bin/bash -p\n" -- -p: neither BASH_ENV nor functions of the environment change what the script does

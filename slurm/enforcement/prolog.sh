@@ -3,7 +3,7 @@
 #
 # It covers every way in which the controller's check can be passed by: missing, not executable, killed, another controller. It needs no Python, no log and no
 # key but the site's public one. A job without clearance is cancelled; the node is drained only if even that cannot be done.
-# `coop slurm install` fills in the next six lines.
+# `coop slurm install` fills in the next lines.
 SITE=/var/lib/coop-site
 GATED=coop
 SLURM_CONF=/etc/slurm/slurm.conf

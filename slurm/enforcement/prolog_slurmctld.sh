@@ -4,7 +4,7 @@
 # The whole check is slurm/controller.py. This script gives it a clean environment and a time limit, and says no in its name: a message three ways, then the
 # job is put back and held, so that members can vote and an admin release it. No node is drained.
 # SLURM STARTS the job if this file is missing, cannot be executed or is killed: the nodes' prolog.sh wants the clearance that only a passed check writes.
-# `coop slurm install` fills in the next six lines.
+# `coop slurm install` fills in the next lines.
 SITE=/var/lib/coop-site
 GATED=coop
 SLURM_CONF=/etc/slurm/slurm.conf
