@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from governance_hooks.canonical import loads, sha256
+from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.site.order import order_of, read_order
 from governance_hooks.statement import now, shift
+from governance_hooks.training import Training
 from slurm.job import read_job, read_submitted
 from slurm.reasons import explain
-from tests.village import Approved
+from tests.village import RULES, Approved, Village
 
 PROFILE = "partition: coop\ngres: gpu:h100\ndevices_per_node: 1\ncpus_per_device: 2\npython: /env/bin/python\nsite: {site}\nbase: {base}\n"
 SBATCH = """#!/bin/bash
@@ -37,6 +38,9 @@ class Lent:
         for name in ("inbox", "orders", "clearance", "outbox"):
             (self.site / name).mkdir(parents=True)
         approved.village.site("north")
+        approved.plan = approved.make_plan(training=Training(strategy="ddp"))
+        approved.plan_bytes = dumps(approved.plan.model_dump())
+        approved.proposal = approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
         (self.root / "plans").mkdir()
         (self.root / "plans" / "first-run.json").write_bytes(approved.plan_bytes)
         (self.root / "sites").mkdir(exist_ok=True)
@@ -58,8 +62,9 @@ class Lent:
 
 
 @pytest.fixture
-def lent(approved: Approved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lent:
-    made = Lent(approved, tmp_path / "north")
+def lent(founded: Callable[..., Village], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lent:
+    at_once = RULES.model_copy(update={"minimum_period_s": 0}).model_dump()  # a vote that is over when it opens: the command line has no clock to turn
+    made = Lent(Approved(founded(kinds={"run": at_once, "release": at_once})), tmp_path / "north")
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     return made
 
