@@ -57,6 +57,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tokens": ("tokens:tokens", "Make, check and show a build as the tokens a model reads."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
         "proof": ("proof:proof", "Write the portable proof a gate needs."),
+        "site": ("site:site", "Clusters somebody lends: add, list, retire; the compute book."),
+        "collect": ("collect:collect", "Take what sites have signed into the log; finish their runs."),
         "train": ("train:train", "Train what members approved; resumes what was cut off."),
         "runs": ("report:runs", "List the runs: status, steps, loss, when, energy."),
         "report": ("report:report", "Draw a run as one HTML page, while it goes on too."),
