@@ -57,6 +57,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tokens": ("tokens:tokens", "Make, check and show a build as the tokens a model reads."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
         "proof": ("proof:proof", "Write the portable proof a gate needs."),
+        "site": ("site:site", "Clusters somebody lends: add, list, retire; the compute book."),
+        "collect": ("collect:collect", "Take what sites have signed into the log; finish their runs."),
         "train": ("train:train", "Train what members approved; resumes what was cut off."),
         "submit": ("submit:submit", "Send an approved run to the SLURM of a site: train, evaluate, write the card."),
         "jobs": ("jobs:jobs", "Show the jobs at sites, what is left of their approvals, and why one does not start."),
