@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 from commonweights.job_results import finish_run
 from commonweights.witnesses import standing, witnessed_proof
 from commonweights.workspace import Workspace
-from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.statement import SITE, Statement, parse
 from slurm.outbox import Entry, read_entries
+from slurm.site_folder import deliver_proof
 
 __all__ = ["Collector", "Event"]
 
@@ -108,7 +108,7 @@ class Collector:
         return events
 
     def _refresh_proofs(self) -> list[Event]:
-        """Give each site the proof of now, in one step; a checkpoint that grows old is replaced first."""
+        """Leave the proof of now in each site's inbox, in one step; a checkpoint that grows old is replaced first."""
         if not self.sites:
             return []
         space = self.space
@@ -116,10 +116,10 @@ class Collector:
             space.coop.operate("coop.time/v1", {})
         data, events = witnessed_proof(space).dumps(), list[Event]()
         for name, folder in self.sites.items():
-            path = folder / "proof.coop"
+            path = folder / "inbox" / "proof.coop"
             try:
                 if not path.is_file() or path.read_bytes() != data:
-                    write_bytes(path, data)
+                    deliver_proof(folder, data)
                     events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
             except (CoopError, OSError) as error:
                 events.append(Event("failed", f"{name} proof", error if isinstance(error, CoopError) else CoopError(f"cannot read {path}: {error.strerror}")))

@@ -75,7 +75,7 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
         evaluated = space.coop.register.run(run.id)
         if evaluated.report is not None and not (folder / "card" / "card.json").exists():
             _check_files(space, evaluated)
-            write_card(space, run.id, find_build(space, read_plan((folder / "plan.json").read_bytes())))
+            write_card(space.coop.register, run.id, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
             yield "card"
 
 

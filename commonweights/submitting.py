@@ -83,7 +83,9 @@ def draft(
     if name in register.runs and register.runs[name].status == "completed":
         raise BadInput(f"run {name} is completed", next=f"coop eval {name}, or a new run under a name and an approval of its own")
     if plan.training.strategy == "single" and devices not in (None, 1):
-        raise BadInput("the plan trains in one process", value=devices, allowed="training.strategy ddp, fsdp2, zero2 or zero3 for more", next="plan and vote anew")
+        raise BadInput(
+            "the plan trains in one process", value=devices, allowed="training.strategy ddp, fsdp2, zero2 or zero3 for more", next="plan and vote anew"
+        )
     shape = layout(plan, devices or _devices(plan), per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
     proposal, minutes = approval_of(space, data, name, chosen), _minutes(space, plan, name, shape.total, profile)
     report = gate_plan(
