@@ -204,7 +204,7 @@ class Cluster:
 
     def job(self, number: int | str) -> dict[str, str]:
         """Return the fields of a job (scontrol show job), the first of an array."""
-        line = self.scontrol("--oneliner", "show", "job", str(number)).splitlines()[0]
+        line = re.split(r"\n(?=JobId=)", self.scontrol("--oneliner", "show", "job", str(number)))[0].replace("\n", " ")
         fields = re.findall(r"(?:^| )([A-Za-z:/]+)=(.*?)(?= [A-Za-z:/]+=|$)", line)
         return {name: value.strip() for name, value in fields}
 
