@@ -215,7 +215,7 @@ class Cluster:
 
     def state(self, number: int | str) -> str:
         """Return the state of a job: PENDING, RUNNING, COMPLETED and so on."""
-        return self.job(number)["JobState"]
+        return self.squeue(f"--jobs={number}", "--format=%T")[0]
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait until a condition holds; fail with the controller's log."""
