@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+import sysconfig
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +14,12 @@ from typing import Any
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.plan import Limits
-from governance_hooks.site.order import Order, sign_order
+from governance_hooks.site.document import read_document
+from governance_hooks.site.order import TYPE, Order, sign_order
 from governance_hooks.sshsig import load_private_key
-from governance_hooks.statement import body, entry, now, parse, shift, sign
+from governance_hooks.statement import now, shift
 from slurm.install import Installation
+from slurm.outbox import read_entries
 from slurm.site_folder import SiteFolder, deliver_proof
 from slurm.sync import Pass, sync
 from tests.slurm.cluster import Cluster
@@ -53,8 +58,7 @@ class Enforced:
         for path in (self.approved.base, self.approved.build.parent, self.approved.build):
             path.chmod(0o755)
         python = cluster.folder / "python"
-        python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(__file__).parents[2]} exec {sys.executable} "$@"\n')
-        python.chmod(0o755)
+        _write_python(python, cluster)
         self.path = cluster.folder / "site"
         self.installation = Installation.plan(
             name="north",
@@ -98,7 +102,22 @@ class Enforced:
     def refresh(self) -> Pass:
         """Bring the newest proof to the site and have its controller look at everything."""
         deliver_proof(self.path, self.coop.proof().dumps())
-        return sync(self.folder, at=now())
+        return self.sync()
+
+    def collect(self) -> None:
+        """Put what the site has signed into the log, as the cooperative's writer does."""
+        held = set(self.coop.log.entries())
+        for one in read_entries(self.path / "outbox"):
+            if one.data not in held:
+                self.coop.append(one.data)
+
+    def sync(self) -> Pass:
+        """Do one pass, as who runs slurmctld."""
+        if self.cluster.user == self.cluster.owner:
+            return sync(self.folder, at=now())
+        command = [self.installation.site.python, "-c", "from commonweights.cli import main; main()", "slurm", "sync", "--site", str(self.path)]
+        self.cluster.run(*command, user=self.cluster.user)
+        return Pass(0, False, (), (), 0, ())
 
     def order(
         self, script: str = SCRIPT, *, voted: Voted | None = None, plan: bytes | None = None, key: Any = None, run: str | None = None, **changes: Any
@@ -115,12 +134,13 @@ class Enforced:
         (folder / "order.json").write_bytes(document)
         (folder / "plan.json").write_bytes(plan)
         (folder / "places.json").write_bytes(dumps({"base": str(self.approved.base), "build": str(self.approved.build)}))
-        sync(self.folder, at=now())
+        self.sync()
         return name
 
     def options(self, order: str, *more: str) -> list[str]:
-        """Return the options of sbatch for an order."""
-        return ["--partition=coop", "--nodes=1", "--time=5", "--gpus-per-node=1", f"--comment=coop:{order}", *more]
+        """Return the options of sbatch for an order; one GPU, unless an option says otherwise."""
+        devices = [] if any("gpus" in one for one in more) else ["--gpus-per-node=1"]
+        return ["--partition=coop", "--nodes=1", "--time=5", *devices, f"--comment=coop:{order}", *more]
 
     def submit(self, order: str, *more: str, script: str = SCRIPT, **options: Any) -> Any:
         """Submit a job; it may be refused."""
@@ -131,28 +151,60 @@ class Enforced:
         return self.cluster.sbatch(script, *self.options(order, *more), **options)
 
     def denied(self, job: int) -> str:
-        """Wait until a job was refused at its start; return why. It is held by an admin, ran nothing, and no node is drained."""
-        self.cluster.wait_for(lambda: "may not start" in self.cluster.job(job).get("AdminComment", "") and self.cluster.job(job)["Reason"] == "JobHeldAdmin")
-        assert self.cluster.state(job) == "PENDING"
+        """Wait until a job was refused at its start; return why. It is held, ran nothing, and no node is drained."""
+        self.cluster.wait_for(lambda: self.cluster.job(job)["Priority"] == "0" and self.cluster.state(job) == "PENDING")
         assert "trained" not in self.cluster.output(job)
         self.cluster.wait_for(lambda: not self.cluster.drained())
         return self.cluster.job(job)["AdminComment"]
 
-    def entry(self, kind: str, payload: Any, author: str, key: Any) -> bytes:
-        """Sign an entry with any key."""
-        made = body(kind, payload, coop=self.coop.register.coop, author=author)
-        return entry(made, [sign(made, key)])
+    def force(self, order: str) -> str:
+        """Let an order pass job_submit.lua as if `sync` had found nothing: what comes after has to see it."""
+        said = {"array": "", "devices": 99, "expires": 2**31, "kind": "train", "minutes": 99999, "nodes": 99, "run": "forced", "user": 65534}
+        (self.path / "orders" / f"{order}.ok").write_text("".join(f"{key}={value}\n" for key, value in said.items()))
+        return order
+
+    def why(self, order: str) -> str:
+        """Return why an order is not in force, as `sync` wrote it."""
+        assert not (self.path / "orders" / f"{order}.ok").exists()
+        return (self.path / "orders" / f"{order}.no").read_text()
+
+    def cancelled(self, job: int) -> str:
+        """Wait until a node has cancelled a job; return why. It ran nothing."""
+        self.cluster.wait_state(job, "CANCELLED")
+        assert "trained" not in self.cluster.output(job)
+        return self.cluster.job(job)["AdminComment"]
 
     def close(self) -> None:
         """End the cluster and close the log."""
         self.stack.close()
 
 
+def _write_python(path: Path, cluster: Cluster) -> None:
+    """Write a script that is a Python with our packages for who runs slurmctld: ours, or the system's where ours lies in somebody's home."""
+    here, installed = Path(__file__).parents[2], Path(sysconfig.get_path("purelib"))
+    for program, libraries in (
+        (sys.executable, f"{here}:{installed}"),
+        ("/usr/bin/python3", f"{here}:{installed}"),
+        ("/usr/bin/python3", f"{cluster.folder}/lib"),
+    ):
+        if libraries.endswith("/lib"):
+            _copy_packages(here, installed, cluster.folder / "lib")
+        path.write_text(f'#!/bin/sh\nPYTHONPATH={libraries} exec {program} "$@"\n')
+        path.chmod(0o755)
+        if cluster.run(path, "-c", "import slurm.controller", user=cluster.user, check=False).returncode == 0:
+            return
+    raise AssertionError(f"no Python that {cluster.user} can run")
+
+
+def _copy_packages(here: Path, installed: Path, to: Path) -> None:
+    """Copy what a controller imports."""
+    code = "import sys, slurm.sync, slurm.controller, commonweights.commands.slurm, sqlalchemy.dialects.sqlite; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True).stdout.split()
+    found = [path for name in names for folder in (here, installed) for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
+    to.mkdir()
+    for path in {*found, here / "data_pipeline"}:
+        shutil.copytree(path, to / path.name, dirs_exist_ok=True) if path.is_dir() else shutil.copy(path, to)
+
+
 def _name(document: bytes) -> str:
-    from governance_hooks.site.document import read_document
-    from governance_hooks.site.order import TYPE
-
     return read_document(document, {TYPE: Order}, source="order").id.removeprefix("sha256:")
-
-
-__all__ = ["SCRIPT", "SLEEP", "Enforced", "Voted", "parse"]

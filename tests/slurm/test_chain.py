@@ -112,12 +112,12 @@ def test_at_the_end_of_its_time_it_is_put_back_and_goes_on_to_the_same_weights_b
     _as_if_nothing_had_happened(lender, "short", job)
 
 
-def test_a_withdrawal_between_two_segments_stops_the_second_and_the_command_line_says_why(lender: Lender, chained: dict[str, int]) -> None:
+def test_a_withdrawal_between_two_segments_stops_the_second_and_the_command_line_says_why(lender: Lender) -> None:
     lender.vote("withdrawn", STEPS)
     jobs = lender.submit("withdrawn")
     job = jobs["train"]
     lender.wait_for(lambda: lender.steps("withdrawn") >= 20)
-    lender("consent", "withdraw", "--yes", "--key", lender.keys["bela"])
+    lender("consent", "withdraw", "--key", lender.keys["bela"])
     lender.cluster.run("scancel", "--signal=USR1", str(job))
     lender.wait_for(lambda: lender.cluster.job(job)["Restarts"] == "1")
     steps = lender.steps("withdrawn")
