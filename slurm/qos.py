@@ -16,9 +16,11 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import read_plan
 
-__all__ = ["Qos", "apply_qos", "check_enforced", "qos_name", "read_qos"]
+__all__ = ["MAX_PLAN", "Qos", "apply_qos", "check_enforced", "qos_name", "read_qos"]
 
 TIMEOUT_S: Final = 60
+MAX_PLAN: Final = 16 << 20
+"""Bytes of a plan that is read at all."""
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEEDED: Final = {
     "AccountingStorageType": "accounting_storage/slurmdbd",
