@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 from commonweights.job_results import finish_run
 from commonweights.witnesses import standing, witnessed_proof
 from commonweights.workspace import Workspace
-from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.statement import SITE, Statement, parse
 from slurm.outbox import Entry, read_entries
+from slurm.site_folder import deliver_proof
 
 __all__ = ["Collector", "Event"]
 
@@ -53,6 +53,8 @@ class Collector:
     """Folder of each site, as this machine sees it."""
     _in_log: set[str] = field(default_factory=set)
     """Digests of entries seen in the log."""
+    _delivered: dict[str, str] = field(default_factory=dict)
+    """Digest of the proof each site got last."""
     _told: set[tuple[str, str]] = field(default_factory=set)
     """Problems told already: a round tells what is new."""
 
@@ -116,13 +118,15 @@ class Collector:
             space.coop.operate("coop.time/v1", {})
         data, events = witnessed_proof(space).dumps(), list[Event]()
         for name, folder in self.sites.items():
-            path = folder / "proof.coop"
+            if self._delivered.get(name) == sha256(data):
+                continue
             try:
-                if not path.is_file() or path.read_bytes() != data:
-                    write_bytes(path, data)
-                    events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
-            except (CoopError, OSError) as error:
-                events.append(Event("failed", f"{name} proof", error if isinstance(error, CoopError) else CoopError(f"cannot read {path}: {error.strerror}")))
+                deliver_proof(folder, data)
+            except CoopError as error:
+                events.append(Event("failed", f"{name} proof", error))
+            else:
+                self._delivered[name] = sha256(data)
+                events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
         return events
 
 

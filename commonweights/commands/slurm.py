@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.qos import qos
 from governance_hooks.errors import CoopError
 from governance_hooks.statement import now
 
@@ -29,6 +30,9 @@ def slurm() -> None:
     coop slurm sync --watch 10                                       the controller's part between jobs; run it as SlurmUser
     coop slurm uninstall                                             takes it out again, byte for byte
     """
+
+
+slurm.add_command(qos)
 
 
 def _require_root() -> None:

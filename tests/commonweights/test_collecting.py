@@ -105,10 +105,10 @@ def test_starts_and_segments_reach_the_log_once_and_each_site_gets_a_proof_that_
     register = lent.village.coop.register
     assert register.run(RUN).segments[1].seconds == 60
     assert (register.run(RUN).status, register.run(RUN).report) == ("failed", None)
-    assert read_proof((lent.folder / "proof.coop").read_bytes()).replay(lent.village.coop.pin).register.run(RUN).segments.keys() == {1}
+    assert read_proof((lent.folder / "inbox" / "proof.coop").read_bytes()).replay(lent.village.coop.pin).register.run(RUN).segments.keys() == {1}
     size = register.size
     assert collector.round() == []
-    assert Collector(collector.space, collector.sites).round() == []
+    assert told(Collector(collector.space, collector.sites).round()) == []
     assert lent.village.coop.register.size == size
 
 
@@ -302,10 +302,10 @@ def test_the_end_of_a_halted_run_is_refused_and_told(lent: Lent, collector: Coll
 
 def test_a_checkpoint_that_grows_old_is_replaced_so_that_sites_can_go_on(lent: Lent, collector: Collector) -> None:
     collector.round()
-    before = (lent.folder / "proof.coop").read_bytes()
+    before = (lent.folder / "inbox" / "proof.coop").read_bytes()
     lent.village.wait(86_401)
     assert [event.what for event in collector.round()] == ["proof"]
-    assert (lent.folder / "proof.coop").read_bytes() != before
+    assert (lent.folder / "inbox" / "proof.coop").read_bytes() != before
     assert collector.round() == []
 
 
@@ -317,7 +317,7 @@ def test_the_watch_says_what_it_did_and_ends_on_a_signal(lent: Lent) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         assert "watching north every 1 s" in process.stdout.readline()
-        while not (lent.folder / "proof.coop").exists():
+        while not (lent.folder / "inbox" / "proof.coop").exists():
             time.sleep(0.05)
         village.clock = max(village.clock, now())
         lent.begin()
