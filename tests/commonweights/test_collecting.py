@@ -290,6 +290,16 @@ def test_a_record_changed_after_its_end_was_logged_is_neither_evaluated_nor_on_a
     assert "not the file the log names" in refused_evaluation(lent, collector)
 
 
+def test_the_card_is_written_nowhere_else(lent: Lent, collector: Collector, tmp_path: Path) -> None:
+    folder = trained(lent)
+    evaluated(lent, folder)
+    cleared_eval(lent)
+    (tmp_path / "mine").mkdir()
+    (folder / "card").symlink_to(tmp_path / "mine")
+    assert told(collector.round()) == ["appended", "appended", "ended", "evaluated", "failed"]
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_the_end_of_a_halted_run_is_refused_and_told(lent: Lent, collector: Collector) -> None:
     trained(lent)
     village = lent.village
