@@ -70,7 +70,8 @@ class Collector:
         for run in list(self.space.coop.register.runs.values()):
             if run.sites[-1] in self.sites:
                 try:
-                    events += [Event(step, run.id) for step in finish_run(self.space, run, self.sites.values())]
+                    for step in finish_run(self.space, run, self.sites.values()):
+                        events.append(Event(step, run.id))  # one by one: what follows may fail
                 except (CoopError, OSError) as error:
                     events.append(Event("failed", run.id, error if isinstance(error, CoopError) else CoopError(f"run {run.id}: {error}")))
         events += self._refresh_proofs()
