@@ -60,6 +60,8 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "site": ("site:site", "Clusters somebody lends: add, list, retire; the compute book."),
         "collect": ("collect:collect", "Take what sites have signed into the log; finish their runs."),
         "train": ("train:train", "Train what members approved; resumes what was cut off."),
+        "submit": ("submit:submit", "Send an approved run to the SLURM of a site: train, evaluate, write the card."),
+        "jobs": ("jobs:jobs", "Show the jobs at sites, what is left of their approvals, and why one does not start."),
         "runs": ("report:runs", "List the runs: status, steps, loss, when, energy."),
         "report": ("report:report", "Draw a run as one HTML page, while it goes on too."),
         "eval": ("evaluate:evaluate", "Measure a run's weights on held-out answers, by language."),

@@ -111,7 +111,7 @@ class Collector:
         return events
 
     def _refresh_proofs(self) -> list[Event]:
-        """Give each site the proof of now, in one step; a checkpoint that grows old is replaced first."""
+        """Leave the proof of now in each site's inbox, in one step; a checkpoint that grows old is replaced first."""
         if not self.sites:
             return []
         space = self.space

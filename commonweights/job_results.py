@@ -77,7 +77,7 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
             _check_files(space, evaluated)
             if (folder / "card").is_symlink():  # the writer may write where the job's user may not
                 raise BadInput(f"{folder / 'card'} is a link", next="remove it")
-            write_card(space, run.id, find_build(space, read_plan((folder / "plan.json").read_bytes())))
+            write_card(space.coop.register, run.id, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
             yield "card"
 
 

@@ -101,7 +101,9 @@ class Enforced:
         deliver_proof(self.path, self.coop.proof().dumps())
         return sync(self.folder, at=now())
 
-    def order(self, script: str = SCRIPT, *, voted: Voted | None = None, plan: bytes | None = None, key: Any = None, run: str | None = None, **changes: Any) -> str:
+    def order(
+        self, script: str = SCRIPT, *, voted: Voted | None = None, plan: bytes | None = None, key: Any = None, run: str | None = None, **changes: Any
+    ) -> str:
         """Put an order into the inbox, and have it looked at; return its hexadecimal digits."""
         used = voted or self.voted
         plan = used.plan if plan is None else plan
