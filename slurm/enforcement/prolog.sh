@@ -51,7 +51,7 @@ printf %s "$body" | timeout 20 ssh-keygen -Y verify -f "$SITE/allowed_signers" -
 # When it was submitted tells it from an earlier job of this number.
 [ "$clear" = 0 ] || refuse "SLURM's description of it is not clear"
 submitted=$(printf '%s\n' "$described" | sed -n 's/^   SubmitTime=\([-0-9T:]*\) .*/\1/p')
-submitted=$(date -u -d "$submitted" +%s 2>/dev/null) || refuse "SLURM does not say when it was submitted"
+submitted=$(date -u -d "${submitted:-nothing}" +%s 2>/dev/null) || refuse "SLURM does not say when it was submitted"
 expires=$(printf %s "$body" | sed -n 's/.*"payload":{[^{}]*"expires":"\([-0-9T:]*Z\)".*/\1/p')
 for part in "{\"author\":\"$AUTHOR\",\"coop\":\"$COOP\"," "\"type\":\"coop.clearance/v1\"}" "\"job\":$job," "\"restart\":$restart," "\"user\":$SLURM_JOB_UID}" \
   "\"submitted\":$submitted,"; do

