@@ -20,7 +20,12 @@ from torch.nn import functional
 
 from train.config import resolve_precision
 
-__all__ = ["fuse"]
+__all__ = ["fuse", "multiplies_wide"]
+
+
+def multiplies_wide(kind: torch.dtype) -> bool:
+    """Tell whether this machine computes products of a type faster in float32."""
+    return kind == torch.bfloat16 and resolve_precision() == "32-true"
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -72,7 +77,7 @@ def fuse(model: PeftModel) -> int:
         weight = layer.base_layer.weight
         if type(layer.lora_dropout[name]) is not torch.nn.Identity or weight.requires_grad or layer.lora_B[name].bias is not None:
             continue
-        wide = weight.dtype == torch.bfloat16 and resolve_precision() == "32-true"
+        wide = multiplies_wide(weight.dtype)
         layer.forward = partial(_forward, layer, layer.forward, wide)
         found += 1
     return found
