@@ -311,6 +311,14 @@ def test_why_says_what_the_site_said_and_what_to_do(coop: Any, queued: Lent) -> 
     assert (value["reason"], value["restarts"], value["run"]) == ("JobHeldAdmin", 1, "first-run")
 
 
+def test_why_tells_that_the_site_refuses_an_order_unless_it_has_started_this_very_job(coop: Any, queued: Lent) -> None:
+    order = queued.site / "orders" / queued.orders()["train"].id.removeprefix("sha256:")
+    order.with_suffix(".no").write_text("approval is halted\n")
+    assert "order refused: approval is halted" in coop("-C", queued.root, "jobs", "why", "41").out
+    order.with_suffix(".job").write_text("41\n")
+    assert "order refused" not in coop("-C", queued.root, "jobs", "why", "41").out
+
+
 def test_why_takes_numbers_alone(coop: Any, queued: Lent) -> None:
     assert coop("-C", queued.root, "jobs", "why", "--all").code == 2
     assert "no number of a job" in coop("-C", queued.root, "jobs", "why", "41;id").err
@@ -324,6 +332,7 @@ def test_why_takes_numbers_alone(coop: Any, queued: Lent) -> None:
         ("PENDING", "QOSGrpGRESMinutes", "budget of the vote"),
         ("PENDING", "launch_failed_requeued_held", "could not start it"),
         ("PENDING", "launch failed requeued held", "could not start it"),
+        ("PENDING", "job_requeued_in_held_state", "refused at its start"),
         ("PENDING", "Brand_New_Reason", "SLURM says PENDING, Brand_New_Reason"),
         ("COMPLETED", "None", "it is done"),
         ("FAILED", "NonZeroExitCode", "its script failed"),
