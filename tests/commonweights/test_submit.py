@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -160,7 +161,7 @@ def test_what_the_gate_blocks_is_shown_and_never_signed(coop: Any, lent: Lent) -
 
 
 def test_without_a_yes_nothing_is_signed(coop: Any, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert submit(coop, lent).code == 130
     assert not (lent.root / "jobs").exists()
 
