@@ -54,7 +54,7 @@ class Collector:
     _in_log: set[str] = field(default_factory=set)
     """Digests of entries seen in the log."""
     _delivered: dict[str, str] = field(default_factory=dict)
-    """Digest of the proof each site got last."""
+    """Checkpoint of the proof each site got last."""
     _told: set[tuple[str, str]] = field(default_factory=set)
     """Problems told already: a round tells what is new."""
 
@@ -114,27 +114,31 @@ class Collector:
         """Leave the proof of now in each site's inbox, in one step; a checkpoint that grows old is replaced first."""
         if not self.sites:
             return []
-        space = self.space
-        if _age(space) > STAMP_S:
+        space, age = self.space, _age(self.space)
+        if age is not None and age > STAMP_S:
             space.coop.operate("coop.time/v1", {})
+        note = space.coop.checkpoint()
+        if age is not None and all(self._delivered.get(name) == note for name in self.sites):
+            return []  # a proof is the whole log: it is not made for nothing
         data, events = witnessed_proof(space).dumps(), list[Event]()
+        note = space.coop.checkpoint()  # witnesses may have cosigned it meanwhile
         for name, folder in self.sites.items():
-            if self._delivered.get(name) == sha256(data):
+            if self._delivered.get(name) == note:
                 continue
             try:
                 deliver_proof(folder, data)
             except CoopError as error:
                 events.append(Event("failed", f"{name} proof", error))
             else:
-                self._delivered[name] = sha256(data)
+                self._delivered[name] = note
                 events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
         return events
 
 
-def _age(space: Workspace) -> int:
-    """Return the age of the newest checkpoint, by its own time or its witnesses', in seconds; 0 if too few of them have cosigned: they are asked next."""
+def _age(space: Workspace) -> int | None:
+    """Return the age of the newest checkpoint, by its own time or its witnesses', in seconds; None if too few of them have cosigned."""
     try:
         time = standing(space).time
     except CoopError:
-        return 0
+        return None
     return int(datetime.fromisoformat(space.coop.clock()).timestamp()) - time

@@ -6,10 +6,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import now, shift
 from governance_hooks.verdict import judge
 from slurm.segments import settle
+from tests.commonweights.conftest import Coop
 from tests.slurm.lent import Lent
 from tests.village import CONSENT, Approved, segments_of
 
@@ -338,3 +341,21 @@ def test_the_watch_says_what_it_did_and_ends_on_a_signal(lent: Lent) -> None:
     assert (process.returncode, rest.splitlines()[-1].split("  ")[1]) == (0, "stopped")
     village.coop.refresh()
     assert RUN in village.coop.register.runs
+
+
+def test_into_a_log_that_was_rolled_back_nothing_is_collected(lent: Lent, coop: Coop, tmp_path: Path) -> None:
+    village = lent.village
+    (village.root / "sites").mkdir(exist_ok=True)
+    (village.root / "sites" / "north.yaml").write_text(f"partition: gpu\nsite: {lent.folder}\n")
+    backup, log = tmp_path / "before.sqlite", village.coop.paths.log
+    assert isinstance(log, Path)
+    with closing(sqlite3.connect(log)) as source, closing(sqlite3.connect(backup)) as kept:
+        source.backup(kept)
+    lent.begin()
+    assert "appended" in coop("-C", village.root, "collect").out
+    with closing(sqlite3.connect(backup)) as kept, closing(sqlite3.connect(log)) as target:
+        kept.backup(target)
+    delivered = (lent.folder / "inbox" / "proof.coop").read_bytes()
+    done = coop("-C", village.root, "collect")
+    assert (done.code, "rolled back" in done.err) == (1, True)
+    assert (lent.folder / "inbox" / "proof.coop").read_bytes() == delivered
