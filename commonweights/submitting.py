@@ -6,6 +6,7 @@ Nothing is signed before the gate has passed, and nothing stays in the queue unl
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from slurm.client import NoSlurm, cancel, sbatch
 from slurm.delivery import deliver_order, wait_for_site
 from slurm.job import Job, Sent, Submitted, new_folder, write_files
 from slurm.profile import Profile, read_profile
+from slurm.qos import qos_name
 from slurm.sbatch import Kind, Layout, layout, render
 from slurm.site_folder import deliver_proof
 
@@ -76,7 +78,11 @@ def draft(
     Raises:
         BadInput: no profile of the site, a shape the plan or the profile does not allow, or inputs that are not here.
     """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", site):
+        raise BadInput("this is no name of a site", value=site, allowed="a-z, 0-9 and '-', at most 31", next="coop site list")
     plan, profile = read_plan(data), read_profile(space.sites / f"{site}.yaml")
+    if profile.qos == "vote":
+        profile = profile.model_copy(update={"qos": qos_name(sha256(data))})
     name = run or plan.name
     check_run_name(name)
     register = space.coop.register

@@ -37,6 +37,7 @@ class Profile(Strict):
     partition: _Word
     account: _Word | None = None
     qos: _Word | None = None
+    """`vote` for the one that `coop slurm qos` has made of the plan, else a name."""
     gres: Annotated[str, StringConstraints(pattern=r"^gpu(:[A-Za-z0-9_.-]{1,40})?$")] = "gpu"
     """What a device is called here: `gpu`, or with its type `gpu:h100`."""
     devices_per_node: Annotated[int, Field(ge=1, le=64)] = 8

@@ -110,4 +110,5 @@ def _why(value: dict[str, Any]) -> str:
     lines += [f"site   {text}" for text in value["site"]]
     if value["approval"]:
         lines.append(f"left   {value['approval']}")
-    return "\n".join([*lines, f"next   {value['next']}", *(f"log    {text}" for text in value["log"])])
+    lines += [f"next   {value['next']}", *(f"log    {text}" for text in value["log"])]
+    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)

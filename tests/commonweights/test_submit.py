@@ -255,6 +255,18 @@ def test_the_same_plan_goes_to_any_site_the_vote_allows_and_to_no_other(coop: An
     assert coop("-C", lent.root, "submit", "limited", "--site", "north", "--dry-run").code == 0
 
 
+def test_qos_vote_is_the_one_made_of_the_plan(coop: Any, lent: Lent) -> None:
+    profile = lent.root / "sites" / "north.yaml"
+    profile.write_text(profile.read_text() + "qos: vote\n")
+    scripts = coop("-C", lent.root, "--json", "submit", "first-run", "--site", "north", "--dry-run").json["scripts"]
+    assert all(f"#SBATCH --qos=coop-{sha256(lent.approved.plan_bytes)[7:19]}\n" in text for text in scripts.values())
+
+
+def test_a_name_that_leads_out_of_the_folder_is_no_site(coop: Any, lent: Lent) -> None:
+    done = coop("-C", lent.root, "submit", "first-run", "--site", "../sites/north", "--yes")
+    assert (done.code, "no name of a site" in done.err) == (2, True)
+
+
 @pytest.mark.parametrize("verb", ["train", "eval", "card"])
 def test_a_job_takes_its_folder_or_a_name_and_not_both(coop: Any, lent: Lent, verb: str) -> None:
     assert coop("-C", lent.root, verb).code == 2

@@ -72,7 +72,7 @@ def test_a_site_without_a_profile_is_answered_with_those_that_have_one(tmp_path:
 
 
 def test_every_field_says_what_it_is_or_is_a_name_slurm_has() -> None:
-    plain = {"partition", "account", "qos", "devices_per_node", "cpus_per_device"}
+    plain = {"partition", "account", "devices_per_node", "cpus_per_device"}
     text = Path(__file__).parents[2].joinpath("slurm", "profile.py").read_text(encoding="utf-8")
     for name in Profile.model_fields.keys() - plain:
         line = next(index for index, one in enumerate(text.splitlines()) if one.startswith(f"    {name}: "))
