@@ -73,7 +73,9 @@ def test_a_key_of_a_member_the_operator_or_another_site_is_no_site_key(village: 
     village.refuses("enrolled already", "coop.site/v1", NORTH | {"site": "south", "key": key.public.line}, "operator")
     member = village.members[0]
     village.refuses("enrolled already", "coop.key/v1", {"action": "add", "key": key.public.line}, member, village.keys[member], key)
-    village.say("coop.site/v1", NORTH | {"key": key.public.line, "device": "b200"}, "operator", issued=shift(village.clock, 60))  # its own key again: other facts
+    village.say(
+        "coop.site/v1", NORTH | {"key": key.public.line, "device": "b200"}, "operator", issued=shift(village.clock, 60)
+    )  # its own key again: other facts
     assert village.coop.register.sites["north"].device == "b200"
 
 
