@@ -117,7 +117,8 @@ def test_a_start_gets_no_more_time_than_is_left_of_the_vote(enforced: Enforced) 
     with outbox.locked():  # as if it had taken four minutes
         run = f"run-{voted.proposal[7:13]}"
         said = {"run": run, "start": 1, "job": first, "restart": 0, "nodes": 1, "devices": 1, "seconds": 240, "outcome": "preempted"}
-        (enforced.path / "ended" / f"{first}.0.json").unlink()
+        for part in ("ended", "clearance"):
+            (enforced.path / part / f"{first}.0.json").unlink()
         outbox.state("coop.run-segment/v1", RunSegment(**said, energy_wh=None, energy_from=None), issued=shift(now(), 0))
     order = enforced.order(SLEEP, voted=voted, minutes=6)
     second = enforced.sbatch(order, script=SLEEP)
