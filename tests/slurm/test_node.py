@@ -15,6 +15,7 @@ from commonweights.progress import _Silence
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.gate import run_gate
+from governance_hooks.hooks.guard import Guard
 from governance_hooks.report import Blocked
 from governance_hooks.site.clearance import sign_clearance
 from governance_hooks.site.document import body_and_signature
@@ -170,6 +171,39 @@ def test_a_halt_blocks_at_the_node_too_whether_the_log_holds_the_start_or_not(se
     sent.refresh()
     with pytest.raises(CoopError, match="halted"):
         run_gate(sent.node().request(devices=2)).require()
+
+
+@pytest.mark.parametrize(("logged", "kind"), [(True, "halted"), (False, "unchecked")])
+def test_a_halt_stops_a_training_that_goes_on_once_the_sites_proof_holds_it(sent: Sent, logged: bool, kind: str) -> None:
+    village, node = sent.approved.village, sent.node()
+    guard = Guard(node.request(devices=2), fresh=node.proof)
+    guard.start()
+    assert sent.start is not None
+    if logged:
+        village.coop.append(sent.start.data)
+    village.say("coop.halt/v1", {"proposal": sent.approved.proposal, "until": shift(village.clock, 3600)}, village.members[3])
+    assert guard.stop(force=True) is None  # nobody has told the site yet
+    sent.refresh()
+    stop = guard.stop(force=True)
+    assert stop is not None
+    assert (stop.kind, "halted" in stop.reason) == (kind, True)
+
+
+def test_a_training_stops_when_the_sites_proof_is_gone_or_rolled_back(sent: Sent) -> None:
+    node, path = sent.node(), sent.lent.folder / "proof.coop"
+    old = path.read_bytes()
+    sent.approved.village.stamp()
+    sent.refresh()
+    guard = Guard(node.request(devices=2), fresh=node.proof)
+    guard.start()
+    path.write_bytes(old)
+    stop = guard.stop(force=True)
+    assert stop is not None
+    assert "rolled back" in stop.reason
+    path.unlink()
+    stop = guard.stop(force=True)
+    assert stop is not None
+    assert stop.kind == "unchecked"
 
 
 def test_a_proof_of_another_cooperative_or_none_is_refused(sent: Sent) -> None:
