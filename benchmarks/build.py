@@ -41,7 +41,8 @@ from data_pipeline.pool import Pool
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Draft, Record, problems
 from data_pipeline.reviews import RatingDraft
-from data_pipeline.shard import COLUMNS, PAGE, Shard, to_arrow
+from data_pipeline.shard import COLUMNS, Shard, to_arrow
+from data_pipeline.source import PAGE
 from data_pipeline.stages.code import is_code
 from data_pipeline.stages.decontamination import suite
 from data_pipeline.stages.grams import key
