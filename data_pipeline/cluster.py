@@ -1,0 +1,190 @@
+"""The steps of a build's parts under SLURM, by datatrove's executor: three job arrays, each after the one before.
+
+An order of a site names the digest of one script, so a script's bytes are known before anything is submitted: `OnCluster` renders them through
+datatrove, asks for the order, and submits these bytes. Three things of datatrove 0.10.1 stand in the way and are done otherwise:
+
+- its script runs a pickle whose bytes no digest covers: ours names the work folder and the digest of its job.json, which names that of each part;
+- its comment would have to stand in the script whose digest it holds: ours is an option of sbatch;
+- its job that adds up statistics names, in its script, the number of the job before, which nobody knows beforehand: there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from data_pipeline.handover import Work, read_work
+from data_pipeline.steps import Progress
+from data_pipeline.trove import STAGES, Stage, Step
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput, CoopError
+
+try:
+    from datatrove.executor.slurm import SlurmPipelineExecutor
+except ImportError as error:
+    raise BadInput("the package datatrove is not installed", next="pip install 'commonweights[cluster]'") from error
+
+__all__ = ["OnCluster", "Script", "Slurm", "main"]
+
+_ARRAY: Final = 1000
+"""Most jobs of an array; SLURM's own limit is 1001 unless an admin raised it. With more parts a job does several."""
+_STRAY: Final = ("BASH_FUNC_", "LD_", "PYTHON")
+"""The environment goes along with a job, but not what would decide which code it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """What a site wants to hear of a job that needs no device."""
+
+    partition: str
+    minutes: int = 60
+    """The longest a job of an array may take; a part of 16,384 records takes a core some seconds."""
+    account: str | None = None
+    qos: str | None = None
+    setup: Sequence[str] = ()
+    """Lines of shell before the first command: modules, an environment."""
+    python: Sequence[str] = (sys.executable,)
+    """The command that is Python on the nodes, a container's before it if need be."""
+    cpus: int = 1
+    """Of a job; families of near copies are dealt out to them."""
+    memory_gb: int = 2
+    """Of a CPU."""
+    at_once: int = 0
+    """Most jobs of an array at a time, 0 for as many as SLURM starts."""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Further options of sbatch, without the dashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A batch script that is about to be submitted."""
+
+    stage: Stage
+    data: bytes
+    """The exact bytes SLURM will hold."""
+    array: str
+    """As SLURM writes it: 0-6, 0-6%2."""
+    jobs: int
+    minutes: int
+
+    @property
+    def sha256(self) -> str:
+        """What an order names."""
+        return sha256(self.data)
+
+
+Order = Callable[[Script], str | None]
+"""Says under which order a script is submitted (the job's comment), or None where no order is asked for."""
+
+
+class _Array(SlurmPipelineExecutor):
+    """One stage as an array of jobs. The script is the same for every try: a job whose tasks are done ends at once."""
+
+    def __init__(self, work: Work, stage: Stage, site: Slurm) -> None:
+        self.work, self.stage, self.site = work, stage, site
+        tasks = 1 if stage == "join" else len(work.sources)
+        options = {"account": site.account} if site.account else {}
+        super().__init__(
+            [Step(str(work.folder), work.digest, stage, int(os.environ.get("SLURM_CPUS_PER_TASK") or 1))],
+            tasks=tasks,
+            tasks_per_job=math.ceil(tasks / _ARRAY),
+            time=str(site.minutes),
+            partition=site.partition,
+            cpus_per_task=site.cpus,
+            mem_per_cpu_gb=site.memory_gb,
+            workers=site.at_once or -1,
+            job_name=f"coop-build-{work.folder.name[:8]}-{stage}",
+            qos=site.qos,  # none: else datatrove asks for one called normal, which a site may not have
+            env_command="\n".join(site.setup),
+            # A job that waits for one that failed would wait for ever.
+            sbatch_args={**options, "kill-on-invalid-dep": "yes", "open-mode": "append", **site.arguments},
+            logging_dir=str(work.folder / stage),
+        )
+
+    def script(self) -> Script:
+        """Render the script through datatrove."""
+        jobs = math.ceil(self.tasks / self.tasks_per_job)
+        command = [*self.site.python, "-P", "-m", "data_pipeline.cluster", str(self.work.folder), self.work.digest, self.stage]
+        arguments = self.get_sbatch_args(jobs)
+        text = self.get_launch_file_contents(arguments, f"srun -l -n 1 --cpus-per-task={self.site.cpus} {shlex.join(command)}")
+        # -p: bash takes neither functions nor a start file from whoever submits
+        return Script(self.stage, text.replace("#!/bin/bash\n", "#!/bin/bash -p\n", 1).encode(), arguments["array"], jobs, self.site.minutes)
+
+    def submit(self, script: Script, comment: str | None, after: str | None, *, wait: bool) -> tuple[str, bool]:
+        """Have sbatch take the script; return the number of the job, and whether it ended well, which is True without `wait`."""
+        with self.logging_dir.open("ranks_to_run.json", "w") as file:
+            json.dump(list(range(self.tasks)), file)  # where datatrove's jobs look their tasks up
+        # singleton: who is asked for the same build twice does not do it twice at a time
+        options = ["--parsable", f"--dependency=singleton{f',afterok:{after}' if after else ''}", *([f"--comment={comment}"] if comment else [])]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_STRAY) and name not in ("BASH_ENV", "ENV")}
+        try:
+            done = subprocess.run(
+                ["sbatch", *options, *(["--wait"] if wait else [])], input=script.data, capture_output=True, check=False, env=environment
+            )  # fmt: skip
+        except OSError as error:
+            raise BadInput("sbatch cannot be run: this machine is no login node of a cluster", allowed="--executor pool, datatrove") from error
+        job = done.stdout.decode().split(";")[0].strip()
+        if not job.isdecimal():
+            raise CoopError(f"SLURM does not take the jobs of stage {self.stage}: {done.stderr.decode(errors='replace').strip()[:500]}")
+        return job, done.returncode == 0
+
+
+class OnCluster:
+    """SLURM, by datatrove's executor.
+
+    Args:
+        site: what every job says.
+        order: under which order a script is submitted; asked for every script before the first is submitted.
+    """
+
+    def __init__(self, site: Slurm, order: Order = lambda _script: None) -> None:
+        self.site, self.order = site, order
+
+    def run(self, work: Work, report: Progress) -> None:
+        """Submit what is not done, and wait for it; whoever waits may be ended, and the same command waits again.
+
+        Raises:
+            CoopError: SLURM refuses a job, or a task ended without being done; names the stage, the parts and where they say why.
+        """
+        arrays = [_Array(work, stage, self.site) for stage in STAGES]
+        waiting = [(array, array.script()) for array in arrays if array.get_incomplete_ranks()]
+        comments = [self.order(script) for _, script in waiting]
+        jobs = list[str]()
+        try:
+            for (array, script), comment in zip(waiting, comments, strict=True):
+                last = array is waiting[-1][0]
+                if last:
+                    report(f"wait for SLURM's jobs {' '.join(jobs) or 'of an earlier try'}", 0, 0)
+                jobs.append(array.submit(script, comment, jobs[-1] if jobs else None, wait=last)[0])
+        except CoopError:
+            if jobs:
+                subprocess.run(["scancel", *jobs], check=False, capture_output=True)
+            raise
+        for array in arrays:
+            if missing := array.get_incomplete_ranks():
+                parts = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+                raise CoopError(
+                    f"the cluster did not do stage {array.stage} of parts {parts}",
+                    next=f"read {work.folder / array.stage} (logs, slurm_logs), then run the same command again: what is done is kept",
+                )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do, on a node, the tasks of a stage that SLURM's number of this job stands for: FOLDER DIGEST STAGE."""
+    folder, digest, stage = sys.argv[1:] if arguments is None else arguments
+    if "SLURM_ARRAY_TASK_ID" not in os.environ or stage not in STAGES:
+        raise BadInput("only a job of SLURM's runs this", value=stage, next="coop build make --executor slurm")
+    named: dict[str, Stage] = {one: one for one in STAGES}
+    _Array(read_work(Path(folder), digest), named[stage], Slurm(partition="")).run()
+
+
+if __name__ == "__main__":
+    main()
