@@ -1,0 +1,118 @@
+"""A build under a real SLURM: the same bytes, the scripts an order can name, and what happens when a job is refused, fails or is ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_pipeline.build import build
+from data_pipeline.cluster import OnCluster, Script, Slurm
+from data_pipeline.manifest import Build
+from data_pipeline.store import ContributionStore
+from data_pipeline.trove import Trove
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import CoopError
+from tests.data_pipeline.conftest import COOP, USE
+from tests.data_pipeline.varied import fill, tree
+from tests.slurm.cluster import Cluster
+
+pytestmark = pytest.mark.slurm
+SITE = Slurm("coop", minutes=5, memory_gb=1, setup=[f"export PYTHONPATH={Path(__file__).parents[2]}"])
+
+
+@pytest.fixture
+def slurm(plain_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster that the commands of this process speak to."""
+    monkeypatch.setenv("SLURM_CONF", str(plain_cluster.conf))
+    yield plain_cluster
+    plain_cluster.cancel_all()
+
+
+def made(folder: Path, name: str, **options: Any) -> Build:
+    with ContributionStore(folder / "contributions.sqlite") as store:
+        return build(
+            store, folder / name, coop=COOP, log_size=7, log_root=sha256(b"log"), at="2026-11-22T13:00:00Z", use=USE,
+            consent_for=lambda member, _language, _batch: sha256(member.encode()), **options,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    """A filled store, and the options of a build of it."""
+    with ContributionStore(tmp_path / "contributions.sqlite") as store:
+        return fill(store, 3)
+
+
+@pytest.mark.slow
+def test_slurm_makes_the_bytes_the_pool_makes_and_each_script_is_known_before(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    asked = list[Script]()
+
+    def order(script: Script) -> str:
+        asked.append(script)
+        assert slurm.squeue() == []
+        return f"coop:{script.sha256[7:]}"
+
+    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, order)), shards=3, **options)
+    assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
+    assert [(one.stage, one.array, one.jobs) for one in asked] == [("prepare", "0-2", 3), ("join", "0-0", 1), ("finish", "0-2", 3)]
+    for number, script in zip(sorted({int(line.split("_")[0]) for line in slurm.squeue("--format=%i")}), asked, strict=True):
+        written = slurm.run("scontrol", "write", "batch_script", str(number), "-").stdout.encode()
+        assert (sha256(written), slurm.job(number)["Comment"]) == (script.sha256, f"coop:{script.sha256[7:]}")
+        assert written.startswith(b"#!/bin/bash -p\n")
+        assert b"--qos" not in written
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.slow
+def test_a_build_whose_jobs_failed_goes_on_where_it_was(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    broken = Slurm("coop", minutes=5, memory_gb=1, setup=[*SITE.setup, '[ "$SLURM_ARRAY_TASK_ID" != 1 ] || exit 3'])
+    with pytest.raises(CoopError, match="did not do stage prepare of parts 1\n"):
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(broken)), shards=3, **options)
+    slurm.wait_for(lambda: not slurm.run("squeue", "--noheader").stdout)  # what waits for a job that failed is taken away
+    [work] = (tmp_path / "parts").iterdir()
+    done = {path: path.stat().st_mtime_ns for path in work.glob("shard-*")}
+    assert sorted(path.name for path in done) == ["shard-00000.arrow", "shard-00002.arrow"]
+    seen = list[bool]()
+
+    def order(script: Script) -> None:
+        seen.append(script.stage == "prepare")
+
+    class Watching(OnCluster):
+        def run(self, work: Any, report: Any) -> None:
+            super().run(work, report)
+            assert {path: path.stat().st_mtime_ns for path in done} == done
+
+    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", Watching(SITE, order)), shards=3, **options)
+    assert seen == [True, False, False]
+    assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
+
+
+def test_a_job_slurm_does_not_take_leaves_none_behind(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CoopError, match=r"does not take the jobs of stage prepare: .*invalid partition"):
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(Slurm("nowhere"))), **options)
+    assert slurm.run("squeue", "--noheader").stdout == ""
+
+
+def test_a_refused_order_submits_nothing(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    before = slurm.squeue()
+
+    def order(script: Script) -> str:
+        if script.stage == "finish":
+            raise CoopError("no order for this")
+        return "coop:" + 64 * "0"
+
+    with pytest.raises(CoopError, match="no order for this"):
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, order)), **options)
+    assert slurm.squeue() == before
+
+
+def test_a_task_is_started_by_slurm_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "data_pipeline.cluster", str(tmp_path), "sha256:" + 64 * "0", "prepare"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode
+    assert "only a job of SLURM's runs this" in done.stderr
