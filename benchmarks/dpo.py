@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from measure import publish
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from spot_check import USE, filled, made
 
 from data_pipeline.manifest import Build, read_build
@@ -23,23 +27,12 @@ from data_pipeline.tokens.make import make_tokens
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.plan import Code, Limits
 from governance_hooks.training import Lora, Training
+from tests.passing import Passing
 from train.config import RunConfig
 from train.plan import describe, resolve
 
 COOP = sha256(b"spot check")
 SEQUENCE = 512
-
-
-class Passing:
-    """Lets everything through: the gate is not what is measured."""
-
-    unreleasable = None
-
-    def start(self) -> None: ...
-
-    def stop(self, *, force: bool = False) -> None: ...
-
-    def end(self, record: dict[str, Any]) -> None: ...
 
 
 def real_build(folder: Path, work: Path) -> Build:
@@ -88,7 +81,7 @@ def tuned(build: Build, base: Path, work: Path, steps: int) -> dict[str, Any]:
     plan = resolve(config, coop=COOP, base=base, build=build.folder, code=Code(digest=digest("benchmark"), packages={}))
     print(describe(plan))
     run = work / f"run-{steps}"
-    record = train(run, plan, base=base, build=build.folder, guard=Passing(), run_id=run.name, coop=COOP, proposal=None, threads=1)  # type: ignore[arg-type]
+    record = train(run, plan, base=base, build=build.folder, guard=Passing(), run_id=run.name, coop=COOP, proposal=None, threads=1)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "preferences" in line]
     made_steps = [line for line in lines if "loss" in line]

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from measure import publish
 
@@ -28,9 +27,9 @@ from data_pipeline.record import Draft
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.code import installed_code
-from governance_hooks.hooks.guard import Stop
 from governance_hooks.plan import Limits, Mix
 from governance_hooks.training import Lora, Training
+from tests.passing import Passing
 from train.base_weights import cached_base
 from train.config import RunConfig, resolve_precision
 from train.plan import resolve
@@ -39,18 +38,6 @@ from train.run import train
 COOP = sha256(b"spot check")
 ENOUGH = 100
 """Records of a language, whose loss should fall."""
-
-
-class Passing:
-    """In place of a guard."""
-
-    unreleasable: str | None = None
-
-    def start(self) -> None: ...
-
-    def stop(self, *, force: bool = False) -> Stop | None: ...
-
-    def end(self, record: dict[str, Any]) -> None: ...
 
 
 def prepared(folder: Path, work: Path) -> Path:
@@ -99,7 +86,7 @@ def main() -> None:
     run_dir = given.work / "run"
     if not (run_dir / "run.json").is_file() or loads((run_dir / "run.json").read_bytes(), floats=True)["status"] != "completed":
         train(
-            run_dir, plan, base=base, build=build, guard=Passing(), run_id="finetune", coop=COOP, proposal=None, progress=bar,  # type: ignore[arg-type]
+            run_dir, plan, base=base, build=build, guard=Passing(), run_id="finetune", coop=COOP, proposal=None, progress=bar,
             threads=given.threads,
         )  # fmt: skip
     record = loads((run_dir / "run.json").read_bytes(), floats=True)

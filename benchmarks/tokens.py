@@ -57,7 +57,7 @@ def ours(path: Path, base: Path, count: int) -> dict[str, Any]:
             if (n % 10 == 0) == (split == "heldout"):
                 yield Row(record, prompt.strip(), answer.strip(), language, ("m-1",))
 
-    make.rows = rows  # type: ignore[assignment]
+    make.rows = rows
     with tempfile.TemporaryDirectory() as folder:
         build: Any = SimpleNamespace(folder=Path(folder) / "build", digest="sha256:" + "0" * 64, manifest={"records": count})
         began = time.perf_counter()

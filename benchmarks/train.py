@@ -106,12 +106,13 @@ def _mfu(given: argparse.Namespace, meter: Meter) -> dict[str, Any]:
 
     if not torch.cuda.is_available() or not given.child.startswith("ours"):
         return {}
-    from train_profile import PEAKS, step_flops
+    from train_profile import step_flops
 
+    from train.mfu import peak_flops
     from train.model import load_model
 
     name = torch.cuda.get_device_name()
-    peak = given.peak_tflops * 1e12 if given.peak_tflops else next((value for key, value in PEAKS.items() if key in name), None)
+    peak = given.peak_tflops * 1e12 if given.peak_tflops else peak_flops(name, _plan(given))
     with torch.device("meta"):
         model = load_model(given.base, _plan(given))
     config = model.causal.config

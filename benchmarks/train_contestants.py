@@ -209,7 +209,7 @@ def lightning(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, bf16
                 meter.step()
 
     collate = DataCollatorForSeq2Seq(load_tokenizer(given.base))
-    loader = DataLoader([example(sample) for sample in tokens.train], batch_size=given.batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    loader = DataLoader([example(sample) for sample in tokens.train], batch_size=given.batch, shuffle=True, collate_fn=collate)
     trainer = pl.Trainer(
         max_epochs=1, accumulate_grad_batches=given.accumulate, gradient_clip_val=1.0, precision="bf16-mixed" if autocast else None, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
@@ -229,7 +229,7 @@ def _measured(trainer_class: Any, meter: Meter) -> Any:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             meter.step()
 
-    class Measured(trainer_class):  # type: ignore[misc]
+    class Measured(trainer_class):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options, callbacks=[Steps()])
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["PEAKS", "Profile", "matmul_bound", "step_flops"]
+__all__ = ["Profile", "matmul_bound", "step_flops"]
 
 GROUPS = (
     ("attention", ("scaled_dot_product", "flash_attention", "flash_attn")),
@@ -19,9 +19,6 @@ GROUPS = (
     ("copies and casts", ("copy_", "clone", "cat", "empty", "fill_", "zero_", "to_copy", "contiguous")),
 )
 """Group -> parts of operator names, the first that fits; other operators of aten are elementwise, the rest is Python and autograd."""
-
-PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12, "L40S": 362e12, "A10": 125e12, "RTX 4090": 165.2e12}
-"""Dense bfloat16 FLOP/s by the makers' data sheets, for MFU."""
 
 
 class Profile:

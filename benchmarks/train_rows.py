@@ -38,7 +38,7 @@ def tokenised(rows: list[tuple[str, str, str]], base: Path, sequence_tokens: int
             if split == "train":
                 yield Row(f"r{number:08d}", prompt.strip(), answer.strip(), language, ("m-1",))
 
-    own, make.rows = make.rows, source  # type: ignore[assignment]
+    own, make.rows = make.rows, source
     try:
         build: Any = SimpleNamespace(folder=folder / "build", digest=sha256(json.dumps(rows).encode()), manifest={"records": len(rows)})
         yield make.make_tokens(build, base, sequence_tokens=sequence_tokens, max_too_long=1.0, processes=1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "Slug", "Strict"]
+__all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "SiteKey", "SiteName", "Slug", "Strict"]
 
 CLOCK_SKEW_S = 300
 """By so much honest clocks may differ, seconds."""
@@ -38,6 +38,13 @@ _KEY_LINES = "|".join(
 )
 KeyLine = Annotated[str, StringConstraints(pattern=rf"^({_KEY_LINES})$")]
 """An OpenSSH public key line without a comment; the register parses it, strictly. A passkey is an sk-ecdsa key of a domain."""
+
+
+SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+"""A cluster somebody lends; as an author it is `s-` and this."""
+
+SiteKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]{68}$")]
+"""The public key of a site: a file on a machine, so no key that wants a touch."""
 
 
 def _a_date(text: str) -> str:

@@ -6,13 +6,14 @@ A pure function over files and a proof. It recounts the ballots and replays the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from governance_hooks.batches import Batches, check_batches
 from governance_hooks.canonical import sha256
 from governance_hooks.code import installed_code
-from governance_hooks.errors import CoopError
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.links import (
     MAX_AGE_S,
@@ -32,9 +33,10 @@ from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.state import Proposal
+from governance_hooks.statement import SITE, parse
 from governance_hooks.witness.policy import Witnessed
 
-__all__ = ["Request", "run_gate"]
+__all__ = ["Request", "apply_pending", "run_gate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,32 @@ class Request:
     max_age_s: int = MAX_AGE_S
     memory: Memory | None = None
     """What this machine remembers of the cooperative: the proof must not be older, nor of a fork. Not looked at, if None."""
+    site: str | None = None
+    """The site where it is to run; None on a machine of the cooperative."""
+    pending: tuple[bytes, ...] = ()
+    """Entries the site has signed and the log may not hold yet, in their order: the gate judges the log as it will be with them."""
+    after: bool = False
+    """True for what follows the training, evaluation and card: it uses no start and no minutes of the vote, and needs a start in the log."""
+    inputs: bool = True
+    """False on a cluster's controller: base weights, data files and code are hashed by the training process, where they are used."""
+
+
+def apply_pending(register: Register, entries: Sequence[bytes], pending: Sequence[bytes]) -> None:
+    """Fold what a site has signed into a replayed log, but for what is in the log already; raise Refused for what the log will not take.
+
+    Args:
+        register: the log as replayed; changed.
+        entries: that log's entries.
+        pending: signed entries, in their order.
+    """
+    known = set(entries) if pending else set()
+    for number, data in enumerate(pending, 1):
+        if data in known:
+            continue
+        statement = parse(data, source=f"pending entry {number}")
+        if not statement.author.startswith(SITE):
+            raise Refused("only what a site states may be on its way to the log", value=statement.author, allowed=f"{SITE}NAME")
+        register.admit(statement)
 
 
 class _Gate:
@@ -71,6 +99,7 @@ class _Gate:
         self.plan: Plan | None = None
         self.proof: Proof | None = None
         self.witnessed: Witnessed | None = None
+        self.refused: CoopError | None = None
         self.register: Register | None = None
         self.proposal: Proposal | None = None
         self.rows: list[LedgerRow] | None = None
@@ -120,18 +149,28 @@ class _Gate:
             replay = self.proof.replay(self.request.pin)
         except CoopError:
             return  # steps 2 and 3 say why
+        try:
+            apply_pending(replay.register, self.proof.entries, self.request.pending)
+        except CoopError as error:
+            self.refused = error
+            return
         self.register, self.witnessed = replay.register, replay.witnessed
 
     # (2) The proof belongs to this cooperative, and every entry of its log is signed and allowed.
     def log_holds(self) -> str:
         proof = self.proof or read_proof(self.request.proof)
+        if self.refused is not None:
+            raise StepFailed(f"the log will not take what this site has signed: {self.refused}", todo="coop collect, which says what became of it")
         if self.register is None:
             proof.replay(self.request.pin)
         register = self._register()
         if self.plan is not None and self.plan.coop != register.coop:
             raise StepFailed("the plan is of another cooperative", todo="coop plan in this cooperative")
         pinned = "pinned" if self.request.pin else "NOT pinned, compare the fingerprint"
-        return f"{register.name} {register.coop[:19]} ({pinned}), {register.size} entries replayed"
+        waiting = register.size - len(proof.entries)
+        return f"{register.name} {register.coop[:19]} ({pinned}), {len(proof.entries)} entries replayed" + f", {waiting} of this site after them" * (
+            waiting > 0
+        )
 
     # (3) The checkpoint is signed, cosigned by as many witnesses as the bylaws require, recent, and no step back.
     def checkpoint_is_recent(self) -> str:
@@ -150,6 +189,8 @@ class _Gate:
     # (5) The approval is in its time window, not halted, not used up.
     def approval_is_usable(self) -> str:
         proposal, run = self._proposal(), self.request.run
+        if self.request.after:
+            return self._may_follow(proposal)
         usable = check_usable(proposal, sha256(self.request.plan), self.request.now)
         if run is None:
             if proposal.used >= proposal.uses:
@@ -166,14 +207,26 @@ class _Gate:
             raise StepFailed(f"run {run} has ended since its last start", todo="coop train, which logs the next start first")
         return usable
 
+    def _may_follow(self, proposal: Proposal) -> str:
+        """Check that a run has started under the approval and is not halted: what is trained is evaluated even when the approval has expired since."""
+        started = self._register().runs.get(self.request.run or "")
+        if started is None or started.proposal != proposal.id:
+            raise StepFailed(f"the log holds no start of run {self.request.run} under this approval", todo="coop train")
+        halt = proposal.halted(self.request.now)
+        if halt is not None:
+            raise StepFailed(f"this approval is halted by {halt.by}", todo=f"after {halt.until}, when the halt lapses")
+        return f"run {started.id} has started {len(started.starts)} time(s) under it, not halted"
+
     # (6) Base weights, dataset build and code are byte for byte the voted ones.
     def inputs_match(self) -> str:
-        plan = self._plan()
-        base = check_base(self.request.base, plan.base)
-        build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop)
+        plan, whole = self._plan(), self.request.inputs
+        base = check_base(self.request.base, plan.base) if whole else ""
+        build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop, files=whole)
         if plan.build.manifest not in self._register().builds:
             raise StepFailed("the log does not know this build", todo="coop build, which logs it")
         check_stages(self.request.build, self._register().builds[plan.build.manifest])
+        if not whole:
+            return f"{build}; base weights, data files and code are hashed by the process that uses them"
         code = installed_code()
         if code.digest != plan.code.digest:
             raise StepFailed("the installed code is not the voted code", todo="install the voted version, or plan and vote anew")
@@ -202,14 +255,40 @@ class _Gate:
     # (9) The request keeps within the voted limits.
     def limits_are_kept(self) -> str:
         limits, request = self._plan().limits, self.request
-        minutes = limits.max_minutes if request.minutes is None else request.minutes
+        self._site_is_voted(limits.sites)
         if request.devices > limits.max_devices:
             raise StepFailed(f"{request.devices} devices asked, {limits.max_devices} voted", todo="ask for fewer, or vote on more")
-        if minutes > limits.max_minutes:
-            raise StepFailed(f"{minutes} minutes asked, {limits.max_minutes} voted", todo="ask for less, or vote on more")
+        if request.after:
+            return f"{request.devices} of {limits.max_devices} devices"
+        wall_s, device_s = self._used()
+        left = limits.max_minutes - wall_s // 60
+        device_left = None if limits.max_device_minutes is None else limits.max_device_minutes - device_s // 60
+        most = left if device_left is None else min(left, device_left // max(request.devices, 1))
+        minutes = most if request.minutes is None else request.minutes
+        if left <= 0 or minutes > left:
+            used = f", {wall_s // 60} of them used" if wall_s >= 60 else ""
+            raise StepFailed(f"{max(minutes, 1)} minutes asked, {limits.max_minutes} voted{used}", todo="ask for less, or vote on more")
+        if device_left is not None and (most <= 0 or minutes > most):
+            asked, voted = max(minutes, 1) * request.devices, limits.max_device_minutes
+            raise StepFailed(f"{asked} device-minutes asked, {voted} voted, {device_s // 60} of them used", todo="ask for less, or vote on more")
         if self._proposal().uses != limits.max_starts:
             raise StepFailed(f"the vote allows {self._proposal().uses} starts, the plan {limits.max_starts}", todo="coop propose run again")
         return f"{request.devices} of {limits.max_devices} devices, {minutes} of {limits.max_minutes} minutes, {limits.max_starts} starts"
+
+    def _used(self) -> tuple[int, int]:
+        """Return the seconds of wall time and of devices that the run of this approval has used at sites."""
+        run = next((one for one in self._register().runs.values() if one.proposal == self._proposal().id), None)
+        return run.used_seconds() if run is not None else (0, 0)
+
+    def _site_is_voted(self, voted: list[str] | None) -> None:
+        """Refuse a place that is no site of the cooperative, or none of those voted on."""
+        site, sites = self.request.site, self._register().sites
+        if voted is not None and site not in voted:
+            raise StepFailed(
+                f"this runs {f'at {site}' if site else 'on a machine of the cooperative'}; members voted for {', '.join(voted)}", todo="submit it there"
+            )
+        if site is not None and (site not in sites or sites[site].key is None):
+            raise StepFailed(f"{site} is no site of this cooperative", todo="coop site add")
 
 
 def run_gate(request: Request) -> Report:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
-from governance_hooks.fields import Digest, Instant, KeyLine, Language, Slug, Stages, Strict
+from governance_hooks.fields import Digest, Instant, KeyLine, Language, SiteKey, SiteName, Slug, Stages, Strict
 from governance_hooks.motions import Motion, OperatorKey
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
@@ -225,6 +225,45 @@ class RunEnd(Strict):
     """Digest of the canonical list of output files; of an empty list if there are none."""
 
 
+class Site(Strict):
+    """A cluster that may start what members approved, or, without a key, one that may no longer; the last statement about a site stands."""
+
+    site: SiteName
+    key: SiteKey | None
+    """Signs what happens there. It can start no run that members did not approve."""
+    lender: MemberId | None
+    """The member who lends it; null for a partner, or the cooperative itself."""
+    device: Slug | None
+    """What it computes on, for example h100; null if nobody says."""
+    device_hours: Annotated[int, Field(gt=0)] | None
+    """Device-hours lent since the site is in the log; null if there is no such limit."""
+
+
+class RunSegment(Strict):
+    """What one start of a run used of a site."""
+
+    run: Slug
+    start: Annotated[int, Field(ge=1)]
+    job: Annotated[int, Field(ge=1)]
+    """The site's number of the job."""
+    restart: Count
+    """How often the job had started before."""
+    nodes: Annotated[int, Field(ge=1)]
+    devices: Annotated[int, Field(ge=1)]
+    """All together."""
+    seconds: Annotated[int, Field(ge=0, lt=2**31)]
+    """Wall time."""
+    outcome: Literal["completed", "preempted", "failed", "cancelled", "timeout", "node-failure"]
+    energy_wh: Count | None
+    energy_from: Literal["measured", "estimated"] | None
+
+    @model_validator(mode="after")
+    def _energy_has_a_source(self) -> RunSegment:
+        if (self.energy_wh is None) != (self.energy_from is None):
+            raise ValueError("energy_wh and energy_from are given together, or neither")
+        return self
+
+
 class Evaluation(Strict):
     """The evaluation of a run's weights."""
 
@@ -268,6 +307,8 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.payout/v1": Payout,
     "coop.halt/v1": Halt,
     "coop.run-start/v1": RunStart,
+    "coop.site/v1": Site,
+    "coop.run-segment/v1": RunSegment,
     "coop.run-end/v1": RunEnd,
     "coop.evaluation/v1": Evaluation,
     "coop.release/v1": Released,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, model
 from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
-from governance_hooks.fields import Digest, Language, Slug, Strict
+from governance_hooks.fields import Digest, Language, SiteName, Slug, Strict
 from governance_hooks.training import Training
 
 __all__ = [
@@ -186,6 +186,14 @@ class Limits(Strict):
     """Processes (GPUs, or CPU ranks) at a time."""
     max_minutes: Annotated[int, Field(gt=0)] = 60
     """Wall time of all segments together."""
+    max_device_minutes: Annotated[int, Field(gt=0)] | None = None
+    """Minutes of all devices, over all segments together; null for max_devices times max_minutes."""
+    sites: Annotated[list[SiteName], Field(min_length=1)] | None = None
+    """Where it may start; null for the cooperative's own machines and any of its sites, a list for these sites alone."""
+
+    def minutes_on(self, devices: int) -> int:
+        """Return the wall time that the run may take on so many devices, minutes."""
+        return self.max_minutes if self.max_device_minutes is None else min(self.max_minutes, self.max_device_minutes // devices)
 
 
 class Policies(Strict):

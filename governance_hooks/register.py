@@ -14,11 +14,11 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret
+from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret, sites
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll
+from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll, Site
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -47,7 +47,6 @@ class Register:
         self.reviews: dict[str, Review] = {}
         self.builds: dict[str, dict[str, dict[str, int]]] = {}
         """Manifest -> the quality stages it was made with."""
-        """Manifest digest -> log position."""
         self.drafts: dict[str, Draft] = {}
         self.proposals: dict[str, Proposal] = {}
         self.pending: list[Proposal] = []
@@ -56,6 +55,7 @@ class Register:
         self.seats: Seats | None = None
         """The oversight body once it was seated by vote or lot; None while it is the bylaws' list."""
         self.runs: dict[str, Run] = {}
+        self.sites: dict[str, Site] = {}
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
         self.payouts: dict[str, str] = {}
@@ -272,6 +272,8 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.exit/v1": community.exit_to_community,
     "coop.payout/v1": runs.pay,
     "coop.run-start/v1": runs.start,
+    "coop.site/v1": sites.state,
+    "coop.run-segment/v1": sites.account,
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,

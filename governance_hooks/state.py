@@ -10,7 +10,23 @@ from governance_hooks.fields import Strict
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
-__all__ = ["Contribution", "Draft", "Grant", "Halt", "Member", "Panel", "Proposal", "Recovery", "Review", "Run", "Seats", "SecretPoll", "Vote"]
+__all__ = [
+    "Contribution",
+    "Draft",
+    "Grant",
+    "Halt",
+    "Member",
+    "Panel",
+    "Proposal",
+    "Recovery",
+    "Review",
+    "Run",
+    "Seats",
+    "SecretPoll",
+    "Segment",
+    "Site",
+    "Vote",
+]
 
 
 @dataclass(slots=True)
@@ -207,6 +223,35 @@ class Draft:
     previous: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A cluster somebody lends: what the last statement about it says."""
+
+    name: str
+    key: bytes | None
+    """Raw; None when it is retired."""
+    lender: str | None
+    device: str | None
+    device_hours: int | None
+    clock: str
+    """Instant of its last statement; before there is one, when it was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one start of a run used of a site."""
+
+    site: str
+    job: int
+    restart: int
+    nodes: int
+    devices: int
+    seconds: int
+    outcome: str
+    energy_wh: int | None
+    energy_from: str | None
+
+
 @dataclass(slots=True)
 class Run:
     """A run: its starts, its end and its evaluation."""
@@ -219,6 +264,10 @@ class Run:
     """Instant of each start."""
     counted: list[list[int]] = field(default_factory=list)
     """Log positions of the limited consents each start names."""
+    sites: list[str | None] = field(default_factory=list)
+    """Where each start was; None on a machine of the cooperative."""
+    segments: dict[int, Segment] = field(default_factory=dict)
+    """What starts at sites used, by number of the start."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None
@@ -232,6 +281,10 @@ class Run:
     """Log position at which that decision took effect."""
     releases: dict[str, int] = field(default_factory=dict)
     """Digest of each release, oldest first -> log position at which it went out: by that it is judged, whatever goes out after it."""
+
+    def used_seconds(self) -> tuple[int, int]:
+        """Return the wall time and the device time of its segments, seconds."""
+        return sum(one.seconds for one in self.segments.values()), sum(one.seconds * one.devices for one in self.segments.values())
 
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""

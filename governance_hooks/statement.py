@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_ENTRY",
     "OPERATOR",
     "SELF",
+    "SITE",
     "Statement",
     "body",
     "entry",
@@ -46,9 +48,12 @@ SELF = "self"
 OPERATOR = "operator"
 """The `author` of statements the operator's key signs."""
 
+SITE: Final = "s-"
+"""What the `author` of a site's statements begins with; its name follows."""
+
 _ENTRY = {"body", "signatures"}
 _FIELDS = {"type", "coop", "author", "issued", "nonce", "payload"}
-_AUTHOR = re.compile(r"^(operator|m-[0-9a-f]{16})$")
+_AUTHOR = re.compile(r"^(operator|m-[0-9a-f]{16}|s-[a-z0-9][a-z0-9-]{0,30})$")
 _ISSUED = re.compile(r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
 _NONCE = re.compile(r"^[0-9a-f]{32}$")
 _PATTERNS = (("author", _AUTHOR), ("issued", _ISSUED), ("nonce", _NONCE))
@@ -88,12 +93,25 @@ class Statement(NamedTuple):
     """Where passkeys among the signers signed."""
 
 
-def body(kind: str, payload: BaseModel | dict[str, Any], *, coop: str, author: str, issued: str | None = None, nonce: str | None = None) -> dict[str, Any]:
-    """Return a statement body ready to be signed; raise BadInput if the payload does not fit its type."""
+def body(
+    kind: str,
+    payload: BaseModel | dict[str, Any],
+    *,
+    coop: str,
+    author: str,
+    issued: str | None = None,
+    nonce: str | None = None,
+    payloads: Mapping[str, type[BaseModel]] = PAYLOADS,
+) -> dict[str, Any]:
+    """Return a statement body ready to be signed; raise BadInput if the payload does not fit its type.
+
+    Args:
+        payloads: the types there are; by default those of the log.
+    """
     value = payload.model_dump(mode="json") if isinstance(payload, BaseModel) else payload
     made = {"type": kind, "coop": coop, "author": author, "issued": issued or now(), "nonce": nonce or secrets.token_hex(16), "payload": value}
     try:
-        _check_body(made)
+        _check_body(made, payloads)
     except Refused as error:
         raise BadInput(error.what, value=error.value, allowed=error.allowed) from error
     return made
@@ -109,16 +127,16 @@ def entry(value: dict[str, Any], signatures: list[str]) -> bytes:
     return dumps({"body": value, "signatures": signatures})
 
 
-def _check_body(value: Any) -> BaseModel:
+def _check_body(value: Any, payloads: Mapping[str, type[BaseModel]]) -> BaseModel:
     if not isinstance(value, dict) or value.keys() != _FIELDS:
         raise Refused(
             "statement does not have exactly the fields of a statement",
             value=sorted(value) if isinstance(value, dict) else value,
             allowed=", ".join(sorted(_FIELDS)),
         )
-    model = PAYLOADS.get(value["type"]) if isinstance(value["type"], str) else None
+    model = payloads.get(value["type"]) if isinstance(value["type"], str) else None
     if model is None:
-        raise Refused("statement type is unknown", value=value["type"], allowed=", ".join(PAYLOADS))
+        raise Refused("statement type is unknown", value=value["type"], allowed=", ".join(payloads))
     for field, pattern in _PATTERNS:
         if not isinstance(value[field], str) or not pattern.fullmatch(value[field]):
             raise Refused(f"statement field {field} is malformed", value=value[field], allowed=pattern.pattern)
@@ -136,12 +154,13 @@ def _check_body(value: Any) -> BaseModel:
         raise Refused(f"payload of {value['type']}: {where or 'payload'}: {first['msg']}", value=first.get("input")) from error
 
 
-def read(data: bytes, *, source: str = "statement") -> tuple[Statement, list[Claim]]:
+def read(data: bytes, *, source: str = "statement", payloads: Mapping[str, type[BaseModel]] = PAYLOADS) -> tuple[Statement, list[Claim]]:
     """Read a log entry and check everything about it but the arithmetic of its signatures: the statement is not yet to be believed.
 
     Args:
         data: the entry's bytes.
         source: what to call it in errors.
+        payloads: the types there are; by default those of the log.
 
     Raises:
         Refused, BadInput: too long, not canonical, unknown type or field, or a signature that is not of our form.
@@ -152,7 +171,7 @@ def read(data: bytes, *, source: str = "statement") -> tuple[Statement, list[Cla
     if not isinstance(value, dict) or value.keys() != _ENTRY or not isinstance(value["signatures"], list):
         raise Refused(f"{source} is not an entry of body and signatures")
     made, signatures = value["body"], value["signatures"]
-    payload = _check_body(made)
+    payload = _check_body(made, payloads)
     # What was signed is the canonical body. The entry is canonical, so that stands between `{"body":` and the last
     # `,"signatures":[`: inside of a text each quote would be escaped.
     message = data[len(b'{"body":') : data.rindex(b',"signatures":[')]
@@ -168,13 +187,13 @@ def read(data: bytes, *, source: str = "statement") -> tuple[Statement, list[Cla
     return Statement(sha256(message), made["type"], made["coop"], made["author"], made["issued"], payload, signers, data, origins), claims
 
 
-def parse(data: bytes, *, source: str = "statement") -> Statement:
-    """Parse a log entry and check its form and every signature.
+def parse(data: bytes, *, source: str = "statement", payloads: Mapping[str, type[BaseModel]] = PAYLOADS) -> Statement:
+    """Parse a log entry, or a document of the same form, and check its form and every signature.
 
     Raises:
         Refused, BadInput: what `read` refuses, or a signature that does not verify.
     """
-    statement, claims = read(data, source=source)
+    statement, claims = read(data, source=source, payloads=payloads)
     for one in claims:
         require(one)
     return statement

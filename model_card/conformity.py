@@ -102,6 +102,17 @@ def check_run(plan: Plan, record: Source, run: Run, *, uses: int, ended: str) ->
         value=record.get("starts"),
         allowed=starts,
     )
+    places = limits.sites
+    strange = sorted({site or "a machine of the cooperative" for site in run.sites if places is not None and site not in places})
+    _require(not strange, "the run was started where members did not vote for", value=strange, allowed=places)
+    _, device_s = run.used_seconds()
+    budget = limits.max_device_minutes
+    _require(
+        budget is None or device_s <= budget * 60 + _GRACE_S * limits.max_devices,
+        "the run used more device time than members voted",
+        value=device_s,
+        allowed=budget and budget * 60,
+    )
     wall = record.get("wall_s")
     _require(
         type(wall) is int and 0 <= wall <= limits.max_minutes * 60 + _GRACE_S,

@@ -37,7 +37,7 @@ def render(plan: Plan, *, command: Sequence[str], devices: int, devices_per_node
         "nodes": str(nodes),
         "devices": str(devices // nodes),
         "cpus": str(cpus_per_device),
-        "minutes": str(plan.limits.max_minutes),
+        "minutes": str(plan.limits.minutes_on(devices)),
         "command": shlex.join(command),
     }
     template = resources.files("slurm").joinpath("train.sbatch").read_text(encoding="utf-8")

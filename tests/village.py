@@ -97,6 +97,12 @@ class Village:
         assert vars(self.coop.register) == before
         assert self.coop.log.size == size
 
+    def site(self, name: str = "north", **changes: Any) -> PrivateKey:
+        """Have the operator name a site with a key of its own; return the key."""
+        key = generate_key(self.root / "sites" / name)
+        self.say("coop.site/v1", {"site": name, "key": key.public.line, "lender": None, "device": "h100", "device_hours": None} | changes, "operator")
+        return key
+
     def stamp(self, seconds: int = 0) -> None:
         """Turn the clock forward and state the time in the log."""
         self.wait(seconds)
@@ -310,11 +316,14 @@ class Approved:
         )
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
 
-    def start(self, run: str = "run-1", start: int = 1) -> Statement:
+    def started(self, run: str = "run-1", start: int = 1) -> dict[str, Any]:
+        """Return the payload of a start as things stand."""
         register, rows = self.village.coop.register, parse_ledger((self.build / "ledger.jsonl").read_bytes())[0]
         limited = counted(register, rows, USE, at=self.village.clock, run=run)
-        payload = {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
-        return self.village.say("coop.run-start/v1", payload, "operator")
+        return {"run": run, "plan": sha256(self.plan_bytes), "proposal": self.proposal, "start": start, "counted": limited}
+
+    def start(self, run: str = "run-1", start: int = 1) -> Statement:
+        return self.village.say("coop.run-start/v1", self.started(run, start), "operator")
 
 
 def segments_of(at: str, starts: int = 1) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def limit_words(plan: Plan, hardware: Hardware | None = None) -> str:
     """Return the most energy the plan's limits allow on a device; an H100 unless another is named or its power is unknown."""
     device = hardware if hardware is not None and hardware.watts is not None else HARDWARE["h100"]
     assert device.watts is not None
-    hours = plan.limits.max_minutes / 60
+    hours = plan.limits.minutes_on(plan.limits.max_devices) / 60
     kwh = hours * plan.limits.max_devices * device.watts / 1000
     return (
         f"At most that is {hours * plan.limits.max_devices:,.1f} device-hours. Were each device an {device.title} at its full {device.watts} W all the time, "

@@ -11,26 +11,15 @@ other. Padding and recomputation count nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
 from governance_hooks.training import Training
+from train.estimate.hardware import HARDWARE
 from train.model import AdaptedModel
 
 __all__ = ["ModelFlops", "peak_flops"]
-
-_PEAK_TFLOPS: Final = (
-    ("H100 NVL", 835.0),
-    ("H100 PCIe", 756.0),
-    ("H100", 989.0),
-    ("H200", 989.0),
-    ("B200", 2250.0),
-    ("A100", 312.0),
-    ("L40S", 362.0),
-    ("MI300X", 1307.0),
-)
-"""Dense bfloat16, from the makers' data sheets, by a part of the device's name; the first that fits. What is not here has no MFU."""
 
 
 def peak_flops(name: str, training: Training) -> float | None:
@@ -41,7 +30,7 @@ def peak_flops(name: str, training: Training) -> float | None:
     """
     if training.method == "qlora" or training.precision != "bf16-true" or "MIG" in name:
         return None
-    return next((peak * 1e12 for part, peak in _PEAK_TFLOPS if part in name), None)
+    return next((one.flops(training.precision) for one in HARDWARE.values() if one.device is not None and one.device in name), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ def _quantization(training: Training) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
-def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
-    """Return the model with a fresh adapter, the only part that is trained (LoRA arXiv 2106.09685, DoRA arXiv 2402.09353)."""
+def adapter_config(training: Training) -> LoraConfig:
+    """Return what PEFT is told about a plan's adapter."""
     lora = training.lora
     assert lora is not None
-    config = LoraConfig(
+    return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -103,13 +103,18 @@ def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
         use_dora=training.method == "dora",
         task_type="CAUSAL_LM",
     )
+
+
+def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
+    """Return the model with a fresh adapter, the only part that is trained (LoRA arXiv 2106.09685, DoRA arXiv 2402.09353)."""
+    config = adapter_config(training)
     try:
         # Adapters stay in the compute type: float32 ones beside bf16 weights would cost a cast at each matmul.
         peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise BadInput("training.lora.target_modules does not match this model", value=lora.target_modules, allowed=str(error)) from error
+        raise BadInput("training.lora.target_modules does not match this model", value=config.target_modules, allowed=str(error)) from error
     if any(parameter.requires_grad for parameter in model.get_output_embeddings().parameters()):
-        raise BadInput("training.lora.target_modules names the output projection", value=lora.target_modules, allowed="layers of the decoder")
+        raise BadInput("training.lora.target_modules names the output projection", value=config.target_modules, allowed="layers of the decoder")
     for parameter in peft_model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(DTYPES[training.precision])  # over 4-bit weights PEFT makes them float32

@@ -13,7 +13,7 @@ from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import BuildRef, Code, Mix, Plan, TokensRef, read_plan
+from governance_hooks.plan import BuildRef, Code, Limits, Mix, Plan, TokensRef, read_plan
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
@@ -105,6 +105,12 @@ def size_of(plan: Plan, *, base: Path, build: Path, canary_seed: Path | None = N
     return estimate(Schedule(tokens.units, mixed, training, canary_passes=canary_passes(plan.mix, epochs=training.epochs)))
 
 
+def _places(limits: Limits) -> str:
+    """Return what else the limits say, as the end of a sentence."""
+    budget = f", {limits.max_device_minutes} device-minutes in all" if limits.max_device_minutes is not None else ""
+    return budget + (f", and only at {' and '.join(limits.sites)}" if limits.sites is not None else "")
+
+
 def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None = None, hardware: Hardware | None = None) -> str:
     """Return a plan in plain words for members; with its size also how many tokens and steps it means, and what they take if `spent` says so.
 
@@ -128,7 +134,7 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
         ),
         f"What for: {_list([WORDS[term] for term in plan.use.processing])}, for {WORDS[plan.use.purpose]}. Who gets it: {_list([WORDS[term] for term in plan.use.recipients])}.",
         f"Licence of the resulting weights: {plan.use.licence}.",
-        f"Limits: at most {plan.limits.max_minutes} minutes on {plan.limits.max_devices} device{'s' * (plan.limits.max_devices != 1)}, started at most {plan.limits.max_starts} times.",
+        f"Limits: at most {plan.limits.max_minutes} minutes on {plan.limits.max_devices} device{'s' * (plan.limits.max_devices != 1)}, started at most {plan.limits.max_starts} times{_places(plan.limits)}.",
         limit_words(plan, hardware),
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,

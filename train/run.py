@@ -105,7 +105,7 @@ def _fit(
     assert segment.tokens is not None
     module, training, world, files = segment.module, plan.training, segment.world, segment.files
     governance = GovernanceCallback(guard)
-    interruption = Interruption(segment.clock, plan.limits.max_minutes, world)
+    interruption = Interruption(segment.clock, plan.limits.minutes_on(world.size), world)
     preferences: References | None = None
     if training.objective == "dpo":  # measured on the model as it was loaded, so before a checkpoint is restored
         file = segment.run_dir / "reference.safetensors" if files is not None else None

@@ -68,11 +68,11 @@ def open_segment(run_dir: Path, plan_bytes: bytes, plan: Plan, world: World) -> 
     files.starts.cut(2**53)  # a torn last line, if the machine died while writing it
     check_folder(run_dir, plan_bytes, plan, files.starts)
     clock = WallClock(earlier_seconds(run_dir, files.metrics))
-    if clock.seconds() >= plan.limits.max_minutes * 60:
+    if clock.seconds() >= plan.limits.minutes_on(world.size) * 60:
         raise CoopError(
             f"run {run_dir.name} has used its voted time",
             value=f"{clock.seconds() / 60:.1f} minutes",
-            allowed=f"limits.max_minutes = {plan.limits.max_minutes}",
+            allowed=f"{plan.limits.minutes_on(world.size)} minutes on {world.size} devices, by limits.max_minutes and limits.max_device_minutes",
             next="propose a new plan",
         )
     return Segment(run_dir, world, clock, files)

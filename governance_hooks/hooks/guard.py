@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from governance_hooks.errors import BadInput
-from governance_hooks.gate import Request, run_gate
+from governance_hooks.gate import Request, apply_pending, run_gate
 from governance_hooks.ledger import LedgerRow, read_ledger
 from governance_hooks.links import check_age, check_consents, check_counted
 from governance_hooks.plan import Plan, read_plan
@@ -101,6 +101,7 @@ class Guard:
         if proof.entries[: len(before.entries)] != before.entries:
             return Stop("unchecked", "the log was rolled back or rewritten since this run last looked")
         check_age(replay.witnessed, self.clock(), self.request.max_age_s)
+        apply_pending(register, proof.entries, self.request.pending)
         self._known = data
         assert self.request.run is not None
         run = register.run(self.request.run)

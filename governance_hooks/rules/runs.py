@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
-from governance_hooks.rules import consents
+from governance_hooks.rules import consents, sites
 from governance_hooks.state import Proposal, Run
+from governance_hooks.statement import SITE
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
@@ -77,8 +78,10 @@ def build(register: Register, statement: Statement) -> None:
 
 
 def start(register: Register, statement: Statement) -> None:
-    """Record a start of an approved run; one approval serves one run, for as many starts as it allows."""
-    register.require_operator(statement)
+    """Record a start of an approved run, by the operator or a site; one approval serves one run, for as many starts as it allows."""
+    site = sites.require_site(register, statement) if statement.author.startswith(SITE) else None
+    if site is None:
+        register.require_operator(statement)
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "run", payload.plan, statement.issued)
@@ -99,6 +102,9 @@ def start(register: Register, statement: Statement) -> None:
     run.starts.append(register.size)
     run.started.append(statement.issued)
     run.counted.append(payload.counted)
+    run.sites.append(site.name if site is not None else None)
+    if site is not None:
+        sites.noted(register, site, statement.issued)
     proposal.used += 1
 
 

@@ -16,6 +16,7 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import Canaries, Code, Mix, read_plan
 from governance_hooks.training import Training
+from tests.passing import Passing
 from tests.train.conftest import write_build
 from train.config import RunConfig
 from train.plan import describe, resolve, size_of
@@ -150,13 +151,6 @@ def test_members_read_what_is_trained_on_what_and_what_stops_it(base: Path, buil
 
 
 def test_the_estimate_is_what_the_run_does(base: Path, build: Path, plan_of: Callable[..., bytes], tmp_path: Path) -> None:
-    class Passing:
-        unreleasable = None
-
-        def start(self) -> None: ...
-        def stop(self, *, force: bool = False) -> None: ...
-        def end(self, record: object) -> None: ...
-
     plan = plan_of(max_steps=None, epochs=1)
     record = train(tmp_path / "run", plan, base=base, build=build, guard=Passing(), run_id="run", coop=COOP, proposal=None, threads=1)  # type: ignore[arg-type]
     tokens = sum(counts["input"] for counts in record["tokens"].values())

@@ -11,22 +11,13 @@ import pytest
 
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput
+from tests.passing import Passing
 from train.report import run_folder
 from train.report.line_chart import MAX_POINTS, Line, line_chart, smoothed
 from train.report.page import write_report
 from train.run import train
 
 HOSTILE = '</td><script>alert(1)</script><img src="https://example.org/x" onerror=alert(1)>"\'>\u202eevil\u200b'
-
-
-class Passing:
-    unreleasable: str | None = None
-
-    def start(self) -> None: ...
-
-    def stop(self, *, force: bool = False) -> Any: ...
-
-    def end(self, record: dict[str, Any]) -> None: ...
 
 
 class Elements(HTMLParser):

@@ -11,29 +11,9 @@ from governance_hooks.errors import CoopError
 from train import optimizer
 from train.data_wait import DataWait
 from train.record import records_root
-from train.run import train
 from train.step_log import StepLog
 
 Plan = Callable[..., bytes]
-
-
-class Passing:
-    unreleasable: str | None = None
-
-    def start(self) -> None: ...
-
-    def stop(self, *, force: bool = False) -> Any: ...
-
-    def end(self, record: dict[str, Any]) -> None: ...
-
-
-@pytest.fixture
-def go(base: Path, build: Path) -> Callable[..., dict[str, Any]]:
-    def start(folder: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
-        coop = loads(plan, floats=True)["coop"]
-        return train(folder, plan, base=base, build=build, guard=Passing(), run_id=folder.name, coop=coop, proposal=None, threads=1, **changes)
-
-    return start
 
 
 def test_a_run_tells_of_each_of_its_starts_also_of_those_that_failed_or_were_killed(

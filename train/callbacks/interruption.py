@@ -65,5 +65,5 @@ class Interruption(pl.Callback):
         late = self.world.rank == 0 and self.clock.seconds() >= self.max_minutes * 60
         told = self.world.most([max(self._flag, _TIME if late else 0)])[0]
         if told:
-            self.reason = f"limits.max_minutes ({self.max_minutes}) reached" if told == _TIME else _REASONS[told]
+            self.reason = f"the voted time ({self.max_minutes} minutes) is used" if told == _TIME else _REASONS[told]
             trainer.should_stop = True

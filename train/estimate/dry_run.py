@@ -57,24 +57,17 @@ def dry_run(base: Path, training: Training, devices: int) -> dict[str, Any]:
 def _model(base: Path, training: Training) -> Any:
     """Build the model, with its adapter, on torch's meta device."""
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from train.model import adapter_config
 
     dtype = torch.bfloat16 if training.precision == "bf16-true" else torch.float32
     config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=training.attention)
         if training.lora is not None:
-            lora = training.lora
-            adapter = LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules=lora.target_modules,
-                use_dora=training.method == "dora",
-                task_type="CAUSAL_LM",
-            )
-            model = get_peft_model(model, adapter, autocast_adapter_dtype=False).to(dtype)
+            model = get_peft_model(model, adapter_config(training), autocast_adapter_dtype=False).to(dtype)
     if training.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -118,8 +111,9 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
     import torch.distributed as dist
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
     from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    from train.strategies.fsdp2 import shard_blocks
 
     training, devices = Training.model_validate(asked["training"]), int(asked["devices"])
     model = _model(Path(asked["base"]), training)
@@ -130,10 +124,7 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
         causal = model.get_base_model() if training.lora is not None else model
         decoder = getattr(causal, causal.base_model_prefix)
         if training.strategy == "fsdp2" and devices > 1:
-            policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
-            for block in decoder.layers:
-                fully_shard(block, mesh=mesh, mp_policy=policy)
-            fully_shard(model, mesh=mesh, mp_policy=policy)
+            shard_blocks(model, decoder.layers, mesh)
         parameters = list(model.parameters())
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         told: dict[str, Any] = {"parameter_bytes": _local_bytes(parameters, devices), "trained_bytes": _local_bytes(trained, devices)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
-from torch import Tensor
-from torch.distributed.device_mesh import init_device_mesh
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
@@ -19,7 +19,15 @@ from train.optimizer import MasterWeights
 from train.strategies.ddp import processes
 from train.world import World
 
-__all__ = ["FullyShardedDataParallel2"]
+__all__ = ["FullyShardedDataParallel2", "shard_blocks"]
+
+
+def shard_blocks(model: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Shard each decoder block, and what is outside of them as one, over the processes of a mesh; gradients are summed in float32."""
+    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    for block in blocks:
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
 class FullyShardedDataParallel2:
@@ -36,14 +44,10 @@ class FullyShardedDataParallel2:
         return processes(self.world) | {"strategy": ModelParallelStrategy(data_parallel_size=self.world.size, tensor_parallel_size=1)}
 
     def shard(self, model: AdaptedModel) -> None:
-        """Shard each decoder block, and what is outside of them as one; gradients are summed in float32."""
+        """Shard the model, unless this is the only process."""
         if self.world.size == 1:
             return
-        mesh = init_device_mesh(self.world.device.type, (self.world.size,))
-        policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
-        for block in model.blocks:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-        fully_shard(model, mesh=mesh, mp_policy=policy)
+        shard_blocks(model, model.blocks, init_device_mesh(self.world.device.type, (self.world.size,)))
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
         """Do nothing."""
