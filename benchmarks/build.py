@@ -1,6 +1,7 @@
 """Builds at size: clean + exact + near copies beside datatrove and datasets + datasketch in one run, then whole builds, their time and memory.
 
     python benchmarks/build.py FOLDER --peer-python PYTHON [--rows 1000000] [--part all|copies|whole]
+    python benchmarks/build.py FOLDER --rows 100000 --part executors      the same build by the pool and through datatrove, in turn
 
 FOLDER holds `scale.parquet` (rows with record_id, inputs, targets, language_code, user_id) and `eval_xcopa.jsonl`, `eval_mgsm.jsonl`; they are
 not part of the project. PYTHON has datatrove, datasets and datasketch (datatrove 0.10 needs xxhash < 4, so it has an environment of its
@@ -49,6 +50,7 @@ from data_pipeline.stages.grams import key
 from data_pipeline.stages.likeness import likeness
 from data_pipeline.stages.near_duplicates import NearDuplicatesParameters, Row, sides
 from data_pipeline.stages.stage import Item
+from data_pipeline.steps import Steps
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
@@ -260,9 +262,10 @@ class Peak:
     def _watch(self) -> None:
         me = os.getpid()
         while not self._stop.wait(0.5):
-            total = 0
-            for pid in [me, *map(int, Path(f"/proc/{me}/task/{me}/children").read_text().split())]:
+            total, family = 0, [me]
+            for pid in family:  # grows while it is walked: children, and their children
                 try:
+                    family += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
                     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 except OSError:
                     continue
@@ -280,11 +283,29 @@ def whole(folder: Path, work: Path, rows: int, jobs: int) -> dict[str, Any]:
     grow(folder, corpus, rows)
     fill(corpus, store)
     corpus.unlink()
-    command = [sys.executable, __file__, str(folder), "--child", str(store), str(work / f"build-{rows}"), str(jobs)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_child(folder, store, work / f"build-{rows}", jobs, "pool")
 
 
-def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
+def executors(folder: Path, work: Path, rows: int, jobs: int) -> dict[str, Any]:
+    """The same build by each executor, one after the other and again, since the machine is not ours alone; each time the same manifest."""
+    corpus, store = work / f"corpus-{rows}.parquet", work / f"store-{rows}.sqlite"
+    grow(folder, corpus, rows)
+    fill(corpus, store)
+    runs = []
+    for number in range(4):
+        executor, load = ("pool", "datatrove")[number % 2], round(os.getloadavg()[0], 1)
+        runs.append({"executor": executor, "load_average_before": load, **in_child(folder, store, work / f"build-{number}", jobs, executor)})
+    assert len({run["manifest"] for run in runs}) == 1
+    best = {name: min(run["build_s"] for run in runs if run["executor"] == name) for name in ("pool", "datatrove")}
+    return {"runs": runs, "datatrove_takes_times_the_pool": round(best["datatrove"] / best["pool"], 2)}
+
+
+def in_child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, str(folder), "--child", str(store), str(out), str(jobs), executor]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:
     items = []
     for name in ("eval_xcopa", "eval_mgsm"):
         for number, line in enumerate((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()):
@@ -308,6 +329,7 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
             consent_for=lambda member, _language, _batch: sha256(member.encode()),
             suites=[suite("xcopa_mgsm", items)],
             jobs=jobs,
+            steps=None if executor == "pool" else through_datatrove(out.with_name(f"{out.name}-parts"), jobs),
             progress=progress,
         )
     built = time.perf_counter() - began
@@ -316,6 +338,7 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
     manifest = made.manifest
     stored = manifest["records"] + sum(manifest["excluded"].values())
     return {
+        "manifest": made.digest,
         "stored": stored,
         "processes": jobs,
         "records": manifest["records"],
@@ -327,6 +350,12 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
         "microseconds_a_row": round(total / stored * 1e6, 1),
         "peak_pss_mib": peak.mib(),
     }
+
+
+def through_datatrove(folder: Path, jobs: int) -> Steps:
+    from data_pipeline.trove import OnThisMachine, Trove
+
+    return Trove(folder, OnThisMachine(jobs))
 
 
 def proofs(made: Build) -> float:
@@ -346,14 +375,18 @@ if __name__ == "__main__":
     asked.add_argument("--peer-python", default=sys.executable)
     asked.add_argument("--rows", type=int, default=1_000_000)
     asked.add_argument("--jobs", type=int, default=cores())
-    asked.add_argument("--part", choices=["all", "copies", "whole"], default="all")
-    asked.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    asked.add_argument("--part", choices=["all", "copies", "whole", "executors"], default="all")
+    asked.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     given = asked.parse_args()
     if given.child:
-        print(json.dumps(child(given.folder, Path(given.child[0]), Path(given.child[1]), int(given.child[2]))))
+        print(json.dumps(child(given.folder, Path(given.child[0]), Path(given.child[1]), int(given.child[2]), given.child[3])))
         sys.exit()
     results: dict[str, Any] = {"cores": cores(), "load_average_at_start": round(os.getloadavg()[0], 1)}
     with tempfile.TemporaryDirectory() as place:
+        if given.part == "executors":
+            results |= executors(given.folder, Path(place), given.rows, given.jobs)
+            publish("build_executors", ["datatrove", "pyarrow", "numpy", "py3langid", "phonenumbers", "SQLAlchemy"], results)
+            sys.exit()
         if given.part != "whole":
             results["copies"] = copies(given.folder, Path(place), given.rows, given.peer_python, given.jobs)
         if given.part != "copies":

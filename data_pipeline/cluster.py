@@ -36,8 +36,8 @@ __all__ = ["OnCluster", "Script", "Slurm", "main"]
 
 _ARRAY: Final = 1000
 """Most jobs of an array; SLURM's own limit is 1001 unless an admin raised it. With more parts a job does several."""
-_STRAY: Final = ("BASH_FUNC_", "LD_", "PYTHON")
-"""The environment goes along with a job, but not what would decide which code it runs."""
+_KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "SLURM_CONF")
+"""Nothing else of the environment goes along with a job: what decides which code runs stands in the script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,12 @@ class Script:
         return sha256(self.data)
 
 
-Order = Callable[[Script], str | None]
-"""Says under which order a script is submitted (the job's comment), or None where no order is asked for."""
+Orders = Callable[[Sequence[Script]], Sequence[str | None]]
+"""Says under which order each script is submitted (the job's comment), or None where no order is asked for."""
+
+
+def _without_orders(scripts: Sequence[Script]) -> Sequence[str | None]:
+    return [None for _ in scripts]
 
 
 class _Array(SlurmPipelineExecutor):
@@ -124,7 +128,7 @@ class _Array(SlurmPipelineExecutor):
             json.dump(list(range(self.tasks)), file)  # where datatrove's jobs look their tasks up
         # singleton: who is asked for the same build twice does not do it twice at a time
         options = ["--parsable", f"--dependency=singleton{f',afterok:{after}' if after else ''}", *([f"--comment={comment}"] if comment else [])]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_STRAY) and name not in ("BASH_ENV", "ENV")}
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         try:
             done = subprocess.run(
                 ["sbatch", *options, *(["--wait"] if wait else [])], input=script.data, capture_output=True, check=False, env=environment
@@ -142,11 +146,11 @@ class OnCluster:
 
     Args:
         site: what every job says.
-        order: under which order a script is submitted; asked for every script before the first is submitted.
+        orders: under which orders scripts are submitted; asked once, before the first is submitted.
     """
 
-    def __init__(self, site: Slurm, order: Order = lambda _script: None) -> None:
-        self.site, self.order = site, order
+    def __init__(self, site: Slurm, orders: Orders = _without_orders) -> None:
+        self.site, self.orders = site, orders
 
     def run(self, work: Work, report: Progress) -> None:
         """Submit what is not done, and wait for it; whoever waits may be ended, and the same command waits again.
@@ -156,7 +160,7 @@ class OnCluster:
         """
         arrays = [_Array(work, stage, self.site) for stage in STAGES]
         waiting = [(array, array.script()) for array in arrays if array.get_incomplete_ranks()]
-        comments = [self.order(script) for _, script in waiting]
+        comments = self.orders([script for _, script in waiting]) if waiting else []
         jobs = list[str]()
         try:
             for (array, script), comment in zip(waiting, comments, strict=True):

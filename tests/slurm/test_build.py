@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,15 @@ def options(tmp_path: Path) -> dict[str, Any]:
         return fill(store, 3)
 
 
-@pytest.mark.slow
 def test_slurm_makes_the_bytes_the_pool_makes_and_each_script_is_known_before(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
     asked = list[Script]()
 
-    def order(script: Script) -> str:
-        asked.append(script)
+    def orders(scripts: Sequence[Script]) -> list[str]:
+        asked.extend(scripts)
         assert slurm.squeue() == []
-        return f"coop:{script.sha256[7:]}"
+        return [f"coop:{script.sha256[7:]}" for script in scripts]
 
-    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, order)), shards=3, **options)
+    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, orders)), shards=3, **options)
     assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
     assert [(one.stage, one.array, one.jobs) for one in asked] == [("prepare", "0-2", 3), ("join", "0-0", 1), ("finish", "0-2", 3)]
     for number, script in zip(sorted({int(line.split("_")[0]) for line in slurm.squeue("--format=%i")}), asked, strict=True):
@@ -77,18 +76,27 @@ def test_a_build_whose_jobs_failed_goes_on_where_it_was(slurm: Cluster, options:
     [work] = (tmp_path / "parts").iterdir()
     done = {path: path.stat().st_mtime_ns for path in work.glob("shard-*")}
     assert sorted(path.name for path in done) == ["shard-00000.arrow", "shard-00002.arrow"]
-    seen = list[bool]()
+    again = list[str]()
 
-    def order(script: Script) -> None:
-        seen.append(script.stage == "prepare")
+    def orders(scripts: Sequence[Script]) -> list[None]:
+        again.extend(script.stage for script in scripts)
+        return [None for _ in scripts]
 
     class Watching(OnCluster):
         def run(self, work: Any, report: Any) -> None:
             super().run(work, report)
             assert {path: path.stat().st_mtime_ns for path in done} == done
 
-    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", Watching(SITE, order)), shards=3, **options)
-    assert seen == [True, False, False]
+    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", Watching(SITE, orders)), shards=3, **options)
+    assert again == ["prepare", "join", "finish"]
+    assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_put_back_into_the_queue_does_its_part_again(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    taken_away = '[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 60; }'
+    site = Slurm("coop", minutes=5, memory_gb=1, setup=[*SITE.setup, taken_away])
+    first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(site)), shards=2, **options)
     assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
 
 
@@ -101,13 +109,11 @@ def test_a_job_slurm_does_not_take_leaves_none_behind(slurm: Cluster, options: d
 def test_a_refused_order_submits_nothing(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
     before = slurm.squeue()
 
-    def order(script: Script) -> str:
-        if script.stage == "finish":
-            raise CoopError("no order for this")
-        return "coop:" + 64 * "0"
+    def orders(scripts: Sequence[Script]) -> list[str]:
+        raise CoopError("no order for this")
 
     with pytest.raises(CoopError, match="no order for this"):
-        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, order)), **options)
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, orders)), **options)
     assert slurm.squeue() == before
 
 
