@@ -15,6 +15,7 @@ from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import read_ledger
+from governance_hooks.register import Register
 
 __all__ = ["evaluate_run", "log_end", "read_record", "write_card"]
 
@@ -61,18 +62,17 @@ def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads
     return report
 
 
-def write_card(space: Workspace, run: str, build: Path) -> Path:
-    """Write card.json and README.md of an evaluated run; return the folder."""
+def write_card(register: Register, run: str, folder: Path, build: Path) -> Path:
+    """Write card.json and README.md of an evaluated run into its folder, from its files and the log; return where they are."""
     from model_card.card import make_card
     from model_card.readme import render
     from model_card.records import CardRecords
     from model_card.votes import votes_of
 
-    folder = space.run(run)
     consents = {consent for row in read_ledger(build / "ledger.jsonl")[0] for consent in row.consents}
-    votes = votes_of(space.coop.register, run=run, consents=consents)
+    votes = votes_of(register, run=run, consents=consents)
     plan, record, manifest, report = ((folder / "plan.json"), (folder / "run.json"), (build / "manifest.json"), (folder / "eval" / "report.json"))
-    records = CardRecords(run, space.coop.register.coop, plan.read_bytes(), record.read_bytes(), manifest.read_bytes(), report.read_bytes(), votes)
+    records = CardRecords(run, register.coop, plan.read_bytes(), record.read_bytes(), manifest.read_bytes(), report.read_bytes(), votes)
     card = make_card(records)
     write_bytes(folder / "card" / "card.json", dumps(card))
     write_bytes(folder / "card" / "README.md", render(card).encode())

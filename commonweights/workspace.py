@@ -111,6 +111,16 @@ class Workspace:
         """Folder of a run."""
         return self.root / "runs" / name
 
+    @property
+    def sites(self) -> Path:
+        """Profiles of the sites, NAME.yaml."""
+        return self.root / "sites"
+
+    @property
+    def jobs(self) -> Path:
+        """Folders of the jobs sent to sites, by run and number."""
+        return self.root / "jobs"
+
     def release(self, name: str) -> Path:
         """Folder of a release bundle."""
         return self.root / "releases" / name

@@ -26,7 +26,7 @@ from governance_hooks.plan import Plan, read_plan
 from governance_hooks.statement import now
 from train import checkpoint
 from train.callbacks.checkpoints import Checkpoints, Restore
-from train.callbacks.interruption import Interruption
+from train.callbacks.interruption import SAVE, Interruption
 from train.callbacks.metrics import Metrics
 from train.callbacks.progress import ProgressReport
 from train.callbacks.trace import Trace
@@ -105,7 +105,7 @@ def _fit(
     assert segment.tokens is not None
     module, training, world, files = segment.module, plan.training, segment.world, segment.files
     governance = GovernanceCallback(guard)
-    interruption = Interruption(segment.clock, plan.limits.minutes_on(world.size), world)
+    interruption = Interruption(segment.clock, plan.limits.minutes_on(world.size), world, switch=segment.run_dir / SAVE)
     preferences: References | None = None
     if training.objective == "dpo":  # measured on the model as it was loaded, so before a checkpoint is restored
         file = segment.run_dir / "reference.safetensors" if files is not None else None
@@ -128,7 +128,7 @@ def _fit(
             pad=dataset.pad,
             pairs=preferences.heldout if preferences is not None else None,
         ),
-        Checkpoints(writer, files.all if files is not None else [], governance, trace, every=training.checkpoint_every_steps),
+        Checkpoints(writer, files.all if files is not None else [], governance, interruption, trace, every=training.checkpoint_every_steps),
     ]
     if progress is not None:
         callbacks.append(ProgressReport(progress, status, metrics))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,39 @@ class Order(Protocol):
         ...
 
 
+def _told(request: Request) -> dict[str, Any]:
+    """Return every field of a request as JSON, with the paths made absolute; but for the memory: only the first process looks at the log."""
+    said: dict[str, Any] = {}
+    for name in (field.name for field in fields(Request) if field.name != "memory"):
+        value = getattr(request, name)
+        if isinstance(value, bytes):
+            said[name] = {"bytes": base64.b64encode(value).decode()}
+        elif isinstance(value, Path):
+            said[name] = {"path": str(value.resolve())}
+        elif isinstance(value, tuple):
+            said[name] = {"entries": [base64.b64encode(one).decode() for one in value]}
+        else:
+            said[name] = value
+    return said
+
+
+def _followed(said: dict[str, Any]) -> Request:
+    """Return the request that `_told` made JSON of."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "bytes": base64.b64decode,
+        "path": Path,
+        "entries": lambda entries: tuple(base64.b64decode(one) for one in entries),
+    }
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        ((kind, inner),) = value.items()
+        return kinds[kind](inner)
+
+    return Request(**{name: read(value) for name, value in said.items()})
+
+
 @contextmanager
 def ordering(world: World) -> Iterator[Order]:
     """Yield how the first process gives the others their order; a block that ends without one sends them home."""
@@ -37,27 +71,8 @@ def ordering(world: World) -> Iterator[Order]:
     def give(request: Request, run_dir: Path, *, coop: str, canary_seed: Path | None, threads: int | None) -> None:
         nonlocal given
         given = True
-        world.tell(
-            dumps(
-                {
-                    "plan": base64.b64encode(request.plan).decode(),
-                    "proof": base64.b64encode(request.proof).decode(),
-                    "base": str(request.base.resolve()),
-                    "build": str(request.build.resolve()),
-                    "run_dir": str(run_dir.resolve()),
-                    "now": request.now,
-                    "pin": request.pin,
-                    "run": request.run,
-                    "proposal": request.proposal,
-                    "devices": request.devices,
-                    "minutes": request.minutes,
-                    "max_age_s": request.max_age_s,
-                    "coop": coop,
-                    "canary_seed": str(canary_seed.resolve()) if canary_seed is not None else None,
-                    "threads": threads,
-                }
-            )
-        )
+        seed = str(canary_seed.resolve()) if canary_seed is not None else None
+        world.tell(dumps({"request": _told(request), "run_dir": str(run_dir.resolve()), "coop": coop, "canary_seed": seed, "threads": threads}))
 
     try:
         yield give
@@ -72,30 +87,19 @@ def follow(world: World) -> dict[str, Any] | None:
     if not said:
         return None
     asked = loads(said, source="the order of the first process")
-    request = Request(
-        plan=base64.b64decode(asked["plan"]),
-        proof=base64.b64decode(asked["proof"]),
-        base=Path(asked["base"]),
-        build=Path(asked["build"]),
-        now=asked["now"],
-        pin=asked["pin"],
-        run=asked["run"],
-        proposal=asked["proposal"],
-        devices=asked["devices"],
-        minutes=asked["minutes"],
-        max_age_s=asked["max_age_s"],
-    )
+    request = _followed(asked["request"])
     from train.run import train
 
+    assert request.run is not None
     return train(
         Path(asked["run_dir"]),
         request.plan,
         base=request.base,
         build=request.build,
         guard=Guard(request, fresh=None),
-        run_id=asked["run"],
+        run_id=request.run,
         coop=asked["coop"],
-        proposal=asked["proposal"],
+        proposal=request.proposal,
         canary_seed=Path(asked["canary_seed"]) if asked["canary_seed"] is not None else None,
         threads=asked["threads"],
         world=world,

@@ -28,16 +28,32 @@ def show_evaluation(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _words(report: dict[str, Any]) -> str:
+    verdict = "passed" if report["passed"] else "did NOT pass"
+    return f"{show_evaluation(report)}\n\n{verdict} the voted policy (nats per token of the answer; lower is better)"
+
+
 @click.command(name="eval")
-@click.argument("run")
+@click.argument("run", required=False)
+@click.option("--job", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Instead of RUN, at a site: the job's folder from coop submit.")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
 @click.pass_obj
-def evaluate(session: Session, run: str, base: Path | None, threads: int | None) -> None:
+def evaluate(session: Session, run: str | None, job: Path | None, base: Path | None, threads: int | None) -> None:
     """Measure RUN on held-out answers by language, before and after, under the policy members voted.
 
     A run is evaluated once: trying again until the numbers please would make them worthless.
     """
+    if (run is None) == (job is None):
+        raise click.UsageError("give RUN, or --job FOLDER")
+    if run is None:
+        from commonweights.node import evaluate_job
+
+        assert job is not None
+        with progress(quiet=session.json) as show:
+            report = evaluate_job(job, threads=threads, show=show)
+        session.show(report, _words(report))  # also of one that did not pass: its card says so
+        return
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
         data = (space.run(run) / "plan.json").read_bytes()
         plan = read_plan(data)
@@ -45,9 +61,6 @@ def evaluate(session: Session, run: str, base: Path | None, threads: int | None)
             gate_plan(space, data, base=base, run=run).require()
         log_end(space, run)
         report = evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
-    session.show(
-        report,
-        show_evaluation(report) + f"\n\n{'passed' if report['passed'] else 'did NOT pass'} the voted policy (nats per token of the answer; lower is better)",
-    )
+    session.show(report, _words(report))
     if not report["passed"]:
         raise click.exceptions.Exit(1)

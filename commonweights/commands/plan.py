@@ -133,7 +133,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     from data_pipeline.tokens.mixture import mixture
     from governance_hooks.code import installed_code
     from governance_hooks.plan import read_plan
-    from slurm.sbatch import render
+    from slurm.sbatch import layout, render
     from train.config import read_config
     from train.estimate.dry_run import dry_run
     from train.plan import describe, resolve, size_of
@@ -158,7 +158,9 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
         drawing, script = out.with_suffix(".mix.svg"), out.with_suffix(".sbatch")
         mixed = mixture(made.tokens.languages, made.mix, epochs=made.training.epochs)
         write_bytes(drawing, mix_svg(mixed, f"Languages in plan {made.name}").encode())
-        write_bytes(script, render(made, command=["coop", "-C", str(space.root), "train", made.name], devices=count).encode())
+        command, preflight = ["coop", "-C", str(space.root), "train", made.name], ["python3", "-m", "slurm.preflight", "--folder", str(space.root)]
+        text = render("train", made.name, layout(made, count), minutes=made.limits.minutes_on(count), command=command, preflight=preflight)
+        write_bytes(script, text.encode())
         costs = forecast(made, base, size, devices=count, hardware=named, pue=pue)
         sample = "" if no_sample or session.json else _sample(made, base, build, seed)
         tried = dry_run(base, made.training, processes) if processes else None

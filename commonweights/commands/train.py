@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -33,7 +35,7 @@ from governance_hooks.statement import now
 if TYPE_CHECKING:
     from train.world import World
 
-__all__ = ["gate_plan", "read_plan_file", "run_plan", "train"]
+__all__ = ["REQUEUE", "approval_of", "check_run_name", "gate_plan", "read_plan_file", "run_plan", "train"]
 
 
 REQUEUE: Final = 75
@@ -48,12 +50,18 @@ def read_plan_file(space: Workspace, name: str) -> bytes:
     return path.read_bytes()
 
 
-def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | None = None, proposal: str | None = None) -> Report:
-    """Run the gate for a plan as the cooperative's folder stands now; `run` and `proposal` as in `Request`."""
-    return run_gate(_request(space, data, base, run, proposal))
+def check_run_name(run: str) -> None:
+    """Raise BadInput for what cannot be the name of a run, and of its folder."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
+        raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
 
 
-def _approval(space: Workspace, data: bytes, run: str, chosen: str | None) -> str | None:
+def gate_plan(space: Workspace, data: bytes, *, base: Path | None, run: str | None = None, proposal: str | None = None, **asked: Any) -> Report:
+    """Run the gate for a plan as the cooperative's folder stands now; `run`, `proposal` and what else is `asked` as in `Request`."""
+    return run_gate(replace(_request(space, data, base, run, proposal), **asked))
+
+
+def approval_of(space: Workspace, data: bytes, run: str, chosen: str | None) -> str | None:
     """Return the run proposal under which a run starts, or goes on: one approval serves one run. None if there is none; the gate says so."""
     register = space.coop.register
     if chosen is None and run in register.runs:
@@ -108,14 +116,16 @@ def run_plan(
     from train.worker import ordering
     from train.world import World
 
-    plan, processes = read_plan(data), world or World()
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", run):
-        raise BadInput("this is no name of a run", value=run, allowed="a-z, 0-9, '.', '_' and '-', at most 64")
-    if country is not None:
-        from train.energy import EnergyMeter
+    processes = world or World()
+    with ExitStack() as held:
+        order = held.enter_context(ordering(processes))  # first: whatever is wrong from here on, the others are sent home
+        plan = read_plan(data)
+        check_run_name(run)
+        if country is not None:
+            from train.energy import EnergyMeter
 
-        EnergyMeter(country)  # before a start is used
-    with ordering(processes) as order, process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"):
+            EnergyMeter(country)  # before a start is used
+        held.enter_context(process_lock(space.root / "runs" / f".{run}.lock", f"training run {run}"))
         space.coop.refresh()  # what the process that held it before has logged
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
 
@@ -125,7 +135,7 @@ def run_plan(
             if record["status"] == "completed" and evaluate:
                 build = find_build(space, plan)
                 evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
-                write_card(space, run, build)
+                write_card(space.coop.register, run, space.run(run), build)
 
         if finished:
             record = read_record(space, run)
@@ -133,7 +143,7 @@ def run_plan(
                 run_gate(_request(space, data, base, run)).require()
             finish(record)
             return record
-        proposal = _approval(space, data, run, chosen)
+        proposal = approval_of(space, data, run, chosen)
         # The gate is run three times for a start: here, so that a blocked one uses no start; by the training process, with the start in the log and before
         # anything is loaded; and once all is loaded, right before the first step, so that nothing swapped meanwhile is trained on.
         passed(run_gate(_request(space, data, base, None, proposal, processes.size)).require())
@@ -180,7 +190,8 @@ def _follow() -> None:
 
 
 @click.command()
-@click.argument("plan")
+@click.argument("plan", required=False)
+@click.option("--job", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Instead of PLAN, at a site: the job's folder from coop submit.")
 @click.option("--run", help="Name of the run [default: the plan's name].")
 @click.option("--proposal", help="Start under this approval [default: the one with starts left that expires first; a run goes on under its own].")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
@@ -193,7 +204,8 @@ def _follow() -> None:
 @click.pass_obj
 def train(
     session: Session,
-    plan: str,
+    plan: str | None,
+    job: Path | None,
     run: str | None,
     proposal: str | None,
     base: Path | None,
@@ -213,21 +225,27 @@ def train(
     commonweights.cli train PLAN` or `srun coop train PLAN` on many. SIGUSR1 or SIGTERM to any of them: all save the same step, and the exit code is 75,
     which means "start it again".
     """
+    if (plan is None) == (job is None):
+        raise click.UsageError("give PLAN, or --job FOLDER")
     if not check:
         _follow()
+
+    def passed(report: Report) -> None:
+        if not session.json:
+            click.echo(show_report(report), err=True)
+
+    if plan is None:
+        assert job is not None
+        _train_job(session, job, threads, passed)
+        return
     with open_workspace(session.folder) as space:
         data = read_plan_file(space, plan)
         name = run or read_plan(data, source=plan).name
 
-        def passed(report: Report) -> None:
-            if not session.json:
-                click.echo(show_report(report), err=True)
-
         chosen = find_proposal_by_prefix(space.coop, proposal).id if proposal else None
         if check:
-            finish(session, gate_plan(space, data, base=base, proposal=_approval(space, data, name, chosen)), good="This run may start.", bad="BLOCKED.")
+            finish(session, gate_plan(space, data, base=base, proposal=approval_of(space, data, name, chosen)), good="This run may start.", bad="BLOCKED.")
             return
-        from train.callbacks.interruption import PREEMPTED
         from train.console import quiet_libraries
         from train.launch import launched
 
@@ -246,6 +264,24 @@ def train(
                 show=show,
                 passed=passed,
             )
+    _end(session, name, record)
+
+
+def _train_job(session: Session, job: Path, threads: int | None, passed: Callable[[Report], object]) -> None:
+    """Train on a node of a site, where there is neither log nor operator's key."""
+    from commonweights.node import train_job
+    from train.console import quiet_libraries
+    from train.launch import launched
+
+    with quiet_libraries(), progress(quiet=session.json) as show, launched(1) as world:
+        record = train_job(job, world=world, threads=threads, show=show, passed=passed)
+    _end(session, str(record["run"]), record)
+
+
+def _end(session: Session, name: str, record: dict[str, Any]) -> None:
+    """Say how a run ended, and leave with the exit code that says so too."""
+    from train.callbacks.interruption import PREEMPTED
+
     text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},

@@ -18,6 +18,7 @@ from typing import Any
 PROGRAMS = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "sbatch", "srun", "scontrol")
 MEMBER = "nobody"
 """Who submits jobs when the cluster runs as root."""
+_NOT_TAKEN = ("SLURM", "SBATCH", "PYTHON", "LD_", "BASH", "PYTEST")
 _CONF = """\
 ClusterName=village
 SlurmctldHost={host}(127.0.0.1)
@@ -99,7 +100,9 @@ class Cluster:
         self.member = MEMBER if os.geteuid() == 0 else None
         self.home = self.folder / "home"
         self.conf = self.folder / "slurm.conf"
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "SBATCH"))} | {"SLURM_CONF": str(self.conf)}
+        # Jobs take their submitter's environment with them; what tests are run with is none of theirs.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_TAKEN) and key != "ENV"}
+        self.env = kept | {"SLURM_CONF": str(self.conf)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         try:
             self._make()

@@ -1,4 +1,4 @@
-"""The batch script of a plan: as it is written, and as it runs with a scheduler that is not there."""
+"""The batch scripts of a run: as they are written, and as that of the training runs with a scheduler that is not there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies, TokenCounts, TokensRef
 from governance_hooks.training import Training
-from slurm.sbatch import render
+from slurm.profile import Profile
+from slurm.sbatch import KINDS, Layout, layout, render
 
-GOLDEN = Path(__file__).with_name("voices.sbatch")
+GOLDEN = Path(__file__).with_name("golden")
 COMMAND = ["coop", "-C", "/srv/our cooperative", "train", "voices"]
+PREFLIGHT = ["python3", "-m", "slurm.preflight", "--folder", "/srv/our cooperative"]
+JOB = Path("/srv/coop/jobs/voices/1")
+SITE = Profile(
+    partition="gpu", account="coop-17", qos="vote", gres="gpu:h100", devices_per_node=4, cpus_per_device=12, memory="0", exclusive=True, interface="ib0",
+    modules=["cuda/12.8", "apptainer"], setup=["ulimit -l unlimited"], container=["apptainer", "exec", "--nv", "/images/commonweights.sif"],
+)  # fmt: skip
 
 
 def plan(devices: int = 16) -> Plan:
@@ -42,22 +49,54 @@ def plan(devices: int = 16) -> Plan:
     )
 
 
-def test_the_script_is_the_one_kept_here() -> None:
-    assert render(plan(), command=COMMAND, devices=16) == GOLDEN.read_text(encoding="utf-8")
+def on_site(kind: str, array: int | None = None) -> str:
+    shape = layout(plan(), 16, per_node=SITE.devices_per_node, cpus=SITE.cpus_per_device) if kind == "train" else Layout(1, 1, 12)
+    command = [*SITE.container, "/env/bin/python", "-m", "commonweights.cli", kind, "--job", str(JOB)]
+    preflight = [*SITE.container, "/env/bin/python", "-m", "slurm.preflight"] if kind == "train" else []
+    return render(kind, "voices", shape, minutes=90, command=command, preflight=preflight, profile=SITE, folder=JOB, array=array)  # type: ignore[arg-type]
+
+
+def scripts() -> dict[str, str]:
+    without = render("train", "voices", layout(plan(), 16), minutes=90, command=COMMAND, preflight=PREFLIGHT)
+    return {"plan": without, "chain": on_site("train", 3)} | {kind: on_site(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("name", ["plan", "train", "chain", "eval", "card"])
+def test_each_script_is_the_one_kept_here(name: str) -> None:
+    assert scripts()[name] == (GOLDEN / f"{name}.sbatch").read_text(encoding="utf-8")
 
 
 def test_nodes_are_filled_equally_and_no_device_is_taken_that_was_not_voted() -> None:
-    assert "--nodes=1\n" in render(plan(), command=COMMAND, devices=5)
-    assert "--ntasks-per-node=4\n" in render(plan(), command=COMMAND, devices=16, devices_per_node=4)
+    assert layout(plan(), 5) == Layout(1, 5, 8)
+    assert layout(plan(), 16, per_node=4) == Layout(4, 4, 8)
+    assert layout(plan(), 4, nodes=2) == Layout(2, 2, 8)
     with pytest.raises(BadInput, match="nodes of equal size"):
-        render(plan(), command=COMMAND, devices=9)
+        layout(plan(), 9)
+    with pytest.raises(BadInput, match="nodes of equal size"):
+        layout(plan(), 16, per_node=4, nodes=2)
     with pytest.raises(BadInput, match="another number of devices"):
-        render(plan(4), command=COMMAND, devices=5)
+        layout(plan(4), 5)
+
+
+def test_no_line_is_left_unfilled_and_every_option_stands_before_the_first_command() -> None:
+    for name, text in scripts().items():
+        assert "{{" not in text, name
+        lines = text.splitlines()
+        first = next(index for index, line in enumerate(lines) if line and not line.startswith("#"))
+        assert not any(line.startswith("#SBATCH") for line in lines[first:]), name
+        assert lines[0] == "#!/bin/bash -p", name
+
+
+def test_a_folder_that_would_tear_an_option_line_is_refused() -> None:
+    for folder in ("/srv/our coop/jobs", "/srv/%j", "/srv/a\nb", '/srv/"'):
+        with pytest.raises(BadInput, match="folder of this name"):
+            render("eval", "voices", Layout(1, 1), minutes=1, command=["true"], profile=SITE, folder=Path(folder))
 
 
 @pytest.mark.shellcheck
-def test_shellcheck_has_nothing_to_say() -> None:
-    done = subprocess.run(["shellcheck", "--shell=bash", str(GOLDEN)], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.sbatch")), ids=lambda path: path.stem)
+def test_shellcheck_has_nothing_to_say(path: Path) -> None:
+    done = subprocess.run(["shellcheck", "--shell=bash", str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -67,7 +106,9 @@ def cluster(tmp_path: Path) -> Path:
     programs = {
         "scontrol": 'case "$1 $2" in "show hostnames") echo node7; echo node8;; "show node") echo "NodeName=$3 NodeAddr=10.0.0.7 Port=1";; *) echo "$@" >>calls;; esac',
         "srun": 'for option in "$@"; do case "$option" in --*) shift;; *) break;; esac; done; for rank in 0 1; do RANK=$rank "$@" || exit $?; done',
-        "coop": 'echo "$MASTER_ADDR $MASTER_PORT $OMP_NUM_THREADS $RANK $#" >>tasks; exit "$STATUS"',
+        "python3": 'echo "$@" >>preflights; exit "${READY:-0}"',
+        "scancel": 'echo scancel "$@" >>calls',
+        "coop": 'echo "$MASTER_ADDR $MASTER_PORT $OMP_NUM_THREADS $RANK $#" >>tasks; [ "$STATUS" != USR1 ] || kill -USR1 $$; exit "$STATUS"',
     }
     for name, body in programs.items():
         path = tmp_path / "bin" / name
@@ -77,14 +118,18 @@ def cluster(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(cluster: Path, status: int) -> int:
-    environment = os.environ | {
-        "PATH": f"{cluster / 'bin'}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": "4021",
-        "SLURM_JOB_NODELIST": "node[7-8]",
-        "STATUS": str(status),
-    }
-    return subprocess.run(["bash", str(GOLDEN)], cwd=cluster, env=environment, capture_output=True, check=False).returncode
+def run(cluster: Path, status: int | str, **more: str) -> int:
+    environment = (
+        os.environ
+        | more
+        | {
+            "PATH": f"{cluster / 'bin'}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "4021",
+            "SLURM_JOB_NODELIST": "node[7-8]",
+            "STATUS": str(status),
+        }
+    )
+    return subprocess.run([str(GOLDEN / "plan.sbatch")], cwd=cluster, env=environment, capture_output=True, check=False).returncode
 
 
 def test_every_task_finds_the_first_and_gets_its_arguments_whole(cluster: Path) -> None:
@@ -98,6 +143,30 @@ def test_a_preempted_run_is_put_back_once_and_leaves_nothing_behind(cluster: Pat
     assert (cluster / "calls").read_text() == "requeue 4021\n"
     assert len((cluster / "tasks").read_text().splitlines()) == 2
     assert not list(cluster.glob("*.preempted"))
+
+
+def test_a_signal_before_the_training_listens_puts_the_run_back_too(cluster: Path) -> None:
+    assert run(cluster, "USR1") == 0
+    assert (cluster / "calls").read_text() == "requeue 4021\n"
+
+
+def test_the_signal_does_not_end_the_shell_around_a_task_that_saves(cluster: Path) -> None:
+    (cluster / "bin" / "coop").write_text("#!/bin/bash\ntrap : USR1\nkill -USR1 $PPID\nsleep 0.1\nexit 75\n")
+    assert run(cluster, 75) == 0
+    assert (cluster / "calls").read_text() == "requeue 4021\n"
+
+
+def test_nothing_is_trained_where_the_preflight_fails(cluster: Path) -> None:
+    assert run(cluster, 0, READY="1") == 1
+    assert (cluster / "preflights").is_file()
+    assert not (cluster / "tasks").exists()
+    assert not (cluster / "calls").exists()
+
+
+@pytest.mark.parametrize(("status", "calls"), [(0, "scancel --state=PENDING 4020\n"), (1, "scancel --state=PENDING 4020\n"), (75, None)])
+def test_in_a_chain_a_stopped_run_leaves_the_rest_to_go_on_and_a_finished_one_does_not(cluster: Path, status: int, calls: str | None) -> None:
+    assert run(cluster, status, SLURM_ARRAY_JOB_ID="4020") == (0 if status == 75 else status)
+    assert ((cluster / "calls").read_text() if calls else (cluster / "calls").exists() or None) == calls
 
 
 @pytest.mark.parametrize("status", [1, 2, 137])

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Third layer: no job of a gated partition without the site's signed clearance for exactly this start (Prolog with PrologFlags=Alloc; runs on each node as root).
+#
+# It covers every way in which the controller's check can be passed by: missing, not executable, killed, another controller. It needs no Python, no log and no
+# key but the site's public one. A job without clearance is cancelled; the node is drained only if even that cannot be done.
+# `coop slurm install` fills in the next lines.
+SITE=/var/lib/coop-site
+GATED=coop
+SLURM_CONF=/etc/slurm/slurm.conf
+COOP=sha256:0000000000000000000000000000000000000000000000000000000000000000
+AUTHOR=s-site
+BIN=/usr/bin:/bin
+
+PATH=$BIN
+LC_ALL=C
+TZ=UTC
+export PATH LC_ALL TZ SLURM_CONF
+job=$SLURM_JOB_ID
+restart=${SLURM_JOB_RESTART_COUNT:-0}
+file=$SITE/clearance/$job.$restart
+
+is_gated() {
+  for one in $(printf %s "${SLURM_JOB_PARTITION:-$GATED}" | tr , ' '); do
+    case ",$GATED," in *",$one,"*) return 0 ;; esac
+  done
+  return 1
+}
+is_gated || exit 0
+
+refuse() {
+  scontrol update JobId="$job" AdminComment="coop: job $job may not start: $1"
+  scontrol notify "$job" "coop: job $job may not start: $1" 2>/dev/null
+  scancel "$job" && exit 0
+  exit 1
+}
+
+{ [ -f "$file.json" ] && [ -f "$file.sig" ]; } || refuse "there is no clearance for it, the check on the controller did not run"
+# One read: what is verified is what is looked at below. Canonical JSON holds no line break.
+body=$(head -c 4096 "$file.json")
+printf %s "$body" | timeout 20 ssh-keygen -Y verify -f "$SITE/allowed_signers" -I "$AUTHOR" -n coop-statement@v1 -s "$file.sig" >/dev/null 2>&1 ||
+  refuse "its clearance is not signed by the site"
+# The job's own description, once: when it was submitted tells it from an earlier job of this number. A user's text could look like a line of it, but not take
+# away the true one, and then there are two.
+submitted=$(scontrol show job "$job" | sed -n 's/^   SubmitTime=\([-0-9T:]*\) .*/\1/p')
+submitted=$(date -u -d "$submitted" +%s 2>/dev/null) || refuse "SLURM does not say when it was submitted"
+expires=$(printf %s "$body" | sed -n 's/.*"payload":{[^{}]*"expires":"\([-0-9T:]*Z\)".*/\1/p')
+for part in "{\"author\":\"$AUTHOR\",\"coop\":\"$COOP\"," "\"type\":\"coop.clearance/v1\"}" "\"job\":$job," "\"restart\":$restart," "\"user\":$SLURM_JOB_UID}" \
+  "\"submitted\":$submitted,"; do
+  case $body in *"$part"*) ;; *) refuse "its clearance is for another start" ;; esac
+done
+expr "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \< "${expires:-0}" >/dev/null || refuse "its clearance has expired"
+exit 0

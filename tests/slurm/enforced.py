@@ -1,0 +1,158 @@
+"""A cluster with the enforcement installed, lent to a village whose members approve runs: real keys, a real log, a real SLURM."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from governance_hooks.canonical import dumps, sha256
+from governance_hooks.cooperative import Cooperative
+from governance_hooks.plan import Limits
+from governance_hooks.site.order import Order, sign_order
+from governance_hooks.sshsig import load_private_key
+from governance_hooks.statement import body, entry, now, parse, shift, sign
+from slurm.install import Installation
+from slurm.site_folder import SiteFolder, deliver_proof
+from slurm.sync import Pass, sync
+from tests.slurm.cluster import Cluster
+from tests.village import RULES, Approved, Village, found
+
+SCRIPT = "#!/bin/bash -p\necho trained\n"
+SLEEP = "#!/bin/bash -p\necho trained\nsleep 60\n"
+
+
+class Voted:
+    """A plan members approved: its bytes and the proposal."""
+
+    def __init__(self, plan: bytes, proposal: str) -> None:
+        self.plan, self.proposal = plan, proposal
+
+
+class Enforced:
+    """The site `north` of the village, with partition `coop` gated."""
+
+    def __init__(self, **options: Any) -> None:
+        self.stack = ExitStack()
+        self.cluster = Cluster(**options)
+        self.stack.callback(self.cluster.close)
+        with self.stack.pop_all() as undo:  # a half-started cluster is ended too
+            self._install(undo)
+            self.stack = undo.pop_all()
+
+    def _install(self, stack: ExitStack) -> None:
+        cluster = self.cluster
+        root = cluster.folder / "village"
+        keys, operator = found(root, kinds={kind: RULES.model_copy(update={"minimum_period_s": 1}).model_dump() for kind in ("run", "release", "halt")})
+        self.coop = stack.enter_context(Cooperative.open(root))
+        self.village = Village(root, self.coop, keys, operator)
+        self.coop.clock = now  # a cluster has the time of the day
+        self.approved = Approved(self.village)
+        for path in (self.approved.base, self.approved.build.parent, self.approved.build):
+            path.chmod(0o755)
+        python = cluster.folder / "python"
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(__file__).parents[2]} exec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        self.path = cluster.folder / "site"
+        self.installation = Installation.plan(
+            name="north",
+            coop=self.coop.register.coop,
+            gated=["coop"],
+            conf=cluster.conf,
+            folder=self.path,
+            key=cluster.folder / "key" / "north",
+            python=python,
+        )
+        self.before = cluster.conf.read_bytes()
+        self.installation.apply()
+        self.key = load_private_key(Path(self.installation.site.private_key))
+        said = {"site": "north", "key": self.key.public.line, "lender": None, "device": "h100", "device_hours": None}
+        self.say("coop.site/v1", said, "operator")
+        cluster.stop_controller()
+        cluster.start_controller()
+        cluster.reconfigure()
+        self.voted = self.vote("shared", max_starts=100, max_devices=4, max_minutes=1000)
+        self.refresh()
+
+    @property
+    def folder(self) -> SiteFolder:
+        """The site's folder, opened."""
+        return SiteFolder.open(self.path)
+
+    def say(self, kind: str, payload: Any, author: str, *signers: Any) -> Any:
+        """Append a statement dated now."""
+        self.village.clock = max(self.village.clock, now())
+        return self.village.say(kind, payload, author, *signers)
+
+    def vote(self, name: str, **limits: int) -> Voted:
+        """Have members approve a plan with these limits, and wait until the approval may be used."""
+        self.village.clock = max(self.village.clock, now())
+        plan = dumps(self.approved.make_plan(name=name, limits=Limits(**limits)).model_dump())
+        proposal = self.village.approve("run", sha256(plan), uses=limits["max_starts"])
+        while now() <= self.village.clock:  # members waited out the vote by turning the clock of the village
+            time.sleep(0.05)
+        return Voted(plan, proposal)
+
+    def refresh(self) -> Pass:
+        """Bring the newest proof to the site and have its controller look at everything."""
+        deliver_proof(self.path, self.coop.proof().dumps())
+        return sync(self.folder, at=now())
+
+    def order(
+        self, script: str = SCRIPT, *, voted: Voted | None = None, plan: bytes | None = None, key: Any = None, run: str | None = None, **changes: Any
+    ) -> str:
+        """Put an order into the inbox, and have it looked at; return its hexadecimal digits."""
+        used = voted or self.voted
+        plan = used.plan if plan is None else plan
+        said: dict[str, Any] = {"site": "north", "kind": "train", "run": run or f"run-{used.proposal[7:13]}", "plan": sha256(plan), "proposal": used.proposal}
+        said |= {"script": sha256(script.encode()), "user": 65534, "nodes": 2, "devices": 2, "minutes": 10, "array": None, "expires": shift(now(), 3600)}
+        document = sign_order(Order(**said | changes), coop=self.coop.register.coop, key=key or self.village.operator)
+        name = _name(document)
+        folder = self.path / "inbox" / name
+        folder.mkdir()
+        (folder / "order.json").write_bytes(document)
+        (folder / "plan.json").write_bytes(plan)
+        (folder / "places.json").write_bytes(dumps({"base": str(self.approved.base), "build": str(self.approved.build)}))
+        sync(self.folder, at=now())
+        return name
+
+    def options(self, order: str, *more: str) -> list[str]:
+        """Return the options of sbatch for an order."""
+        return ["--partition=coop", "--nodes=1", "--time=5", "--gpus-per-node=1", f"--comment=coop:{order}", *more]
+
+    def submit(self, order: str, *more: str, script: str = SCRIPT, **options: Any) -> Any:
+        """Submit a job; it may be refused."""
+        return self.cluster.submit(script, *self.options(order, *more), **options)
+
+    def sbatch(self, order: str, *more: str, script: str = SCRIPT, **options: Any) -> int:
+        """Submit a job that job_submit.lua lets pass."""
+        return self.cluster.sbatch(script, *self.options(order, *more), **options)
+
+    def denied(self, job: int) -> str:
+        """Wait until a job was refused at its start; return why. It is held by an admin, ran nothing, and no node is drained."""
+        self.cluster.wait_for(lambda: "may not start" in self.cluster.job(job).get("AdminComment", "") and self.cluster.job(job)["Reason"] == "JobHeldAdmin")
+        assert self.cluster.state(job) == "PENDING"
+        assert "trained" not in self.cluster.output(job)
+        self.cluster.wait_for(lambda: not self.cluster.drained())
+        return self.cluster.job(job)["AdminComment"]
+
+    def entry(self, kind: str, payload: Any, author: str, key: Any) -> bytes:
+        """Sign an entry with any key."""
+        made = body(kind, payload, coop=self.coop.register.coop, author=author)
+        return entry(made, [sign(made, key)])
+
+    def close(self) -> None:
+        """End the cluster and close the log."""
+        self.stack.close()
+
+
+def _name(document: bytes) -> str:
+    from governance_hooks.site.document import read_document
+    from governance_hooks.site.order import TYPE
+
+    return read_document(document, {TYPE: Order}, source="order").id.removeprefix("sha256:")
+
+
+__all__ = ["SCRIPT", "SLEEP", "Enforced", "Voted", "parse"]
