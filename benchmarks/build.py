@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -296,13 +297,19 @@ def executors(folder: Path, work: Path, rows: int, jobs: int) -> dict[str, Any]:
         executor, load = ("pool", "datatrove")[number % 2], round(os.getloadavg()[0], 1)
         runs.append({"executor": executor, "load_average_before": load, **in_child(folder, store, work / f"build-{number}", jobs, executor)})
     assert len({run["manifest"] for run in runs}) == 1
-    best = {name: min(run["build_s"] for run in runs if run["executor"] == name) for name in ("pool", "datatrove")}
-    return {"runs": runs, "datatrove_takes_times_the_pool": round(best["datatrove"] / best["pool"], 2)}
+    ratios = {}
+    for what in ("build_s", "cpu_s", "peak_pss_mib"):
+        least = {name: min(run[what] for run in runs if run["executor"] == name) for name in ("pool", "datatrove")}
+        ratios[what] = round(least["datatrove"] / least["pool"], 2)
+    return {"runs": runs, "datatrove_to_pool": ratios}
 
 
 def in_child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:
     command = [sys.executable, __file__, str(folder), "--child", str(store), str(out), str(jobs), executor]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return said | {"cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)}
 
 
 def child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Slurm:
     python: Sequence[str] = (sys.executable,)
     """The command that is Python on the nodes, a container's before it if need be."""
     cpus: int = 1
-    """Of a job; families of near copies are dealt out to them."""
+    """Of the job that finds the copies: families of near copies are dealt out to them. The others take one."""
     memory_gb: int = 2
     """Of a CPU."""
     at_once: int = 0
@@ -96,13 +96,14 @@ class _Array(SlurmPipelineExecutor):
         self.work, self.stage, self.site = work, stage, site
         tasks = 1 if stage == "join" else len(work.sources)
         options = {"account": site.account} if site.account else {}
+        self.cpus = site.cpus if stage == "join" else 1
         super().__init__(
             [Step(str(work.folder), work.digest, stage, int(os.environ.get("SLURM_CPUS_PER_TASK") or 1))],
             tasks=tasks,
             tasks_per_job=math.ceil(tasks / _ARRAY),
             time=str(site.minutes),
             partition=site.partition,
-            cpus_per_task=site.cpus,
+            cpus_per_task=self.cpus,
             mem_per_cpu_gb=site.memory_gb,
             workers=site.at_once or -1,
             job_name=f"coop-build-{work.folder.name[:8]}-{stage}",
@@ -118,7 +119,7 @@ class _Array(SlurmPipelineExecutor):
         jobs = math.ceil(self.tasks / self.tasks_per_job)
         command = [*self.site.python, "-P", "-m", "data_pipeline.cluster", str(self.work.folder), self.work.digest, self.stage]
         arguments = self.get_sbatch_args(jobs)
-        text = self.get_launch_file_contents(arguments, f"srun -l -n 1 --cpus-per-task={self.site.cpus} {shlex.join(command)}")
+        text = self.get_launch_file_contents(arguments, f"srun -l -n 1 --cpus-per-task={self.cpus} {shlex.join(command)}")
         # -p: bash takes neither functions nor a start file from whoever submits
         return Script(self.stage, text.replace("#!/bin/bash\n", "#!/bin/bash -p\n", 1).encode(), arguments["array"], jobs, self.site.minutes)
 

@@ -79,7 +79,7 @@ def make(
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
         for suite in suites:
             add_suite(space, suite)
-        recipe, steps = choose_recipe(space, stages, without), steps_of(space, executor, jobs=jobs, site=site)
+        recipe, steps = choose_recipe(space, stages, without), steps_of(space, name, executor, jobs=jobs, site=site, show=show)
         out = make_build(space, name, use, heldout_permille=heldout_permille, recipe=recipe, jobs=jobs, parts=parts, steps=steps, show=show)
         found = read_build(out)
     manifest = found.manifest
