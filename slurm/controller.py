@@ -47,7 +47,13 @@ class Start:
     comment: str
     array: int | None
     """Number of the array the job is a task of."""
+    task: int | None
     het: bool
+
+    @property
+    def name(self) -> str:
+        """What SLURM calls exactly this job: the number of an array's last task is that of the array, too."""
+        return str(self.job) if self.array is None else f"{self.array}_{self.task}"
 
 
 def clear(folder: SiteFolder, start: Start, *, at: str) -> None:
@@ -84,7 +90,7 @@ def clear(folder: SiteFolder, start: Start, *, at: str) -> None:
             raise Refused("its order has been used by another job", value=whole, allowed=f"job {before}", next="coop submit again")
         # (6) It gets no more time than is left of the vote.
         if job.minutes is None or permission.minutes < job.minutes:
-            shorten(start.job, permission.minutes)
+            shorten(start.name, permission.minutes)
         folder.use(name[1], whole)
         # (7) The start is stated for the log, then cleared.
         _write(folder, outbox, start, job, permission, _state(standing, outbox, delivered, permission))
@@ -170,12 +176,13 @@ def main(arguments: list[str]) -> int:
     """Check the start that SLURM's environment describes."""
     if len(arguments) != 4 or arguments[0] != "prolog":
         raise BadInput("usage: python -m slurm.controller prolog SITE JOB RESTART", value=arguments)
-    array = os.environ.get("SLURM_ARRAY_JOB_ID", "")
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))
     start = Start(
         job=int(arguments[2]),
         restart=int(arguments[3]),
         comment=os.environ.get("SLURM_JOB_COMMENT", ""),
         array=int(array) if array else None,
+        task=int(task) if task else None,
         het=bool(os.environ.get("SLURM_HET_JOB_ID")),
     )
     try:

@@ -56,16 +56,19 @@ def scontrol(*command: str, program: str = "scontrol") -> bytes:
 
 def show_job(number: int) -> Job:
     """Ask SLURM for a job. The caller's environment has TZ=UTC and no SLURM_TIME_FORMAT."""
-    return parse_job(scontrol("-d", "show", "job", str(number)).decode(errors="replace"))
+    return parse_job(scontrol("-d", "show", "job", str(number)).decode(errors="replace"), number)
 
 
-def parse_job(text: str) -> Job:
-    """Parse `scontrol -d show job N`.
+def parse_job(answer: str, number: int) -> Job:
+    """Parse `scontrol -d show job N`, which shows all tasks where N is an array's number too.
 
     Raises:
         Refused: a line is missing, or there twice: a name or comment with a line break can add lines, but cannot take a true one away.
     """
-    found = {}
+    blocks = [one for one in re.split(r"^(?=JobId=)", answer, flags=re.MULTILINE) if one.startswith(f"JobId={number} ")]
+    if len(blocks) != 1:
+        raise Refused("SLURM's description of this job is not clear", value=f"{len(blocks)} jobs", allowed="one job of this number")
+    text, found = blocks[0], {}
     for name, pattern in _LINES.items():
         values = re.findall(pattern, text, re.MULTILINE)
         if len(values) != 1:
@@ -107,6 +110,6 @@ def batch_script(number: int) -> bytes:
     return scontrol("write", "batch_script", str(number), "-")
 
 
-def shorten(number: int, minutes: int) -> None:
-    """Lower the time limit of a job."""
-    scontrol("update", f"JobId={number}", f"TimeLimit={minutes}")
+def shorten(name: str, minutes: int) -> None:
+    """Lower the time limit of a job, or of one task of an array (ARRAY_TASK)."""
+    scontrol("update", f"JobId={name}", f"TimeLimit={minutes}")

@@ -27,10 +27,19 @@ is_gated() {
 }
 is_gated || exit 0
 
+# The job's own description; where its number is an array's too, SLURM shows every task. A user's text may look like lines of it, but cannot take away the true
+# ones: what is there twice is refused.
+show() { scontrol show job "$job" | awk -v head="JobId=$job" '/^JobId=/ { own = $1 == head; if (own) n++ } own { print } END { exit n != 1 }'; }
+described=$(show)
+clear=$?
+# What SLURM calls exactly this job.
+name=$(printf '%s\n' "$described" | sed -n '1s/^JobId=[0-9]* ArrayJobId=\([0-9]*\) ArrayTaskId=\([0-9]*\) .*/\1_\2/p')
+name=${name:-$job}
+
 refuse() {
-  scontrol update JobId="$job" AdminComment="coop: job $job may not start: $1"
+  scontrol update JobId="$name" AdminComment="coop: job $job may not start: $1"
   scontrol notify "$job" "coop: job $job may not start: $1" 2>/dev/null
-  scancel "$job" && exit 0
+  scancel "$name" && exit 0
   exit 1
 }
 
@@ -39,10 +48,10 @@ refuse() {
 body=$(head -c 4096 "$file.json")
 printf %s "$body" | timeout 20 ssh-keygen -Y verify -f "$SITE/allowed_signers" -I "$AUTHOR" -n coop-statement@v1 -s "$file.sig" >/dev/null 2>&1 ||
   refuse "its clearance is not signed by the site"
-# The job's own description, once: when it was submitted tells it from an earlier job of this number. A user's text could look like a line of it, but not take
-# away the true one, and then there are two.
-submitted=$(scontrol show job "$job" | sed -n 's/^   SubmitTime=\([-0-9T:]*\) .*/\1/p')
-submitted=$(date -u -d "$submitted" +%s 2>/dev/null) || refuse "SLURM does not say when it was submitted"
+# When it was submitted tells it from an earlier job of this number.
+[ "$clear" = 0 ] || refuse "SLURM's description of it is not clear"
+submitted=$(printf '%s\n' "$described" | sed -n 's/^   SubmitTime=\([-0-9T:]*\) .*/\1/p')
+submitted=$(date -u -d "${submitted:-nothing}" +%s 2>/dev/null) || refuse "SLURM does not say when it was submitted"
 expires=$(printf %s "$body" | sed -n 's/.*"payload":{[^{}]*"expires":"\([-0-9T:]*Z\)".*/\1/p')
 for part in "{\"author\":\"$AUTHOR\",\"coop\":\"$COOP\"," "\"type\":\"coop.clearance/v1\"}" "\"job\":$job," "\"restart\":$restart," "\"user\":$SLURM_JOB_UID}" \
   "\"submitted\":$submitted,"; do

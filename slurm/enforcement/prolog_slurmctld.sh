@@ -18,6 +18,9 @@ export PATH SLURM_CONF TZ
 umask 022
 job=$SLURM_JOB_ID
 restart=${SLURM_JOB_RESTART_COUNT:-0}
+# What SLURM calls exactly this job: the last task of an array has the number of the array, which means all of them.
+name=$job
+[ -z "${SLURM_ARRAY_JOB_ID:-}" ] || name=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 
 is_gated() {
   for one in $(printf %s "${SLURM_JOB_PARTITION:-$GATED}" | tr , ' '); do
@@ -29,7 +32,7 @@ is_gated || exit 0
 
 # No variable of slurmctld's own environment reaches Python but these.
 why=$(env -i PATH="$PATH" SLURM_CONF="$SLURM_CONF" TZ=UTC LC_ALL=C.UTF-8 SLURM_JOB_COMMENT="$SLURM_JOB_COMMENT" SLURM_ARRAY_JOB_ID="${SLURM_ARRAY_JOB_ID:-}" \
-  SLURM_HET_JOB_ID="${SLURM_HET_JOB_ID:-}" timeout --kill-after=5 "$SECONDS_ALLOWED" "$PYTHON" -P -s -m slurm.controller prolog "$SITE" "$job" "$restart" \
+  SLURM_ARRAY_TASK_ID="${SLURM_ARRAY_TASK_ID:-}" SLURM_HET_JOB_ID="${SLURM_HET_JOB_ID:-}" timeout --kill-after=5 "$SECONDS_ALLOWED" "$PYTHON" -P -s -m slurm.controller prolog "$SITE" "$job" "$restart" \
   2>>"$SITE/errors.log")
 code=$?
 case $code in
@@ -43,16 +46,16 @@ esac
 message="coop: job $job may not start: $why"
 rm -f "$SITE/clearance/$job.$restart.json" "$SITE/clearance/$job.$restart.sig"
 printf '{"at":"%s","code":%s,"event":"deny","job":%s,"restart":%s}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$code" "$job" "$restart" >>"$SITE/ledger.jsonl"
-scontrol update JobId="$job" AdminComment="$message"
+scontrol update JobId="$name" AdminComment="$message"
 scontrol notify "$job" "$message" 2>/dev/null # srun and salloc show it
 # The job's own log: written as its user, where that is allowed (SlurmUser=root). A pipe there must not hold us up.
-out=$(scontrol show job "$job" | sed -n 's/^   StdOut=//p' | tail -n 1)
+out=$(scontrol show job "$name" | sed -n 's/^   StdOut=//p' | tail -n 1)
 if [ -n "$out" ] && [ "$(id -u)" = 0 ]; then
   # shellcheck disable=SC2016  # the inner shell expands them
   timeout 5 setpriv --reuid="$SLURM_JOB_UID" --regid="$SLURM_JOB_GID" --clear-groups sh -c 'printf "%s\n" "$2" >>"$1"' write "$out" "$message" 2>/dev/null
 fi
 # Put back and held by an admin: its user cannot release it, and `scontrol release` checks again. In a session of its own, for slurmctld kills this one.
 # shellcheck disable=SC2016  # the inner shell expands it
-setsid sh -c 'scontrol requeuehold "$1" && scontrol hold "$1" || scancel "$1"' hold "$job" >/dev/null 2>&1 </dev/null &
+setsid sh -c 'scontrol requeuehold "$1" && scontrol hold "$1" || scancel "$1"' hold "$name" >/dev/null 2>&1 </dev/null &
 wait $! || exit 1 # back into the queue without a hold, and refused again
 exit 0

@@ -204,7 +204,7 @@ class Cluster:
 
     def job(self, number: int | str) -> dict[str, str]:
         """Return the fields of a job (scontrol show job), the first of an array."""
-        line = self.scontrol("--oneliner", "show", "job", str(number)).splitlines()[0]
+        line = re.split(r"\n(?=JobId=)", self.scontrol("--oneliner", "show", "job", str(number)))[0].replace("\n", " ")
         fields = re.findall(r"(?:^| )([A-Za-z:/]+)=(.*?)(?= [A-Za-z:/]+=|$)", line)
         return {name: value.strip() for name, value in fields}
 
@@ -215,7 +215,7 @@ class Cluster:
 
     def state(self, number: int | str) -> str:
         """Return the state of a job: PENDING, RUNNING, COMPLETED and so on."""
-        return self.job(number)["JobState"]
+        return self.squeue(f"--jobs={number}", "--format=%T")[0]
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait until a condition holds; fail with the controller's log."""
