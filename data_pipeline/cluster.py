@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +25,9 @@ from typing import Final
 
 from data_pipeline.handover import Work, read_work
 from data_pipeline.steps import Progress
-from data_pipeline.trove import STAGES, Stage, Step
+from data_pipeline.trove import SAID, STAGES, Stage, Step
 from governance_hooks.canonical import sha256
-from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.errors import BadInput, CoopError, Refused
 
 try:
     from datatrove.executor.slurm import SlurmPipelineExecutor
@@ -81,6 +83,11 @@ class Script:
         return sha256(self.data)
 
 
+_HELD: Final = ("JobHeldAdmin", "job requeued in held state")
+"""What a site that checks orders does with a job it refuses, beside saying why in the job's AdminComment."""
+POLL_S: Final = 5.0
+_PATIENCE_S: Final = 60
+
 Orders = Callable[[Sequence[Script]], Sequence[str | None]]
 """Says under which order each script is submitted (the job's comment), or None where no order is asked for."""
 
@@ -123,23 +130,17 @@ class _Array(SlurmPipelineExecutor):
         # -p: bash takes neither functions nor a start file from whoever submits
         return Script(self.stage, text.replace("#!/bin/bash\n", "#!/bin/bash -p\n", 1).encode(), arguments["array"], jobs, self.site.minutes)
 
-    def submit(self, script: Script, comment: str | None, after: str | None, *, wait: bool) -> tuple[str, bool]:
-        """Have sbatch take the script; return the number of the job, and whether it ended well, which is True without `wait`."""
+    def submit(self, script: Script, comment: str | None, after: str | None) -> str:
+        """Have sbatch take the script, to run after another job has ended well; return the number of the job."""
         with self.logging_dir.open("ranks_to_run.json", "w") as file:
             json.dump(list(range(self.tasks)), file)  # where datatrove's jobs look their tasks up
         # singleton: who is asked for the same build twice does not do it twice at a time
-        options = ["--parsable", f"--dependency=singleton{f',afterok:{after}' if after else ''}", *([f"--comment={comment}"] if comment else [])]
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        try:
-            done = subprocess.run(
-                ["sbatch", *options, *(["--wait"] if wait else [])], input=script.data, capture_output=True, check=False, env=environment
-            )  # fmt: skip
-        except OSError as error:
-            raise BadInput("sbatch cannot be run: this machine is no login node of a cluster", allowed="--executor pool, datatrove") from error
-        job = done.stdout.decode().split(";")[0].strip()
-        if not job.isdecimal():
-            raise CoopError(f"SLURM does not take the jobs of stage {self.stage}: {done.stderr.decode(errors='replace').strip()[:500]}")
-        return job, done.returncode == 0
+        options = [f"--dependency=singleton{f',afterok:{after}' if after else ''}", *([f"--comment={comment}"] if comment else [])]
+        done = _slurm("sbatch", "--parsable", *options, script=script.data)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").replace("sbatch: error: ", "").strip()
+            raise CoopError(f"SLURM does not take the jobs of stage {self.stage}: {said[:500]}")
+        return done.stdout.decode().split(";")[0].strip()
 
 
 class OnCluster:
@@ -163,16 +164,16 @@ class OnCluster:
         waiting = [(array, array.script()) for array in arrays if array.get_incomplete_ranks()]
         comments = self.orders([script for _, script in waiting]) if waiting else []
         jobs = list[str]()
-        try:
-            for (array, script), comment in zip(waiting, comments, strict=True):
-                last = array is waiting[-1][0]
-                if last:
-                    report(f"wait for SLURM's jobs {' '.join(jobs) or 'of an earlier try'}", 0, 0)
-                jobs.append(array.submit(script, comment, jobs[-1] if jobs else None, wait=last)[0])
-        except CoopError:
-            if jobs:
-                subprocess.run(["scancel", *jobs], check=False, capture_output=True)
-            raise
+        for (array, script), comment in zip(waiting, comments, strict=True):
+            try:
+                jobs.append(array.submit(script, comment, jobs[-1] if jobs else None))
+            except CoopError:
+                _cancel(jobs)
+                raise
+        refused = _ended(jobs, lambda: _tell(arrays, report))
+        if refused is not None:
+            _cancel(jobs)
+            raise Refused(f"the site refuses a job: {refused}", next="mend that, then run the same command again: what is done is kept")
         for array in arrays:
             if missing := array.get_incomplete_ranks():
                 parts = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
@@ -180,6 +181,46 @@ class OnCluster:
                     f"the cluster did not do stage {array.stage} of parts {parts}",
                     next=f"read {work.folder / array.stage} (logs, slurm_logs), then run the same command again: what is done is kept",
                 )
+
+
+def _tell(arrays: Sequence[_Array], report: Progress) -> None:
+    for array in arrays:
+        report(SAID[array.stage], array.tasks - len(array.get_incomplete_ranks()), array.tasks)
+
+
+def _ended(jobs: Sequence[str], beat: Callable[[], None]) -> str | None:
+    """Wait until none of the jobs is in the queue any more; or return why a site's check holds one for good."""
+    while jobs:
+        asked = _slurm("squeue", "--noheader", "--me", "--format=%A|%F|%r")
+        lines = [line.split("|") for line in asked.stdout.decode(errors="replace").splitlines()]
+        ours = [line for line in lines if len(line) == 3 and line[1] in jobs]
+        if not ours and not asked.returncode:  # a controller that is being restarted gives no answer
+            return None
+        for job, _, reason in ours:
+            shown = _slurm("scontrol", "--oneliner", "show", "job", job).stdout.decode(errors="replace") if reason in _HELD else ""
+            said = re.search(r" AdminComment=(coop: .*?) [A-Za-z:/]+=", shown)
+            if said is not None:
+                return said[1][:500]
+        beat()
+        time.sleep(POLL_S)
+    return None
+
+
+def _cancel(jobs: Sequence[str]) -> None:
+    if jobs:
+        _slurm("scancel", *jobs)
+
+
+def _slurm(*command: str, script: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    try:
+        return subprocess.run(command, input=script, capture_output=True, check=False, env=environment, timeout=_PATIENCE_S)
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"there is no {command[0]} on this machine", next="log in where jobs of this site are sent from, and run the same command there"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise CoopError(f"{command[0]} gave no answer within {_PATIENCE_S} s", next="is the cluster's controller up? scontrol ping") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

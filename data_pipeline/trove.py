@@ -37,11 +37,12 @@ try:
 except ImportError as error:
     raise BadInput("the package datatrove is not installed", next="pip install 'commonweights[cluster]'") from error
 
-__all__ = ["STAGES", "Executor", "OnThisMachine", "Stage", "Step", "Trove"]
+__all__ = ["SAID", "STAGES", "Executor", "OnThisMachine", "Stage", "Step", "Trove"]
 
 Stage = Literal["prepare", "join", "finish"]
 STAGES: Final[tuple[Stage, ...]] = ("prepare", "join", "finish")
-_SAID: Final = {"prepare": "check each row", "join": "find copies", "finish": "ledger"}
+SAID: Final = {"prepare": "check each row", "join": "find copies", "finish": "ledger"}
+"""What is reported of a stage: the same words as by the pool."""
 
 
 class Step(PipelineStep):
@@ -123,12 +124,12 @@ class OnThisMachine:
     def run(self, work: Work, report: Progress) -> None:
         """Run the stages one after the other."""
         for stage in STAGES:
-            report(_SAID[stage], 0, 1)
+            report(SAID[stage], 0, 1)
             tasks = 1 if stage == "join" else len(work.sources)
             workers = min(tasks, self.jobs)
             step = Step(str(work.folder), work.digest, stage, self.jobs)
             _Quiet([step], tasks=tasks, workers=workers, logging_dir=str(work.folder / stage)).run()
-            report(_SAID[stage], 1, 1)
+            report(SAID[stage], 1, 1)
 
 
 class Trove:

@@ -163,4 +163,3 @@ class Enforced:
 
 def _name(document: bytes) -> str:
     return read_document(document, {TYPE: Order}, source="order").id.removeprefix("sha256:")
-

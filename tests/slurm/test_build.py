@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from data_pipeline.manifest import Build
 from data_pipeline.store import ContributionStore
 from data_pipeline.trove import Trove
 from governance_hooks.canonical import sha256
-from governance_hooks.errors import CoopError
+from governance_hooks.errors import CoopError, Refused
 from tests.data_pipeline.conftest import COOP, USE
 from tests.data_pipeline.varied import fill, tree
 from tests.slurm.cluster import Cluster
@@ -104,6 +105,23 @@ def test_a_job_slurm_does_not_take_leaves_none_behind(slurm: Cluster, options: d
     with pytest.raises(CoopError, match=r"does not take the jobs of stage prepare: .*invalid partition"):
         made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(Slurm("nowhere"))), **options)
     assert slurm.run("squeue", "--noheader").stdout == ""
+
+
+def test_a_job_the_site_refuses_is_said_and_leaves_none_behind(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
+    def refuse() -> None:
+        slurm.wait_for(lambda: len(slurm.run("squeue", "--noheader", "--format=%A").stdout.split()) == 3)
+        job = slurm.run("squeue", "--noheader", "--format=%A", "--sort=i").stdout.split()[0]
+        slurm.scontrol("update", f"JobId={job}", "AdminComment=coop: job may not start: the order has expired")
+        slurm.scontrol("hold", job)
+
+    admin = threading.Thread(target=refuse)
+    admin.start()
+    site = Slurm("coop", minutes=5, setup=SITE.setup, arguments={"begin": "now+1hour"})
+    with pytest.raises(Refused, match="the order has expired"):
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(site)), **options)
+    admin.join()
+    slurm.wait_for(lambda: not slurm.run("squeue", "--noheader").stdout)
+    assert [path.name for path in tmp_path.glob("parts/*/job.json")] == ["job.json"]
 
 
 def test_a_refused_order_submits_nothing(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
-from pathlib import Path
-
 import pytest
 
 from commonweights.workspace import open_workspace
 from data_pipeline.cluster import OnCluster, Slurm
 from data_pipeline.trove import Trove
 from governance_hooks.canonical import sha256
-from tests.slurm.sent import Lender, coop, lender
+from tests.slurm.sent import Lender, lender
 
 __all__ = ["lender"]
 
