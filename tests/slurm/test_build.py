@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from data_pipeline import cluster
 from data_pipeline.build import build
 from data_pipeline.cluster import OnCluster, Script, Slurm
 from data_pipeline.manifest import Build
@@ -30,6 +31,7 @@ SITE = Slurm("coop", minutes=5, memory_gb=1, setup=[f"export PYTHONPATH={Path(__
 def slurm(plain_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster that the commands of this process speak to."""
     monkeypatch.setenv("SLURM_CONF", str(plain_cluster.conf))
+    monkeypatch.setattr(cluster, "POLL_S", 0.3)
     yield plain_cluster
     plain_cluster.cancel_all()
 
