@@ -31,20 +31,22 @@ from data_pipeline.source import PageFile
 from data_pipeline.stages.stage import Evidence, Item, Suite
 from governance_hooks.atomic import PREFIX, write_bytes
 from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.code import installed_code
 from governance_hooks.errors import CoopError
 
 __all__ = ["JOB", "Work", "described", "read_work", "versions", "write_work"]
 
 JOB: Final = "job.json"
-_LIBRARIES: Final = ("commonweights", "langcodes", "numpy", "phonenumbers", "py3langid", "pyarrow")
+_LIBRARIES: Final = ("langcodes", "numpy", "phonenumbers", "py3langid", "pyarrow")
 
 T = TypeVar("T")
 
 
 def versions() -> dict[str, str]:
-    """Return what the outcome of a step may depend on beside its input; all machines of a build must say the same."""
+    """Return what the outcome of a step may depend on beside its input, our own source files first; all machines of a build must say the same."""
     found = {name: version(name) for name in _LIBRARIES}
-    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "unicode": unicodedata.unidata_version, **found}
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"code": installed_code().digest, "python": python, "unicode": unicodedata.unidata_version, **found}
 
 
 def described(job: Job) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from data_pipeline import cluster
 from data_pipeline.handover import JOB, read_work
 from data_pipeline.store import ContributionStore
 from data_pipeline.trove import OnThisMachine, Step, Trove
+from governance_hooks.code import installed_code
 from governance_hooks.errors import BadInput, CoopError
 from tests.data_pipeline.conftest import MakeBuild
 from tests.data_pipeline.varied import fill, tree
@@ -151,6 +152,10 @@ def test_a_task_takes_no_other_job_no_other_records_and_no_other_versions(work: 
     assert not (work / "prepared-00000.json").exists()
     monkeypatch.setattr("unicodedata.unidata_version", "1.0")
     with pytest.raises(CoopError, match="another unicode than the build was begun with"):
+        read_work(work, digest)
+    other = installed_code().model_copy(update={"digest": "sha256:" + 64 * "0"})
+    monkeypatch.setattr("data_pipeline.handover.installed_code", lambda: other)
+    with pytest.raises(CoopError, match="another code than the build was begun with"):
         read_work(work, digest)
 
 
