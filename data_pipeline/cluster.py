@@ -74,7 +74,6 @@ class Script:
     """The exact bytes SLURM will hold."""
     array: str
     """As SLURM writes it: 0-6, 0-6%2."""
-    jobs: int
     minutes: int
 
     @property
@@ -83,6 +82,8 @@ class Script:
         return sha256(self.data)
 
 
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9._@+/-]*")
+"""In other paths SLURM would replace percent signs, or see another option after a blank."""
 _HELD: Final = ("JobHeldAdmin", "job requeued in held state")
 """What a site that checks orders does with a job it refuses, beside saying why in the job's AdminComment."""
 POLL_S: Final = 5.0
@@ -123,12 +124,11 @@ class _Array(SlurmPipelineExecutor):
 
     def script(self) -> Script:
         """Render the script through datatrove."""
-        jobs = math.ceil(self.tasks / self.tasks_per_job)
         command = [*self.site.python, "-P", "-m", "data_pipeline.cluster", str(self.work.folder), self.work.digest, self.stage]
-        arguments = self.get_sbatch_args(jobs)
+        arguments = self.get_sbatch_args(math.ceil(self.tasks / self.tasks_per_job))
         text = self.get_launch_file_contents(arguments, f"srun -l -n 1 --cpus-per-task={self.cpus} {shlex.join(command)}")
         # -p: bash takes neither functions nor a start file from whoever submits
-        return Script(self.stage, text.replace("#!/bin/bash\n", "#!/bin/bash -p\n", 1).encode(), arguments["array"], jobs, self.site.minutes)
+        return Script(self.stage, text.replace("#!/bin/bash\n", "#!/bin/bash -p\n", 1).encode(), arguments["array"], self.site.minutes)
 
     def submit(self, script: Script, comment: str | None, after: str | None) -> str:
         """Have sbatch take the script, to run after another job has ended well; return the number of the job."""
@@ -158,8 +158,11 @@ class OnCluster:
         """Submit what is not done, and wait for it; whoever waits may be ended, and the same command waits again.
 
         Raises:
+            BadInput: the folder's path is none for a batch script.
             CoopError: SLURM refuses a job, or a task ended without being done; names the stage, the parts and where they say why.
         """
+        if not _PLAIN.fullmatch(str(work.folder)):
+            raise BadInput("SLURM's options cannot hold this path", value=str(work.folder), allowed="a cooperative's folder of A-Z a-z 0-9 . _ @ + / -")
         arrays = [_Array(work, stage, self.site) for stage in STAGES]
         waiting = [(array, array.script()) for array in arrays if array.get_incomplete_ranks()]
         comments = self.orders([script for _, script in waiting]) if waiting else []

@@ -77,6 +77,10 @@ class Work:
         """The folder."""
         return self.job.folder
 
+    def shard(self, number: int) -> Path:
+        """Return where `prepare` leaves the rows of a part."""
+        return self.folder / f"shard-{number:05}.arrow"
+
     @contextmanager
     def writing(self) -> Iterator[Job]:
         """Yield the job with a folder for its files; they get their names in the work folder when the block ends without an error."""
@@ -101,7 +105,7 @@ class Work:
 
         def read(said: dict[str, Any]) -> Prepared:
             batches = {batch: (positions, bytes.fromhex(digests)) for batch, (positions, digests) in said["commitments"].items()}
-            return Prepared(number, self.folder / f"shard-{number:05}.arrow", said["rows"], said["records"], batches, _exclusions(said["excluded"]))
+            return Prepared(number, self.shard(number), said["rows"], said["records"], batches, _exclusions(said["excluded"]))
 
         return self._read("prepared", number, read)
 

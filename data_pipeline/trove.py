@@ -79,7 +79,7 @@ def _prepare(work: Work, number: int, _jobs: int) -> None:
 
 
 def _join(work: Work, _number: int, jobs: int) -> None:
-    paths = [work.prepared(number).path for number in range(len(work.sources))]
+    paths = [work.shard(number) for number in range(len(work.sources))]
     with Pool(jobs) as pool:
         for number, verdict in enumerate(join([Shard(path) for path in paths], work.job.recipe, pool, paths)):
             work.put_verdict(number, verdict)

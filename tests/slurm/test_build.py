@@ -14,11 +14,15 @@ import pytest
 from data_pipeline import cluster
 from data_pipeline.build import build
 from data_pipeline.cluster import OnCluster, Script, Slurm
+from data_pipeline.handover import Work
 from data_pipeline.manifest import Build
+from data_pipeline.recipe import DEFAULT
+from data_pipeline.shard import Job
+from data_pipeline.source import PageFile
 from data_pipeline.store import ContributionStore
-from data_pipeline.trove import Trove
+from data_pipeline.trove import STAGES, Trove
 from governance_hooks.canonical import sha256
-from governance_hooks.errors import CoopError, Refused
+from governance_hooks.errors import BadInput, CoopError, Refused
 from tests.data_pipeline.conftest import COOP, USE
 from tests.data_pipeline.varied import fill, tree
 from tests.slurm.cluster import Cluster
@@ -61,7 +65,7 @@ def test_slurm_makes_the_bytes_the_pool_makes_and_each_script_is_known_before(sl
 
     first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, orders)), shards=3, **options)
     assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)
-    assert [(one.stage, one.array, one.jobs) for one in asked] == [("prepare", "0-2", 3), ("join", "0-0", 1), ("finish", "0-2", 3)]
+    assert [(one.stage, one.array) for one in asked] == [("prepare", "0-2"), ("join", "0-0"), ("finish", "0-2")]
     for number, script in zip(sorted({int(line.split("_")[0]) for line in slurm.squeue("--format=%i")}), asked, strict=True):
         written = slurm.run("scontrol", "write", "batch_script", str(number), "-").stdout.encode()
         assert (sha256(written), slurm.job(number)["Comment"]) == (script.sha256, f"coop:{script.sha256[7:]}")
@@ -135,6 +139,22 @@ def test_a_refused_order_submits_nothing(slurm: Cluster, options: dict[str, Any]
     with pytest.raises(CoopError, match="no order for this"):
         made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(SITE, orders)), **options)
     assert slurm.squeue() == before
+
+
+def test_a_path_that_would_be_another_option_in_a_script_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot hold this path"):
+        made(tmp_path, "slurm", steps=Trove(tmp_path / "my parts", OnCluster(SITE)), **options)
+
+
+def test_many_parts_are_dealt_out_to_a_thousand_jobs(tmp_path: Path) -> None:
+    job = Job(tmp_path, {}, DEFAULT, 4000, COOP, 150)
+    work = Work(job, tuple(PageFile(tmp_path / str(number), COOP) for number in range(2500)), COOP)
+    site = Slurm("coop", account="lab", qos="low", at_once=8, cpus=4)
+    prepare, join = (cluster._Array(work, stage, site) for stage in STAGES[:2])
+    script = prepare.script()
+    assert (script.array, prepare.tasks_per_job) == ("0-833%8", 3)
+    assert {"#SBATCH --account=lab", "#SBATCH --qos=low", "#SBATCH --cpus-per-task=1"} <= set(script.data.decode().splitlines())
+    assert "#SBATCH --cpus-per-task=4" in join.script().data.decode()
 
 
 def test_a_task_is_started_by_slurm_alone(tmp_path: Path) -> None:
