@@ -9,15 +9,14 @@ asked for the same build again goes on where the last one was ended, and no othe
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self
-
-from sqlalchemy.engine import URL
 
 from data_pipeline.finish import Part, finish
 from data_pipeline.handover import JOB, Work, described, read_work, write_work
@@ -28,7 +27,7 @@ from data_pipeline.source import PageFile, StoreRange
 from data_pipeline.steps import Progress, lean
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import dumps, sha256
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, CoopError
 
 try:
     from datatrove.executor.local import LocalPipelineExecutor
@@ -143,15 +142,14 @@ class Trove:
     def __init__(self, folder: Path, executor: Executor) -> None:
         self.folder, self.executor = folder, executor
         self._work: Work | None = None
-        self._erased: Callable[[], set[str]] = set
-        self._gone = set[str]()
+        self._gone: Callable[[], bool] = bool
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # After an error what is done waits for the next try, unless a text was erased meanwhile: no next try would take it, and it has to go.
-        if kind is None or self._erased() != self._gone:
+        # After an error what is done waits for the next try, unless something was erased meanwhile: no next try would take it, and it has to go.
+        if kind is None or self._gone():
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def prepare(self, job: Job, sources: Sequence[StoreRange], total: int, report: Progress) -> list[Prepared]:
@@ -161,21 +159,24 @@ class Trove:
         return [self._work.prepared(number) for number in range(len(sources))]
 
     def finish(self, job: Job, prepared: Sequence[Prepared], total: int, report: Progress) -> list[Part]:
-        """Read what the stages left."""
+        """Read what the stages left.
+
+        Raises:
+            CoopError: a record or a rating was erased since the store was cut.
+        """
         assert self._work is not None
+        if self._gone():
+            raise CoopError("records or ratings were erased while the build was made: it is thrown away", next="build again")
         return [self._work.part(number) for number in range(len(prepared))]
 
     def _cut(self, job: Job, sources: Sequence[StoreRange], report: Progress) -> Work:
-        location, signed = sources[0].location, sources[0].signed
-        self._erased = partial(_erased, location)
-        self._gone = self._erased()
-        decides = {
-            "job": described(job),
-            "batches": _batches(location),
-            "erased": sorted(self._gone),
-            "parts": [[one.low, one.high] for one in sources],
-            "signed": None if signed is None else sorted(signed),
-        }
+        first, signed = sources[0], sources[0].signed
+        erased = _erased(first)
+        self._gone = lambda: _erased(first) != erased
+        with ContributionStore(first.location) as store:
+            batches = [[batch.batch, batch.root, batch.statement] for batch in store.batches()]
+        parts = [[one.low, one.high] for one in sources]
+        decides = {"job": described(job), "batches": batches, "erased": erased, "parts": parts, "signed": None if signed is None else sorted(signed)}
         folder = self.folder.resolve() / sha256(dumps(decides))[7:39]
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for other in self.folder.resolve().iterdir():
@@ -191,11 +192,11 @@ class Trove:
         return write_work(replace(job, folder=folder), files)
 
 
-def _erased(location: str | Path | URL) -> set[str]:
-    with ContributionStore(location) as store:
-        return store.erased()
-
-
-def _batches(location: str | Path | URL) -> list[list[str | None]]:
-    with ContributionStore(location) as store:
-        return [[batch.batch, batch.root, batch.statement] for batch in store.batches()]
+def _erased(source: StoreRange) -> list[str]:
+    """Return what tells whether anything was erased: the ids of the tombstones, and a digest of the ratings that count."""
+    digest = hashlib.sha256()
+    with ContributionStore(source.location) as store:
+        for rating in store.reviews.ratings() if source.review else ():
+            if source.signed is None or rating.statement in source.signed:
+                digest.update(rating.commitment.encode())
+        return [*sorted(store.erased()), digest.hexdigest()]

@@ -71,6 +71,16 @@ def test_what_was_done_before_the_end_is_not_done_again(store: ContributionStore
     assert tree(made.folder) == tree(make_build(shards=1, **options).folder)
 
 
+def test_a_rating_erased_between_two_tries_does_not_count_in_the_second(store: ContributionStore, make_build: MakeBuild, tmp_path: Path) -> None:
+    options = fill(store, SEED)
+    with pytest.raises(Stopped):
+        make_build(shards=3, steps=Trove(tmp_path / "parts", Until("ledger")), **options)
+    for rating in list(store.reviews.ratings()):
+        store.reviews.erase(rating.reviewer, [rating.record], at="2026-03-01T00:00:00Z")
+    made = make_build(shards=3, steps=Trove(tmp_path / "parts", OnThisMachine(1)), **options)
+    assert "rated_low" not in made.manifest["excluded"]
+
+
 def test_a_withdrawal_between_two_tries_leaves_nothing_of_the_first(store: ContributionStore, make_build: MakeBuild, tmp_path: Path) -> None:
     options, until = fill(store, SEED), Until("ledger")
     with pytest.raises(Stopped):
@@ -80,15 +90,17 @@ def test_a_withdrawal_between_two_tries_leaves_nothing_of_the_first(store: Contr
     assert not until.folder.exists()
 
 
-def test_texts_erased_meanwhile_stop_the_build_and_leave_the_work_folder(store: ContributionStore, make_build: MakeBuild, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["record", "rating"])
+def test_what_is_erased_meanwhile_stops_the_build_and_leaves_no_work_folder(store: ContributionStore, make_build: MakeBuild, tmp_path: Path, what: str) -> None:
     options, gone = fill(store, SEED), store.records()[0].record
+    rating = next(store.reviews.ratings())
 
     class Erasing(OnThisMachine):
         def run(self, work: object, report: object) -> None:
             super().run(work, report)  # type: ignore[arg-type] # a Work and a Progress
-            store.erase([gone])
+            store.erase([gone]) if what == "record" else store.reviews.erase(rating.reviewer, [rating.record], at="2026-03-01T00:00:00Z")
 
-    with pytest.raises(CoopError, match="erased while the build was made"):
+    with pytest.raises(CoopError, match="records or ratings were erased while the build was made"):
         make_build(steps=Trove(tmp_path / "parts", Erasing(1)), **options)
     assert not (tmp_path / "parts").exists()
 
