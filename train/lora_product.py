@@ -20,7 +20,12 @@ from torch.nn import functional
 
 from train.config import resolve_precision
 
-__all__ = ["fuse"]
+__all__ = ["fuse", "multiplies_wide", "widen"]
+
+
+def multiplies_wide(kind: torch.dtype) -> bool:
+    """Tell whether this machine computes products of a type faster in float32."""
+    return kind == torch.bfloat16 and resolve_precision() == "32-true"
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -51,6 +56,35 @@ class _LoraProduct(torch.autograd.Function):
         return of_x, None, None, of_a.to(kind), of_b.to(kind), None, None
 
 
+class _WideProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.kind = x.dtype
+        return functional.linear(x.float(), weight.float(), None if bias is None else bias.float())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return (gradients[0].float() @ ctx.saved_tensors[0].float()).to(ctx.kind), None, None
+
+
+def _forward_wide(head: torch.nn.Linear, own: Any, x: Tensor) -> Tensor:
+    if x.device.type != "cpu" or x.dtype == torch.float32:
+        plain: Tensor = own(x)
+        return plain
+    logits: Tensor = _WideProduct.apply(x, head.weight, head.bias)  # type: ignore[no-untyped-call]
+    return logits
+
+
+def widen(head: torch.nn.Module) -> bool:
+    """Have a frozen output projection give float32 logits, if this machine multiplies its type faster so; return whether it does now."""
+    if type(head) is not torch.nn.Linear or head.weight.requires_grad or not multiplies_wide(head.weight.dtype):
+        return False
+    layer: Any = head
+    layer.forward = partial(_forward_wide, head, head.forward)
+    return True
+
+
 def _forward(layer: Linear, own: Any, wide: bool, x: Tensor, *args: Any, **options: Any) -> Tensor:
     adapters = layer.active_adapters
     if layer.disable_adapters or layer.merged or len(adapters) != 1 or args or options:
@@ -72,7 +106,7 @@ def fuse(model: PeftModel) -> int:
         weight = layer.base_layer.weight
         if type(layer.lora_dropout[name]) is not torch.nn.Identity or weight.requires_grad or layer.lora_B[name].bias is not None:
             continue
-        wide = weight.dtype == torch.bfloat16 and resolve_precision() == "32-true"
+        wide = multiplies_wide(weight.dtype)
         layer.forward = partial(_forward, layer, layer.forward, wide)
         found += 1
     return found

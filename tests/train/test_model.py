@@ -180,6 +180,7 @@ def test_saved_weights_are_what_the_libraries_read_back(base: Path, tmp_path: Pa
         read = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=model.causal.dtype), folder, autocast_adapter_dtype=False)
     read.eval()
     assert next(iter(read.parameters())).dtype == next(iter(model.trainable().values())).dtype
+    model.causal.set_attn_implementation("sdpa")  # ours rounds less in bfloat16, and only the weights are compared
     with torch.no_grad():
         assert torch.equal(read(IDS).logits, model.lm(IDS).logits)
 
