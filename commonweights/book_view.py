@@ -9,8 +9,9 @@ from slurm.book import Book, LentSite, Use, VotedRun
 
 __all__ = ["book_svg", "book_text"]
 
-_LABEL = 22
-"""Letters of a name that fit beside a bar."""
+_LABEL, _NOTE = 20, 14
+"""Letters of a name that fit before and behind a bar."""
+_KINDS = ("left", "used")
 
 
 def book_text(book: Book, who: Callable[[str], str]) -> str:
@@ -39,24 +40,35 @@ def book_text(book: Book, who: Callable[[str], str]) -> str:
 
 def book_svg(book: Book, title: str) -> str:
     """Return the book as an SVG without scripts or addresses; every number stands in it as text too. Lenders stand in it by their ids."""
-    sites = [Bar(one.name[:_LABEL], _minutes(max(one.lent_s or 0, one.used.device_s)), _minutes(one.used.device_s), _said(one)) for one in book.sites]
-    runs = [Bar(one.run[:_LABEL], _minutes(max(one.budget_s or 0, one.used.device_s)), _minutes(one.used.device_s), _where(one)) for one in book.runs]
-    told = [f"Site {one.name}: {_said(one)}" for one in book.sites] + [f"run {one.run}: {_where(one)}" for one in book.runs]
+    lenders: dict[str, list[LentSite]] = {}
+    for one in book.sites:
+        lenders.setdefault(one.lender or "partner, or our own", []).append(one)
     sections = [
-        Section("Lent by site, device-minutes", sites, ("not used", "used")),
-        Section("Allowed by the vote of each run, device-minutes", runs, ("left", "used")),
+        Section("Lent by", [_bar(who, sum(one.lent_s or 0 for one in some), sum(one.used.device_s for one in some)) for who, some in lenders.items()], _KINDS),
+        Section("At site", [_bar(one.name, one.lent_s or 0, one.used.device_s) for one in book.sites], _KINDS),
+        Section("By the vote of run", [_bar(one.run, one.budget_s or 0, one.used.device_s) for one in book.runs], _KINDS),
+        Section(
+            "Used for run, by site",
+            [Bar(run.run[:_LABEL], _minutes(use.device_s), note=site[:_NOTE]) for run in book.runs for site, use in run.by_site.items()],
+        ),
     ]
-    return bars(title, "; ".join(told) or "Nothing has been lent or used yet.", sections)
+    told = [f"Site {one.name}: {_said(one)}" for one in book.sites] + [f"run {one.run}: {_where(one)}" for one in book.runs]
+    return bars(f"{title}: device-minutes", "; ".join(told) or "Nothing has been lent or used yet.", sections)
+
+
+def _bar(label: str, allowed_s: int, used_s: int) -> Bar:
+    return Bar(label[:_LABEL], _minutes(max(allowed_s, used_s)), _minutes(used_s), f"{_minutes(used_s):,} used")
 
 
 def _said(one: LentSite) -> str:
-    lender = f", lent by {one.lender}" if one.lender else ""
-    return f"{_minutes(one.used.device_s):,} used{'' if one.lent_s is not None else ', no limit'}{lender}"
+    lent = "no limit" if one.lent_s is None else f"{_minutes(one.lent_s):,} lent"
+    return f"{_minutes(one.used.device_s):,} used, {lent}" + (f", by {one.lender}" if one.lender else "")
 
 
 def _where(one: VotedRun) -> str:
     places = ", ".join(f"{site} {_minutes(use.device_s):,}" for site, use in one.by_site.items())
-    return f"{_minutes(one.used.device_s):,} used" + (f": {places}" if places else "")
+    voted = "" if one.budget_s is None else f" of {_minutes(one.budget_s):,}"
+    return f"{_minutes(one.used.device_s):,}{voted} used" + (f": {places}" if places else "")
 
 
 def _left(one: LentSite) -> int | None:

@@ -53,6 +53,8 @@ class Collector:
     """Folder of each site, as this machine sees it."""
     _in_log: set[str] = field(default_factory=set)
     """Digests of entries seen in the log."""
+    _delivered: dict[str, str] = field(default_factory=dict)
+    """Digest of the proof each site got last."""
     _told: set[tuple[str, str]] = field(default_factory=set)
     """Problems told already: a round tells what is new."""
 
@@ -68,7 +70,8 @@ class Collector:
         for run in list(self.space.coop.register.runs.values()):
             if run.sites[-1] in self.sites:
                 try:
-                    events += [Event(step, run.id) for step in finish_run(self.space, run, self.sites.values())]
+                    for step in finish_run(self.space, run, self.sites.values()):
+                        events.append(Event(step, run.id))  # one by one: what follows may fail
                 except (CoopError, OSError) as error:
                     events.append(Event("failed", run.id, error if isinstance(error, CoopError) else CoopError(f"run {run.id}: {error}")))
         events += self._refresh_proofs()
@@ -116,13 +119,15 @@ class Collector:
             space.coop.operate("coop.time/v1", {})
         data, events = witnessed_proof(space).dumps(), list[Event]()
         for name, folder in self.sites.items():
-            path = folder / "inbox" / "proof.coop"
+            if self._delivered.get(name) == sha256(data):
+                continue
             try:
-                if not path.is_file() or path.read_bytes() != data:
-                    deliver_proof(folder, data)
-                    events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
-            except (CoopError, OSError) as error:
-                events.append(Event("failed", f"{name} proof", error if isinstance(error, CoopError) else CoopError(f"cannot read {path}: {error.strerror}")))
+                deliver_proof(folder, data)
+            except CoopError as error:
+                events.append(Event("failed", f"{name} proof", error))
+            else:
+                self._delivered[name] = sha256(data)
+                events.append(Event("proof", f"{name}: {space.coop.register.size} entries"))
         return events
 
 

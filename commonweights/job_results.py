@@ -31,7 +31,7 @@ from slurm.outbox import read_small
 __all__ = ["Step", "cleared", "finish_run"]
 
 MAX_RECORD: Final = 64 << 20
-MAX_RESULTS: Final = 1 << 30
+MAX_RESULTS: Final = 256 << 20
 """Bytes of a report and of its results that are read at all."""
 MAX_ORDERS: Final = 10_000
 SKEW_S: Final = 60
@@ -75,6 +75,8 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
         evaluated = space.coop.register.run(run.id)
         if evaluated.report is not None and not (folder / "card" / "card.json").exists():
             _check_files(space, evaluated)
+            if (folder / "card").is_symlink():  # the writer may write where the job's user may not
+                raise BadInput(f"{folder / 'card'} is a link", next="remove it")
             write_card(space.coop.register, run.id, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
             yield "card"
 

@@ -99,10 +99,12 @@ def log_tail(job: SiteJob, lines: int = 1) -> list[str]:
 def said_by_site(site: Path, job: int, order: str | None) -> list[str]:
     """Return what a site has noted of a job and its order, oldest first: starts, refusals, ends; raise BadInput for a ledger that cannot be read."""
     said = []
-    refusal = site / "orders" / f"{(order or '').removeprefix('sha256:')}.no"
-    if order is not None and refusal.is_file():
-        with refusal.open(encoding="utf-8", errors="replace") as file:
-            said.append(f"order refused: {' '.join(file.read(2000).split())}")
+    if order is not None:
+        name = site / "orders" / order.removeprefix("sha256:")
+        # One that has started a job is refused for any other; that says nothing about this one.
+        if name.with_suffix(".no").is_file() and not name.with_suffix(".job").exists():
+            with name.with_suffix(".no").open(encoding="utf-8", errors="replace") as file:
+                said.append(f"order refused: {' '.join(file.read(2000).split())}")
     path = site / "ledger.jsonl"
     try:
         with path.open("rb") as ledger:

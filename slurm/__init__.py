@@ -1,1 +1,1 @@
-"""Plain batch scripts for SLURM; enforcement at a site and submission are not built yet."""
+"""Runs at sites: profiles, batch scripts, job folders and preflight for engineers, enforcement and accounting for the admins of a SLURM cluster."""

@@ -174,5 +174,7 @@ def _accounted(folder: SiteFolder) -> str:
     going = {path.stem for path in (folder.path / "clearance").glob("*.json") if path.stem.partition(".")[0] in set(lines)}
     missing = lost(folder.path, going)
     if missing:
-        raise StepFailed(f"nobody wrote down the end of {', '.join(missing[:5])}", todo="see slurmctld's log for jobcomp.lua; remove these clearances by hand")
+        raise StepFailed(
+            f"nobody wrote down the end of {', '.join(missing[:5])}", todo=f"see slurmctld's log for jobcomp.lua, then: coop slurm write-off {missing[0]}"
+        )
     return "every cleared start goes on or is settled"

@@ -28,7 +28,7 @@ from governance_hooks.statement import SITE, body, entry, now, parse, shift, sig
 from slurm.outbox import Outbox
 from slurm.permission import Permission, Standing
 from slurm.scontrol import Job, batch_script, shorten, show_job
-from slurm.segments import settle
+from slurm.segments import settle, unsettled
 from slurm.site_folder import Delivered, SiteFolder
 
 __all__ = ["REFUSED", "Start", "main", "reason"]
@@ -88,11 +88,15 @@ def clear(folder: SiteFolder, start: Start, *, at: str) -> None:
         before = folder.used_by(name[1])
         if before not in (None, whole):
             raise Refused("its order has been used by another job", value=whole, allowed=f"job {before}", next="coop submit again")
-        # (6) It gets no more time than is left of the vote.
+        # (6) The start before it is over, and what that used is known: else minutes would be used that nobody counts.
+        before_it = [one for one in unsettled(folder.path, permission.order.run) if one != f"{start.job}.{start.restart}"]
+        if before_it and permission.order.kind == "train":
+            raise Refused(f"start {before_it[0]} of this run goes on, or nobody wrote down its end", next="wait for it, or have an admin run coop slurm check")
+        # (7) It gets no more time than is left of the vote.
         if job.minutes is None or permission.minutes < job.minutes:
             shorten(start.name, permission.minutes)
         folder.use(name[1], whole)
-        # (7) The start is stated for the log, then cleared.
+        # (8) The start is stated for the log, then cleared.
         _write(folder, outbox, start, job, permission, _state(standing, outbox, delivered, permission))
 
 

@@ -212,7 +212,8 @@ class Installation:
         key = Path(self.site.private_key)
         _give(key, 0o600, self.user)
         _own(Path(self.site.hooks), 0o755, "root")
-        if not self.backup.exists() or self.original.encode() != self.backup.read_bytes():
+        hooks = Path(self.site.hooks)
+        if not self.backup.exists() or conf_with(self.backup.read_text(encoding="utf-8"), hooks) != conf_with(self.original, hooks):
             write_bytes(self.backup, self.original.encode())
         for file in (*self.files(), self.conf()):
             write_bytes(file.path, file.data, mode=file.mode)

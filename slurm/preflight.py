@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -54,7 +54,7 @@ class Place:
         """Read what srun set; alone if it did not start this."""
         here = os.environ
         size, nodes = int(here.get("SLURM_STEP_NUM_TASKS", 1)), int(here.get("SLURM_STEP_NUM_NODES", 1))
-        node = here.get("SLURMD_NODENAME") or socket.gethostname()
+        node = here.get("SLURMD_NODENAME") or platform.node()
         return cls(int(here.get("SLURM_PROCID", 0)), size, int(here.get("SLURM_LOCALID", 0)), max(1, size // nodes), node)
 
 

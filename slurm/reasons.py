@@ -19,6 +19,7 @@ _REASONS: Final[dict[str, tuple[str, str]]] = {
         "it is held: it was refused at its start, or an admin holds it",
         "mend what the site says above; then its admin runs scontrol release {job}",
     ),
+    "job requeued in held state": ("it is held: it was refused at its start", "mend what the site says above; then its admin runs scontrol release {job}"),
     "launch failed requeued held": ("a node could not start it, and it is held", "ask the site's admin, who runs scontrol release {job}"),
     "PartitionTimeLimit": ("it asks for more time than the partition gives", "set minutes: in the site's profile, then coop submit again with --array"),
     "PartitionNodeLimit": ("it asks for more nodes than the partition gives", "coop submit again with fewer --nodes"),
@@ -65,7 +66,7 @@ def explain(state: str, reason: str, job: str) -> tuple[str, str]:
         state: JobState of scontrol or squeue.
         reason: Reason of the same; with underscores or blanks.
     """
-    known = reason.replace("_", " ") if " " in reason or "_" in reason else reason
+    known = reason.replace("_", " ")
     if state in _STATES and not (state != "RUNNING" and known in _REASONS and known != "None"):
         what, todo = _STATES[state]
     elif known in _REASONS:

@@ -9,21 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from governance_hooks.canonical import loads
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.fields import Strict
 from governance_hooks.payloads import RunSegment, RunStart
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
-from governance_hooks.statement import MAX_ENTRY, SITE, entry, parse
+from governance_hooks.statement import MAX_ENTRY, SITE, Statement, entry, now, parse
 from slurm.energy import read_energy
 from slurm.outbox import Entry, Outbox, read_entries, read_small
 
-__all__ = ["Ended", "Settled", "lost", "outcome", "read_ended", "settle"]
+__all__ = ["Ended", "Settled", "lost", "outcome", "read_ended", "settle", "unsettled", "write_off"]
 
 _NAME: Final = re.compile(r"(?P<name>[0-9]{1,10}\.[0-9]{1,10})\.json")
 _NO_VALUE: Final = 4_294_967_294
@@ -146,6 +148,37 @@ def lost(site: Path, running: set[str]) -> list[str]:
     return [path.stem for path in _files(site / "clearance") if path.stem not in waiting | running]
 
 
+def unsettled(site: Path, run: str) -> list[str]:
+    """Return the cleared starts (JOB.RESTART) of a run that go on, or whose end nobody wrote down; raise BadInput for a file that is none of ours."""
+    found = []
+    for path in _files(site / "clearance"):
+        start = path.with_suffix(".start")
+        if start.exists():
+            payload = parse(read_small(start, MAX_ENTRY), source=str(start)).payload
+            found += [path.stem] if isinstance(payload, RunStart) and payload.run == run else []
+    return found
+
+
+def write_off(site: Path, outbox: Outbox, name: str) -> list[Settled]:
+    """Settle a cleared start whose end nobody wrote down as one that failed after all the time it was cleared for, or since then: rather too much than too little.
+
+    Raises:
+        BadInput, Refused: there is no such start.
+    """
+    if not _NAME.fullmatch(f"{name}.json"):
+        raise BadInput("this is no start of a job", value=name, allowed="JOB.RESTART, for example 17.0", next="coop slurm check")
+    statement = _clearance(site, outbox, name)
+    clearance, begun, at = clearance_of(statement), _unix(statement.issued), _unix(now())
+    end = min(begun + 60 * clearance.minutes, at)
+    made = Ended(end=end, gres=None, job=clearance.job, restart=clearance.restart, start=begun, state=5, submit=clearance.submitted, tres=None)
+    write_bytes(site / "ended" / f"{name}.json", dumps(made.model_dump()))
+    return settle(site, outbox, refused=[])
+
+
+def _unix(instant: str) -> int:
+    return int(datetime.fromisoformat(instant).timestamp())
+
+
 def _files(folder: Path) -> Iterator[Path]:
     try:
         names = sorted(path.name for path in folder.iterdir())
@@ -163,7 +196,7 @@ def _settle(site: Path, outbox: Outbox, ended: Ended, path: Path) -> Settled | N
     if not (site / "clearance" / f"{name}.json").exists():  # it was settled, and cut off before all was put away
         _put_away(site, name, path)
         return None
-    clearance = _clearance(site, outbox, name)
+    clearance = clearance_of(_clearance(site, outbox, name))
     if ended.submit != clearance.submitted:
         raise Refused(f"{path} is about another job of this number", value=ended.submit, allowed=f"submitted at {clearance.submitted}")
     made = _state(site, outbox, ended, clearance) if clearance.start is not None else None
@@ -181,8 +214,8 @@ def _put_away(site: Path, name: str, path: Path) -> None:
     path.unlink()
 
 
-def _clearance(site: Path, outbox: Outbox, name: str) -> Clearance:
-    """Return a clearance of this site, its signature checked."""
+def _clearance(site: Path, outbox: Outbox, name: str) -> Statement:
+    """Return a clearance of this site, its signature checked; raise BadInput if there is none."""
     path = site / "clearance" / f"{name}.json"
     body = read_small(path, MAX_ENTRY)
     signature = read_small(path.with_suffix(".sig"), MAX_ENTRY).decode("ascii", "replace")
@@ -193,7 +226,7 @@ def _clearance(site: Path, outbox: Outbox, name: str) -> Clearance:
     clearance = clearance_of(found)
     if f"{clearance.job}.{clearance.restart}" != name:
         raise Refused(f"{path} is of another start", value=f"{clearance.job}.{clearance.restart}", allowed=name)
-    return clearance
+    return found
 
 
 def _state(site: Path, outbox: Outbox, ended: Ended, clearance: Clearance) -> Entry:

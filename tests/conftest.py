@@ -21,6 +21,7 @@ from governance_hooks.secret.tool import Tool
 from governance_hooks.sortition.draw import Sortition
 from tests.postgres import Database, Server, programs
 from tests.slurm import cluster
+from tests.slurm import database as accounting
 from tests.village import Approved, Village, found, found_witnessed, make_witnesses
 
 
@@ -42,6 +43,7 @@ _PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "postgres": (programs, "apt-get install postgresql"),
     "shellcheck": (lambda: shutil.which("shellcheck"), "apt-get install shellcheck"),
     "sortition": (lambda: _found(Sortition.find), "pip install 'commonweights[sortition]'"),
+    "slurmdbd": (accounting.programs, "apt-get install slurmdbd slurm-wlm-mysql-plugin mariadb-server, and run as root"),
     "slurm": (cluster.programs, "apt-get install slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"),
     "belenios": (lambda: _found(Tool.find), "sh .ci/belenios"),
 }

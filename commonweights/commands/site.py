@@ -17,9 +17,6 @@ from governance_hooks.sshsig import PublicKey, load_public_key
 
 __all__ = ["site"]
 
-MAX_PLAN = 16 << 20
-"""Bytes of a plan that is read at all."""
-
 
 @click.group()
 def site() -> None:
@@ -119,6 +116,7 @@ def _names(space: Workspace) -> list[str]:
 def _limits(space: Workspace) -> dict[str, Limits]:
     """Return what plans of runs allow, by digest, of those whose file is here and is the one that was voted on."""
     from slurm.outbox import read_small
+    from slurm.qos import MAX_PLAN
 
     wanted, found = {run.plan for run in space.coop.register.runs.values()}, {}
     for path in [*space.root.glob("plans/*.json"), *space.root.glob("runs/*/plan.json")]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.qos import qos
 from governance_hooks.errors import CoopError
 from governance_hooks.statement import now
 
@@ -29,6 +30,9 @@ def slurm() -> None:
     coop slurm sync --watch 10                                       the controller's part between jobs; run it as SlurmUser
     coop slurm uninstall                                             takes it out again, byte for byte
     """
+
+
+slurm.add_command(qos)
 
 
 def _require_root() -> None:
@@ -137,3 +141,22 @@ def sync(session: Session, folder: Path, watch: int | None) -> None:
         if watch is None:
             return
         time.sleep(watch)
+
+
+@slurm.command("write-off")
+@click.argument("start", metavar="JOB.RESTART")
+@_site
+@click.pass_obj
+def write_off(session: Session, start: str, folder: Path) -> None:
+    """State that a start whose end SLURM did not write down used all the time it was cleared for, so that its run can go on. Run it as SlurmUser.
+
+    `coop slurm check` names such starts. A start that still goes on must be ended first.
+    """
+    from slurm.segments import write_off as write_off_start
+    from slurm.site_folder import SiteFolder
+
+    opened = SiteFolder.open(folder)
+    settled = write_off_start(opened.path, opened.outbox(), start)
+    for one in settled:
+        opened.note("end", at=now(), job=one.clearance.job, restart=one.clearance.restart, outcome=one.outcome, order=one.clearance.order)
+    session.show({"settled": [one.name for one in settled]}, "\n".join(f"{one.name} is accounted for with {one.ended.seconds} s" for one in settled))

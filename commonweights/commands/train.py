@@ -227,6 +227,8 @@ def train(
     """
     if (plan is None) == (job is None):
         raise click.UsageError("give PLAN, or --job FOLDER")
+    if job is not None and (run or proposal or base or check or no_eval or wandb or devices != 1):
+        raise click.UsageError("a job's folder says all of this already: beside --job only --threads")
     if not check:
         _follow()
 

@@ -108,7 +108,7 @@ def test_starts_and_segments_reach_the_log_once_and_each_site_gets_a_proof_that_
     assert read_proof((lent.folder / "inbox" / "proof.coop").read_bytes()).replay(lent.village.coop.pin).register.run(RUN).segments.keys() == {1}
     size = register.size
     assert collector.round() == []
-    assert Collector(collector.space, collector.sites).round() == []
+    assert told(Collector(collector.space, collector.sites).round()) == []
     assert lent.village.coop.register.size == size
 
 
@@ -288,6 +288,16 @@ def test_a_record_changed_after_its_end_was_logged_is_neither_evaluated_nor_on_a
     cleared_eval(lent)
     (folder / "run.json").write_bytes(dumps(json.loads((folder / "run.json").read_bytes()) | {"steps": 6}))
     assert "not the file the log names" in refused_evaluation(lent, collector)
+
+
+def test_the_card_is_written_nowhere_else(lent: Lent, collector: Collector, tmp_path: Path) -> None:
+    folder = trained(lent)
+    evaluated(lent, folder)
+    cleared_eval(lent)
+    (tmp_path / "mine").mkdir()
+    (folder / "card").symlink_to(tmp_path / "mine")
+    assert told(collector.round()) == ["appended", "appended", "ended", "evaluated", "failed"]
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_the_end_of_a_halted_run_is_refused_and_told(lent: Lent, collector: Collector) -> None:

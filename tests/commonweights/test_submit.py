@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.plan import Limits
 from governance_hooks.site.order import order_of, read_order
 from governance_hooks.statement import now, shift
 from governance_hooks.training import Training
@@ -160,7 +162,7 @@ def test_what_the_gate_blocks_is_shown_and_never_signed(coop: Any, lent: Lent) -
 
 
 def test_without_a_yes_nothing_is_signed(coop: Any, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert submit(coop, lent).code == 130
     assert not (lent.root / "jobs").exists()
 
@@ -233,6 +235,35 @@ def test_a_site_without_a_profile_or_unknown_to_the_log_is_refused(coop: Any, le
     (lent.root / "sites" / "south.yaml").write_text((lent.root / "sites" / "north.yaml").read_text())
     done = coop("-C", lent.root, "submit", "first-run", "--site", "south", "--yes")
     assert (done.code, "south is no site of this cooperative" in done.err) == (1, True)
+
+
+def test_the_same_plan_goes_to_any_site_the_vote_allows_and_to_no_other(coop: Any, lent: Lent) -> None:
+    approved, village = lent.approved, lent.approved.village
+    village.site("south")
+    text = (lent.root / "sites" / "north.yaml").read_text()
+    (lent.root / "sites" / "south.yaml").write_text(text.replace("partition: coop", "partition: dgx").replace("gpu:h100", "gpu:b200"))
+    both = [coop("-C", lent.root, "--json", "submit", "first-run", "--site", name, "--dry-run").json for name in ("north", "south")]
+    assert "--partition=coop" in both[0]["scripts"]["train"]
+    assert "--gpus-per-node=b200:1" in both[1]["scripts"]["train"]
+    assert both[1]["gate"]["passed"]
+    limited = approved.make_plan(name="limited", training=Training(strategy="ddp"), limits=Limits(max_starts=2, max_devices=2, max_minutes=30, sites=["north"]))
+    data = dumps(limited.model_dump())
+    village.approve("run", sha256(data), uses=2)
+    (lent.root / "plans" / "limited.json").write_bytes(data)
+    done = coop("-C", lent.root, "submit", "limited", "--site", "south", "--yes")
+    assert (done.code, "members voted for north" in done.err) == (1, True)
+    assert coop("-C", lent.root, "submit", "limited", "--site", "north", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("verb", ["train", "eval", "card"])
+def test_a_job_takes_its_folder_or_a_name_and_not_both(coop: Any, lent: Lent, verb: str) -> None:
+    assert coop("-C", lent.root, verb).code == 2
+    assert coop("-C", lent.root, verb, "first-run", "--job", lent.root).code == 2
+
+
+def test_a_job_is_told_nothing_on_the_command_line_that_its_folder_says(coop: Any, lent: Lent) -> None:
+    done = coop("-C", lent.root, "train", "--job", lent.root, "--devices", "9")
+    assert (done.code, "a job's folder says all of this" in done.err) == (2, True)
 
 
 def test_a_second_submission_leaves_the_first_ones_folder_as_it_is(coop: Any, lent: Lent, answering: Any) -> None:
@@ -311,6 +342,14 @@ def test_why_says_what_the_site_said_and_what_to_do(coop: Any, queued: Lent) -> 
     assert (value["reason"], value["restarts"], value["run"]) == ("JobHeldAdmin", 1, "first-run")
 
 
+def test_why_tells_that_the_site_refuses_an_order_unless_it_has_started_this_very_job(coop: Any, queued: Lent) -> None:
+    order = queued.site / "orders" / queued.orders()["train"].id.removeprefix("sha256:")
+    order.with_suffix(".no").write_text("approval is halted\n")
+    assert "order refused: approval is halted" in coop("-C", queued.root, "jobs", "why", "41").out
+    order.with_suffix(".job").write_text("41\n")
+    assert "order refused" not in coop("-C", queued.root, "jobs", "why", "41").out
+
+
 def test_why_takes_numbers_alone(coop: Any, queued: Lent) -> None:
     assert coop("-C", queued.root, "jobs", "why", "--all").code == 2
     assert "no number of a job" in coop("-C", queued.root, "jobs", "why", "41;id").err
@@ -324,6 +363,7 @@ def test_why_takes_numbers_alone(coop: Any, queued: Lent) -> None:
         ("PENDING", "QOSGrpGRESMinutes", "budget of the vote"),
         ("PENDING", "launch_failed_requeued_held", "could not start it"),
         ("PENDING", "launch failed requeued held", "could not start it"),
+        ("PENDING", "job_requeued_in_held_state", "refused at its start"),
         ("PENDING", "Brand_New_Reason", "SLURM says PENDING, Brand_New_Reason"),
         ("COMPLETED", "None", "it is done"),
         ("FAILED", "NonZeroExitCode", "its script failed"),

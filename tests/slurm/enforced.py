@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+import sysconfig
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +19,7 @@ from governance_hooks.site.order import TYPE, Order, sign_order
 from governance_hooks.sshsig import load_private_key
 from governance_hooks.statement import now, shift
 from slurm.install import Installation
+from slurm.outbox import read_entries
 from slurm.site_folder import SiteFolder, deliver_proof
 from slurm.sync import Pass, sync
 from tests.slurm.cluster import Cluster
@@ -54,8 +58,7 @@ class Enforced:
         for path in (self.approved.base, self.approved.build.parent, self.approved.build):
             path.chmod(0o755)
         python = cluster.folder / "python"
-        python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(__file__).parents[2]} exec {sys.executable} "$@"\n')
-        python.chmod(0o755)
+        _write_python(python, cluster)
         self.path = cluster.folder / "site"
         self.installation = Installation.plan(
             name="north",
@@ -99,7 +102,22 @@ class Enforced:
     def refresh(self) -> Pass:
         """Bring the newest proof to the site and have its controller look at everything."""
         deliver_proof(self.path, self.coop.proof().dumps())
-        return sync(self.folder, at=now())
+        return self.sync()
+
+    def collect(self) -> None:
+        """Put what the site has signed into the log, as the cooperative's writer does."""
+        held = set(self.coop.log.entries())
+        for one in read_entries(self.path / "outbox"):
+            if one.data not in held:
+                self.coop.append(one.data)
+
+    def sync(self) -> Pass:
+        """Do one pass, as who runs slurmctld."""
+        if self.cluster.user == self.cluster.owner:
+            return sync(self.folder, at=now())
+        command = [self.installation.site.python, "-c", "from commonweights.cli import main; main()", "slurm", "sync", "--site", str(self.path)]
+        self.cluster.run(*command, user=self.cluster.user)
+        return Pass(0, False, (), (), 0, ())
 
     def order(
         self, script: str = SCRIPT, *, voted: Voted | None = None, plan: bytes | None = None, key: Any = None, run: str | None = None, **changes: Any
@@ -116,7 +134,7 @@ class Enforced:
         (folder / "order.json").write_bytes(document)
         (folder / "plan.json").write_bytes(plan)
         (folder / "places.json").write_bytes(dumps({"base": str(self.approved.base), "build": str(self.approved.build)}))
-        sync(self.folder, at=now())
+        self.sync()
         return name
 
     def options(self, order: str, *more: str) -> list[str]:
@@ -159,6 +177,33 @@ class Enforced:
     def close(self) -> None:
         """End the cluster and close the log."""
         self.stack.close()
+
+
+def _write_python(path: Path, cluster: Cluster) -> None:
+    """Write a script that is a Python with our packages for who runs slurmctld: ours, or the system's where ours lies in somebody's home."""
+    here, installed = Path(__file__).parents[2], Path(sysconfig.get_path("purelib"))
+    for program, libraries in (
+        (sys.executable, f"{here}:{installed}"),
+        ("/usr/bin/python3", f"{here}:{installed}"),
+        ("/usr/bin/python3", f"{cluster.folder}/lib"),
+    ):
+        if libraries.endswith("/lib"):
+            _copy_packages(here, installed, cluster.folder / "lib")
+        path.write_text(f'#!/bin/sh\nPYTHONPATH={libraries} exec {program} "$@"\n')
+        path.chmod(0o755)
+        if cluster.run(path, "-c", "import slurm.controller", user=cluster.user, check=False).returncode == 0:
+            return
+    raise AssertionError(f"no Python that {cluster.user} can run")
+
+
+def _copy_packages(here: Path, installed: Path, to: Path) -> None:
+    """Copy what a controller imports."""
+    code = "import sys, slurm.sync, slurm.controller, commonweights.commands.slurm, sqlalchemy.dialects.sqlite; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True).stdout.split()
+    found = [path for name in names for folder in (here, installed) for path in (folder / name, *folder.glob(f"{name}.*")) if path.exists()]
+    to.mkdir()
+    for path in {*found, here / "data_pipeline"}:
+        shutil.copytree(path, to / path.name, dirs_exist_ok=True) if path.is_dir() else shutil.copy(path, to)
 
 
 def _name(document: bytes) -> str:

@@ -87,11 +87,14 @@ class Lender:
         cluster.stop_controller()
         cluster.start_controller()
         cluster.reconfigure()
-        profile = {"partition": "coop", "gres": "gpu:h100", "devices_per_node": 2, "cpus_per_device": 1, "notice_s": 15, "interface": "lo"}
-        profile |= {"python": str(python), "site": str(self.site), "base": str(self.folder / "tiny")}
-        for name, changes in (("north", {}), ("short", {"minutes": 1})):
-            (self.home / "sites").mkdir(exist_ok=True)
-            (self.home / "sites" / f"{name}.yaml").write_text(yaml.safe_dump(profile | changes))
+        self.profile()
+
+    def profile(self, **changes: Any) -> None:
+        """Write the site's profile."""
+        shape = {"partition": "coop", "gres": "gpu:h100", "devices_per_node": 2, "cpus_per_device": 1, "notice_s": 15, "interface": "lo"}
+        places = {"python": str(self.cluster.folder / "python"), "site": str(self.site), "base": str(self.folder / "tiny")}
+        (self.home / "sites").mkdir(exist_ok=True)
+        (self.home / "sites" / "north.yaml").write_text(yaml.safe_dump(shape | places | changes))
 
     def __call__(self, *words: str | Path, at_home: bool = True) -> Done:
         """Run a command that must succeed."""

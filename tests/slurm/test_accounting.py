@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,8 @@ def test_slurmctld_goes_on_when_nothing_can_be_written_down(site: Accounted, clu
 def test_a_requeued_preempted_timed_out_job_and_one_on_a_lost_node_are_stated_start_by_start(site: Accounted, cluster: Cluster) -> None:
     late, timeout = site.submit("sleep 300", "--time=1", "--gres=gpu:1")
     lost, on_lost = site.submit("sleep 300", "--partition=high", "--nodelist=node2", "--no-requeue", "--gres=gpu:2")
+    cluster.wait_state(late, "RUNNING")
+    cluster.scontrol("update", f"JobId={late}", f"EndTime={(datetime.now() + timedelta(seconds=5)).isoformat(timespec='seconds')}")
     cluster.wait_state(lost, "RUNNING")
     cluster.scontrol("update", "NodeName=node2", "State=DOWN", "Reason=test")
     cluster.wait_state(lost, "NODE_FAIL")
@@ -144,5 +146,5 @@ def test_a_requeued_preempted_timed_out_job_and_one_on_a_lost_node_are_stated_st
         third: ("completed", 2, 8),
         on_higher: ("completed", 1, 1),
     }
-    assert 60 <= found[timeout][3] < 120
+    assert 5 <= found[timeout][3] < 90
     assert sum(row[3] for start, row in found.items() if start != timeout) < 60

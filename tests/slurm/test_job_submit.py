@@ -19,9 +19,9 @@ def test_a_job_members_approved_runs_and_its_start_is_on_its_way_to_the_log(enfo
     job = enforced.sbatch(enforced.order())
     enforced.cluster.wait_state(job, "COMPLETED")
     assert enforced.cluster.output(job) == "trained\n"
-    (entry,) = (enforced.path / "outbox").glob("*-run-start.entry")
-    run = enforced.coop.append(entry.read_bytes())  # the log takes it as it is
-    assert enforced.coop.register.runs[run.payload.run].sites == ["north"]
+    enforced.collect()  # the log takes it as it is
+    run = next(run for run in enforced.coop.register.runs.values() if run.proposal == enforced.voted.proposal)
+    assert set(run.sites) == {"north"}
     assert enforced.cluster.job(job)["AdminComment"].startswith("coop: order ")
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.sshsig import generate_key
+from governance_hooks.statement import now, shift
 from slurm.outbox import read_entries
-from slurm.segments import Ended, lost, outcome, read_ended, settle
+from slurm.segments import Ended, lost, outcome, read_ended, settle, unsettled, write_off
 from tests.slurm.lent import SUBMITTED, Lent
 from tests.village import Approved
 
@@ -232,3 +233,29 @@ def test_a_cleared_start_that_left_no_trace_is_found(lent: Lent) -> None:
         lent.clear(job)
     lent.end(8)
     assert lost(lent.folder, {"9.0"}) == ["7.0"]
+
+
+def test_a_run_whose_last_start_is_not_settled_is_told_from_others(lent: Lent) -> None:
+    lent.clear(7, start=lent.begin())
+    lent.clear(8, start=lent.begin("run-2"))
+    lent.clear(9)  # an evaluation uses no start
+    assert unsettled(lent.folder, "run-1") == ["7.0"]
+    lent.end(7)
+    settle(lent.folder, lent.outbox)
+    assert unsettled(lent.folder, "run-1") == []
+
+
+def test_a_start_nobody_wrote_down_is_written_off_with_all_it_was_cleared_for_and_no_more_than_has_passed(lent: Lent) -> None:
+    lent.village.clock = shift(now(), -3600)
+    lent.clear(7, start=lent.begin(), minutes=30, devices=4, nodes=2)
+    lent.village.clock = shift(now(), -60)
+    lent.clear(8, start=lent.begin(start=2), minutes=30)
+    for name in ("7.0", "8.0"):
+        (one,) = write_off(lent.folder, lent.outbox, name)
+        assert one.name == name
+    first, second = lent.segments()
+    assert (first.seconds, first.devices, first.nodes, first.outcome) == (1800, 4, 2, "failed")
+    assert 60 <= second.seconds < 120
+    for name in ("7.0", "9.0", "../clearance/8.0", ""):
+        with pytest.raises(BadInput):
+            write_off(lent.folder, lent.outbox, name)

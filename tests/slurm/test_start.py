@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -178,7 +177,7 @@ def test_the_clearance_is_what_stock_ssh_keygen_verifies(enforced: Enforced) -> 
     command = ["ssh-keygen", "-Y", "verify", "-f", str(enforced.path / "allowed_signers"), "-I", "s-north", "-n", "coop-statement@v1"]
     done = enforced.cluster.run(*command, "-s", str(enforced.path / "clearance" / f"{job}.0.sig"), stdin=body)
     assert "Good" in done.stdout
-    assert os.stat(enforced.path / "clearance" / f"{job}.0.json").st_mode & 0o022 == 0
+    assert (enforced.path / "clearance" / f"{job}.0.json").stat().st_mode & 0o022 == 0
 
 
 def _body(enforced: Enforced, job: int) -> bytes:
@@ -187,11 +186,14 @@ def _body(enforced: Enforced, job: int) -> bytes:
     return body_and_signature((enforced.path / "clearance" / f"{job}.0.start").read_bytes())[0]
 
 
-def test_consent_withdrawn_while_the_job_is_pending_starts_nothing(enforced: Enforced) -> None:
-    """The last test of this module: afterwards no plan about this build starts anything."""
-    job = enforced.sbatch(enforced.order(), "--hold")
-    member = enforced.village.members[0]
-    enforced.say("coop.withdrawal/v1", {"consent": enforced.approved.consents[member]}, member)
-    enforced.refresh()
-    enforced.cluster.scontrol("release", str(job))
-    assert "step 7" in enforced.denied(job)
+def test_consent_withdrawn_while_the_job_is_pending_starts_nothing() -> None:
+    site = Enforced()  # its own: afterwards no plan about this build starts anything
+    try:
+        job = site.sbatch(site.order(), "--hold")
+        member = site.village.members[0]
+        site.say("coop.withdrawal/v1", {"consent": site.approved.consents[member]}, member)
+        site.refresh()
+        site.cluster.scontrol("release", str(job))
+        assert "step 7" in site.denied(job)
+    finally:
+        site.close()

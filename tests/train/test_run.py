@@ -464,3 +464,19 @@ def test_wandb_is_off_unless_wanted_and_then_offline_and_silent_about_the_machin
     assert sys.executable.encode() not in data
     assert str(tmp_path).encode() not in data
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_called_save_asks_for_one_checkpoint_at_the_next_step_and_changes_nothing_else(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    plan = plan_of(checkpoint_every_steps=100)
+    go(tmp_path / "straight", plan)
+
+    def progress(label: str, done: int, total: int) -> None:
+        if label == "training" and done == 3:
+            (tmp_path / "saved/save").touch()
+
+    assert go(tmp_path / "saved", plan, progress=progress)["status"] == "completed"
+    saved = [line["step"] for line in lines(tmp_path / "saved/checkpoints.jsonl")]
+    assert saved == [4, 8]  # reported after the callbacks of step 3 have looked, and the one after the last step
+    assert [line["step"] for line in lines(tmp_path / "straight/checkpoints.jsonl")] == [8]
+    assert not (tmp_path / "saved/save").exists()
+    assert exact(tmp_path / "saved")[:2] == exact(tmp_path / "straight")[:2]
