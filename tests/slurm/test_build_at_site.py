@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from commonweights.building import make_build
 from commonweights.workspace import open_workspace
 from data_pipeline.cluster import OnCluster, Slurm
 from data_pipeline.trove import Trove
 from governance_hooks.canonical import sha256
+from governance_hooks.consent import Use
+from governance_hooks.errors import CoopError
+from governance_hooks.vocabulary import PROCESSING
 from tests.slurm.sent import Lender, lender
 
 __all__ = ["lender"]
@@ -33,11 +37,6 @@ def test_a_build_runs_on_a_gated_partition_under_orders_that_name_its_scripts(le
 
 def test_without_an_order_the_same_jobs_are_refused(lender: Lender) -> None:
     with open_workspace(lender.home) as space:
-        from commonweights.building import make_build
-        from governance_hooks.consent import Use
-        from governance_hooks.errors import CoopError
-        from governance_hooks.vocabulary import PROCESSING
-
         use = Use(purpose="dpv:NonCommercialResearch", processing=list(PROCESSING), recipients=["coop:PublicViaReleasedWeights"], licence="Apache-2.0")
         with pytest.raises(CoopError, match="it names no order"):
             make_build(space, "never", use, steps=Trove(space.build_parts, OnCluster(Slurm("coop"))))
