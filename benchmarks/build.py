@@ -1,6 +1,7 @@
 """Builds at size: clean + exact + near copies beside datatrove and datasets + datasketch in one run, then whole builds, their time and memory.
 
     python benchmarks/build.py FOLDER --peer-python PYTHON [--rows 1000000] [--part all|copies|whole]
+    python benchmarks/build.py FOLDER --rows 100000 --part executors      the same build by the pool and through datatrove, in turn
 
 FOLDER holds `scale.parquet` (rows with record_id, inputs, targets, language_code, user_id) and `eval_xcopa.jsonl`, `eval_mgsm.jsonl`; they are
 not part of the project. PYTHON has datatrove, datasets and datasketch (datatrove 0.10 needs xxhash < 4, so it has an environment of its
@@ -41,13 +42,15 @@ from data_pipeline.pool import Pool
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Draft, Record, problems
 from data_pipeline.reviews import RatingDraft
-from data_pipeline.shard import COLUMNS, PAGE, Shard, to_arrow
+from data_pipeline.shard import COLUMNS, Shard, to_arrow
+from data_pipeline.source import PAGE
 from data_pipeline.stages.code import is_code
 from data_pipeline.stages.decontamination import suite
 from data_pipeline.stages.grams import key
 from data_pipeline.stages.likeness import likeness
 from data_pipeline.stages.near_duplicates import NearDuplicatesParameters, Row, sides
 from data_pipeline.stages.stage import Item
+from data_pipeline.steps import Steps
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
@@ -253,20 +256,26 @@ class Peak:
     """Peak memory of this process and its children: the sum of their proportional set sizes, looked at twice a second."""
 
     def __init__(self) -> None:
-        self.kib, self._stop = 0, threading.Event()
+        self.kib, self.ticks, self._stop = 0, dict[int, int](), threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         me = os.getpid()
         while not self._stop.wait(0.5):
-            total = 0
-            for pid in [me, *map(int, Path(f"/proc/{me}/task/{me}/children").read_text().split())]:
+            total, family = 0, [me]
+            for pid in family:  # grows while it is walked: children, and their children
                 try:
+                    family += [int(child) for thread in Path(f"/proc/{pid}/task").glob("*/children") for child in thread.read_text().split()]
                     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                    self.ticks[pid] = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
                 except OSError:
                     continue
                 total += next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
             self.kib = max(self.kib, total)
+
+    def cpu_s(self) -> float:
+        """Processor time of all processes, as far as they were seen: what a process does in its last half second is not."""
+        return round(sum(self.ticks.values()) / os.sysconf("SC_CLK_TCK"), 1)
 
     def mib(self) -> int:
         self._stop.set()
@@ -279,11 +288,32 @@ def whole(folder: Path, work: Path, rows: int, jobs: int) -> dict[str, Any]:
     grow(folder, corpus, rows)
     fill(corpus, store)
     corpus.unlink()
-    command = [sys.executable, __file__, str(folder), "--child", str(store), str(work / f"build-{rows}"), str(jobs)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_child(folder, store, work / f"build-{rows}", jobs, "pool")
 
 
-def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
+def executors(folder: Path, work: Path, rows: int, jobs: int) -> dict[str, Any]:
+    """The same build by each executor, one after the other and again, since the machine is not ours alone; each time the same manifest."""
+    corpus, store = work / f"corpus-{rows}.parquet", work / f"store-{rows}.sqlite"
+    grow(folder, corpus, rows)
+    fill(corpus, store)
+    runs = []
+    for number in range(4):
+        executor, load = ("pool", "datatrove")[number % 2], round(os.getloadavg()[0], 1)
+        runs.append({"executor": executor, "load_average_before": load, **in_child(folder, store, work / f"build-{number}", jobs, executor)})
+    assert len({run["manifest"] for run in runs}) == 1
+    ratios = {}
+    for what in ("build_s", "cpu_s", "peak_pss_mib"):
+        least = {name: min(run[what] for run in runs if run["executor"] == name) for name in ("pool", "datatrove")}
+        ratios[what] = round(least["datatrove"] / least["pool"], 2)
+    return {"runs": runs, "datatrove_to_pool": ratios}
+
+
+def in_child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, str(folder), "--child", str(store), str(out), str(jobs), executor]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def child(folder: Path, store: Path, out: Path, jobs: int, executor: str) -> dict[str, Any]:
     items = []
     for name in ("eval_xcopa", "eval_mgsm"):
         for number, line in enumerate((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()):
@@ -307,6 +337,7 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
             consent_for=lambda member, _language, _batch: sha256(member.encode()),
             suites=[suite("xcopa_mgsm", items)],
             jobs=jobs,
+            steps=None if executor == "pool" else through_datatrove(out.with_name(f"{out.name}-parts"), jobs),
             progress=progress,
         )
     built = time.perf_counter() - began
@@ -315,6 +346,7 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
     manifest = made.manifest
     stored = manifest["records"] + sum(manifest["excluded"].values())
     return {
+        "manifest": made.digest,
         "stored": stored,
         "processes": jobs,
         "records": manifest["records"],
@@ -325,7 +357,14 @@ def child(folder: Path, store: Path, out: Path, jobs: int) -> dict[str, Any]:
         "whole_s": round(total, 1),
         "microseconds_a_row": round(total / stored * 1e6, 1),
         "peak_pss_mib": peak.mib(),
+        "cpu_s": peak.cpu_s(),
     }
+
+
+def through_datatrove(folder: Path, jobs: int) -> Steps:
+    from data_pipeline.trove import OnThisMachine, Trove
+
+    return Trove(folder, OnThisMachine(jobs))
 
 
 def proofs(made: Build) -> float:
@@ -345,14 +384,18 @@ if __name__ == "__main__":
     asked.add_argument("--peer-python", default=sys.executable)
     asked.add_argument("--rows", type=int, default=1_000_000)
     asked.add_argument("--jobs", type=int, default=cores())
-    asked.add_argument("--part", choices=["all", "copies", "whole"], default="all")
-    asked.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    asked.add_argument("--part", choices=["all", "copies", "whole", "executors"], default="all")
+    asked.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     given = asked.parse_args()
     if given.child:
-        print(json.dumps(child(given.folder, Path(given.child[0]), Path(given.child[1]), int(given.child[2]))))
+        print(json.dumps(child(given.folder, Path(given.child[0]), Path(given.child[1]), int(given.child[2]), given.child[3])))
         sys.exit()
     results: dict[str, Any] = {"cores": cores(), "load_average_at_start": round(os.getloadavg()[0], 1)}
     with tempfile.TemporaryDirectory() as place:
+        if given.part == "executors":
+            results |= executors(given.folder, Path(place), given.rows, given.jobs)
+            publish("build_executors", ["datatrove", "pyarrow", "numpy", "py3langid", "phonenumbers", "SQLAlchemy"], results)
+            sys.exit()
         if given.part != "whole":
             results["copies"] = copies(given.folder, Path(place), given.rows, given.peer_python, given.jobs)
         if given.part != "copies":

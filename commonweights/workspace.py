@@ -94,6 +94,11 @@ class Workspace:
         """Folder of a dataset build."""
         return self.root / "builds" / name
 
+    @property
+    def build_parts(self) -> Path:
+        """Where a build that other machines make keeps its parts until it is whole: members' texts."""
+        return self.root / "builds" / ".parts"
+
     def plan(self, name: str) -> Path:
         """File of a plan."""
         return self.root / "plans" / f"{name}.json"

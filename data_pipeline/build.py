@@ -3,7 +3,7 @@
     store ── prepare (each part) ──► join (all parts) ──► finish (each part) ──► ledger, rows, reasons, manifest
 
 Consent comes first: if a duplicate's kept copy is withdrawn, the copy of somebody who stays takes its place. The same store,
-log position, recipe and evidence give the same bytes, however many parts and processes (Parquet bytes also depend on the version of
+log position, recipe and evidence give the same bytes, however many parts, processes and machines (Parquet bytes also depend on the version of
 pyarrow).
 """
 
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,16 +22,16 @@ from data_pipeline import normalise as normalisation
 from data_pipeline import split as splitting
 from data_pipeline.admit import CONSENT_RULE, LENGTH_RULE, ConsentLookup
 from data_pipeline.batch import Batch
-from data_pipeline.finish import Part, finish
-from data_pipeline.join import join
+from data_pipeline.finish import Part
 from data_pipeline.manifest import BATCHES, EXCLUDED, FORMAT, LEDGER, MANIFEST, RECORDS, REVIEWS, Build, read_build
 from data_pipeline.parquet import write_rows
-from data_pipeline.pool import Pool
 from data_pipeline.recipe import DEFAULT, Recipe
-from data_pipeline.shard import Job, Prepared, Shard, prepare
+from data_pipeline.shard import Job
 from data_pipeline.signed import commitments_of, consents_of, statements_of
-from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Suite
+from data_pipeline.source import StoreRange
+from data_pipeline.stages.stage import Evidence, Suite
 from data_pipeline.stages.table import STAGES
+from data_pipeline.steps import InProcesses, Progress, Steps
 from data_pipeline.store import ContributionStore
 from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.batches import batches_bytes
@@ -52,8 +50,6 @@ MAX_CHARACTERS: Final = 4000
 ROWS_PER_SHARD: Final = 16_384
 MANY: Final = 16_384
 """Records from which on further processes are surely faster."""
-
-Progress = Callable[[str, int, int], None]
 
 
 def rules_of(recipe: Recipe) -> list[str]:
@@ -79,6 +75,7 @@ def build(
     max_characters: int = MAX_CHARACTERS,
     jobs: int = 0,
     shards: int = 0,
+    steps: Steps | None = None,
     progress: Progress | None = None,
 ) -> Build:
     """Write the build folder `out` and return it.
@@ -100,6 +97,7 @@ def build(
         max_characters: longest prompt and answer together.
         jobs: processes, 0 for one a core if there is much to do; with any but 1 the calling program must be importable.
         shards: parts; 0 chooses. It changes nothing but memory and the rhythm of `progress`.
+        steps: who does the steps of the parts, instead of `jobs` processes of this machine (`data_pipeline.trove`). It changes nothing in the build.
         progress: called as (label, done, total).
 
     Raises:
@@ -113,38 +111,24 @@ def build(
     report = progress or (lambda _label, _done, _total: None)
     known = store.batches()
     total = sum(batch.records for batch in known)
-    ranges = store.ranges(shards or total // ROWS_PER_SHARD + 1)
-    with atomic_directory(out) as folder, Pool(jobs or (cores() if total >= MANY else 1)) as pool:
+    counting = None if signed is None else statements_of(known, signed)
+    sources = [StoreRange(store.location, low, high, counting, "review" in recipe.stages) for low, high in store.ranges(shards or total // ROWS_PER_SHARD + 1)]
+    with steps or InProcesses(jobs or (cores() if total >= MANY else 1)) as running, atomic_directory(out) as folder:
         work = folder / "work"
         work.mkdir(mode=0o700)
         job = Job(
-            store=store.location,
             folder=work,
             consents=consents_of(store, consent_for),
-            signed=None if signed is None else statements_of(known, signed),
             recipe=recipe,
             max_characters=max_characters,
             coop=coop,
             heldout_permille=heldout_permille,
             evidence=Evidence(suites=tuple(suites)),
         )
-        gone, done, prepared = store.erased(), 0, list[Prepared]()
-        for one in pool.run(partial(prepare, job, number, low, high) for number, (low, high) in enumerate(ranges)):
-            prepared.append(one)
-            done += one.records
-            report("check each row", done, total)
-        commitments = commitments_of(known, prepared, job.signed)
-        paths = [one.path for one in prepared]
-        report("find copies", 0, 1)
-        verdicts = join([Shard(path) for path in paths], recipe, pool, paths)
-        report("find copies", 1, 1)
-        parts, done = list[Part](), 0
-        lean = partial(finish, _lean(job))
-        tasks = (partial(lean, one.number, one.path, verdict, one.excluded) for one, verdict in zip(prepared, verdicts, strict=True))
-        for one, part in zip(prepared, pool.run(tasks), strict=True):
-            parts.append(part)
-            done += one.records
-            report("ledger", done, total)
+        gone = store.erased()
+        prepared = running.prepare(job, sources, total, report)
+        commitments = commitments_of(known, prepared, counting)
+        parts = running.finish(job, prepared, total, report)
         if store.erased() != gone:
             raise CoopError("records were erased while the build was made: it is thrown away", next="build again")
         reasons = dict(sorted(sum((part.reasons for part in parts), Counter()).items()))
@@ -164,17 +148,12 @@ def build(
             **_counts(parts),
             "excluded": reasons,
         }
-        reviews = _reviews(store, job, parts) if "review" in recipe.stages else []
+        reviews = _reviews(store, counting, parts) if "review" in recipe.stages else []
         _write(folder, out, manifest, parts, {BATCHES: _used(known, commitments, parts), REVIEWS: b"".join(map(line_bytes, reviews))})
         shutil.rmtree(work)
         read_build(folder)  # a manifest we could not read back must never get its name
         report("write", 1, 1)
     return read_build(out)
-
-
-def _lean(job: Job) -> Job:
-    """Return the job without what only `prepare` needs, since it travels to each process with each part."""
-    return replace(job, consents={}, signed=None, evidence=NO_EVIDENCE)
 
 
 def _counts(parts: Sequence[Part]) -> dict[str, Any]:
@@ -213,7 +192,7 @@ def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
     )
 
 
-def _reviews(store: ContributionStore, job: Job, parts: Sequence[Part]) -> list[ReviewLine]:
+def _reviews(store: ContributionStore, signed: frozenset[str] | None, parts: Sequence[Part]) -> list[ReviewLine]:
     """Return the ratings of the rows of the build, beside the bare commitments of those their reviewers signed together with them."""
     rated = {rating.record for rating in store.reviews.ratings()}
     here: set[str] = set()
@@ -221,7 +200,7 @@ def _reviews(store: ContributionStore, job: Job, parts: Sequence[Part]) -> list[
         with pa.memory_map(str(part.records)) as source, pa.ipc.open_file(source) as file:
             for number in range(file.num_record_batches):
                 here |= rated.intersection(file.get_batch(number).column("record").to_pylist())
-    return [line for line in store.reviews.lines(here.__contains__) if job.signed is None or line.statement in job.signed] if here else []
+    return [line for line in store.reviews.lines(here.__contains__) if signed is None or line.statement in signed] if here else []
 
 
 def _write(folder: Path, out: Path, manifest: dict[str, Any], parts: Sequence[Part], others: Mapping[str, bytes]) -> None:

@@ -14,7 +14,8 @@ from data_pipeline.candidate import Exclusion
 from data_pipeline.join import Verdict
 from data_pipeline.ledger import ledger_row
 from data_pipeline.parquet import SCHEMA, row_batch
-from data_pipeline.shard import PAGE, Job, Shard
+from data_pipeline.shard import Job, Shard
+from data_pipeline.source import PAGE
 from data_pipeline.split import split_of
 from governance_hooks.canonical import dumps
 from governance_hooks.merkle import leaf_hash

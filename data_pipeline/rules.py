@@ -20,7 +20,7 @@ from data_pipeline.manifest import MANIFEST, Build
 from data_pipeline.parquet import StoredRow
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Record
-from data_pipeline.shard import PAGE
+from data_pipeline.source import PAGE
 from data_pipeline.stages import near_duplicates as near
 from data_pipeline.stages.grams import Hashes
 from data_pipeline.stages.stage import Evidence, Rating, Suite

@@ -1,6 +1,6 @@
-"""One part of a build: records of a range of ids, from the store to a file of rows that are ready to be compared with all others.
+"""One part of a build: records of a range of ids, from their source to a file of rows that are ready to be compared with all others.
 
-    prepare(job, number, low, high) -> Prepared     any process; depends on the range alone
+    prepare(job, number, source) -> Prepared     any process of any machine; depends on the range alone
 
 What concerns one row alone is done here: is it as its member signed it, does everybody consent, is it clean, long enough, free of
 personal data. The rows are left in an Arrow file in the job's folder, with the keys by which copies are found.
@@ -8,29 +8,25 @@ personal data. The rows are left in an Arrow file in the job's folder, with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy.engine import URL
 
 from data_pipeline.admit import clean, consented, require_unchanged
 from data_pipeline.candidate import Candidate, Exclusion
 from data_pipeline.deduplicate import KEY_BYTES, copy_key
 from data_pipeline.recipe import Recipe
 from data_pipeline.record import Record
+from data_pipeline.source import Source
 from data_pipeline.stages.near_duplicates import BANDS, Row, signatures
-from data_pipeline.stages.stage import NO_EVIDENCE, Evidence, Rating
+from data_pipeline.stages.stage import NO_EVIDENCE, Evidence
 from data_pipeline.stages.table import STAGES
-from data_pipeline.store import ContributionStore
 
 __all__ = ["COLUMNS", "Job", "Prepared", "Shard", "prepare", "to_arrow"]
-
-PAGE: Final = 4096
-"""Rows in memory at a time."""
 
 _TEXTS = pa.list_(pa.string())
 COLUMNS: Final = pa.schema(
@@ -49,13 +45,10 @@ COLUMNS: Final = pa.schema(
 class Job:
     """What every part of a build knows."""
 
-    store: str | Path | URL
     folder: Path
     """Where the parts leave their files."""
     consents: Mapping[tuple[str, str, str], str]
     """(author, language, batch statement) -> the consent in force; whoever is missing does not consent."""
-    signed: frozenset[str] | None
-    """The statements of contributions and reviews that count as in the log; None takes the store's word."""
     recipe: Recipe
     max_characters: int
     coop: str
@@ -78,8 +71,8 @@ class Prepared:
     excluded: list[Exclusion] = field(repr=False)
 
 
-def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
-    """Take the records from id `low` to below `high` as far as they can be judged without the others.
+def prepare(job: Job, number: int, source: Source) -> Prepared:
+    """Take the records of a part as far as they can be judged without the others.
 
     Raises:
         CoopError: a record is not what its member signed.
@@ -87,40 +80,25 @@ def prepare(job: Job, number: int, low: str, high: str | None) -> Prepared:
     path, rows, records = job.folder / f"shard-{number:05}.arrow", 0, 0
     commitments: dict[str, tuple[list[int], bytearray]] = {}
     excluded: list[Exclusion] = []
-    with ContributionStore(job.store) as store, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
-        for page in store.pages(low, high, PAGE):
-            records += len(page)
-            if job.signed is not None:
-                page = [record for record in page if record.statement in job.signed]
-            require_unchanged(page, store.authors({parent for record in page for parent in record.parents}))
-            for record in page:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, COLUMNS) as writer:
+        for page in source.pages():
+            records += page.stored
+            require_unchanged(page.records, page.authors)
+            for record in page.records:
                 positions, digests = commitments.setdefault(record.batch, ([], bytearray()))
                 positions.append(record.position)
                 digests += bytes.fromhex(record.commitment[7:])
-            kept, out = _judged(job, page)
+            kept, out = _judged(job, page.records)
             excluded += out
             if "review" in job.recipe.stages:
-                here = {row.record for row in kept}
-                elsewhere = {parent for row in kept for parent in row.source.parents} - here
-                others = [record for record in store.some(elsewhere) if job.signed is None or record.statement in job.signed]
-                parents, _ = _judged(job, others)
-                evidence = Evidence(tuple(_ratings(job, store, kept)), parents=tuple(parents))
-                kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], evidence)
+                wanted = {parent for row in kept for parent in row.source.parents}
+                parents, _ = _judged(job, [record for record in page.others if record.record in wanted])
+                kept, out = STAGES["review"].run(kept, job.recipe.stages["review"], Evidence(tuple(page.ratings), parents=tuple(parents)))
                 excluded += out
             if kept:
                 writer.write_batch(to_arrow(kept, near="near_duplicates" in job.recipe.stages))
             rows += len(kept)
     return Prepared(number, path, rows, records, {batch: (positions, bytes(digests)) for batch, (positions, digests) in commitments.items()}, excluded)
-
-
-def _ratings(job: Job, store: ContributionStore, rows: Sequence[Candidate]) -> Iterator[Rating]:
-    """Yield the signed ratings of rows, which stand in the order of their ids."""
-    if rows:
-        here = {row.record for row in rows}
-        # No id goes on with a character below "-", so this is the range up to the last.
-        for rating in store.reviews.ratings(rows[0].record, rows[-1].record + "!"):
-            if rating.record in here and (job.signed is None or rating.statement in job.signed):
-                yield rating
 
 
 def _judged(job: Job, page: Sequence[Record]) -> tuple[list[Candidate], list[Exclusion]]:

@@ -21,18 +21,23 @@ def _hex(order: str) -> str:
     return order.removeprefix("sha256:")
 
 
-def deliver_order(site: Path, order: str, document: bytes, plan: bytes, *, base: Path, build: Path) -> Path:
-    """Leave an order at a site, with its plan and where base weights and build lie; return the folder.
+def deliver_order(site: Path, order: str, document: bytes, plan: bytes | None = None, **places: Path) -> Path:
+    """Leave an order at a site, with its plan and where base weights (`base`) and `build` lie, or of a build nothing else; return the folder.
 
     Args:
+        site: the site's folder.
         order: the order's digest; a folder of that name that is there already is left alone.
+        document: the signed order.
+        plan: the plan it names.
+        places: name -> folder.
     """
     folder = site / "inbox" / _hex(order)
     if not folder.exists():
         with atomic_directory(folder) as made:
             (made / "order.json").write_bytes(document)
-            (made / "plan.json").write_bytes(plan)
-            (made / "places.json").write_bytes(dumps({"base": str(base), "build": str(build)}))
+            if plan is not None:
+                (made / "plan.json").write_bytes(plan)
+                (made / "places.json").write_bytes(dumps({name: str(place) for name, place in places.items()}))
     return folder
 
 

@@ -14,7 +14,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.plan import Plan
 from slurm.profile import Profile
 
-__all__ = ["DEVICES_PER_NODE", "KINDS", "Kind", "Layout", "layout", "render"]
+__all__ = ["DEVICES_PER_NODE", "KINDS", "Kind", "Layout", "layout", "render", "setup_lines"]
 
 DEVICES_PER_NODE: Final = 8
 """What most GPU nodes have."""
@@ -112,7 +112,7 @@ def render(
         "minutes": str(minutes),
         "notice": str(profile.notice_s if profile is not None else NOTICE_S),
         "array": f"# One after the other: each goes on from the checkpoint of the one before.\n#SBATCH --array=1-{array}%1" if array else "",
-        "setup": _setup_lines(profile) if profile is not None else "",
+        "setup": setup_lines(profile) if profile is not None else "",
         "preflight": shlex.join(preflight),
         "command": shlex.join(command),
     }
@@ -139,7 +139,7 @@ def _site_lines(kind: Kind, profile: Profile | None, folder: Path | None) -> str
     return "\n".join(lines)
 
 
-def _setup_lines(profile: Profile) -> str:
+def setup_lines(profile: Profile) -> str:
     """Return the site's own lines; before `set -u`, which many modules do not bear."""
     lines = [_MODULES, *(f"module load {name}" for name in profile.modules)] if profile.modules else []
     if profile.interface is not None:

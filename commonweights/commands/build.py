@@ -10,6 +10,7 @@ from commonweights.building import add_suite, choose_recipe, make_build, read_su
 from commonweights.cli import Session
 from commonweights.commands.build_card import card
 from commonweights.commands.build_views import insights, sample
+from commonweights.executors import EXECUTORS, steps_of
 from commonweights.options import key_option
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -40,7 +41,10 @@ for other in (card, insights, sample):
 @click.option("--stages", type=click.Path(path_type=Path, dir_okay=False), help="YAML of quality stages and their parameters (docs/data_quality.md).")
 @click.option("--without", multiple=True, metavar="STAGE", help="Leave out a quality stage; may be repeated.")
 @click.option("--suite", "suites", multiple=True, metavar="NAME=FILE", help="Keep rows clear of this evaluation suite (JSON lines of item, text), from now on.")
-@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes.")
+@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes; with slurm, jobs at a time [default: all].")
+@click.option("--executor", type=click.Choice(EXECUTORS), default="pool", show_default=True, help="Who does the work; it changes nothing in the build.")
+@click.option("--site", metavar="NAME", help="With --executor slurm: the cluster, by its profile sites/NAME.yaml.")
+@click.option("--parts", type=click.IntRange(0, 100_000), default=0, show_default="one every 16,384 records", help="Parts the records are cut into.")
 @click.pass_obj
 def make(
     session: Session,
@@ -53,6 +57,9 @@ def make(
     without: tuple[str, ...],
     suites: tuple[str, ...],
     jobs: int,
+    executor: str,
+    site: str | None,
+    parts: int,
 ) -> None:
     """Build the dataset NAME from every record whose authors all consent to this use, at this log position.
 
@@ -62,6 +69,9 @@ def make(
     coop build make spring --stages stages.yaml --without review
 
     Nothing is dropped silently: each record that is left out has a reason its author can read (coop build why).
+
+    With --executor datatrove or slurm the parts are kept in builds/.parts until the build is whole: the same command goes on
+    where the last one was ended (docs/data_pipeline.md, "Beyond one machine").
     """
     from data_pipeline.manifest import read_build
 
@@ -69,7 +79,8 @@ def make(
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
         for suite in suites:
             add_suite(space, suite)
-        out = make_build(space, name, use, heldout_permille=heldout_permille, recipe=choose_recipe(space, stages, without), jobs=jobs, show=show)
+        recipe, steps = choose_recipe(space, stages, without), steps_of(space, name, executor, jobs=jobs, site=site, show=show)
+        out = make_build(space, name, use, heldout_permille=heldout_permille, recipe=recipe, jobs=jobs, parts=parts, steps=steps, show=show)
         found = read_build(out)
     manifest = found.manifest
     lines = [f"build {name}: {manifest['records']} records, root {manifest['root'][:19]}, manifest {found.digest[:19]}"]

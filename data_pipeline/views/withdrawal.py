@@ -22,6 +22,7 @@ from data_pipeline.manifest import Build, read_ledger
 from data_pipeline.pool import Pool
 from data_pipeline.recipe import DEFAULT, Recipe
 from data_pipeline.shard import COLUMNS, Job, Shard, prepare
+from data_pipeline.source import StoreRange
 from data_pipeline.stages.stage import Evidence, Suite
 from data_pipeline.store import ContributionStore
 from data_pipeline.verify import read_exclusions
@@ -107,9 +108,9 @@ def withdrawal(
     asked = {(author, language, statement) for authors, language, statement in store.claims() for author in authors}
     consents = {claim: found for claim in sorted(asked) if (found := consent_for(*claim)) is not None}
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder, Pool(1) as pool:
-        job = Job(store.location, Path(folder), consents, signed, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=tuple(suites)))
+        job = Job(Path(folder), consents, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=tuple(suites)))
         report("check each row", 0, 1)
-        everybody = prepare(job, 0, "", None).path
+        everybody = prepare(job, 0, StoreRange(store.location, "", None, signed, "review" in recipe.stages)).path
         rest = Path(folder) / "rest.arrow"
         _without(everybody, rest, member)
         report("find copies", 0, 1)

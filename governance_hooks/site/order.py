@@ -36,14 +36,16 @@ class Order(Strict):
     devices: Annotated[int, Field(ge=0)]
     """All together; 0 for a job on processors alone."""
     minutes: Annotated[int, Field(ge=1)]
-    array: Annotated[str, StringConstraints(pattern=r"^1-[1-9][0-9]{0,3}%1$")] | None
-    """A chain of starts, one after the other, in SLURM's words; null for a single job."""
+    array: Annotated[str, StringConstraints(pattern=r"^(1-[1-9][0-9]{0,3}%1|0-[0-9]{1,4}(%[1-9][0-9]{0,3})?)$")] | None
+    """In SLURM's words: a chain of starts, one after the other (1-3%1), or the tasks of a build, any number at a time (0-6); null for a single job."""
     expires: Instant
 
     @model_validator(mode="after")
     def _plan_fits_kind(self) -> Order:
         if (self.kind == "build") != (self.plan is None) or (self.plan is None) != (self.proposal is None):
             raise ValueError("train, eval and card name a plan and its approval, a build neither")
+        if self.array is not None and (self.kind == "build") != self.array.startswith("0"):
+            raise ValueError("an array is a chain (1-3%1), a build's the numbers of its tasks (0-6)")
         return self
 
 

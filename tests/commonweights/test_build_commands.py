@@ -161,6 +161,9 @@ def test_a_build_that_ran_other_stages_than_the_log_says_does_not_verify(coop, g
         (["--without", "spelling"], "there is no such stage to leave out"),
         (["--suite", "quiz"], "not NAME=FILE"),
         (["--stages", "stages.yaml"], "did you mean near_duplicates?"),
+        (["--executor", "slurm"], "--site goes with --executor slurm"),
+        (["--site", "north"], "--site goes with --executor slurm"),
+        (["--executor", "slurm", "--site", "north"], "there is no profile of site north"),
     ],
 )
 def test_wrong_choices_are_refused_before_anything_is_made(
@@ -187,3 +190,18 @@ def test_texts_a_killed_build_left_are_removed_by_the_next_and_a_build_under_way
     assert not left.exists()
     assert coop("-C", given, "build", "verify", "one", "--remake").code == 0
     assert [path.name for path in (given / "builds").iterdir() if path.name.startswith(".tmp")] == []
+
+
+def test_a_build_through_datatrove_is_made_again_by_the_pool_to_the_byte(coop, given: Path) -> None:
+    (given / "builds" / ".parts" / "old").mkdir(parents=True)
+    made = coop("-C", given, "build", "make", "one", "--executor", "datatrove", "--parts", "3", "--jobs", "1")
+    assert made.code == 0, made.err
+    assert "the same bytes" in coop("-C", given, "build", "verify", "one", "--remake").out
+    assert sorted(path.name for path in (given / "builds").iterdir()) == [".lock", "one"]
+    assert "Launching pipeline" not in made.err + made.out
+
+
+def test_what_a_build_through_datatrove_left_is_removed_by_a_build_of_the_pool(coop, given: Path) -> None:
+    (given / "builds" / ".parts" / "old").mkdir(parents=True)
+    assert coop("-C", given, "build", "make", "one").code == 0
+    assert sorted(path.name for path in (given / "builds").iterdir()) == [".lock", "one"]

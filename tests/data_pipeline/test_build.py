@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.merkle import leaf_hash, root
+from tests.data_pipeline.varied import tree, varied
 
 Give = Callable[..., Batch]
 MakeBuild = Callable[..., Build]
@@ -29,10 +29,6 @@ MakeBuild = Callable[..., Build]
 
 def some(language: str = "eng", count: int = 20, prefix: str = "q") -> list[Draft]:
     return [Draft(f"{prefix}{n}?", f"{prefix}{n}.", language, record_id=f"{prefix}-{language}-{n:03}", licence="CC-BY-4.0") for n in range(count)]
-
-
-def tree(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def two_level_root(lines: list[bytes]) -> str:
@@ -281,54 +277,6 @@ def test_a_use_is_kept_as_it_was_given(give: Give, make_build: MakeBuild) -> Non
     give("ana", *some(count=3))
     use = Use(purpose="dpv:CommercialResearch", processing=["coop:ModelEvaluation"], recipients=["coop:PublicViaReleasedWeights"], licence="CC-BY-4.0")
     assert make_build(use=use).manifest["use"] == use.model_dump()
-
-
-def varied(seed: int) -> list[tuple[str, Draft]]:
-    """Drafts by six members: originals, copies, near copies, edits, several languages, conversations, personal data."""
-    draw, words = (
-        random.Random(seed),
-        [
-            "the",
-            "sea",
-            "lies",
-            "calm",
-            "under",
-            "grey",
-            "sky",
-            "while",
-            "small",
-            "boats",
-            "wait",
-            "for",
-            "wind",
-            "to",
-            "turn",
-            "before",
-            "evening",
-            "bell",
-            "rung",
-            "twice",
-        ],
-    )
-    given: list[tuple[str, Draft]] = []
-    for n in range(90):
-        member, name = f"m{draw.randrange(6)}", hashlib.sha256(b"%d %d" % (seed, n)).hexdigest()[:12]
-        text, kind = " ".join(draw.sample(words, 14)), draw.randrange(6)
-        older = draw.choice(given)[1] if given else None
-        if older is None or kind < 2:
-            made = Draft(text, text.title() + ".", draw.choice(["eng", "eng", "spa"]), record_id=name)
-        elif kind == 2:
-            made = Draft(older.inputs.upper(), older.targets, older.language, record_id=name)
-        elif kind == 3:
-            made = Draft(older.inputs[:40] + "x" + older.inputs[40:], older.targets, older.language, record_id=name)
-        elif kind == 4 and older.record_id:
-            made = Draft(
-                older.inputs, older.targets + draw.choice([" Yes.", "!", " And so it is, always."]), older.language, record_id=name, parents=(older.record_id,)
-            )
-        else:
-            made = Draft(text + " a@b.org", "So it is.", "eng", record_id=name, history=((text[::-1], "Hm."),))
-        given.append((member, made))
-    return given
 
 
 @pytest.mark.parametrize(("seed", "near"), [*((seed, {}) for seed in range(6)), (1, {"jaccard_only": 1}), (4, {"jaccard_only": 1})])

@@ -289,6 +289,15 @@ def test_a_build_needs_no_vote_and_a_training_does(village: Village) -> None:
             order(village, **wrong)
 
 
+def test_a_chain_is_no_array_of_a_build_and_its_tasks_no_chain(village: Village) -> None:
+    build = {"kind": "build", "plan": None, "proposal": None, "devices": 0}
+    assert [order(village, **build, array=array).array for array in ("0-0", "0-999%8")] == ["0-0", "0-999%8"]
+    assert order(village, array="1-3%1").array == "1-3%1"
+    for wrong in ({"array": "0-3"}, {**build, "array": "1-3%1"}):
+        with pytest.raises(ValueError, match="an array is a chain"):
+            order(village, **wrong)
+
+
 def test_an_order_is_no_entry_of_the_log(village: Village) -> None:
     with pytest.raises(CoopError, match="type is unknown"):
         village.coop.append(sign_order(order(village), coop=village.coop.register.coop, key=village.operator))
