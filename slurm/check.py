@@ -27,6 +27,7 @@ BYPASS: Final = (
     "Operators and administrators of slurmdbd can hold and move jobs; they pass the same prologs.",
     "Who can write the Python environment of the controller, the hooks, or the site's folder, is as good as SlurmUser.",
     "Who may log in to a node by other ways than SLURM (ssh without pam_slurm_adopt) uses it without a vote.",
+    "The user of a job that runs can start more in it (srun --jobid) or change its processes, for its time and on its devices: they are that user's own.",
     "The script is bound by its digest; programs and files it reads are not. The training process checks code, data and base weights by itself.",
     "Of the environment only what job_submit.lua names is refused; a login profile may set the same again.",
 )

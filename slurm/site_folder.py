@@ -36,7 +36,7 @@ __all__ = ["FOLDERS", "Delivered", "Site", "SiteFolder", "deliver_proof"]
 
 FOLDERS: Final = ("inbox", "orders", "clearance", "ended", "done", "outbox", "memory")
 MAX_PLAN: Final = 16 << 20
-MAX_PROOF: Final = 2 << 30
+MAX_PROOF: Final = 1 << 29
 MAX_ORDERS: Final = 10_000
 """More orders than this are not looked at in one pass: somebody fills the inbox."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}")

@@ -39,8 +39,11 @@ name=${name:-$job}
 refuse() {
   scontrol update JobId="$name" AdminComment="coop: job $job may not start: $1"
   scontrol notify "$job" "coop: job $job may not start: $1" 2>/dev/null
-  scancel "$name" && exit 0
-  exit 1
+  scancel "$name" || exit 1
+  # slurmd holds the job's script back until this script ends, and drops it if SLURM's order to end the job has come by then. That takes milliseconds, but no
+  # answer tells that it has arrived.
+  sleep 3
+  exit 0
 }
 
 { [ -f "$file.json" ] && [ -f "$file.sig" ]; } || refuse "there is no clearance for it, the check on the controller did not run"

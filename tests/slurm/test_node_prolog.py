@@ -69,31 +69,32 @@ def test_a_job_that_never_passed_job_submit_runs_nothing_either(enforced: Enforc
     assert cluster.drained() == {}
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({}, None),
-        ({"key": "member"}, "its clearance is not signed by the site"),
-        ({"site": "south"}, "its clearance is for another start"),
-        ({"job": 1_000_000}, "its clearance is for another start"),
-        ({"restart": 1}, "its clearance is for another start"),
-        ({"user": 0}, "its clearance is for another start"),
-        ({"submitted": 1_700_000_000}, "its clearance is for another start"),
-        ({"expires": "2026-01-01T00:00:00Z"}, "its clearance has expired"),
-    ],
-)
-def test_only_the_sites_own_clearance_of_this_start_opens_a_node(enforced: Enforced, changes: dict[str, Any], why: str | None) -> None:
+CASES: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"key": "a member's"}, "its clearance is not signed by the site"),
+    ({"site": "south"}, "its clearance is for another start"),
+    ({"job": 1_000_000}, "its clearance is for another start"),
+    ({"restart": 1}, "its clearance is for another start"),
+    ({"user": 0}, "its clearance is for another start"),
+    ({"submitted": 1_700_000_000}, "its clearance is for another start"),
+    ({"expires": "2026-01-01T00:00:00Z"}, "its clearance has expired"),
+]
+
+
+def test_only_the_sites_own_clearance_of_this_start_opens_a_node(enforced: Enforced) -> None:
     """Forged by another key or site; replayed from another job, another start, another user's, an earlier job of the same number; too old."""
     without_controller(enforced)
-    job = enforced.sbatch(enforced.order(), "--hold")
-    key = {"key": enforced.village.keys[enforced.village.members[0]]} if "key" in changes else {}
-    signed(enforced, job, **changes | key)
-    enforced.cluster.scontrol("release", str(job))
-    if why is None:
-        enforced.cluster.wait_state(job, "COMPLETED")
-        assert enforced.cluster.output(job) == "trained\n"
-    else:
-        assert why in enforced.cancelled(job)
+    jobs = [enforced.sbatch(enforced.order(nodes=1 + number % 2, minutes=10 + number), "--hold") for number in range(len(CASES))]
+    for job, (changes, _) in zip(jobs, CASES, strict=True):
+        key = {"key": enforced.village.keys[enforced.village.members[0]]} if "key" in changes else {}
+        signed(enforced, job, **changes | key)
+    enforced.cluster.scontrol("release", ",".join(map(str, jobs)))
+    for job, (_, why) in zip(jobs, CASES, strict=True):
+        if why is None:
+            enforced.cluster.wait_state(job, "COMPLETED")
+            assert enforced.cluster.output(job) == "trained\n"
+        else:
+            assert why in enforced.cancelled(job)
 
 
 def test_a_clearance_of_an_earlier_job_opens_nothing_for_the_next(enforced: Enforced) -> None:
