@@ -123,6 +123,8 @@ class Halt:
     id: str
     """The statement, or the members' proposal, that made it."""
     proposal: str
+    since: str
+    """Instant from which it stands: that of its statement, or when the members' decision took effect."""
     until: str
     by_members: bool
     ratified: bool = False
@@ -199,9 +201,13 @@ class Proposal:
         """Tell whether so many members objected that the approval is undone."""
         return self.rules.objections is not None and len(self.objections) >= self.rules.objections
 
-    def halted(self, at: str) -> Halt | None:
-        """Return the halt of the approval that lasts longest of those in force at an instant (RFC 3339 UTC), or None."""
-        return max((halt for halt in self.halts if halt.stands(at)), key=lambda halt: halt.until, default=None)
+    def halted(self, at: str, *, begun: bool = False) -> Halt | None:
+        """Return the halt of the approval that lasts longest of those in force at an instant (RFC 3339 UTC), or None.
+
+        Args:
+            begun: pass over those that began later: for what a site did before, whose word arrives after the halt.
+        """
+        return max((halt for halt in self.halts if halt.stands(at) and (not begun or halt.since <= at)), key=lambda halt: halt.until, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def _check_halt(register: Register, motion: HaltUse) -> None:
 def _halt(register: Register, proposal: Proposal, motion: HaltUse) -> None:
     about = register.proposals[motion.proposal]
     if motion.ratifies is None:
-        made = register.halts[proposal.id] = Halt(proposal.id, about.id, motion.until, by_members=True)
+        made = register.halts[proposal.id] = Halt(proposal.id, about.id, register.operator_clock, motion.until, by_members=True)
         about.halts.append(made)
         return
     ratified = register.halts[motion.ratifies]

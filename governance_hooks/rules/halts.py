@@ -53,6 +53,6 @@ def halt(register: Register, statement: Statement) -> None:
     latest = shift(statement.issued, register.bylaws.halt_max_s)
     if not statement.issued < payload.until <= latest:
         raise Refused("a halt lasts for a limited time", value=payload.until, allowed=f"after {statement.issued}, until {latest} at most")
-    made = Halt(statement.id, proposal.id, payload.until, by_members=False)
+    made = Halt(statement.id, proposal.id, statement.issued, payload.until, by_members=False)
     proposal.halts.append(made)
     register.halts[made.id] = made

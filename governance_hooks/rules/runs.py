@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "end", "evaluate", "pay", "release", "require_usable", "start"]
 
 
-def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None:
-    """Refuse unless the proposal is an approval of exactly this subject that may be used at the instant `at`."""
+def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begun: bool = False) -> None:
+    """Refuse unless the proposal is an approval of exactly this subject that may be used at the instant `at`; `begun` as in `Proposal.halted`."""
     if proposal.kind != kind:
         raise Refused(f"this proposal is about a {proposal.kind}, not a {kind}", value=proposal.id)
     if proposal.tally is None or proposal.closed_at is None:
@@ -36,7 +36,7 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str) -> None
         raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
     if at >= expires:
         raise Refused("this approval has expired", value=at, allowed=f"before {expires}", next="coop propose again")
-    halt = proposal.halted(at)
+    halt = proposal.halted(at, begun=begun)
     if halt is not None:
         raise Refused(f"this approval is halted by {halt.by}", value=at, allowed=f"after {halt.until}, when the halt lapses")
 
@@ -84,7 +84,7 @@ def start(register: Register, statement: Statement) -> None:
         register.require_operator(statement)
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
-    require_usable(proposal, "run", payload.plan, statement.issued)
+    require_usable(proposal, "run", payload.plan, statement.issued, begun=site is not None)
     _require_counted(register, statement.issued)
     other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
     if other is not None:

@@ -113,11 +113,17 @@ def test_a_sites_clock_never_goes_back_and_its_word_must_arrive_within_a_week(ap
     village.refuses("under way for too long", "coop.run-start/v1", start, "s-north", key, issued=began)
 
 
-def test_a_start_at_a_site_that_was_halted_meanwhile_is_refused(approved: Approved) -> None:
+def test_a_start_at_a_site_is_refused_once_it_is_halted_and_not_if_it_came_before(approved: Approved) -> None:
     village = approved.village
     key = village.site()
+    before = village.entry("coop.run-start/v1", approved.started(), "s-north", key)
+    village.wait(1)
     village.say("coop.halt/v1", {"proposal": approved.proposal, "until": shift(village.clock, 3600)}, village.members[3])
     village.refuses("is halted", "coop.run-start/v1", approved.started(), "s-north", key)
+    village.refuses("is halted", "coop.run-start/v1", approved.started(), "operator", issued=shift(village.clock, -1))  # the operator sees the log
+    village.coop.append(before)  # it had started when nobody had halted it
+    assert village.coop.register.run("run-1").sites == ["north"]
+    assert "is halted" in why(run_gate(request(approved, run="run-1")), 5)
 
 
 def test_a_segment_is_of_a_start_at_that_site_once_and_not_longer_than_time_has_passed(approved: Approved) -> None:
