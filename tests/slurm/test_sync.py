@@ -205,3 +205,13 @@ def test_an_expired_order_is_not_in_force(site: Controlled, village: Village) ->
     site.refresh()
     site.sync()
     assert "this order has expired" in (site.said(name) or "")
+
+
+def test_an_order_under_an_approval_that_has_expired_is_not_in_force(site: Controlled, village: Village) -> None:
+    name = site.put(expires=shift(village.clock, 10 * 86_400))
+    site.sync()
+    assert site.said(name) is None
+    village.stamp(86_400)
+    site.refresh()
+    site.sync()
+    assert "this approval has expired" in (site.said(name) or "")
