@@ -46,13 +46,18 @@ def read_small(path: Path, limit: int, *, owner: int | None = None) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise BadInput(f"{path} is no regular file")
         if owner is not None and found.st_uid != owner:
             raise BadInput(f"{path} is another user's file", value=found.st_uid, allowed=str(owner))
-        data = file.read(limit + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(fd)
     if len(data) > limit:
         raise BadInput(f"{path} is too long", allowed=f"{limit} bytes")
     return data

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,10 @@ __all__ = ["FOLDERS", "Delivered", "Site", "SiteFolder", "deliver_proof"]
 FOLDERS: Final = ("inbox", "orders", "clearance", "ended", "done", "outbox", "memory")
 MAX_PLAN: Final = 16 << 20
 MAX_PROOF: Final = 1 << 29
+MAX_PROOFS: Final = 16
 MAX_ORDERS: Final = 10_000
 """More orders than this are not looked at in one pass: somebody fills the inbox."""
+_PROOF: Final = re.compile(r"proof(-[0-9a-f]{16})?\.coop")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _Path = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._@+/-]{1,255}$")]
 """An absolute path without anything that a shell or slurm.conf would read otherwise."""
@@ -108,13 +111,18 @@ class SiteFolder:
             raise Refused("this site has no proof of the cooperative's log yet", next="coop collect, at the cooperative")
         return read_small(self.path / "proof.coop", MAX_PROOF)
 
+    def delivered_proofs(self) -> list[Path]:
+        """Return the proofs in the inbox, the largest first, at most MAX_PROOFS: nobody has checked them."""
+        found = [path for path in (self.path / "inbox").glob("proof*.coop") if _PROOF.fullmatch(path.name)]
+        return sorted(found, key=lambda path: -path.lstat().st_size)[:MAX_PROOFS]
+
     def delivered(self, order: str) -> Delivered:
         """Return what lies in the inbox about an order, named by its hexadecimal digits; raise BadInput for what is no plain small file."""
         folder = self.path / "inbox" / order
-        if not (folder / "order.json").exists():
+        if not _there(folder / "order.json"):
             raise Refused(f"order {order[:12]} is not here", next="coop submit")
-        plan = read_small(folder / "plan.json", MAX_PLAN) if (folder / "plan.json").exists() else None
-        places = _places(folder / "places.json") if (folder / "places.json").exists() else {}
+        plan = read_small(folder / "plan.json", MAX_PLAN) if _there(folder / "plan.json") else None
+        places = _places(folder / "places.json") if _there(folder / "places.json") else {}
         return Delivered(read_small(folder / "order.json", MAX_ENTRY), plan, places.get("build"), places.get("base"))
 
     def waiting(self) -> list[str]:
@@ -142,6 +150,15 @@ class SiteFolder:
             file.write(dumps({"event": event, **values}) + b"\n")
 
 
+def _there(path: Path) -> bool:
+    """Tell whether we may see something there: a folder that its owner closed to us holds nothing, and stops nobody else's order."""
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
+
+
 def _places(path: Path) -> dict[str, Path]:
     """Return the absolute paths a file names; they are claims, what lies there is hashed."""
     try:
@@ -153,5 +170,11 @@ def _places(path: Path) -> dict[str, Path]:
 
 
 def deliver_proof(site: Path, data: bytes) -> None:
-    """Put a proof into a site's inbox, from where its controller takes it once it has checked it."""
-    write_bytes(site / "inbox" / "proof.coop", data)
+    """Put a proof into a site's inbox, from where its controller takes it once it has checked it; raise CoopError if nothing can be put there.
+
+    Anybody may write there, and nobody can replace another's file: where the plain name is taken, a name nobody can guess is used.
+    """
+    try:
+        write_bytes(site / "inbox" / "proof.coop", data)
+    except CoopError:
+        write_bytes(site / "inbox" / f"proof-{secrets.token_hex(8)}.coop", data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,11 +63,14 @@ def sync(folder: SiteFolder, *, at: str) -> Pass:
         CoopError: there is no proof that holds, or a file cannot be written.
     """
     trouble: list[CoopError] = []
-    try:
-        taken = _take_proof(folder)
-    except CoopError as error:  # the last good proof goes on until it is too old
-        taken = False
-        trouble.append(error)
+    taken = False
+    for path in folder.delivered_proofs():
+        try:
+            taken |= _take_proof(folder, path)
+        except CoopError as error:  # the last good proof goes on until it is too old
+            trouble.append(error)
+        finally:
+            _clear(path)
     outbox = folder.outbox()
     ended = settle(folder.path, outbox, refused=trouble)
     for one in ended:
@@ -81,11 +85,8 @@ def sync(folder: SiteFolder, *, at: str) -> Pass:
     return Pass(len(standing.proof.entries), taken, verdicts, tuple(one.name for one in ended), pruned, words)
 
 
-def _take_proof(folder: SiteFolder) -> bool:
-    """Take the proof in the inbox if it holds and only adds to what this site has seen."""
-    path = folder.path / "inbox" / "proof.coop"
-    if not path.exists():
-        return False
+def _take_proof(folder: SiteFolder, path: Path) -> bool:
+    """Take a proof from the inbox if it holds and adds to what this site has seen; tell whether it does."""
     data = read_small(path, MAX_PROOF)
     if (folder.path / "proof.coop").exists() and data == folder.proof():
         return False
@@ -95,6 +96,12 @@ def _take_proof(folder: SiteFolder) -> bool:
     folder.memory.extend(proof, replay.register.log_key, known)
     write_bytes(folder.path / "proof.coop", data)
     return True
+
+
+def _clear(path: Path) -> None:
+    """Remove a proof that was looked at, whoever put it there: a file of somebody else's would keep the writer's out."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _set_aside(folder: SiteFolder) -> list[CoopError]:

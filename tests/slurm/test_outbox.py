@@ -62,6 +62,10 @@ def test_what_is_no_entry_is_passed_over_and_what_pretends_to_be_one_is_refused(
     with pytest.raises(BadInput, match="no regular file"):
         list(read_entries(folder))
     path.unlink()
+    path.mkdir()
+    with pytest.raises(BadInput, match="no regular file"):
+        list(read_entries(folder))
+    path.rmdir()
     monkeypatch.setattr(module, "MOST", 0)
     with pytest.raises(BadInput, match="too much"):
         list(read_entries(folder))

@@ -142,6 +142,29 @@ def test_only_proofs_that_hold_and_add_to_the_log_are_taken(site: Controlled, tm
     assert (site.folder / "proof.coop").read_bytes() == taken
 
 
+def test_what_is_no_order_stops_nobody_elses(site: Controlled) -> None:
+    name, inbox = site.put(), site.folder / "inbox"
+    (inbox / ("2" * 64)).write_bytes(b"a file, not a folder")
+    (inbox / ("3" * 64) / "order.json").mkdir(parents=True)
+    (inbox / ("4" * 64)).symlink_to("/")
+    site.sync()
+    assert site.said(name) is None
+    assert all(site.said(digit * 64) for digit in "234")
+
+
+def test_nobody_can_keep_the_writers_proof_out_of_the_inbox(site: Controlled) -> None:
+    site.sync()
+    inbox = site.folder / "inbox"
+    (inbox / "proof.coop").mkdir()  # as a file of somebody else's: the writer cannot put its own in that place
+    (inbox / "proof-0123456789abcdef.coop").write_bytes(b"another user's word")
+    site.village.stamp(1)
+    site.refresh()
+    done = site.sync()
+    assert done.taken  # type: ignore[attr-defined]
+    assert (site.folder / "proof.coop").read_bytes() == site.village.coop.proof().dumps()
+    assert [path.name for path in inbox.glob("proof*")] == ["proof.coop"]  # looked at once, then gone; a folder stays, and is in no way
+
+
 def test_without_a_proof_nothing_is_in_force(approved: Approved, tmp_path: Path) -> None:
     site = Controlled(approved, tmp_path / "site")
     (site.folder / "inbox" / "proof.coop").unlink()
