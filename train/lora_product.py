@@ -76,12 +76,11 @@ def _forward_wide(head: torch.nn.Linear, own: Any, x: Tensor) -> Tensor:
     return logits
 
 
-def widen(head: torch.nn.Module) -> bool:
+def widen(head: Any) -> bool:
     """Have a frozen output projection give float32 logits, if this machine multiplies its type faster so; return whether it does now."""
     if type(head) is not torch.nn.Linear or head.weight.requires_grad or not multiplies_wide(head.weight.dtype):
         return False
-    layer: Any = head
-    layer.forward = partial(_forward_wide, head, head.forward)
+    head.forward = partial(_forward_wide, head, head.forward)
     return True
 
 
