@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from train.config import resolve_precision
 
-__all__ = ["fuse", "multiplies_wide", "widen"]
+__all__ = ["fuse", "multiplies_wide"]
 
 
 def multiplies_wide(kind: torch.dtype) -> bool:
@@ -54,34 +54,6 @@ class _LoraProduct(torch.autograd.Function):
         of_a = low.t() @ flat
         of_x = (gradient @ weight).addmm_(low, a).to(kind).view(shape) if ctx.needs_input_grad[0] else None
         return of_x, None, None, of_a.to(kind), of_b.to(kind), None, None
-
-
-class _WideProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.kind = x.dtype
-        return functional.linear(x.float(), weight.float(), None if bias is None else bias.float())
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return (gradients[0].float() @ ctx.saved_tensors[0].float()).to(ctx.kind), None, None
-
-
-def _forward_wide(head: torch.nn.Linear, own: Any, x: Tensor) -> Tensor:
-    if x.device.type != "cpu" or x.dtype == torch.float32:
-        plain: Tensor = own(x)
-        return plain
-    logits: Tensor = _WideProduct.apply(x, head.weight, head.bias)  # type: ignore[no-untyped-call]
-    return logits
-
-
-def widen(head: Any) -> bool:
-    """Have a frozen output projection give float32 logits, if this machine multiplies its type faster so; return whether it does now."""
-    if type(head) is not torch.nn.Linear or head.weight.requires_grad or not multiplies_wide(head.weight.dtype):
-        return False
-    head.forward = partial(_forward_wide, head, head.forward)
-    return True
 
 
 def _forward(layer: Linear, own: Any, wide: bool, x: Tensor, *args: Any, **options: Any) -> Tensor:

@@ -18,7 +18,7 @@ from governance_hooks.training import Training
 from train.attention import implementation, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
-from train.lora_product import fuse, multiplies_wide, widen
+from train.lora_product import fuse, multiplies_wide
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
 from train.sample_attention import SAMPLES, attends_to_all, register
@@ -153,7 +153,6 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
         adapted = AdaptedModel(model if training.method == "full" else _add_adapter(model, training), training)
         if adapted.peft is not None and training.strategy != "zero3":  # ZeRO-3 hands a layer its weights only when that layer is called
             fuse(adapted.peft)
-            widen(adapted.head)
             if not training.compile:
                 fuse_norms(adapted.peft)
     prepare_blocks(adapted.blocks, training)

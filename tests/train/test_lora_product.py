@@ -8,7 +8,7 @@ from torch import Tensor
 
 from governance_hooks.training import Lora, Training
 from train import lora_product
-from train.lora_product import fuse, widen
+from train.lora_product import fuse
 from train.model import AdaptedModel, load_model
 
 
@@ -53,33 +53,6 @@ def test_in_bfloat16_it_is_no_further_from_float32_than_peft(base: Path, monkeyp
 
     assert all(gradient.dtype == torch.bfloat16 for gradient in found.values())
     assert distance(found) <= 1.1 * distance(theirs)
-
-
-def head_of(kind: torch.dtype, *, wide: bool) -> tuple[Tensor, Tensor]:
-    """Return logits and the gradient by the hidden states."""
-    torch.manual_seed(0)
-    head, states = torch.nn.Linear(64, 90, bias=False).to(kind).requires_grad_(False), torch.randn(5, 64).to(kind).requires_grad_()
-    assert widen(head) is wide
-    logits = head(states).float()
-    torch.nn.functional.cross_entropy(logits, torch.arange(5)).backward()
-    assert states.grad is not None
-    return logits.detach(), states.grad
-
-
-def test_a_widened_head_is_nearer_to_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = head_of(torch.float32, wide=False)
-    monkeypatch.setattr(lora_product, "resolve_precision", lambda: "bf16-true")
-    plain = head_of(torch.bfloat16, wide=False)
-    monkeypatch.setattr(lora_product, "resolve_precision", lambda: "32-true")
-    wide = head_of(torch.bfloat16, wide=True)
-    assert wide[1].dtype == torch.bfloat16
-    for found, other, right in zip(wide, plain, exact, strict=True):
-        assert float((found.float() - right).norm()) <= float((other.float() - right).norm())
-
-
-def test_a_trained_head_is_not_widened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lora_product, "resolve_precision", lambda: "32-true")
-    assert not widen(torch.nn.Linear(4, 4).to(torch.bfloat16))
 
 
 def test_an_adapter_that_is_switched_off_adds_nothing(base: Path) -> None:
