@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -qq --constra
 # Two test processes with one compute thread each: more threads only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup demo test lint unit slow wheel bench clean
+.PHONY: help setup parts demo test lint unit slow wheel bench clean
 
 help:
 	@echo "make demo [DIR=folder] [ARGS=--quick]   play the whole story; with DIR it can be cut off and goes on"
@@ -22,8 +22,10 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt Makefile
-	@sh .ci/system-parts $(PYTHON)
+parts:
+	@sh .ci/system-parts $(PYTHON) $(if $(filter demo,$(MAKECMDGOALS)),demo,tests)
+
+$(STAMP): pyproject.toml constraints.txt Makefile | parts
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing (some minutes the first time)"
 	@$(PIP) --upgrade pip
