@@ -131,9 +131,7 @@ def _minutes(space: Workspace, plan: Plan, run: str, devices: int, profile: Prof
     """Return the wall time to ask for: what is left of the vote, or what the partition takes if that is less."""
     known = space.coop.register.runs.get(run)
     wall_s, device_s = known.used_seconds() if known is not None else (0, 0)
-    left = plan.limits.max_minutes - wall_s // 60
-    if plan.limits.max_device_minutes is not None:
-        left = min(left, (plan.limits.max_device_minutes - device_s // 60) // devices)
+    left = plan.limits.minutes_on(devices, wall_s=wall_s, device_s=device_s)
     return max(1, min(left, profile.minutes or left))
 
 

@@ -262,13 +262,12 @@ class _Gate:
             return f"{request.devices} of {limits.max_devices} devices"
         wall_s, device_s = self._used()
         left = limits.max_minutes - wall_s // 60
-        device_left = None if limits.max_device_minutes is None else limits.max_device_minutes - device_s // 60
-        most = left if device_left is None else min(left, device_left // max(request.devices, 1))
+        most = limits.minutes_on(request.devices, wall_s=wall_s, device_s=device_s)
         minutes = most if request.minutes is None else request.minutes
         if left <= 0 or minutes > left:
             used = f", {wall_s // 60} of them used" if wall_s >= 60 else ""
             raise StepFailed(f"{max(minutes, 1)} minutes asked, {limits.max_minutes} voted{used}", todo="ask for less, or vote on more")
-        if device_left is not None and (most <= 0 or minutes > most):
+        if most <= 0 or minutes > most:
             asked, voted = max(minutes, 1) * request.devices, limits.max_device_minutes
             raise StepFailed(f"{asked} device-minutes asked, {voted} voted, {device_s // 60} of them used", todo="ask for less, or vote on more")
         if self._proposal().uses != limits.max_starts:

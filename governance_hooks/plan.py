@@ -191,9 +191,10 @@ class Limits(Strict):
     sites: Annotated[list[SiteName], Field(min_length=1)] | None = None
     """Where it may start; null for the cooperative's own machines and any of its sites, a list for these sites alone."""
 
-    def minutes_on(self, devices: int) -> int:
-        """Return the wall time that the run may take on so many devices, minutes."""
-        return self.max_minutes if self.max_device_minutes is None else min(self.max_minutes, self.max_device_minutes // devices)
+    def minutes_on(self, devices: int, *, wall_s: int = 0, device_s: int = 0) -> int:
+        """Return the wall time that the run may take on so many devices after what it has used, minutes; 0 or less if nothing is left."""
+        left = self.max_minutes - wall_s // 60
+        return left if self.max_device_minutes is None else min(left, (self.max_device_minutes - device_s // 60) // max(devices, 1))
 
 
 class Policies(Strict):

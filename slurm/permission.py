@@ -113,9 +113,7 @@ class Standing:
         """Return the minutes a start may take: what is asked, less what the run has used; the gate says no where nothing is left or too much is asked."""
         run = self.register.runs.get(order.run)
         wall_s, device_s = run.used_seconds() if run is not None else (0, 0)
-        left = limits.max_minutes - wall_s // 60
-        if limits.max_device_minutes is not None:
-            left = min(left, (limits.max_device_minutes - device_s // 60) // devices)
+        left = limits.minutes_on(devices, wall_s=wall_s, device_s=device_s)
         return asked if left <= 0 or order.minutes > limits.minutes_on(devices) else min(asked, left)
 
 
