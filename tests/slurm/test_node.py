@@ -181,6 +181,7 @@ def test_a_halt_stops_a_training_that_goes_on_once_the_sites_proof_holds_it(sent
     assert sent.start is not None
     if logged:
         village.coop.append(sent.start.data)
+    village.wait(1)
     village.say("coop.halt/v1", {"proposal": sent.approved.proposal, "until": shift(village.clock, 3600)}, village.members[3])
     assert guard.stop(force=True) is None  # nobody has told the site yet
     sent.refresh()

@@ -381,7 +381,7 @@ def test_the_time_limit_counts_all_segments_and_stops_at_a_step(tmp_path: Path, 
     monkeypatch.setattr("train.clock.time.monotonic", lambda: next(ticks) * 0.2)
     stopped = go(tmp_path / "run", plan)
     assert stopped["status"] == "halted"
-    assert "max_minutes" in stopped["reason"]
+    assert "the voted time" in stopped["reason"]
     assert 2 < stopped["steps"] < 8
 
 
