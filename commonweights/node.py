@@ -27,13 +27,13 @@ from governance_hooks.statement import MAX_ENTRY, now, parse
 from slurm.job import JobFolder, read_job
 from slurm.outbox import read_entries, read_small
 from slurm.sbatch import Kind
+from slurm.site_folder import MAX_PROOF
 
 if TYPE_CHECKING:
     from train.world import World
 
 __all__ = ["Node", "card_job", "evaluate_job", "train_job"]
 
-_MAX_PROOF: Final = 2 << 30
 WAIT_S: Final = 3000
 """So long the card waits for the evaluation to be in the log, seconds: its job has an hour."""
 POLL_S: Final = 5.0
@@ -67,7 +67,7 @@ class Node:
 
     def proof(self) -> bytes:
         """Return the newest proof at the site."""
-        return read_small(self.site / "proof.coop", _MAX_PROOF)
+        return read_small(self.site / "proof.coop", MAX_PROOF)
 
     def pending(self) -> tuple[bytes, ...]:
         """Return what the site has signed and the log may not hold yet."""

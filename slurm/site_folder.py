@@ -33,7 +33,7 @@ from governance_hooks.sshsig import PublicKey, load_private_key
 from governance_hooks.statement import MAX_ENTRY
 from slurm.outbox import Outbox, read_small
 
-__all__ = ["FOLDERS", "Delivered", "Site", "SiteFolder", "deliver_proof"]
+__all__ = ["FOLDERS", "MAX_PROOF", "Delivered", "Site", "SiteFolder", "deliver_proof"]
 
 FOLDERS: Final = ("inbox", "orders", "clearance", "ended", "done", "outbox", "memory")
 MAX_PLAN: Final = 16 << 20
