@@ -18,7 +18,7 @@ from governance_hooks.training import Training
 from train.attention import implementation, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
-from train.lora_product import fuse, multiplies_wide
+from train.lora_product import fuse
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
 from train.sample_attention import SAMPLES, attends_to_all, register
@@ -148,7 +148,7 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
                 tensor.data = tensor.data.clone()
         apply_kernels(model, training)
         if attention == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
-            register(wide=multiplies_wide(DTYPES[training.precision]))
+            register()
             model.set_attn_implementation(SAMPLES)
         adapted = AdaptedModel(model if training.method == "full" else _add_adapter(model, training), training)
         if adapted.peft is not None and training.strategy != "zero3":  # ZeRO-3 hands a layer its weights only when that layer is called

@@ -120,7 +120,6 @@ def test_activations_are_within_three_percent_of_what_autograd_holds(
     base: Path, precision: Any, attention: Any, sequences: int, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.model.fuse_norms", lambda _model: 0)  # the estimate is of a GPU, where neither of these is used
-    monkeypatch.setattr("train.model.multiplies_wide", lambda _kind: False)
     training = Training(precision=precision, attention=attention, sequence_tokens=tokens, lora=Lora(rank=16))
     assert activations(read_shape(base), training, sequences) == pytest.approx(kept(base, training, sequences), rel=0.03)
 
