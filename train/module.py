@@ -72,9 +72,7 @@ class TrainingModule(pl.LightningModule):
         self.last: StepResult | None = None
 
     def configure_model(self) -> None:
-        """Split the model over the processes, as the plan's strategy does."""
-        if not hasattr(self, "weights"):
-            self.spread.shard(self.model)
+        """Do nothing: the model was spread over the processes when it was loaded. Lightning asks for this method where weights are in shards."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Hand Lightning the optimizer over the float32 masters."""

@@ -229,8 +229,7 @@ def train(
         try:
             if segment.meter is not None:
                 segment.meter.start()
-            with world.together("preparing the run"):
-                dataset = prepare(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
+            dataset = prepare(segment, plan, base=base, build=checked_build, seed=canary_seed, progress=progress)
             result, reason = _fit(segment, plan, identity.plan, dataset, guard, run_id, progress=progress, status=status, wandb=wandb)
             if result == "completed":
                 outputs = _weights(segment, plan, base)
