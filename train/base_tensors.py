@@ -43,7 +43,9 @@ class BaseTensors:
             named = json.loads(path.read_bytes())["weight_map"]
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path} is no index of safetensors files", allowed='{"weight_map": {tensor: file}}') from error
-        if not isinstance(named, dict) or not all(isinstance(file, str) and file == Path(file).name and file.endswith(".safetensors") for file in named.values()):
+        if not isinstance(named, dict) or not all(
+            isinstance(file, str) and file == Path(file).name and file.endswith(".safetensors") for file in named.values()
+        ):
             raise BadInput(f"{path} names what is no safetensors file of this folder", allowed='{"weight_map": {tensor: file}}')
         return named
 

@@ -1,6 +1,6 @@
 """A model without its weights, and the base read into it: each process its own rows, none of them all.
 
-    config.json ──► empty_model ──► adapter drawn, blocks sharded ──► fill: each process reads its rows from the safetensors files
+config.json ──► empty_model ──► adapter drawn, blocks sharded ──► fill: each process reads its rows from the safetensors files
 """
 
 from __future__ import annotations
