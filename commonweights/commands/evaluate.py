@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.train import gate_plan
 from commonweights.end_of_run import evaluate_run, log_end
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
+from commonweights.running import gate_plan
 from commonweights.workspace import open_workspace
 from governance_hooks.plan import read_plan
 

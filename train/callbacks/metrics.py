@@ -47,7 +47,7 @@ class Metrics(pl.Callback):
         assert isinstance(pl_module, TrainingModule)
         assert pl_module.last is not None
         last, seconds = pl_module.last, time.perf_counter() - self._started
-        line = {
+        line: dict[str, Any] = {
             "step": last.step,
             "epoch": last.epoch,
             "loss": last.loss,
