@@ -46,14 +46,24 @@ def log_end(space: Workspace, run: str) -> None:
     space.coop.operate("coop.run-end/v1", payload)
 
 
-def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads: int | None = None, show: Progress | None = None) -> dict[str, Any]:
-    """Evaluate a completed run once, log report and results, and return the report."""
+def evaluate_run(
+    space: Workspace,
+    run: str,
+    *,
+    base: Path,
+    build: Path,
+    show: Progress | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Evaluate a completed run once, log report and results, and return the report; threads, memory and processes as in `eval.report.evaluate`."""
     from eval.report import evaluate
 
     folder = space.run(run) / "eval"
     logged = space.coop.register.run(run).report
     if logged is None:  # a report nobody signed yet may have been planted: measure, whatever lies there
-        evaluate(space.run(run), base=base, build=build, progress=show, threads=threads)
+        evaluate(space.run(run), base=base, build=build, progress=show, threads=threads, memory=memory, processes=processes)
     data = (folder / "report.json").read_bytes()
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:

@@ -13,9 +13,9 @@ import torch
 
 from eval.answers import heldout_answers, prompt_tokens
 from eval.generate import before_and_after, without_prompt
-from eval.heldout import compare
 from eval.inputs import Inputs, check_inputs
-from eval.weights import load_weights
+from eval.ranks import Processes, compare_together
+from eval.weights import load_weights, longest
 from governance_hooks.atomic import atomic_directory
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.verdict import judge
@@ -48,7 +48,15 @@ def _write(run_dir: Path, results: list[dict[str, Any]], report: Mapping[str, An
 
 
 def evaluate(
-    run_dir: Path, *, base: Path, build: Path, progress: Progress | None = None, threads: int | None = None, device: str | None = None
+    run_dir: Path,
+    *,
+    base: Path,
+    build: Path,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    memory: int | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Measure the run in `run_dir` on the build's held-out answers, write `eval/results.jsonl` and `eval/report.json`, return the report.
 
@@ -59,6 +67,8 @@ def evaluate(
         progress: called with label, done, total.
         threads: compute threads; none means torch's own choice.
         device: torch device; none means the GPU if there is one, else the CPU.
+        memory: most bytes of main memory for weights; what does not fit is read from the files at each use (`eval.placement`).
+        processes: so many of this machine share the held-out answers, a GPU each if there are any (`eval.ranks`); no number changes.
 
     Raises:
         BadInput: the base, build or weights are not the one the plan and the run record name, or the run is not completed.
@@ -68,9 +78,11 @@ def evaluate(
     with _threads(threads) as used:
         inputs: Inputs = check_inputs(run_dir, base=base, build=build, progress=progress)
         plan = inputs.plan
-        weights, tokenizer = load_weights(base, run_dir / plan.training.output, plan.training.output, device=where)
-        answers, skipped = heldout_answers(build, tokenizer, longest=_longest(weights.tuned))
-        results = compare(weights, answers, progress=progress)
+        together = Processes(processes, run_dir, base, build, where, memory, threads)
+        output = plan.training.output
+        weights, tokenizer = load_weights(base, run_dir / output, output, device=together.device_of(0), memory=together.memory_of_one)
+        answers, skipped = heldout_answers(build, tokenizer, longest=longest(weights.tuned))
+        results = compare_together(weights, answers, together, progress=progress)
         count = plan.evaluation.generations_per_language
         generations = before_and_after(
             weights, tokenizer, plan.build.languages, prompt_tokens=lambda text: prompt_tokens(tokenizer, text), per_language=count, progress=progress
@@ -96,7 +108,3 @@ def evaluate(
             "wall_s": round(time.monotonic() - started),
         },
     )
-
-
-def _longest(model: Any) -> int:
-    return int(getattr(model.config, "max_position_embeddings", 0) or 2048)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.train import gate_plan
 from commonweights.end_of_run import evaluate_run, log_end
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
+from commonweights.running import gate_plan
 from commonweights.workspace import open_workspace
 from governance_hooks.plan import read_plan
 
@@ -37,15 +37,19 @@ def _words(report: dict[str, Any]) -> str:
 @click.argument("run", required=False)
 @click.option("--job", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Instead of RUN, at a site: the job's folder from coop submit.")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of each process [default: torch's choice].")
+@click.option("--memory", type=click.FloatRange(0, min_open=True), help="GiB of main memory for weights; the rest stays in the files [default: what is free].")
+@click.option("--devices", type=click.IntRange(1, 64), default=1, help="Processes that share the held-out answers, a GPU each where there are any.")
 @click.pass_obj
-def evaluate(session: Session, run: str | None, job: Path | None, base: Path | None, threads: int | None) -> None:
+def evaluate(session: Session, run: str | None, job: Path | None, base: Path | None, threads: int | None, memory: float | None, devices: int) -> None:
     """Measure RUN on held-out answers by language, before and after, under the policy members voted.
 
     A run is evaluated once: trying again until the numbers please would make them worthless.
     """
     if (run is None) == (job is None):
         raise click.UsageError("give RUN, or --job FOLDER")
+    if job is not None and (memory is not None or devices != 1):
+        raise click.UsageError("beside --job only --threads")
     if run is None:
         from commonweights.node import evaluate_job
 
@@ -60,7 +64,9 @@ def evaluate(session: Session, run: str | None, job: Path | None, base: Path | N
         if space.coop.register.run(run).status != "completed":  # nothing is signed past a halt or a withdrawal
             gate_plan(space, data, base=base, run=run).require()
         log_end(space, run)
-        report = evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
+        room = None if memory is None else int(memory * 2**30)
+        found_base, found_build = find_base(plan, base), find_build(space, plan)
+        report = evaluate_run(space, run, base=found_base, build=found_build, show=show, threads=threads, memory=room, processes=devices)
     session.show(report, _words(report))
     if not report["passed"]:
         raise click.exceptions.Exit(1)

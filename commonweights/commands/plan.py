@@ -184,9 +184,9 @@ def explain(session: Session, name: str, base: Path | None, hardware: str | None
 
     Where base weights and build are at hand, also how many steps it takes, and with --hardware how long and how much energy.
     """
-    from commonweights.commands.train import read_plan_file
     from commonweights.forecast import cost_line, forecast
     from commonweights.run_inputs import find_base, find_build
+    from commonweights.running import read_plan_file
     from governance_hooks.plan import read_plan
     from train.plan import describe, size_of
 

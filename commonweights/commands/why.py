@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.train import gate_plan, read_plan_file
+from commonweights.running import gate_plan, read_plan_file
 from commonweights.workspace import open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.report import Report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from commonweights.commands.train import gate_plan
+from commonweights.running import gate_plan
 from commonweights.story.cast import CAST
 from commonweights.story.scenes import Players
 from commonweights.voting import proposal_payload, subject_of

@@ -11,8 +11,8 @@ import click
 
 from commonweights.commands.evaluate import show_evaluation
 from commonweights.commands.release import assemble_release, publish_release
-from commonweights.commands.train import gate_plan, run_plan
 from commonweights.progress import Progress, progress
+from commonweights.running import gate_plan, run_plan
 from commonweights.story import attacks, scenes
 from commonweights.story.cast import CAST, LANGUAGES, QUICK_LANGUAGES
 from commonweights.story.stage import Stage
