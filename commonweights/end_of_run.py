@@ -58,6 +58,8 @@ def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:
         payload = {"run": run, "report": sha256(data), "results": sha256((folder / "results.jsonl").read_bytes()), "passed": report["passed"]}
+        if not report.get("waivable", True):
+            payload["waivable"] = False
         space.coop.operate("coop.evaluation/v1", payload)
     return report
 

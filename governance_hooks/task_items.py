@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from governance_hooks.canonical import CanonicalError, digest, dumps, loads
+from governance_hooks.canonical import CanonicalError, digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.statistics import DECIMALS, MICRO
 from governance_hooks.tasks import PROPORTIONS, Task
 
-__all__ = ["MAX_ITEMS_BYTES", "UNJUDGED", "ItemRow", "chosen", "ids_digest", "read_items", "write_items"]
+__all__ = ["MAX_ITEMS_BYTES", "UNJUDGED", "ItemRow", "chosen", "ids_digest", "read_items", "read_previous", "write_items"]
 
 MAX_ITEMS_BYTES: Final = 256 << 20
 UNJUDGED: Final = frozenset({"open", "unsafe_compliance", "over_refusal"})
@@ -115,6 +115,20 @@ def read_items(data: bytes, task: Task) -> list[ItemRow]:
         if ids_digest((row.item, row.language, row.cluster) for row in rows) != task.data.ids:
             raise BadInput(f"{source}: the items are not those members voted on", allowed=task.data.ids, next="evaluate again with the file the plan names")
     return rows
+
+
+def read_previous(data: bytes, task: Task) -> dict[str, float]:
+    """Return item -> score of an earlier release's results, which must be the file the plan names (BadInput)."""
+    source = f"eval/previous/{task.name}.jsonl"
+    if task.previous is None or len(data) > MAX_ITEMS_BYTES or sha256(data) != task.previous.sha256:
+        raise BadInput(f"{source} is not the earlier release's results the plan names", value=sha256(data), allowed=str(task.previous and task.previous.sha256))
+    earlier: dict[str, float] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        row = loads(line, floats=True, source=f"{source}, line {number}")
+        if not isinstance(row, dict) or not isinstance(row.get("item"), str) or _score({"tuned": row.get("tuned")}, "tuned", task, f"{source}, line {number}") is None:
+            raise BadInput(f"{source}, line {number}: no item with a score", allowed="item and tuned, a number from 0 to 1")
+        earlier[row["item"]] = row["tuned"]
+    return earlier
 
 
 def write_items(rows: Sequence[dict[str, Any]], task: Task) -> bytes:
