@@ -5,6 +5,7 @@ Each step looks at what is already there and does only what is missing, so `coop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,23 @@ def log_end(space: Workspace, run: str) -> None:
     space.coop.operate("coop.run-end/v1", payload)
 
 
-def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads: int | None = None, show: Progress | None = None) -> dict[str, Any]:
+def evaluate_run(
+    space: Workspace,
+    run: str,
+    *,
+    base: Path,
+    build: Path,
+    threads: int | None = None,
+    labels: Mapping[str, bytes] | None = None,
+    show: Progress | None = None,
+) -> dict[str, Any]:
     """Evaluate a completed run once, log report and results, and return the report."""
     from eval.report import evaluate
 
     folder = space.run(run) / "eval"
     logged = space.coop.register.run(run).report
     if logged is None:  # a report nobody signed yet may have been planted: measure, whatever lies there
-        evaluate(space.run(run), base=base, build=build, progress=show, threads=threads)
+        evaluate(space.run(run), base=base, build=build, data=space.evals, labels=labels, progress=show, threads=threads)
     data = (folder / "report.json").read_bytes()
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from governance_hooks.canonical import CanonicalError, digest, dumps, loads, sha256
@@ -51,9 +52,7 @@ def chosen(items: Iterable[tuple[str, str]], task: str, per_language: int | None
     for item, language in items:
         by_language.setdefault(language, []).append(item)
     return {
-        item
-        for listed in by_language.values()
-        for item in sorted(listed, key=lambda item: hashlib.sha256(f"{task}\n{item}".encode()).digest())[:per_language]
+        item for listed in by_language.values() for item in sorted(listed, key=lambda item: hashlib.sha256(f"{task}\n{item}".encode()).digest())[:per_language]
     }
 
 
@@ -103,8 +102,11 @@ def read_items(data: bytes, task: Task) -> list[ItemRow]:
     source = f"eval/items/{task.name}.jsonl"
     if len(data) > MAX_ITEMS_BYTES or not data.endswith(b"\n"):
         raise BadInput(f"{source} is empty, cut off or too large", value=len(data), allowed=f"whole lines, at most {MAX_ITEMS_BYTES} bytes")
-    rows = [_row(loads(line, floats=True, source=f"{source}, line {number}"), task, f"{source}, line {number}") for number, line in enumerate(data[:-1].split(b"\n"), 1)]
-    for before, after in zip(rows, rows[1:], strict=False):
+    rows = [
+        _row(loads(line, floats=True, source=f"{source}, line {number}"), task, f"{source}, line {number}")
+        for number, line in enumerate(data[:-1].split(b"\n"), 1)
+    ]
+    for before, after in pairwise(rows):
         if before.item >= after.item:
             what = "appears twice" if before.item == after.item else "is out of order"
             raise BadInput(f"{source}: item {what}", value=after.item, allowed="sorted by item, each once")
@@ -125,7 +127,11 @@ def read_previous(data: bytes, task: Task) -> dict[str, float]:
     earlier: dict[str, float] = {}
     for number, line in enumerate(data.splitlines(), 1):
         row = loads(line, floats=True, source=f"{source}, line {number}")
-        if not isinstance(row, dict) or not isinstance(row.get("item"), str) or _score({"tuned": row.get("tuned")}, "tuned", task, f"{source}, line {number}") is None:
+        if (
+            not isinstance(row, dict)
+            or not isinstance(row.get("item"), str)
+            or _score({"tuned": row.get("tuned")}, "tuned", task, f"{source}, line {number}") is None
+        ):
             raise BadInput(f"{source}, line {number}: no item with a score", allowed="item and tuned, a number from 0 to 1")
         earlier[row["item"]] = row["tuned"]
     return earlier

@@ -135,7 +135,9 @@ def _judge_language(rows: Sequence[ItemRow], task: Task, policy: EvaluationPolic
     out["clean"] = None
     if out["contaminated"]:
         without = _judge_rows(clean, task, policy, language)
-        out["clean"] = {name: without[name] for name in ("items", "clusters", "base", "tuned", "tuned_low", "tuned_high", "difference", "low", "high", "verdict", "reason")}
+        out["clean"] = {
+            name: without[name] for name in ("items", "clusters", "base", "tuned", "tuned_low", "tuned_high", "difference", "low", "high", "verdict", "reason")
+        }
         if _worst(out["verdict"], without["verdict"]) != out["verdict"]:
             out |= {"verdict": without["verdict"], "reason": "contaminated"}
     return out
@@ -221,9 +223,7 @@ def judge_tasks(items: Mapping[str, bytes], policy: EvaluationPolicy) -> dict[st
     strangers = sorted(items.keys() - {task.name for task in policy.tasks})
     if strangers:
         raise BadInput("results of a task the policy does not name", value=strangers, allowed=", ".join(task.name for task in policy.tasks) or "no task")
-    outcomes = {
-        task.name: _judge_task(read_items(items[task.name], task), task, policy) if task.name in items else _missing(task) for task in policy.tasks
-    }
+    outcomes = {task.name: _judge_task(read_items(items[task.name], task), task, policy) if task.name in items else _missing(task) for task in policy.tasks}
     found = [_blocks(task, outcomes[task.name]) for task in policy.tasks]
     return {"tasks": outcomes, "blocking": [one for one in found if one is not None]}
 

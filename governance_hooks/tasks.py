@@ -108,7 +108,10 @@ class Task(Strict):
         if self.data is not None and sorted(self.data.items) != self.languages:
             raise ValueError("the items of data are of other languages than the task's")
         if (self.threshold is not None) != (self.comparison == "threshold") or (self.previous is not None) != (self.comparison == "previous"):
-            raise ValueError(f"a comparison with {self.comparison} has " + {"threshold": "a threshold", "previous": "a section previous"}.get(self.comparison, "neither threshold nor previous"))
+            raise ValueError(
+                f"a comparison with {self.comparison} has "
+                + {"threshold": "a threshold", "previous": "a section previous"}.get(self.comparison, "neither threshold nor previous")
+            )
         if self.comparison == "threshold" and self.margin:
             raise ValueError("a threshold has no margin beside it")
         if self.kind == "preference" and self.comparison != "threshold":

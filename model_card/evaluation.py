@@ -50,7 +50,12 @@ def _check_heldout_task(data: bytes, task: Task, ledger: Sequence[LedgerRow]) ->
     heldout = {row.record: row for row in ledger if row.split == "heldout" and row.language in task.languages}
     asked = chosen(((record, row.language) for record, row in heldout.items()), task.name, task.items_per_language)
     rows = read_items(data, task)
-    _require({row.item for row in rows} == asked, f"task {task.name} was not measured on exactly the held-out records its policy names", value=len(rows), allowed=f"{len(asked)}")
+    _require(
+        {row.item for row in rows} == asked,
+        f"task {task.name} was not measured on exactly the held-out records its policy names",
+        value=len(rows),
+        allowed=f"{len(asked)}",
+    )
     for row in rows:
         line = heldout[row.item]
         _require((row.language, row.cluster) == (line.language, line.authors[0]), f"task {task.name}: {row.item} has another language or author in the ledger")
@@ -69,12 +74,22 @@ def _tasks(report: Mapping[str, Any], policy: EvaluationPolicy, files: Mapping[s
     """Return the results of each measured task, which must be the files the report names, and all there are."""
     listed = {name: outcome["items"] for name, outcome in (report.get("tasks") or {}).items() if outcome["items"] is not None}
     found = {path.removeprefix(ITEMS).removesuffix(".jsonl"): data for path, data in files.items() if path.startswith(ITEMS)}
-    _require(listed.keys() == found.keys(), "the results of the tasks are not those the report names", value=sorted(found), allowed=", ".join(sorted(listed)) or "none")
+    _require(
+        listed.keys() == found.keys(),
+        "the results of the tasks are not those the report names",
+        value=sorted(found),
+        allowed=", ".join(sorted(listed)) or "none",
+    )
     tasks = {task.name: task for task in policy.tasks}
     for name, data in found.items():
         path = f"{ITEMS}{name}.jsonl"
         _require(name in tasks, f"{path} is of no task the policy names", allowed=", ".join(tasks) or "no task")
-        _require(listed[name] == {"path": path, "size": len(data), "sha256": sha256(data)}, f"{path} is not the file the report names", value=sha256(data), allowed=str(listed[name]))
+        _require(
+            listed[name] == {"path": path, "size": len(data), "sha256": sha256(data)},
+            f"{path} is not the file the report names",
+            value=sha256(data),
+            allowed=str(listed[name]),
+        )
         if tasks[name].kind in HELDOUT:
             _check_heldout_task(data, tasks[name], ledger)
         if tasks[name].comparison == "previous":

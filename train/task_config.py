@@ -52,7 +52,11 @@ def name_files(tasks: list[Any], near: Path, files: dict[str, Path]) -> None:
                 raise BadInput(f"evaluation.tasks.{number}.file is no path, or stands beside data", value=file, allowed="a path relative to the config")
             path, languages, most = near / file, task.get("languages"), task.get("items_per_language")
             made = describe_file(
-                path, task=task["name"], kind=kind, languages=languages if isinstance(languages, list) else None, per_language=most if isinstance(most, int) else None
+                path,
+                task=task["name"],
+                kind=kind,
+                languages=languages if isinstance(languages, list) else None,
+                per_language=most if isinstance(most, int) else None,
             )
             task["data"] = made.model_dump()
             task.setdefault("languages", sorted(made.items))

@@ -84,7 +84,9 @@ def _check_waiver(register: Register, motion: Waive) -> None:
     if run.evaluation_passed:
         raise Refused("this evaluation passed: there is nothing to waive", value=run.id)
     if not run.waivable:
-        raise Refused("the policy members voted before this run lets nobody waive what is missing or failed here", value=run.id, next="plan, vote and train anew")
+        raise Refused(
+            "the policy members voted before this run lets nobody waive what is missing or failed here", value=run.id, next="plan, vote and train anew"
+        )
     if run.waiver is not None:
         raise Refused("this evaluation is waived already", value=run.waiver)
 
