@@ -109,7 +109,7 @@ def take_in(space: Workspace, run: str, answers: Path) -> Any:
     if answers.stat().st_size > MAX_JUDGEMENT_BYTES or not signature.is_file() or signature.stat().st_size > MAX_SIGNATURE_BYTES:
         raise BadInput(f"{answers} is too large, or {signature.name} is not beside it", next=f"coop eval judge {run} --sheet SHEET --key KEY writes both")
     data = answers.read_bytes()
-    owner = space.coop.register.known_keys.get(verify(signature.read_text("ascii", "replace"), data).raw)
+    owner = space.coop.register.holder(verify(signature.read_text("ascii", "replace"), data).raw)
     partial, plan = partial_of(space.run(run))
     claimed = loads(data, source=str(answers))
     judge, task = (str(claimed.get(name)) for name in ("judge", "task")) if isinstance(claimed, dict) else ("", "")

@@ -55,18 +55,18 @@ def _level(rows: Sequence[ItemRow], values: Sequence[int], task: Task, confidenc
     return max(0.0, rounded(low, toward=ROUND_FLOOR)), min(1.0, rounded(high, toward=ROUND_CEILING)), "jackknife-t"
 
 
-def _difference(rows: Sequence[ItemRow], before: Sequence[int], task: Task) -> tuple[Estimate, Estimate, str] | None:
-    """Return the paired difference as it is, the one its interval comes from, and the interval's name.
+def _difference(rows: Sequence[ItemRow], before: Sequence[int], task: Task) -> tuple[Estimate, str] | None:
+    """Return what the interval of the paired difference comes from, and the interval's name; None where items do not differ.
 
     Right or wrong: one cluster that wins and one that loses are added (Bonett and Price, J. Educ. Behav. Stat. 2012, with a cluster for an
     item), so that items on which both weights agree do not look like certainty.
     """
     clusters = _clusters(rows, [row.tuned - other for row, other in zip(rows, before, strict=True) if row.tuned is not None])
-    plain = estimate(clusters)
     if task.kind in PROPORTIONS:
         size = -(-len(rows) // len(clusters))
-        return plain, estimate([*clusters, (size * MICRO, size), (-size * MICRO, size)]), "bonett-price-jackknife-t"
-    return (plain, plain, "jackknife-t") if plain.error else None
+        return estimate([*clusters, (size * MICRO, size), (-size * MICRO, size)]), "bonett-price-jackknife-t"
+    made = estimate(clusters)
+    return (made, "jackknife-t") if made.error else None
 
 
 def _empty(task: Task) -> Outcome:
@@ -97,13 +97,13 @@ def _judge_rows(every: Sequence[ItemRow], task: Task, policy: EvaluationPolicy, 
     if level is not None:
         out |= {"tuned_low": level[0], "tuned_high": level[1]}
     if paired is not None:
-        plain, smoothed, out["method"] = paired
+        smoothed, out["method"] = paired
         low, high = smoothed.interval(policy.confidence)
         out |= {"low": rounded(low, toward=ROUND_FLOOR), "high": rounded(high, toward=ROUND_CEILING)}
         seed = dumps({"policy": policy.model_dump(mode="json"), "task": task.name, "language": language})
         sums = [part for part, _ in _clusters(rows, [after - other for after, other in zip(tuned, before, strict=True)])]
         out |= {
-            "detectable": rounded(detectable(smoothed.error, plain.clusters, policy.confidence), toward=ROUND_CEILING),
+            "detectable": rounded(detectable(smoothed, policy.confidence), toward=ROUND_CEILING),
             "p": sign_flip(sums, resamples=policy.resamples, seed=seed),
         }
     verdict, reason = _compare(out, task)
