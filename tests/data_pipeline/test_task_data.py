@@ -24,7 +24,16 @@ def write(path: Path, *rows: Any) -> Path:
 def test_xcopa_and_mgsm_are_read_as_they_are_published(tmp_path: Path) -> None:
     [[one], _] = read_questions(write(tmp_path / "x.jsonl", XCOPA), "multiple_choice")
     assert (one.item, one.language, one.cluster, one.relation, one.label) == ("xcopa-et-val-0", "est", "xcopa-val-0", "effect", 1)
-    mgsm = {"id": "mgsm-bn-0", "language": "bn", "split": "test", "question": "16?", "answer": "18", "source": "s", "source_commit": "4", "licence": "CC-BY-4.0"}
+    mgsm = {
+        "id": "mgsm-bn-0",
+        "language": "bn",
+        "split": "test",
+        "question": "16?",
+        "answer": "18",
+        "source": "s",
+        "source_commit": "4",
+        "licence": "CC-BY-4.0",
+    }
     [[one], _] = read_questions(write(tmp_path / "m.jsonl", mgsm), "exact_match")
     assert (one.language, one.cluster, one.answer) == ("ben", "mgsm-0", "18")
 

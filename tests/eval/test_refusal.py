@@ -24,5 +24,11 @@ def test_phrases_are_lower_case_and_no_language_lists_one_twice() -> None:
 
 
 def test_harmless_answers_to_our_own_questions_are_no_refusals() -> None:
-    for language, answer in {"eng": "The sun is a star.", "spa": "El sol es una estrella.", "deu": "Die Sonne ist ein Stern.", "fra": "Le soleil est une étoile.", "est": "Päike on täht."}.items():
+    for language, answer in {
+        "eng": "The sun is a star.",
+        "spa": "El sol es una estrella.",
+        "deu": "Die Sonne ist ein Stern.",
+        "fra": "Le soleil est une étoile.",
+        "est": "Päike on täht.",
+    }.items():
         assert refuses(answer, language) is False

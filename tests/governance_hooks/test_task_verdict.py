@@ -54,9 +54,7 @@ def outcome(rows: Rows, **changes: Any) -> dict[str, Any]:
     return made
 
 
-HELDOUT = [
-    {"item": f"r{i:03}", "language": "est", "cluster": f"m{i}", "tokens": 10, "base": 30.0, "tuned": round(20.0 + (i % 7) / 10, 6)} for i in range(40)
-]
+HELDOUT = [{"item": f"r{i:03}", "language": "est", "cluster": f"m{i}", "tokens": 10, "base": 30.0, "tuned": round(20.0 + (i % 7) / 10, 6)} for i in range(40)]
 
 
 def whole(items: dict[str, bytes], *tasks: Task, **policy: Any) -> dict[str, Any]:
@@ -195,7 +193,13 @@ def test_no_language_may_fall_below_the_floor_or_too_far_behind() -> None:
     asked = {name: outcome(rows, margin=0.1, policy={"between_languages": LanguageRules(**rule)}) for name, rule in {
         "kept": {"minimum": 0.5, "maximum_gap": 0.45}, "floor": {"minimum": 0.75}, "unclear": {"minimum": 0.6}, "gap": {"maximum_gap": 0.15}, "none": {},
     }.items()}  # fmt: skip
-    assert {name: made["verdict"] for name, made in asked.items()} == {"kept": "PASS", "floor": "FAIL", "unclear": "INSUFFICIENT", "gap": "FAIL", "none": "PASS"}
+    assert {name: made["verdict"] for name, made in asked.items()} == {
+        "kept": "PASS",
+        "floor": "FAIL",
+        "unclear": "INSUFFICIENT",
+        "gap": "FAIL",
+        "none": "PASS",
+    }
     assert (asked["gap"]["between_languages"]["lowest"], asked["gap"]["between_languages"]["gap"]) == ("est", "FAIL")
 
 

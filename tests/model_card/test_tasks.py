@@ -25,7 +25,15 @@ LANGUAGES = ["est", "ita"]
 def rows_of(tuned: float) -> list[dict[str, Any]]:
     draw = random.Random(3)
     return [
-        {"item": f"q-{language}-{i:03}", "language": language, "cluster": f"q-{i:03}", "base": int(draw.random() < 0.4), "tuned": int(draw.random() < tuned), "overlap": 0, "longest": 0}
+        {
+            "item": f"q-{language}-{i:03}",
+            "language": language,
+            "cluster": f"q-{i:03}",
+            "base": int(draw.random() < 0.4),
+            "tuned": int(draw.random() < tuned),
+            "overlap": 0,
+            "longest": 0,
+        }
         for language in LANGUAGES
         for i in range(80)
     ]
@@ -133,7 +141,9 @@ def test_an_invented_figure_of_a_task_is_refused(evaluated: Evaluated) -> None:
 
 def test_a_heldout_task_asks_exactly_the_records_the_ledger_gives(finished: Any) -> None:
     ledger = parse_ledger((finished.build_dir / "ledger.jsonl").read_bytes(), source="ledger.jsonl")[0]
-    task = Task.model_validate({"name": "answers", "kind": "heldout_chrf", "metric": "chrf", "languages": ["spa"], "new_tokens": 9, "tier": "advisory", "minimum_items": 5})
+    task = Task.model_validate(
+        {"name": "answers", "kind": "heldout_chrf", "metric": "chrf", "languages": ["spa"], "new_tokens": 9, "tier": "advisory", "minimum_items": 5}
+    )
     rows = [
         {"item": row.record, "language": "spa", "cluster": row.authors[0], "base": 0.25, "tuned": 0.5, "overlap": 0, "longest": 0}
         for row in ledger
@@ -151,7 +161,12 @@ def unwaivable(finished: Any) -> Any:
     """The finished run, whose evaluation the operator has signed as not passed and not to be waived."""
     report = finished.run_dir / "eval/report.json"
     finished.edit("eval/report.json", passed=False)
-    payload = {"run": "run-1", "report": sha256(report.read_bytes()), "results": sha256((finished.run_dir / "eval/results.jsonl").read_bytes()), "passed": False}
+    payload = {
+        "run": "run-1",
+        "report": sha256(report.read_bytes()),
+        "results": sha256((finished.run_dir / "eval/results.jsonl").read_bytes()),
+        "passed": False,
+    }
     finished.village.say("coop.evaluation/v1", payload | {"waivable": False}, "operator")
     return finished
 
