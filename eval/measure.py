@@ -122,7 +122,8 @@ def _answers(task: Task, questions: Sequence[Question], of: Measuring) -> dict[s
 def _chrf(answer: str, reference: str) -> float:
     from sacrebleu.metrics.chrf import CHRF
 
-    return round(CHRF().sentence_score(answer, [reference]).score / 100, DECIMALS)
+    score: float = round(CHRF().sentence_score(answer, [reference]).score / 100, DECIMALS)
+    return score
 
 
 def _labelled(task: Task, data: bytes, asked: set[str]) -> dict[str, tuple[int, int]]:

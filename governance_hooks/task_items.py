@@ -69,7 +69,8 @@ def _score(row: dict[str, Any], name: str, task: Task, where: str) -> int | None
     if not exact or (task.kind in PROPORTIONS and value not in (0, 1)):
         allowed = "0 or 1" if task.kind in PROPORTIONS else f"a number from 0 to 1 of at most {DECIMALS} places"
         raise BadInput(f"{where}: {name} is no score of a task of kind {task.kind}", value=value, allowed=allowed)
-    return round(value * MICRO)
+    micro: int = round(value * MICRO)
+    return micro
 
 
 def _row(value: Any, task: Task, where: str) -> ItemRow:

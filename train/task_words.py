@@ -29,7 +29,8 @@ def finest(items: int, confidence: float) -> float:
     """Return the difference that so many items show in four of five cases, each a cluster of its own with SPREAD."""
     if items < 2:
         return 1.0
-    return min(1.0, float(t_quantile((1 + confidence) / 2, items - 1) + t_quantile(0.8, items - 1)) * SPREAD / items**0.5)
+    found: float = min(1.0, float(t_quantile((1 + confidence) / 2, items - 1) + t_quantile(0.8, items - 1)) * SPREAD / items**0.5)
+    return found
 
 
 def _asks(task: Task) -> str:

@@ -106,7 +106,7 @@ def test_holm_is_that_of_statsmodels() -> None:
     for size in (1, 2, 7, 30):
         values = {f"l{i}": round(draw.random() ** 3, 6) for i in range(size)}
         oracle = multipletests(list(values.values()), method="holm")[1]
-        assert list(holm(values)[name] for name in values) == pytest.approx(list(oracle), abs=2e-6)
+        assert [holm(values)[name] for name in values] == pytest.approx(list(oracle), abs=2e-6)
     assert holm({}) == {}
 
 

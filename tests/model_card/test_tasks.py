@@ -41,7 +41,7 @@ def rows_of(tuned: float) -> list[dict[str, Any]]:
 
 def task_of(rows: list[dict[str, Any]], **changes: Any) -> Task:
     data = {
-        "name": "q.jsonl", "size": 9, "sha256": sha256(b"q"), "items": {language: 80 for language in LANGUAGES},
+        "name": "q.jsonl", "size": 9, "sha256": sha256(b"q"), "items": dict.fromkeys(LANGUAGES, 80),
         "ids": ids_digest((row["item"], row["language"], row["cluster"]) for row in rows),
     }  # fmt: skip
     return Task.model_validate({"name": "questions", "kind": "multiple_choice", "metric": "accuracy", "data": data, "languages": LANGUAGES} | changes)
