@@ -5,6 +5,7 @@ Each step looks at what is already there and does only what is missing, so `coop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,21 @@ def evaluate_run(
     threads: int | None = None,
     memory: int | None = None,
     processes: int = 1,
+    labels: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a completed run once, log report and results, and return the report; threads, memory and processes as in `eval.report.evaluate`."""
+    """Evaluate a completed run once, log report and results, and return the report; what is not explained here is as in `eval.report.evaluate`."""
     from eval.report import evaluate
 
     folder = space.run(run) / "eval"
     logged = space.coop.register.run(run).report
     if logged is None:  # a report nobody signed yet may have been planted: measure, whatever lies there
-        evaluate(space.run(run), base=base, build=build, progress=show, threads=threads, memory=memory, processes=processes)
+        evaluate(space.run(run), base=base, build=build, data=space.evals, labels=labels, progress=show, threads=threads, memory=memory, processes=processes)
     data = (folder / "report.json").read_bytes()
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:
         payload = {"run": run, "report": sha256(data), "results": sha256((folder / "results.jsonl").read_bytes()), "passed": report["passed"]}
+        if not report.get("waivable", True):
+            payload["waivable"] = False
         space.coop.operate("coop.evaluation/v1", payload)
     return report
 

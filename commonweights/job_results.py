@@ -109,10 +109,17 @@ def _log_evaluation(space: Workspace, run: Run, sites: Iterable[Path]) -> None:
         )
     plan, record = _check_files(space, run)
     report, results = (read_small(folder / "eval" / name, MAX_RESULTS, owner=job.user) for name in ("report.json", "results.jsonl"))
-    build = find_build(space, read_plan(plan))
+    made = read_plan(plan)
+    build = find_build(space, made)
     records = CardRecords(run.id, space.coop.pin, plan, record, (build / "manifest.json").read_bytes(), report)
-    judged = judge_again(records, results, read_ledger(build / "ledger.jsonl")[0])
+    files = {"eval/results.jsonl": results}
+    for path in (f"eval/{kind}/{task.name}.jsonl" for task in made.evaluation.tasks for kind in ("items", "previous")):
+        if (folder / path).is_file():
+            files[path] = read_small(folder / path, MAX_RESULTS, owner=job.user)
+    judged = judge_again(records, files, read_ledger(build / "ledger.jsonl")[0])
     payload = {"run": run.id, "report": sha256(report), "results": sha256(results), "passed": judged["passed"]}
+    if not judged.get("waivable", True):
+        payload["waivable"] = False
     space.coop.operate("coop.evaluation/v1", payload)
 
 

@@ -271,6 +271,8 @@ class Evaluation(Strict):
     report: Digest
     results: Digest
     passed: bool
+    waivable: bool = True
+    """Whether members may decide to release it although it did not pass; the voted policy says so for each task."""
 
 
 class Released(Strict):

@@ -281,6 +281,8 @@ class Run:
     report: str | None = None
     results: str | None = None
     evaluation_passed: bool | None = None
+    waivable: bool = True
+    """Whether the voted policy lets members release it although the evaluation did not pass."""
     waiver: str | None = None
     """The members' decision to release it although the evaluation did not pass."""
     waived: int | None = None
@@ -295,7 +297,7 @@ class Run:
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""
         first = next(iter(self.releases.values()), None)
-        return self.waiver if self.waived is not None and (first is None or self.waived < first) else None
+        return self.waiver if self.waivable and self.waived is not None and (first is None or self.waived < first) else None
 
 
 @dataclass(slots=True)

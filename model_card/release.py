@@ -93,7 +93,7 @@ def _check(records: CardRecords, data: Mapping[str, bytes], weights: Path, run_p
         entry = {"path": name, "size": len(data[f"data/{name}"]), "sha256": sha256(data[f"data/{name}"])}
         _require(entry in manifest.get("files"), f"{name} is not the one the manifest names", todo="build again from the log")
     rows, _ = parse_ledger(data["data/ledger.jsonl"], source="ledger.jsonl")
-    judged = judge_again(records, data["eval/results.jsonl"], rows)
+    judged = judge_again(records, data, rows)
     failed = [language for language, row in judged["languages"].items() if row["verdict"] == "FAIL"]
     _require(
         judged["passed"] or records.votes["run"]["waiver"] is not None,

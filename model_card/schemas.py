@@ -159,6 +159,21 @@ class EvaluationReport(_Open):
     skipped: list[_Skipped]
     generations: list[_Sample]
     languages_without_prompt: list[Language]
+    tasks: dict[Slug, _Task] = Field(default_factory=dict)
+    blocking: list[dict[str, Any]] = Field(default_factory=list)
+    waivable: bool = True
+
+
+class _Task(_Open):
+    """What a task came to; every figure in it is recomputed from its items by `judge_again`."""
+
+    kind: str
+    tier: Literal["required", "supporting", "advisory"]
+    languages: dict[Language, dict[str, Any]]
+    overall: dict[str, Any]
+    verdict: Literal["PASS", "FAIL", "INSUFFICIENT"]
+    missing: bool
+    items: File | None
 
 
 class Entry(File):

@@ -228,12 +228,13 @@ class _Verifier:
     def evaluation(self) -> str:
         self._require_run_vote()
         release, records, results = self._release(), self._plain(), self._bytes("eval/results.jsonl")
-        judged = judge_again(records, results, self._ledger())
+        judged = judge_again(records, self.bundle.data, self._ledger())
         run = self._run()
         waiver = run.waived_before_release()
         if not judged["passed"] and waiver is None:
             raise StepFailed("the weights did not pass the policy members voted", todo="do not use these weights as a release")
-        if not (run.report == records.report.sha256 == release.report and run.results == sha256(results) and run.evaluation_passed is judged["passed"]):
+        signed = run.report == records.report.sha256 == release.report and run.results == sha256(results)
+        if not (signed and (run.evaluation_passed, run.waivable) == (judged["passed"], judged.get("waivable", True))):
             raise StepFailed("the report is not the evaluation the operator signed in the log", todo="do not trust the card's numbers")
         verdicts = [row["verdict"] for row in judged["languages"].values()]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))

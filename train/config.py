@@ -18,6 +18,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
 from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, explain_validation
 from governance_hooks.training import Training
+from train.task_config import name_files
 
 __all__ = ["RunConfig", "read_config", "resolve_precision"]
 
@@ -111,8 +112,11 @@ def _parse(text: str, source: str) -> tuple[Any, dict[tuple[str, ...], int]]:
         loader.dispose()
 
 
-def read_config(path: Path) -> RunConfig:
-    """Read a run config; raise BadInput with file, line and nearest name for anything that is not exactly right."""
+def read_config(path: Path, *, files: dict[str, Path] | None = None) -> RunConfig:
+    """Read a run config; raise BadInput with file, line and nearest name for anything that is not exactly right.
+
+    `files` gets digest -> path of every file that evaluation tasks name.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -123,6 +127,9 @@ def read_config(path: Path) -> RunConfig:
     training = document.setdefault("training", {})
     if isinstance(training, dict) and training.get("precision", "auto") == "auto":
         training["precision"] = resolve_precision()
+    evaluation = document.get("evaluation")
+    if isinstance(evaluation, dict) and isinstance(evaluation.get("tasks"), list):
+        name_files(evaluation["tasks"], path.parent, {} if files is None else files)
     try:
         return RunConfig.model_validate(document)
     except ValidationError as error:

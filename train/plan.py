@@ -14,12 +14,14 @@ from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import BuildRef, Code, Limits, Mix, Plan, TokensRef, read_plan
+from governance_hooks.tasks import HELDOUT
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
 from train.explain import choices, limit_words
+from train.task_words import task_lines
 
 __all__ = ["describe", "resolve", "size_of"]
 
@@ -55,6 +57,10 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
             raise BadInput("canaries need a file for their secret seed", value=config.canaries)
         create_seed(canary_seed)
         canaries = sealed(config.canaries, canary_seed)
+    for task in config.evaluation.tasks:
+        absent = [language for language in task.languages if not manifest["languages"].get(language, {}).get("heldout")]
+        if task.kind in HELDOUT and absent:
+            raise BadInput(f"task {task.name}: no row of the build is held out in these languages", value=absent, allowed="languages with held-out rows")
     tokens = make_tokens(
         found,
         base,
@@ -139,6 +145,7 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
+        *task_lines(plan.evaluation),
     ]
     counted = "rows" if plan.tokens.pairs is None else "pairs"
     if plan.tokens.pairs is not None:

@@ -139,7 +139,8 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     from train.plan import describe, resolve, size_of
 
     named = find_hardware(hardware) if hardware else None
-    wanted = read_config(config)
+    task_files: dict[str, Path] = {}
+    wanted = read_config(config, files=task_files)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
         seed = space.canary_seed(wanted.name)
@@ -151,6 +152,8 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
             raise BadInput(
                 f"{out} is another plan of this name", value=sha256(data), allowed=sha256(out.read_bytes()), next="give the config another name, or use --force"
             )
+        for name, path in task_files.items():
+            space.keep_task_file(name, path)
         write_bytes(out, data)
         size = size_of(made, base=base, build=build, canary_seed=seed)
         spent = cost_line(made, base, size, named, count, pue) if named else None

@@ -83,6 +83,10 @@ def _check_waiver(register: Register, motion: Waive) -> None:
         raise Refused("a waiver is about the evaluation the log knows", value=motion.report, allowed=run.report or "this run is not evaluated yet")
     if run.evaluation_passed:
         raise Refused("this evaluation passed: there is nothing to waive", value=run.id)
+    if not run.waivable:
+        raise Refused(
+            "the policy members voted before this run lets nobody waive what is missing or failed here", value=run.id, next="plan, vote and train anew"
+        )
     if run.waiver is not None:
         raise Refused("this evaluation is waived already", value=run.waiver)
 

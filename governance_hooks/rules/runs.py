@@ -132,7 +132,7 @@ def evaluate(register: Register, statement: Statement) -> None:
         raise Refused("only a completed run is evaluated", value=run.status, allowed="completed")
     if run.report is not None:
         raise Refused("this run is evaluated already: another try would be picking the better result", value=run.report)
-    run.report, run.results, run.evaluation_passed = payload.report, payload.results, payload.passed
+    run.report, run.results, run.evaluation_passed, run.waivable = payload.report, payload.results, payload.passed, payload.waivable
 
 
 def release(register: Register, statement: Statement) -> None:
@@ -147,6 +147,8 @@ def release(register: Register, statement: Statement) -> None:
     if payload.release in register.releases:  # a later log position would move what the first release is judged by
         raise Refused("this release is out already", value=payload.release, allowed=f"once, under {register.releases[payload.release]}")
     run = register.run(payload.run)
+    if not run.evaluation_passed and not run.waivable:
+        raise Refused("the run's evaluation did not pass, and the policy members voted lets nobody waive that", value=run.id, next="plan, vote and train anew")
     if not run.evaluation_passed and run.waiver is None:
         raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")
     halt = register.proposal(run.proposal).halted(statement.issued)
