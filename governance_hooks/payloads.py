@@ -264,6 +264,16 @@ class RunSegment(Strict):
         return self
 
 
+class LeakTest(Strict):
+    """The leak test of a run's weights, where its plan asks for one."""
+
+    record: Digest
+    """Of leak.json, which names the measured canaries and reveals their seed."""
+    differential: Digest | None
+    """Of the comparison with the release before; null if the plan asks for none."""
+    passed: bool
+
+
 class Evaluation(Strict):
     """The evaluation of a run's weights."""
 
@@ -271,6 +281,8 @@ class Evaluation(Strict):
     report: Digest
     results: Digest
     passed: bool
+    """Of report and results; the leak test has its own."""
+    leak: LeakTest | None = None
 
 
 class Released(Strict):
