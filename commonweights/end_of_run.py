@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from commonweights.leaking import leak_payload, make_leak_tests
 from commonweights.progress import Progress
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
@@ -15,6 +16,7 @@ from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import read_ledger
+from governance_hooks.plan import read_plan
 from governance_hooks.register import Register
 
 __all__ = ["evaluate_run", "log_end", "read_record", "write_card"]
@@ -47,7 +49,7 @@ def log_end(space: Workspace, run: str) -> None:
 
 
 def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads: int | None = None, show: Progress | None = None) -> dict[str, Any]:
-    """Evaluate a completed run once, log report and results, and return the report."""
+    """Evaluate a completed run once, its leak test too if the plan asks for one, log both, and return the report."""
     from eval.report import evaluate
 
     folder = space.run(run) / "eval"
@@ -58,6 +60,9 @@ def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:
         payload = {"run": run, "report": sha256(data), "results": sha256((folder / "results.jsonl").read_bytes()), "passed": report["passed"]}
+        plan = read_plan((space.run(run) / "plan.json").read_bytes())
+        if plan.evaluation.leak is not None:
+            payload["leak"] = leak_payload(space.run(run), plan, make_leak_tests(space, run, base=base, threads=threads, show=show))
         space.coop.operate("coop.evaluation/v1", payload)
     return report
 

@@ -81,7 +81,9 @@ def judge_leak(plan: Plan, leak: bytes, items: bytes) -> dict[str, Any]:
     """
     record = read_leak(leak)
     _require(record.items == sha256(items), "canaries.jsonl is not the file leak.json names", value=sha256(items), allowed=record.items)
-    _require(record.policy == plan.evaluation.leak, "the leak test used another policy than the voted plan's", value=record.policy, allowed=plan.evaluation.leak)
+    _require(
+        record.policy == plan.evaluation.leak, "the leak test used another policy than the voted plan's", value=record.policy, allowed=plan.evaluation.leak
+    )
     judged: dict[str, Any] = loads(dumps(judge(plan, bytes.fromhex(record.seed), _lines(items))), floats=True)
     stated = loads(leak, floats=True)
     differing = sorted(key for key, value in judged.items() if stated[key] != value)
@@ -120,11 +122,7 @@ def criteria_of(numbers: Mapping[str, Any], policy: LeakPolicy) -> dict[str, Ver
     return {
         "canaries": "PASS" if numbers["made"] >= policy.minimum_canaries else "INSUFFICIENT",
         "control": "PASS" if control["base"]["lower_bound"] == 0 and control["shuffled"]["above_zero"] <= _ODD_DEALS else "FAIL",
-        "epsilon": "FAIL"
-        if epsilon["lower_bound"] > policy.maximum_epsilon
-        else "PASS"
-        if epsilon["ceiling"] > policy.maximum_epsilon
-        else "INSUFFICIENT",
+        "epsilon": "FAIL" if epsilon["lower_bound"] > policy.maximum_epsilon else "PASS" if epsilon["ceiling"] > policy.maximum_epsilon else "INSUFFICIENT",
         "extraction": _within(numbers["extraction"]["whole"], policy.maximum_extraction),
         "tpr": _within(numbers["tpr"], policy.maximum_tpr),
     }
@@ -182,6 +180,9 @@ def _count(row: Mapping[str, Any], name: str, where: str, *, at_least: int = 0, 
 def _micro(row: Mapping[str, Any], name: str, where: str, *, lowest: float) -> int:
     value = row[name]
     _require(
-        type(value) in (int, float) and math.isfinite(value) and lowest <= value <= 1e9, f"{where}: {name} is no loss", value=value, allowed=f"{lowest:g} to 1e9"
+        type(value) in (int, float) and math.isfinite(value) and lowest <= value <= 1e9,
+        f"{where}: {name} is no loss",
+        value=value,
+        allowed=f"{lowest:g} to 1e9",
     )
     return round(value * 10**DECIMALS)

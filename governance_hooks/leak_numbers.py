@@ -19,7 +19,7 @@ from typing import Any, Final
 from governance_hooks.errors import BadInput
 from governance_hooks.leak_bounds import auc_interval, epsilon_ceiling, epsilon_lower_bound, exact_interval, fewest_above_chance
 
-__all__ = ["SHUFFLES", "Measured", "area", "leak_numbers"]
+__all__ = ["SHUFFLES", "Measured", "area", "leak_numbers", "recognised"]
 
 FEWEST: Final = 5
 """Guesses of each kind in the smallest set; each next one has twice as many."""
@@ -69,8 +69,7 @@ def leak_numbers(rows: Sequence[Measured], *, confidence: float, delta: float, s
         "made": len(rows),
         "included": ins,
         "confidence": confidence,
-        "epsilon": found
-        | {"delta": delta, "with_delta": _bound(found["sets"], level, len(rows), delta=exact_delta), "ceiling": _ceiling(len(rows), level)},
+        "epsilon": found | {"delta": delta, "with_delta": _bound(found["sets"], level, len(rows), delta=exact_delta), "ceiling": _ceiling(len(rows), level)},
         "control": {"base": _audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(gains, coins, level, salt)},
         "auc": {
             name: area(scores, coins, confidence=confidence)
@@ -81,7 +80,7 @@ def leak_numbers(rows: Sequence[Measured], *, confidence: float, delta: float, s
                 ("base", [-row.base for row in rows]),
             )
         },
-        "tpr": _recognised(gains, coins, level),
+        "tpr": recognised(gains, coins, level),
         "exposure": _exposure(gains, coins),
         "extraction": _extraction(rows, level),
     }
@@ -154,7 +153,7 @@ def _share(hits: int, of: int, level: Decimal) -> dict[str, Any]:
     return {"count": hits, "of": of, "value": round(hits / of, _DECIMALS), "low": low, "high": high}
 
 
-def _recognised(scores: Sequence[int], coins: Sequence[bool], level: Decimal) -> dict[str, Any]:
+def recognised(scores: Sequence[int], coins: Sequence[bool], level: Decimal) -> dict[str, Any]:
     """Return the true positive rate at 1% false positives (Carlini et al. 2022, arXiv 2112.03570)."""
     outs = sorted((score for score, coin in zip(scores, coins, strict=True) if not coin), reverse=True)
     alarms = len(outs) // FALSE_ALARMS

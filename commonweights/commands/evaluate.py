@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.leak import show_leak_test
 from commonweights.commands.train import gate_plan
 from commonweights.end_of_run import evaluate_run, log_end
+from commonweights.leaking import logged_leak_test
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
 from commonweights.workspace import open_workspace
@@ -61,6 +63,7 @@ def evaluate(session: Session, run: str | None, job: Path | None, base: Path | N
             gate_plan(space, data, base=base, run=run).require()
         log_end(space, run)
         report = evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
-    session.show(report, _words(report))
-    if not report["passed"]:
+        tested = logged_leak_test(space, run)
+    session.show(report | ({"leak": tested} if tested else {}), "\n\n".join([_words(report), *([show_leak_test(tested)] if tested else [])]))
+    if not report["passed"] or any(one["passed"] is False for one in (tested or {}).values()):
         raise click.exceptions.Exit(1)

@@ -36,7 +36,9 @@ def read_seed(plan: Plan, path: Path) -> bytes:
         with path.open("rb") as file:
             seed = file.read(33)
     except OSError as error:
-        raise BadInput(f"the seed of the plan's canaries is not at {path}: {error.strerror}", next="run this where the plan was made, or restore the file") from error
+        raise BadInput(
+            f"the seed of the plan's canaries is not at {path}: {error.strerror}", next="run this where the plan was made, or restore the file"
+        ) from error
     if len(seed) != 32 or commitment(seed) != plan.canaries.commitment:
         raise BadInput(f"{path} is not the seed the plan commits to", allowed=plan.canaries.commitment, next="restore the plan's seed")
     return seed
