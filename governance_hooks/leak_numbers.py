@@ -19,7 +19,7 @@ from typing import Any, Final
 from governance_hooks.errors import BadInput
 from governance_hooks.leak_bounds import auc_interval, epsilon_ceiling, epsilon_lower_bound, exact_interval, fewest_above_chance
 
-__all__ = ["SHUFFLES", "Measured", "area", "leak_numbers", "recognised"]
+__all__ = ["SHUFFLES", "Measured", "area", "audit", "leak_numbers", "recognised"]
 
 FEWEST: Final = 5
 """Guesses of each kind in the smallest set; each next one has twice as many."""
@@ -64,13 +64,13 @@ def leak_numbers(rows: Sequence[Measured], *, confidence: float, delta: float, s
         raise BadInput("all canaries are on one side, so there is nothing to compare", value=f"{ins} in, {outs} out", next="plan with more canaries")
     gains = [row.base - row.tuned for row in rows]
     level, exact_delta = Decimal(repr(confidence)), Decimal(repr(delta))
-    found = _audit(gains, coins, level)
+    found = audit(gains, coins, level)
     return {
         "made": len(rows),
         "included": ins,
         "confidence": confidence,
         "epsilon": found | {"delta": delta, "with_delta": _bound(found["sets"], level, len(rows), delta=exact_delta), "ceiling": _ceiling(len(rows), level)},
-        "control": {"base": _audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(gains, coins, level, salt)},
+        "control": {"base": audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(gains, coins, level, salt)},
         "auc": {
             name: area(scores, coins, confidence=confidence)
             for name, scores in (
@@ -107,7 +107,8 @@ def _ranked(scores: Sequence[int]) -> list[int]:
     return sorted(range(len(scores)), key=lambda number: (-scores[number], number))
 
 
-def _audit(scores: Sequence[int], coins: Sequence[bool], level: Decimal) -> dict[str, Any]:
+def audit(scores: Sequence[int], coins: Sequence[bool], level: Decimal) -> dict[str, Any]:
+    """Return the lower bound on epsilon (delta 0), and how many guesses of each set were right."""
     order, sizes = _ranked(scores), _set_sizes(len(scores))
     sets = [{"guesses": 2 * size, "right": _right(order, coins, size)} for size in sizes]
     return {"lower_bound": _bound(sets, level, len(scores)), "sets": sets}
