@@ -165,9 +165,9 @@ def _measured(plan: Plan, seed: bytes, rows: Sequence[Mapping[str, Any]]) -> lis
         tokens = _count(row, "tokens", where, at_least=1)
         matched, tail = (_count(row, name, where, at_most=tokens) for name in ("matched", "tail"))
         _require((matched == tokens) == (tail == tokens), f"{where}: matched and tail contradict each other", value=[matched, tail])
-        losses = (_micro(row, name, where, lowest=0.0) for name in ("base", "tuned"))
-        surprises = (_micro(row, name, where, lowest=-1e9) for name in ("base_min_k", "tuned_min_k"))
-        out.append(Measured(one.included, tokens, *losses, *surprises, matched, tail))
+        base, tuned = (_micro(row, name, where, lowest=0.0) for name in ("base", "tuned"))
+        base_min_k, tuned_min_k = (_micro(row, name, where, lowest=-1e9) for name in ("base_min_k", "tuned_min_k"))
+        out.append(Measured(one.included, tokens, base, tuned, base_min_k, tuned_min_k, matched, tail))
     return out
 
 
@@ -185,4 +185,5 @@ def _micro(row: Mapping[str, Any], name: str, where: str, *, lowest: float) -> i
         value=value,
         allowed=f"{lowest:g} to 1e9",
     )
-    return round(value * 10**DECIMALS)
+    micro: int = round(value * 10**DECIMALS)
+    return micro

@@ -117,7 +117,7 @@ def judge_differential(plan: Plan, data: bytes, *, plan_digest: str, weights: Se
         _require(
             before == policy.differential.previous, "the comparison is with another release than was voted", value=before, allowed=policy.differential.previous
         )
-    judged = loads(dumps(judged), floats=True)
+    judged = dict(loads(dumps(judged), floats=True))
     differing = sorted(key for key, value in judged.items() if stated[key] != value)
     _require(not differing, "what differential.json states does not follow from the losses", value=differing)
     return judged
@@ -173,7 +173,7 @@ def _criteria(numbers: Mapping[str, Any], limits: DifferentialPolicy | None, few
 def _permutation(scores: Sequence[int], left: Sequence[bool], salt: bytes) -> dict[str, Any]:
     """Return how often dealing the coins anew ranks the canaries that left as high as they are: the coins were fair, so this is an exact null."""
     ordered = sorted(scores)
-    twice_rank = {}
+    twice_rank: dict[int, tuple[int, int]] = {}
     for position, score in enumerate(ordered):
         first, last = twice_rank.get(score, (position, position))
         twice_rank[score] = (min(first, position), max(last, position))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commonweights.cli import Session
+from commonweights.exposing import aggregate_words, make_reports
 from commonweights.leaking import logged_leak_test, make_leak_tests
 from commonweights.progress import progress
 from commonweights.workspace import open_workspace
@@ -32,10 +33,13 @@ def show_leak_test(found: LeakTest) -> str:
 @click.command()
 @click.argument("run")
 @click.option("--previous", metavar="RUN", help="Compare with this run of an earlier release too: does it show what left? [default: as the plan asks]")
+@click.option(
+    "--members", "of_members", is_flag=True, help="Measure members' own records instead: a private report for each, figures over five or more for all."
+)
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
 @click.pass_obj
-def leak(session: Session, run: str, previous: str | None, base: Path | None, threads: int | None) -> None:
+def leak(session: Session, run: str, previous: str | None, of_members: bool, base: Path | None, threads: int | None) -> None:
     """Test how much the weights of RUN give away, on canaries: lines nobody wrote, half of them trained on.
 
     `coop eval` runs it too where the plan asks for it. What the log knows already is recomputed, not measured again. It reveals the canaries' seed, so it waits for
@@ -45,6 +49,13 @@ def leak(session: Session, run: str, previous: str | None, base: Path | None, th
         known = space.coop.register.run(run)
         if known.status != "completed":
             raise BadInput("the run is not completed, and the test would reveal its canaries", value=known.status, allowed="completed", next="coop status")
+        if of_members:
+            from eval.leak.exposure import aggregate
+
+            public = aggregate(make_reports(space, run, None, base=base, threads=threads, show=show)[1])
+            where = space.root / "private" / "exposure" / run
+            session.show(public, "\n".join([*aggregate_words(public), f"One report a member, private: {where}"]))
+            return
         found = logged_leak_test(space, run)
         logged = found is not None
         if found is None:

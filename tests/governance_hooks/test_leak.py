@@ -244,7 +244,7 @@ def test_a_smaller_loss_than_was_measured_changes_what_follows() -> None:
     honest = json.loads(record_of(plan, lines))
     best = max((line for line in lines if line["included"]), key=lambda line: line["base"] - line["tuned"])
     best["tuned"] = best["base"]
-    with pytest.raises(BadInput, match="is not the file leak.json names"):
+    with pytest.raises(BadInput, match=r"is not the file leak\.json names"):
         judge_leak(plan, dumps(honest), items_of(lines))
     with pytest.raises(BadInput, match="does not follow"):
         judge_leak(plan, dumps(honest | {"items": sha256(items_of(lines))}), items_of(lines))
