@@ -11,11 +11,11 @@ from commonweights.run_inputs import find_base, find_build
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.leak import judge_leak
+from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.leak_differential import judge_differential
 from governance_hooks.plan import Plan, read_plan
 
-__all__ = ["LeakTest", "leak_payload", "logged_leak_test", "make_leak_tests", "previous_run"]
+__all__ = ["LeakTest", "leak_payload", "logged_leak_test", "make_leak_tests", "previous_run", "require_secret"]
 
 LeakTest = dict[str, dict[str, Any]]
 """`leak`, and `differential` where there is one: the parsed records."""
@@ -99,3 +99,16 @@ def logged_leak_test(space: Workspace, run: str) -> LeakTest | None:
         judged = judge_differential(plan, data["differential"], plan_digest=sha256(plan_bytes), weights=leak["weights"])
         found["differential"] = loads(data["differential"], floats=True) | judged
     return found
+
+
+def require_secret(space: Workspace, seed: Path) -> None:
+    """Refuse a seed that a leak test in this folder has revealed: whoever trains on its canaries again knows which are in."""
+    if not seed.is_file():
+        return
+    known = seed.read_bytes().hex()
+    for path in sorted((space.root / "runs").glob("*/privacy/leak.json")):
+        if read_leak(path.read_bytes(), source=str(path)).seed == known:
+            run = path.parent.parent.name
+            raise BadInput(
+                f"the canaries of {seed.stem} are known since the leak test of run {run}", next="give the config another name: its canaries are new then"
+            )
