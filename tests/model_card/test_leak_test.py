@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -120,6 +121,17 @@ def test_a_swapped_coin_is_refused_here_too() -> None:
         check_leak(records, files | {CANARIES: harmed})
     with pytest.raises(BadInput, match="coin"):
         check_leak(records, {CANARIES: harmed, LEAK: dumps(json.loads(files[LEAK]) | {"items": sha256(harmed)})})
+
+
+def test_a_flipped_bit_anywhere_is_found() -> None:
+    records, files = release()
+    run, draw = logged(files), random.Random(4)
+    for path in (LEAK, CANARIES):
+        for _ in range(60):
+            harmed = bytearray(files[path])
+            harmed[draw.randrange(len(harmed))] ^= 1 << draw.randrange(8)
+            with pytest.raises((BadInput, StepFailed)):
+                check_leak(records, files | {path: bytes(harmed)}, run)
 
 
 def test_a_comparison_that_was_voted_must_be_there_and_pass() -> None:
