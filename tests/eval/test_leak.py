@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer, GenerationConfig
 
 from eval.heldout import Answer, answer_losses
+from eval.leak.again import measure_again
 from eval.leak.canaries import canary_answers
 from eval.leak.differential import Side, make_differential
 from eval.leak.exposure import Exposed, aggregate, member_report, records_of_members
@@ -21,7 +22,7 @@ from eval.report import evaluate
 from governance_hooks.canaries import canaries, commitment
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
-from governance_hooks.leak import judge_leak
+from governance_hooks.leak import judge, judge_leak
 from governance_hooks.leak_differential import judge_differential
 from governance_hooks.leak_policy import DifferentialPolicy, LeakPolicy
 from governance_hooks.plan import EvaluationPolicy, Limits, read_plan
@@ -117,6 +118,27 @@ def test_a_record_is_judged_to_be_what_it_says_and_holds_no_text(own_run: Any, t
     first = items.read_bytes()
     make_leak_test(run.run_dir, base=run.base, build=run.build, seed=seed_file(tmp_path), threads=1)
     assert items.read_bytes() == first
+
+
+def test_who_has_the_weights_finds_losses_that_were_not_measured(own_run: Any, tmp_path: Path) -> None:
+    run = with_canaries(own_run, policy=LeakPolicy(minimum_canaries=COUNT, maximum_extraction=0.2))
+    make_leak_test(run.run_dir, base=run.base, build=run.build, seed=seed_file(tmp_path), threads=1)
+    found = measure_again(run.run_dir, base=run.base, threads=1)
+    assert (found["canaries"], found["differing"], found["agrees"]) == (COUNT, [], True)
+    assert found["largest_nats"] < 0.001
+    # An operator hides a leak: all numbers follow from the lines, but the lines from nothing.
+    leak, items = (run.run_dir / "privacy" / name for name in ("leak.json", "canaries.jsonl"))
+    lines = [json.loads(line) for line in items.read_bytes().splitlines()]
+    lines[7]["tuned"] = round(lines[7]["tuned"] + 1, 6)
+    items.write_bytes(b"".join(dumps(line) + b"\n" for line in lines))
+    plan = read_plan((run.run_dir / "plan.json").read_bytes())
+    leak.write_bytes(dumps(json.loads(leak.read_bytes()) | {"items": sha256(items.read_bytes()), **judge(plan, SEED, lines)}))
+    assert measure_again(run.run_dir, base=run.base, threads=1)["differing"] == [lines[7]["canary"]]
+    other = tmp_path / "other"
+    shutil.copytree(run.base, other)
+    (other / "extra.txt").write_text("x")
+    with pytest.raises(BadInput, match="is not the base"):
+        measure_again(run.run_dir, base=other, threads=1)
 
 
 def test_a_wrong_or_missing_seed_and_a_plan_without_canaries_are_refused(own_run: Any, tmp_path: Path) -> None:
