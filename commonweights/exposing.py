@@ -49,7 +49,7 @@ def exposure_words(report: dict[str, Any]) -> list[str]:
         return [f"Run {report['run']} was trained on no record of yours that could be measured."]
     lines = [
         f"What run {report['run']} shows of your {report['measured']} records (for you alone; this is in no release):",
-        f"  On average training gained more on them than on {report['mean_percentile']:g}% of answers it never saw; 50% would be no trace.",
+        f"  On average the weights know them better than {report['mean_percentile']:g}% of answers they never saw; 50% would be no trace.",
         f"  {report['above_90']} of them stand above 90%; by chance it would be about {report['measured'] / 10:.1f}.",
         "  Most exposed tenth:",
     ]

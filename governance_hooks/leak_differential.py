@@ -1,8 +1,8 @@
 """Whether two releases, laid side by side, tell what left in between: `privacy/differential.json`, judged from its losses.
 
 Withdrawn texts are never measured: the consent that covered it has ended. The canaries of the release before stand for them. All of them left, for each
-plan draws its own; about half had been in, by a coin, and half had never been. Who has both sets of weights ranks them by how much worse the
-new weights expect them. Told from those that were never in, the ones that left give away what a withdrawn text would.
+plan draws its own; about half had been in, by a coin, and half had never been. Who has both sets of weights ranks them by how much better the
+weights before expect them than the new ones let suppose. Told from those that were never in, the ones that left give away what a withdrawn text would.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Slug, Strict
 from governance_hooks.leak import DECIMALS, Verdict, verdict_of
-from governance_hooks.leak_numbers import area, recognised
+from governance_hooks.leak_numbers import area, calibrated, recognised
 from governance_hooks.leak_policy import DifferentialPolicy, LeakPolicy
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.plan import File, Plan, explain_validation, read_plan
@@ -141,16 +141,18 @@ def judge_pairs(plan: Plan, before: Plan, seed: bytes, losses: Sequence[Sequence
     )
     left = [one.included for one in canaries(seed, wanted.count)]
     _require(0 < sum(left) < len(left), "all canaries are on one side, so there is nothing to compare")
-    worse = [round(after * 10**DECIMALS) - round(earlier * 10**DECIMALS) for earlier, after in losses]
+    earlier, after = ([round(pair[side] * 10**DECIMALS) for pair in losses] for side in (0, 1))
+    scores = calibrated(after, earlier)  # low under the weights before, for what the new ones make of it
     policy = plan.evaluation.leak
     told = policy or _DEFAULT
     numbers = {
         "left": sum(left),
         "never": len(left) - sum(left),
         "confidence": told.confidence,
-        "auc": area(worse, left, confidence=told.confidence),
-        "tpr": recognised(worse, left, Decimal(repr(told.confidence))),
-        "permutation": _permutation(worse, left, seed),
+        "auc": area(scores, left, confidence=told.confidence),
+        "difference": area([now - before for before, now in zip(earlier, after, strict=True)], left, confidence=told.confidence),
+        "tpr": recognised(scores, left, Decimal(repr(told.confidence))),
+        "permutation": _permutation(scores, left, seed),
     }
     limits = policy.differential if policy is not None else None
     few = limits is not None and 0 < members["left"] < limits.minimum_left

@@ -1,8 +1,8 @@
 """What canaries say about how much weights give away: every number of the leak test from the measured lines, exact and the same everywhere.
 
-A guesser who knows the canaries but not the coins ranks them by what training gained on each (base loss minus tuned loss), says "in" of the k
-highest, "out" of the k lowest and abstains from the rest. How often it is right bounds epsilon from below (Steinke, Nasr, Jagielski 2023,
-arXiv 2305.08846). Scores are whole micro-nats; ties go by index, which says nothing of the coin.
+A guesser who knows the canaries but not the coins ranks them by how far the tuned loss of each lies below what its base loss lets expect, says
+"in" of the k farthest, "out" of the k nearest and abstains from the rest. How often it is right bounds epsilon from below (Steinke, Nasr, Jagielski
+2023, arXiv 2305.08846). Scores are whole numbers; ties go by index, which says nothing of the coin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 from governance_hooks.errors import BadInput
 from governance_hooks.leak_bounds import auc_interval, epsilon_ceiling, epsilon_lower_bound, exact_interval, fewest_above_chance
 
-__all__ = ["SHUFFLES", "Measured", "area", "audit", "leak_numbers", "recognised"]
+__all__ = ["SHUFFLES", "Measured", "area", "audit", "calibrated", "leak_numbers", "recognised"]
 
 FEWEST: Final = 5
 """Guesses of each kind in the smallest set; each next one has twice as many."""
@@ -62,28 +62,43 @@ def leak_numbers(rows: Sequence[Measured], *, confidence: float, delta: float, s
     ins, outs = sum(coins), len(coins) - sum(coins)
     if not ins or not outs:
         raise BadInput("all canaries are on one side, so there is nothing to compare", value=f"{ins} in, {outs} out", next="plan with more canaries")
-    gains = [row.base - row.tuned for row in rows]
+    scores = calibrated([row.base for row in rows], [row.tuned for row in rows])
     level, exact_delta = Decimal(repr(confidence)), Decimal(repr(delta))
-    found = audit(gains, coins, level)
+    found = audit(scores, coins, level)
     return {
         "made": len(rows),
         "included": ins,
         "confidence": confidence,
         "epsilon": found | {"delta": delta, "with_delta": _bound(found["sets"], level, len(rows), delta=exact_delta), "ceiling": _ceiling(len(rows), level)},
-        "control": {"base": audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(gains, coins, level, salt)},
+        "control": {"base": audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(scores, coins, level, salt)},
         "auc": {
-            name: area(scores, coins, confidence=confidence)
-            for name, scores in (
-                ("gain", gains),
+            name: area(ranked, coins, confidence=confidence)
+            for name, ranked in (
+                ("calibrated", scores),
+                ("gain", [row.base - row.tuned for row in rows]),
                 ("loss", [-row.tuned for row in rows]),
                 ("min_k", [row.tuned_min_k - row.base_min_k for row in rows]),
                 ("base", [-row.base for row in rows]),
             )
         },
-        "tpr": recognised(gains, coins, level),
-        "exposure": _exposure(gains, coins),
+        "tpr": recognised(scores, coins, level),
+        "exposure": _exposure(scores, coins),
         "extraction": _extraction(rows, level),
     }
+
+
+def calibrated(reference: Sequence[int], losses: Sequence[int]) -> list[int]:
+    """Return by how much each loss lies below the line fitted (least squares) through all pairs of reference and loss, up to a factor and a constant.
+
+    The line knows no coins, so the score is one a guesser may use. The plain difference supposes that a line that was hard before stays as much
+    harder; where training changed that, it adds noise, and the loss alone is better. The fit is whichever of the two the weights call for.
+    """
+    count, total = len(losses), sum(reference)
+    spread = count * sum(value * value for value in reference) - total * total
+    joint = count * sum(value * loss for value, loss in zip(reference, losses, strict=True)) - total * sum(losses)
+    if not spread:
+        return [-loss for loss in losses]
+    return [joint * value - spread * loss for value, loss in zip(reference, losses, strict=True)]
 
 
 def _set_sizes(count: int) -> list[int]:

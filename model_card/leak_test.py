@@ -100,7 +100,7 @@ def leak_words(document: Mapping[str, Any]) -> list[str]:
         f"  how private at most   epsilon is at least {epsilon['lower_bound']:g} ({confidence} sure; with delta {epsilon['delta']:g}: {epsilon['with_delta']:g}). "
         f"0 would be no trace; this test could have shown up to {epsilon['ceiling']:g}",
         f"  guesses               {best['right']} of {best['guesses']} right, where the guesser was surest; chance is half",
-        f"  told apart            {numbers['auc']['gain']['value']:.0%} of pairs of one in and one out ({numbers['auc']['gain']['low']:.0%} to {numbers['auc']['gain']['high']:.0%}); chance is 50%",
+        f"  told apart            {numbers['auc']['calibrated']['value']:.0%} of pairs of one in and one out ({numbers['auc']['calibrated']['low']:.0%} to {numbers['auc']['calibrated']['high']:.0%}); chance is 50%",
         f"  recognised            {tpr['count']} of {tpr['of']} with {tpr['false_alarms']} false alarms among {tpr['others']} ({tpr['low']:.1%} to {tpr['high']:.1%})",
         f"  repeated              {extraction['whole']['count']} of {extraction['whole']['of']} word for word after the prompt, {extraction['half']['count']} after half the answer "
         f"(at most {extraction['whole']['high']:.1%})",

@@ -1,6 +1,7 @@
 """How much training shows on a member's own records, told to that member alone.
 
-Of each record: by how much training lowered the loss of its answer, in nats a token, and what share of answers that were never trained on it lowered less.
+Of each record: by how much the loss of its answer lies below what held-out answers of the same base loss have, in nats a token, and what share of
+the held-out answers lie less far below.
 If nothing of a member is remembered the shares spread evenly: half of the records above 50%, a tenth above 90%. A record far up is one that the
 weights know better than its like, and somebody who has it can tell that it was in.
 """
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import StatisticsError, fmean, linear_regression
 from typing import Any, Final
 
 import torch
@@ -44,9 +46,9 @@ class Exposed:
     record: str
     language: str
     percentile: float
-    """Share of never-trained answers on which training gained less, percent."""
-    gain: float
-    """Base loss minus tuned loss, nats a token of the answer."""
+    """Share of never-trained answers whose loss lies less far below what their base loss lets expect, percent."""
+    below: float
+    """By how much its loss does, nats a token of the answer."""
     compared: str
     """ISO 639-3 of the answers it is compared with, or `all`."""
 
@@ -82,7 +84,7 @@ def records_of_members(
         training = inputs.plan.training
         if training.objective != "sft":
             raise BadInput("a run on preferences lowers no loss of single answers", value=training.objective, allowed="sft")
-        heldout, trained = _heldout_gains(run_dir / "eval" / "results.jsonl"), _trained(run_dir / "trace.jsonl")
+        heldout, trained = _read_heldout(run_dir / "eval" / "results.jsonl"), _trained(run_dir / "trace.jsonl")
         weights, tokenizer = load_weights(base, run_dir / training.output, training.output, device=where)
         answers, authors = [], {}
         renderer = Renderer(tokenizer)
@@ -98,8 +100,8 @@ def records_of_members(
         after = answer_losses(weights.tuned, answers, progress=progress, label="own records, tuned")
     found: dict[str, list[Exposed]] = defaultdict(list)
     for answer in answers:
-        gain = (before[answer.item] - after[answer.item]) / answer.supervised_tokens
-        exposed = _exposed(answer, gain, heldout)
+        tokens = answer.supervised_tokens
+        exposed = _exposed(answer, before[answer.item] / tokens, after[answer.item] / tokens, heldout)
         for author in authors[answer.item]:
             if wanted is None or author in wanted:
                 found[author].append(exposed)
@@ -113,25 +115,41 @@ def _trained(path: Path) -> set[str]:
     return {record for line in path.read_bytes().splitlines() for record in loads(line, floats=True, source=str(path))["records"]}
 
 
-def _heldout_gains(path: Path) -> dict[str, list[float]]:
-    """Return language -> sorted gains of answers that were never trained on, nats a token; `all` for those of all languages."""
+class _Heldout:
+    """Answers that were never trained on, as a measure: the line of tuned over base loss, nats a token, and how far below it each lies."""
+
+    def __init__(self, pairs: Sequence[tuple[float, float]]) -> None:
+        base, tuned = zip(*pairs, strict=True)
+        try:
+            self.line = linear_regression(base, tuned)
+        except StatisticsError:  # all of one base loss
+            self.line = linear_regression((0.0, 1.0), (fmean(tuned), fmean(tuned)))
+        self.below = sorted(self.of(before, after) for before, after in pairs)
+
+    def of(self, base: float, tuned: float) -> float:
+        """Return how far below the line a pair lies."""
+        return self.line.intercept + self.line.slope * base - tuned
+
+
+def _read_heldout(path: Path) -> dict[str, _Heldout]:
+    """Return language -> its held-out answers, where there are enough; `all` for those of all languages."""
     if not path.is_file():
         raise BadInput("the run is not evaluated yet, so there are no answers to compare with", next=f"coop eval {path.parent.parent.name}")
-    gains: dict[str, list[float]] = defaultdict(list)
+    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in path.read_bytes().splitlines():
         row = loads(line, floats=True, source=str(path))
         for group in (row["language"], "all"):
-            gains[group].append((row["base"] - row["tuned"]) / row["tokens"])
-    if len(gains["all"]) < FEWEST_HELDOUT:
-        raise BadInput("too few answers were held out to compare with", value=len(gains["all"]), allowed=f"{FEWEST_HELDOUT} or more")
-    return {group: sorted(values) for group, values in gains.items()}
+            pairs[group].append((row["base"] / row["tokens"], row["tuned"] / row["tokens"]))
+    if len(pairs["all"]) < FEWEST_HELDOUT:
+        raise BadInput("too few answers were held out to compare with", value=len(pairs["all"]), allowed=f"{FEWEST_HELDOUT} or more")
+    return {group: _Heldout(found) for group, found in pairs.items() if len(found) >= FEWEST_HELDOUT}
 
 
-def _exposed(answer: Answer, gain: float, heldout: Mapping[str, Sequence[float]]) -> Exposed:
-    group = answer.language if len(heldout.get(answer.language, ())) >= FEWEST_HELDOUT else "all"
-    others = heldout[group]
-    percentile = 50 * (bisect_left(others, gain) + bisect_right(others, gain)) / len(others)
-    return Exposed(answer.item, answer.language, round(percentile, 1), round(gain, 4), group)
+def _exposed(answer: Answer, base: float, tuned: float, heldout: Mapping[str, _Heldout]) -> Exposed:
+    group = answer.language if answer.language in heldout else "all"
+    below, others = heldout[group].of(base, tuned), heldout[group].below
+    percentile = 50 * (bisect_left(others, below) + bisect_right(others, below)) / len(others)
+    return Exposed(answer.item, answer.language, round(percentile, 1), round(below, 4), group)
 
 
 def member_report(run: str, plan: str, member: str, own: Sequence[Exposed]) -> dict[str, Any]:

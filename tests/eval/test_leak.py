@@ -263,12 +263,17 @@ def test_figures_about_fewer_than_five_members_are_withheld_from_all_totals_too(
     assert shared["languages"]["spa"] == {"members": 5, "measured": 1, "mean_percentile": 70.0, "above_90": 0}
 
 
-def test_exposure_finds_a_record_the_weights_know_and_not_one_they_do_not() -> None:
-    from eval.leak.exposure import _exposed
+def test_exposure_finds_a_record_the_weights_know_better_than_its_like() -> None:
+    from eval.leak.exposure import _exposed, _Heldout
 
-    heldout = {"spa": [n / 10 for n in range(40)], "all": [n / 10 for n in range(50)]}
+    # Held-out answers: tuned loss about half of the base loss, some above, some below.
+    measure = _Heldout([(n / 10, n / 20 + (0.1 if n % 2 else -0.1)) for n in range(40)])
+    heldout = {"spa": measure, "all": measure}
     answer = Answer("r", "spa", "m", (1, 2), (False, True))
-    assert _exposed(answer, 9.0, heldout).percentile == 100
-    assert _exposed(answer, -1.0, heldout).percentile == 0
-    assert _exposed(answer, 2.0, heldout).percentile == 51.2
-    assert _exposed(Answer("r", "kin", "m", (1, 2), (False, True)), 9.0, heldout).compared == "all"
+    assert _exposed(answer, 2.0, 0.5, heldout).percentile == 100
+    assert _exposed(answer, 2.0, 1.5, heldout).percentile == 0
+    assert _exposed(answer, 2.0, 1.0, heldout).percentile == 50
+    assert _exposed(answer, 2.0, 0.5, heldout).below == pytest.approx(0.5, abs=0.02)
+    assert _exposed(Answer("r", "kin", "m", (1, 2), (False, True)), 2.0, 0.5, heldout).compared == "all"
+    flat = _Heldout([(1.0, n / 10) for n in range(20)])
+    assert _exposed(answer, 1.0, 0.0, {"spa": flat, "all": flat}).percentile == 97.5

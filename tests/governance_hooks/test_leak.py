@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from scipy.stats import mannwhitneyu
+from scipy.stats import linregress, mannwhitneyu
 
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.leak import criteria_of, judge, judge_leak
-from governance_hooks.leak_numbers import audit
+from governance_hooks.leak_numbers import audit, calibrated
 from governance_hooks.leak_policy import LeakPolicy, policy_words
 from governance_hooks.plan import EvaluationPolicy, Plan, read_plan
 from tests.leaky import SEED, items_of, lines_of, plan_of, record_of
@@ -131,14 +131,38 @@ def test_coins_dealt_anew_show_a_leak_in_about_as_many_deals_as_confidence_allow
 def test_area_exposure_and_recognition_are_what_they_are_defined_as() -> None:
     lines = lines_of(leak=1.0)
     numbers = judge(plan_of(), SEED, lines)["numbers"]
-    gain = [round(1e6 * line["base"]) - round(1e6 * line["tuned"]) for line in lines]
+    base, tuned = ([round(1e6 * line[name]) for line in lines] for name in ("base", "tuned"))
+    gain = [float(score) for score in calibrated(base, tuned)]
     ins = [score for score, line in zip(gain, lines, strict=True) if line["included"]]
     outs = [score for score, line in zip(gain, lines, strict=True) if not line["included"]]
-    assert numbers["auc"]["gain"]["value"] == pytest.approx(mannwhitneyu(ins, outs).statistic / len(ins) / len(outs), abs=1e-4)
+    assert numbers["auc"]["calibrated"]["value"] == pytest.approx(mannwhitneyu(ins, outs).statistic / len(ins) / len(outs), abs=1e-4)
     assert numbers["exposure"]["included"] == pytest.approx(sum(math.log2((len(outs) + 1) / (1 + sum(o > s for o in outs))) for s in ins) / len(ins), abs=1e-4)
     threshold = sorted(outs)[-1 - len(outs) // 100]
     assert numbers["tpr"]["count"] == sum(score > threshold for score in ins)
     assert numbers["tpr"]["false_alarms"] <= len(outs) / 100
+
+
+def test_the_score_is_the_residual_of_a_line_that_knows_no_coins() -> None:
+    draw = random.Random(8)
+    base = [draw.randrange(10**8, 2 * 10**8) for _ in range(50)]
+    tuned = [int(0.3 * value + draw.gauss(0, 1e6)) for value in base]
+    fit = linregress(base, tuned)
+    residuals = [fit.intercept + fit.slope * value - loss for value, loss in zip(base, tuned, strict=True)]
+    scores = calibrated(base, tuned)
+    assert sorted(range(50), key=scores.__getitem__) == sorted(range(50), key=residuals.__getitem__)
+    assert calibrated([7, 7, 7], [3, 1, 2]) == [-3, -1, -2]
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
+def test_the_score_is_about_as_good_as_the_better_of_difference_and_loss(kept: float) -> None:
+    """`kept`: how much of a line's difficulty is still there after training."""
+    draw, lines = random.Random(int(10 * kept)), lines_of()
+    for line in lines:
+        line["tuned"] = round(60 + kept * line["base"] + draw.gauss(0, 2) - 4 * line["included"], 6)
+    auc = {name: found["value"] for name, found in judge(plan_of(), SEED, lines)["numbers"]["auc"].items()}
+    assert auc["calibrated"] > max(auc["gain"], auc["loss"]) - 0.01
+    assert auc["calibrated"] > 0.88
+    assert min(auc["gain"], auc["loss"]) < 0.75
 
 
 def test_the_same_lines_give_the_same_numbers() -> None:

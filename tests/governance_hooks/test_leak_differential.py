@@ -69,7 +69,7 @@ def test_what_left_is_found_where_the_two_show_it_and_not_where_they_do_not() ->
     assert shown["criteria"] == {"left_told_apart": "FAIL", "members_left": "PASS"}
     assert shown["numbers"]["auc"]["low"] > 0.9
     assert shown["numbers"]["permutation"]["p"] < 0.002
-    assert shown["numbers"]["tpr"]["value"] > 0.4
+    assert shown["numbers"]["tpr"]["value"] > 0.2
 
 
 def test_the_permutation_null_rejects_as_often_as_it_says() -> None:
