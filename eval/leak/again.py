@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from eval.leak.canaries import measure_canaries
+from eval.leak.compute import longest, threads_of, where_of
 from eval.leak.record import CANARIES, LEAK
-from eval.report import _longest, _threads
 from eval.weights import load_weights
 from governance_hooks.canaries import canaries
 from governance_hooks.canonical import loads
@@ -40,7 +38,7 @@ def measure_again(folder: Path, *, base: Path, progress: Progress | None = None,
     Raises:
         BadInput: a file is missing, the record does not follow from its lines, or the base is another.
     """
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = where_of(device)
     data = {}
     for name in ("plan.json", LEAK, CANARIES):
         if not (folder / name).is_file():
@@ -53,10 +51,10 @@ def measure_again(folder: Path, *, base: Path, progress: Progress | None = None,
     assert plan.canaries is not None  # judged above
     output = plan.training.output
     trained = folder / output if (folder / output).is_dir() or output == "adapter" else folder
-    with _threads(threads):
+    with threads_of(threads):
         weights, tokenizer = load_weights(base, trained, output, device=where)
         sealed = canaries(bytes.fromhex(record.seed), plan.canaries.count)
-        found = measure_canaries(weights, tokenizer, sealed, longest=_longest(weights.tuned), progress=progress)
+        found = measure_canaries(weights, tokenizer, sealed, longest=longest(weights.tuned), progress=progress)
     stated = [loads(line, floats=True) for line in data[CANARIES].splitlines()]
     apart = {new["canary"]: [abs(new[name] - old[name]) for name in ("base", "tuned")] for new, old in zip(found, stated, strict=True)}
     allowed = {old["canary"]: [ABSOLUTE + RELATIVE * old[name] for name in ("base", "tuned")] for old in stated}

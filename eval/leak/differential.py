@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from eval.heldout import answer_losses
 from eval.inputs import Inputs, check_inputs
 from eval.leak.canaries import canary_answers
+from eval.leak.compute import longest, threads_of, where_of
 from eval.leak.record import read_seed
-from eval.report import _longest, _threads
 from eval.weights import load_weights
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canaries import canaries
@@ -53,8 +51,8 @@ def make_differential(
     Raises:
         BadInput: an input differs from what plans and run records name, or there are no canaries that left.
     """
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _threads(threads):
+    where = where_of(device)
+    with threads_of(threads):
         inputs, earlier = (check_inputs(side.run_dir, base=side.base, build=side.build, progress=progress) for side in (now, before))
         secret = read_seed(earlier.plan, seed)
         old = _losses(before, earlier, earlier, secret, where, progress, "what left, under the weights before")
@@ -85,6 +83,6 @@ def _losses(side: Side, inputs: Inputs, earlier: Inputs, secret: bytes, where: s
     assert earlier.plan.canaries is not None
     output = inputs.plan.training.output
     weights, tokenizer = load_weights(side.base, side.run_dir / output, output, device=where)
-    answers = canary_answers(canaries(secret, earlier.plan.canaries.count), tokenizer, longest=_longest(weights.tuned))
+    answers = canary_answers(canaries(secret, earlier.plan.canaries.count), tokenizer, longest=longest(weights.tuned))
     found = answer_losses(weights.tuned, answers, progress=progress, label=label)
     return {answer.item: round(found[answer.item], DECIMALS) for answer in answers}

@@ -16,14 +16,12 @@ from pathlib import Path
 from statistics import StatisticsError, fmean, linear_regression
 from typing import Any, Final
 
-import torch
-
 from data_pipeline.chat import Conversation, Renderer, TooLong
 from data_pipeline.manifest import read_build
 from data_pipeline.reader import rows
 from eval.heldout import Answer, answer_losses
 from eval.inputs import check_inputs
-from eval.report import _threads
+from eval.leak.compute import threads_of, where_of
 from eval.weights import load_weights
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput
@@ -78,8 +76,8 @@ def records_of_members(
         BadInput: an input differs from what plan and run record name, the run is not evaluated, or it learned preferences instead of answers.
     """
     wanted = None if members is None else set(members)
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _threads(threads):
+    where = where_of(device)
+    with threads_of(threads):
         inputs = check_inputs(run_dir, base=base, build=build, progress=progress)
         training = inputs.plan.training
         if training.objective != "sft":

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from eval.inputs import check_inputs
 from eval.leak.canaries import measure_canaries
-from eval.report import PACKAGES, _longest, _threads
+from eval.leak.compute import device_name, longest, packages, threads_of, where_of
 from eval.weights import load_weights
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canaries import canaries, commitment
@@ -64,15 +61,15 @@ def make_leak_test(
         BadInput: the plan has no canaries, the seed is not theirs, an input differs, or the run is not completed.
     """
     started = time.monotonic()
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _threads(threads) as used:
+    where = where_of(device)
+    with threads_of(threads) as used:
         inputs = check_inputs(run_dir, base=base, build=build, progress=progress)
         plan = inputs.plan
         secret = read_seed(plan, seed)
         assert plan.canaries is not None
         weights, tokenizer = load_weights(base, run_dir / plan.training.output, plan.training.output, device=where)
         sealed = canaries(secret, plan.canaries.count)
-        lines = measure_canaries(weights, tokenizer, sealed, longest=_longest(weights.tuned), progress=progress)
+        lines = measure_canaries(weights, tokenizer, sealed, longest=longest(weights.tuned), progress=progress)
     items = b"".join(dumps(line) + b"\n" for line in lines)
     policy = plan.evaluation.leak
     record = {
@@ -84,10 +81,10 @@ def make_leak_test(
         "items": sha256(items),
         "policy": None if policy is None else policy.model_dump(mode="json"),
         **judge(plan, secret, lines),
-        "device": torch.cuda.get_device_name() if where.startswith("cuda") else where,
+        "device": device_name(where),
         "threads": used,
         "precision": "float32",
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": packages(),
         "wall_s": round(time.monotonic() - started),
     }
     write_bytes(run_dir / CANARIES, items)
