@@ -19,8 +19,9 @@ from commonweights.workspace import Workspace
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.fields import Instant
+from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.ledger import read_ledger
-from governance_hooks.plan import File, explain_validation, read_plan
+from governance_hooks.plan import File, Plan, explain_validation, read_plan
 from governance_hooks.process_lock import process_lock
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.site.order import Order, order_of, read_order
@@ -120,7 +121,29 @@ def _log_evaluation(space: Workspace, run: Run, sites: Iterable[Path]) -> None:
     payload = {"run": run.id, "report": sha256(report), "results": sha256(results), "passed": judged["passed"]}
     if not judged.get("waivable", True):
         payload["waivable"] = False
+    if made.evaluation.leak is not None:
+        payload["leak"] = _leak_test(folder, made, record, job.user)
     space.coop.operate("coop.evaluation/v1", payload)
+
+
+def _leak_test(folder: Path, plan: Plan, record: bytes, user: int) -> dict[str, object]:
+    """Return what is signed of the leak test an eval job left, judged again; raise CoopError if it is missing, of other weights, or does not follow.
+
+    A comparison with an earlier release is not made at a site: its weights are not there.
+    """
+    assert plan.evaluation.leak is not None
+    if plan.evaluation.leak.differential is not None:
+        raise Refused("the plan asks for a comparison with the release before, which is made where both are", next=f"coop eval {folder.name}")
+    leak, items = (read_small(folder / "privacy" / name, MAX_RESULTS, owner=user) for name in ("leak.json", "canaries.jsonl"))
+    found = read_leak(leak)
+    for name, stated, expected in (
+        ("plan", found.plan, sha256((folder / "plan.json").read_bytes())),
+        ("run", found.run, folder.name),
+        ("set of weights", [file.model_dump(mode="json") for file in found.weights], loads(record, floats=True)["outputs"]),
+    ):
+        if stated != expected:
+            raise Refused(f"the leak test in {folder / 'privacy'} is of another {name}", value=stated, allowed=str(expected), next=f"coop eval {folder.name}")
+    return {"record": sha256(leak), "differential": None, "passed": judge_leak(plan, leak, items)["passed"]}
 
 
 def _check_files(space: Workspace, run: Run) -> tuple[bytes, bytes]:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from data_pipeline.language import allowed_languages, is_language, parse_tag
-from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.text import MAX_TEXT_BYTES, Problem, is_blank, text_problems
+from governance_hooks.canaries import PREFIX
 from governance_hooks.canonical import digest_of_texts
 from governance_hooks.errors import BadInput
 

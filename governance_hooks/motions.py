@@ -39,11 +39,13 @@ class AmendBylaws(Strict):
 
 
 class Waive(Strict):
-    """Let a run be released although its evaluation did not pass; names the very report members have read."""
+    """Let a run be released although its evaluation or its leak test did not pass; names the very records members have read."""
 
     kind: Literal["waiver"] = "waiver"
     run: Slug
     report: Digest
+    leak: Annotated[Digest | None, Field(exclude_if=lambda record: record is None)] = None
+    """Digest of leak.json, if the leak test did not pass; else absent."""
 
 
 class Admit(Strict):

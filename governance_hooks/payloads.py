@@ -264,6 +264,16 @@ class RunSegment(Strict):
         return self
 
 
+class LeakTest(Strict):
+    """The leak test of a run's weights, where its plan asks for one."""
+
+    record: Digest
+    """Of leak.json, which names the measured canaries and reveals their seed."""
+    differential: Digest | None
+    """Of the comparison with the release before; null if the plan asks for none."""
+    passed: bool
+
+
 class Evaluation(Strict):
     """The evaluation of a run's weights."""
 
@@ -271,8 +281,10 @@ class Evaluation(Strict):
     report: Digest
     results: Digest
     passed: bool
+    """Of report and results; the leak test has its own."""
     waivable: bool = True
     """Whether members may decide to release it although it did not pass; the voted policy says so for each task."""
+    leak: LeakTest | None = None
 
 
 class Released(Strict):

@@ -15,6 +15,7 @@ from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, SiteName, Slug, Strict
+from governance_hooks.leak_policy import LeakPolicy
 from governance_hooks.tasks import LanguageRules, Task
 from governance_hooks.training import Training
 
@@ -183,6 +184,8 @@ class EvaluationPolicy(Strict):
     between_languages: LanguageRules = LanguageRules()
     tasks: Annotated[list[Task], Field(max_length=64)] = Field(default_factory=list)
     """What else is measured."""
+    leak: Annotated[LeakPolicy | None, Field(exclude_if=lambda policy: policy is None)] = None
+    """What the weights may give away; where nothing was voted the field is absent, as in plans before there was one."""
 
     @model_validator(mode="after")
     def _one_name_each(self) -> EvaluationPolicy:
@@ -268,6 +271,8 @@ class Plan(Strict):
     def _canaries_are_those_voted(self) -> Plan:
         if self.canaries is not None and self.training.objective == "dpo":
             raise ValueError("a canary has no better or worse answer: leave the canaries out, or train with objective sft")
+        if self.canaries is None and self.evaluation.leak is not None:
+            raise ValueError("evaluation.leak asks for a leak test, which needs canaries: plan with canaries, or without that policy")
         included = self.tokens.languages.get(CANARY_LANGUAGE)
         if included is not None and (self.canaries is None or included.too_long or not 0 < included.rows <= self.canaries.count):
             raise ValueError(f"the rows of tokens.languages.{CANARY_LANGUAGE} are not canaries of this plan")

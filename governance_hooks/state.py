@@ -283,8 +283,12 @@ class Run:
     evaluation_passed: bool | None = None
     waivable: bool = True
     """Whether the voted policy lets members release it although the evaluation did not pass."""
+    leak: str | None = None
+    """Digest of the record of its leak test; None if the plan asked for none."""
+    leak_differential: str | None = None
+    leak_passed: bool | None = None
     waiver: str | None = None
-    """The members' decision to release it although the evaluation did not pass."""
+    """The members' decision to release it although the evaluation or the leak test did not pass."""
     waived: int | None = None
     """Log position at which that decision took effect."""
     releases: dict[str, int] = field(default_factory=dict)
@@ -293,6 +297,11 @@ class Run:
     def used_seconds(self) -> tuple[int, int]:
         """Return the wall time and the device time of its segments, seconds."""
         return sum(one.seconds for one in self.segments.values()), sum(one.seconds * one.devices for one in self.segments.values())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the evaluation is there and nothing of it failed, the leak test included."""
+        return bool(self.evaluation_passed) and self.leak_passed is not False
 
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
@@ -46,6 +46,12 @@ class RunConfig(Strict):
     evaluation: EvaluationPolicy = EvaluationPolicy()
     limits: Limits = Limits()
     policies: Policies = Policies()
+
+    @model_validator(mode="after")
+    def _leak_test_has_its_canaries(self) -> RunConfig:
+        if self.evaluation.leak is not None and not self.canaries:
+            raise ValueError("evaluation.leak needs canaries: 200 or more (and no training.max_steps)")
+        return self
 
 
 class _Loader(yaml.SafeLoader):

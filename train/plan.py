@@ -13,6 +13,7 @@ from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
+from governance_hooks.leak_policy import policy_words
 from governance_hooks.plan import BuildRef, Code, Limits, Mix, Plan, TokensRef, read_plan
 from governance_hooks.tasks import HELDOUT
 from governance_hooks.vocabulary import WORDS
@@ -154,6 +155,8 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
     lines += ["", f"How often the languages are seen: {_mix_words(plan.mix, counted[:-1])}", *(f"  {line}" for line in mix_lines(mixed, counted=counted))]
     if plan.canaries is not None:
         lines.append(canary_words(plan.canaries))
+    if plan.evaluation.leak is not None:
+        lines.append(policy_words(plan.evaluation.leak))
     if size is not None:
         too_long = sum(count.too_long for count in plan.tokens.languages.values())
         lines += [

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.leak import show_leak_test
 from commonweights.end_of_run import evaluate_run, log_end
+from commonweights.leaking import logged_leak_test
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
 from commonweights.running import gate_plan
@@ -114,8 +116,9 @@ def run(
         room = None if memory is None else int(memory * 2**30)
         found_base, found_build = find_base(plan, base), find_build(space, plan)
         report = evaluate_run(space, run, base=found_base, build=found_build, show=show, threads=threads, memory=room, processes=devices, labels=given)
-    session.show(report, _words(report))
-    if not report["passed"]:
+        tested = logged_leak_test(space, run)
+    session.show(report | ({"leak": tested} if tested else {}), "\n\n".join([_words(report), *([show_leak_test(tested)] if tested else [])]))
+    if not report["passed"] or any(one["passed"] is False for one in (tested or {}).values()):
         raise click.exceptions.Exit(1)
 
 

@@ -11,22 +11,27 @@ import click
 
 from commonweights.cli import Session
 from commonweights.consequences import Made, made_of
+from commonweights.exposing import exposure_words, make_reports
 from commonweights.options import key_option
+from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
 
 if TYPE_CHECKING:
     from data_pipeline.views.given import Given
     from data_pipeline.views.place import Place
+    from governance_hooks.sshsig import Signer
 
 __all__ = ["mine", "read_given"]
 
 
 @click.command()
 @click.option("--records", "listed", is_flag=True, help="List each of your records that a build left out, with the reason.")
+@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your records; the report is private.")
+@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --exposure: folder of the base weights [default: the cache].")
 @key_option
 @click.pass_obj
-def mine(session: Session, listed: bool, key: Path | None) -> None:
+def mine(session: Session, listed: bool, exposure: str | None, base: Path | None, key: Path | None) -> None:
     """Show what you gave, where each build put it, and what was made of these builds.
 
     Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
@@ -35,6 +40,9 @@ def mine(session: Session, listed: bool, key: Path | None) -> None:
     from data_pipeline.views.place import place
 
     own = load_key(key)
+    if exposure is not None:
+        _exposure(session, exposure, own, base)
+        return
     with open_workspace(session.folder, read_only=True) as space:
         register = space.coop.register
         member = member_of(space.coop, own)
@@ -61,6 +69,13 @@ def mine(session: Session, listed: bool, key: Path | None) -> None:
         lines += ["", "No build has been made yet."]
     lines += ["", "What a withdrawal would do: coop consent preview"]
     session.show(value, "\n".join(lines))
+
+
+def _exposure(session: Session, run: str, own: Signer, base: Path | None) -> None:
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        member = member_of(space.coop, own)
+        report = make_reports(space, run, [member], base=base, show=show)[0][member]
+    session.show(report, "\n".join(exposure_words(report)))
 
 
 def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:

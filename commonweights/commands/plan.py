@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from commonweights.cli import Session
+from commonweights.leaking import require_secret
 from commonweights.progress import Progress, progress
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
@@ -144,6 +145,8 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
         seed = space.canary_seed(wanted.name)
+        if wanted.canaries:
+            require_secret(space, seed)
         data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), canary_seed=seed, progress=show)
         made = read_plan(data)
         count = _devices(made, devices)

@@ -105,13 +105,13 @@ def bylaws(session: Session, file: Path, **options: Any) -> None:
 @click.argument("run")
 @_options
 def waiver(session: Session, run: str, **options: Any) -> None:
-    """The release of RUN although its evaluation did not pass; the card will say so."""
+    """The release of RUN although its evaluation or its leak test did not pass; the card will say so."""
 
     def make(space: Workspace) -> Strict:
         found = space.coop.register.run(run)
         if found.report is None:
             raise BadInput("this run is not evaluated yet", value=run, next="coop eval")
-        return motions.Waive(run=run, report=found.report)
+        return motions.Waive(run=run, report=found.report, leak=found.leak if found.leak_passed is False else None)
 
     _open(session, "waiver", make, options)
 

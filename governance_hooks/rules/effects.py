@@ -81,12 +81,15 @@ def _check_waiver(register: Register, motion: Waive) -> None:
     run = register.run(motion.run)
     if run.report != motion.report:
         raise Refused("a waiver is about the evaluation the log knows", value=motion.report, allowed=run.report or "this run is not evaluated yet")
-    if run.evaluation_passed:
+    if run.passed:
         raise Refused("this evaluation passed: there is nothing to waive", value=run.id)
     if not run.waivable:
         raise Refused(
             "the policy members voted before this run lets nobody waive what is missing or failed here", value=run.id, next="plan, vote and train anew"
         )
+    refused = run.leak if run.leak_passed is False else None
+    if motion.leak != refused:
+        raise Refused("a waiver names the leak test that did not pass, and no other", value=motion.leak, allowed=refused or "none")
     if run.waiver is not None:
         raise Refused("this evaluation is waived already", value=run.waiver)
 

@@ -133,6 +133,8 @@ def evaluate(register: Register, statement: Statement) -> None:
     if run.report is not None:
         raise Refused("this run is evaluated already: another try would be picking the better result", value=run.report)
     run.report, run.results, run.evaluation_passed, run.waivable = payload.report, payload.results, payload.passed, payload.waivable
+    if payload.leak is not None:
+        run.leak, run.leak_differential, run.leak_passed = payload.leak.record, payload.leak.differential, payload.leak.passed
 
 
 def release(register: Register, statement: Statement) -> None:
@@ -149,8 +151,9 @@ def release(register: Register, statement: Statement) -> None:
     run = register.run(payload.run)
     if not run.evaluation_passed and not run.waivable:
         raise Refused("the run's evaluation did not pass, and the policy members voted lets nobody waive that", value=run.id, next="plan, vote and train anew")
-    if not run.evaluation_passed and run.waiver is None:
-        raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")
+    if not run.passed and run.waiver is None:
+        what = "leak test did not pass" if run.evaluation_passed else "evaluation is missing or did not pass"
+        raise Refused(f"the run's {what} the policy members voted", value=run.id, next="coop propose waiver RUN")
     halt = register.proposal(run.proposal).halted(statement.issued)
     if halt is not None:
         raise Refused(f"the run's approval is halted by {halt.by}", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
