@@ -65,6 +65,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "runs": ("report:runs", "List the runs: status, steps, loss, when, energy."),
         "report": ("report:report", "Draw a run as one HTML page, while it goes on too."),
         "eval": ("evaluate:evaluate", "Measure a run's weights on held-out answers, by language."),
+        "shares": ("shares:shares", "Compute what each guild's rows were worth to a run."),
         "card": ("card:card", "Write the model card of a run."),
         "release": ("release:release", "Assemble a release bundle, and publish it after its vote."),
         "slurm": ("slurm:slurm", "Install, check and run the enforcement of votes on a cluster."),

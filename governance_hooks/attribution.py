@@ -38,7 +38,7 @@ class AttributionPolicy(Strict):
     """A guild of fewer contributors is put into `mixed`: a share of one person's work would be that person's."""
     utility: Utility = "languages"
     """What a coalition is worth; the two others are stated beside it. This choice decides the shares."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, max_length=8)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, max_length=8)] = Field(default=[0])
     """Each coalition is trained once with each: order of the rows, and start of the adapter."""
     permutations: Annotated[int, Field(ge=2, le=4096)] = 64
     """With more than six guilds: orders in which they join, in pairs of an order and its reverse."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import factorial
 
 __all__ = ["exact_values", "largest_remainder", "orders", "prefixes", "royalty_shares", "sampled_values", "without_truncation"]
@@ -79,7 +80,7 @@ def sampled_values(values: Mapping[int, Vector], chains: Sequence[Sequence[int]]
     units = len(values[0])
     out = [[0] * units for _ in range(players)]
     for chain in chains:
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             player = (before ^ after).bit_length() - 1
             out[player] = [known + b - a for known, a, b in zip(out[player], values[before], values[after], strict=True)]
     return out, len(chains)

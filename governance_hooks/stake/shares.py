@@ -13,7 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import ceil, floor, lcm
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ def next_coalition(plan: Attribution, values: Values) -> tuple[list[str], int] |
 def _chains(plan: Attribution, game: _Game) -> tuple[list[list[int]], int | None]:
     """Return the chains of coalitions of all orders, or the mask that must be valued before they can be told."""
     worth = {mask: game.worth(mask, plan.utility) for mask in game.valued()}
-    chains = []
+    chains: list[list[int]] = []
     for order in orders(len(game.guilds), plan.permutations, plan.assignment):
         chain, missing = without_truncation(worth, order, game.whole, plan.truncation_permille)
         if missing is not None:
@@ -164,7 +164,9 @@ def _solve(plan: Attribution, game: _Game) -> _Solved:
                 allowed=f"{len(masks)}",
                 next="coop shares RUN, which goes on where it was",
             )
-    nll, hits, divisor = {}, {}, 1
+    nll: dict[int, list[list[int]]] = {}
+    hits: dict[int, list[list[int]]] = {}
+    divisor = 1
     for seed in game.seeds:
         for target, which in ((nll, 0), (hits, 1)):
             vectors = {mask: gain[which] for mask, gain in game.gains[seed].items()}
@@ -226,7 +228,7 @@ class _Resampler:
         rows = []
         for chain in solved.chains:
             row = [0.0] * self.players
-            for before, after in zip(chain, chain[1:], strict=False):
+            for before, after in pairwise(chain):
                 row[(before ^ after).bit_length() - 1] = worth[after] - worth[before]
             rows.append(row)
         return [[sum(values) / len(pair) for values in zip(*pair, strict=True)] for pair in (rows[start : start + 2] for start in range(0, len(rows), 2))]
