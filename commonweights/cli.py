@@ -68,6 +68,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "shares": ("shares:shares", "Compute what each guild's rows were worth to a run."),
         "card": ("card:card", "Write the model card of a run."),
         "payout": ("payout:payout", "Share out money by a rule members voted on, to the last cent."),
+        "access": ("access:access", "Let outsiders have data: request, vote, price, delivery, proof."),
         "release": ("release:release", "Assemble a release bundle, and publish it after its vote."),
         "slurm": ("slurm:slurm", "Install, check and run the enforcement of votes on a cluster."),
         "weights": ("weights:weights", "Merge an adapter into its base; write GGUF files."),

@@ -28,6 +28,7 @@ from governance_hooks.stake.work import Done, count_work
 
 __all__ = [
     "accepted_work",
+    "build_with",
     "evidence_of",
     "payout_file",
     "read_rule_file",
@@ -106,7 +107,8 @@ def write_rule(space: Workspace, rule: PayoutRule) -> Path:
     return path
 
 
-def _build_with(space: Workspace, manifest: str) -> Path:
+def build_with(space: Workspace, manifest: str) -> Path:
+    """Return the build folder with a manifest of this digest; raise StepUnknown where it is not here."""
     for path in sorted((space.root / "builds").glob("*/manifest.json")):
         if sha256(path.read_bytes()) == manifest:
             return path.parent
@@ -128,7 +130,7 @@ def accepted_work(space: Workspace, register: Register, rule: PayoutRule, manife
     from data_pipeline.manifest import read_build, read_ledger
     from data_pipeline.parquet import checked_rows
 
-    build = read_build(_build_with(space, manifest))
+    build = read_build(build_with(space, manifest))
     rows = read_ledger(build)
     kinds = kinds_of(list(checked_rows(build.records, rows)))
     assignment: Assignment
