@@ -114,4 +114,6 @@ def rule_words(rule: PayoutRule) -> list[str]:
     if rule.member_cap_percent < 100:
         lines.append(f"Nobody gets more than {rule.member_cap_percent}% of what goes to members; what is above goes to the common fund.")
     lines.append("Who has left " + ("is paid what they earned." if rule.departed == "pay" else "gets nothing: it goes to the common fund, not to others."))
+    if rule.member_cap_percent < 100 or rule.most_pieces is not None or rule.within_guild == "equal":
+        lines.append("Such a rule would make it pay to be two members: it rests on one person being one member, for which registrars vouch.")
     return lines

@@ -94,6 +94,7 @@ def test_an_income_becomes_whole_amounts_a_balanced_ledger_and_statements_and_is
     assert [path.stem for path in statements] == sorted(allocation["members"])
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in statements)
     assert "You get: " in statements[0].read_text()
+    assert "you have a part in 1 payout(s)" in coop("-C", home, "status", "--key", keys["anna"]).out
     mine = coop("-C", home, "mine", "--key", keys["anna"])
     assert "payout autumn, a draft" in mine.out
     assert "Your stake" not in coop("-C", home, "mine", "--key", keys["caro"]).out

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import random
 import statistics
 from typing import Any
 
 import pytest
+from scipy import stats
 
-from governance_hooks.canonical import dumps, loads
+from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import read_plan
 from governance_hooks.report import StepFailed
-from governance_hooks.stake.shares import check_shares, make_shares, next_coalition
-from governance_hooks.stake.values import read_values
+from governance_hooks.stake.shares import check_shares, expanded_tail, make_shares, next_coalition
+from governance_hooks.stake.values import Answer, Head, Trained, Values, read_values
 from tests.shares import assigned, shares_of, sharing, table
 from tests.village import Approved
 
@@ -235,3 +238,35 @@ def test_values_are_a_pure_function_of_the_table(made: Any) -> None:
     assert attribution is not None
     values = table(plan, attribution, additive, noise=500_000)
     assert make_shares(plan, "first", values.dumps(), files["stake/guilds.jsonl"]) == files["stake/shares.json"]
+
+
+@pytest.mark.parametrize("units", [5, 6, 12, 40, 200])
+@pytest.mark.parametrize("percent", [80, 95])
+def test_the_tail_of_an_interval_is_that_of_students_t(percent: int, units: int) -> None:
+    wanted = stats.norm.cdf(-math.sqrt(units / (units - 1)) * stats.t.ppf((100 + percent) / 200, units - 1))
+    assert expanded_tail(percent, units) == pytest.approx(wanted, rel=0.05)
+    assert expanded_tail(percent, units) < (100 - percent) / 200
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_true_shares_about_as_often_as_they_say(approved: Approved) -> None:
+    """A known game, seen through answers of twelve contributors who differ: 95% intervals hold the truth in nearly 95 of 100 draws."""
+    guilds, true = ["eus", "que", "spa"], {"eus": 0.5, "que": 0.2, "spa": 0.3}
+    data = sharing(approved.plan, dict.fromkeys(guilds, 5), resamples=1000)
+    plan = read_plan(data).attribution
+    assert plan is not None
+    answers = [Answer(item=f"{code}-{who}-{n}", language=code, cluster=f"m-{who}", tokens=20) for code in guilds for who in range(12) for n in range(3)]
+    held = drawn = 0
+    for number in range(50):
+        draw = random.Random(number)
+        person = {(f"m-{who}", code): draw.gauss(1, 0.5) for who in range(12) for code in guilds}
+        gains = [900_000 * true[one.language] * person[one.cluster, one.language] * draw.gauss(1, 0.7) * one.tokens for one in answers]
+        values = Values(Head(plan=sha256(data), assignment=plan.assignment, answers=answers, device="cpu", threads=1), [])
+        while (wanted := next_coalition(plan, values)) is not None:
+            coalition, seed = wanted
+            nll = [round(100_000_000 - (gain if one.language in coalition else 0)) for one, gain in zip(answers, gains, strict=True)]
+            values.add(Trained(coalition=coalition, seed=seed, nll=nll, hits=[0] * len(nll), steps=1, milliseconds=1))
+        found = loads(make_shares(data, "first", values.dumps(), assigned(dict.fromkeys(guilds, 5))))["shares"]
+        held += sum(found[code]["low_ppm"] <= true[code] * 1_000_000 <= found[code]["high_ppm"] for code in guilds)
+        drawn += len(guilds)
+    assert held / drawn > 0.88
