@@ -47,9 +47,9 @@ def subject_of(space: Workspace, kind: str, target: Path) -> tuple[str, int]:
             raise BadInput(f"there is no plan {target}", next="coop plan CONFIG")
         data = path.read_bytes()
         return sha256(data), read_plan(data, source=str(path)).limits.max_starts
-    if kind == "payout":
+    if kind in ("payout", "access"):
         if not target.is_file():
-            raise BadInput(f"there is no file {target}", allowed="the payout, as members are to approve it")
+            raise BadInput(f"there is no file {target}", allowed=f"the {kind}, as members are to approve it")
         return sha256(target.read_bytes()), 1
     path = target / "release.json" if (target / "release.json").is_file() else space.release(str(target)) / "release.json"
     if not path.is_file():

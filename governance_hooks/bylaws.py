@@ -15,7 +15,9 @@ __all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalK
 MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 """A random pseudonym; names live in a separate, erasable store."""
 
-ProposalKind = Literal["run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "appeal", "appointment", "operator", "consultation"]
+ProposalKind = Literal[
+    "run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "appeal", "appointment", "operator", "consultation", "access"
+]
 """What members can decide; `motions.py` says what each asks for."""
 
 KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
@@ -90,7 +92,7 @@ def default_rules(kind: ProposalKind) -> Rules:
     match kind:
         case "bylaws" | "operator":
             return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=7 * day, late_quorum_s=day, challenge_s=2 * day)
-        case "suspension" | "waiver":
+        case "suspension" | "waiver" | "access":
             return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=3 * day, late_quorum_s=day, challenge_s=day)
         case "halt" | "appeal":
             return Rules(quorum_percent=30, approval_percent=50, minimum_period_s=day)

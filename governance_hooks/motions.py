@@ -1,6 +1,6 @@
 """Motions: what a proposal asks for when its effect is on the cooperative itself; the motion stands in the proposal, in full.
 
-A proposal about a file (run, release, payout) names the file's digest instead and has no motion.
+A proposal about a file (run, release, payout, access) names the file's digest instead and has no motion.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
 from governance_hooks.consent import Consent
 from governance_hooks.fields import Digest, Instant, KeyLine, Language, SiteKey, SiteName, Slug, Stages, Strict
+from governance_hooks.money import Currency
 from governance_hooks.motions import Motion, OperatorKey
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
@@ -127,7 +128,7 @@ class ProposalOpened(Strict):
     uses: Annotated[int, Field(ge=1)]
     """Starts of the run the approval allows (the plan's `max_starts`); 1 for every other kind."""
     motion: Motion | None
-    """What is asked for, in full; null where the subject is a file (run, release, payout)."""
+    """What is asked for, in full; null where the subject is a file (run, release, payout, access)."""
     draft: Digest | None
     """The draft statement whose last version this is, if it was drafted in the log."""
 
@@ -195,6 +196,35 @@ class Payout(Strict):
 
     payout: Digest
     proposal: Digest
+    incomes: list[Digest] = Field(default_factory=list)
+    """The statements that booked what is shared out, sorted; each is shared out once."""
+
+
+class IncomeBooked(Strict):
+    """The operator took in money for the cooperative: amounts and ids only."""
+
+    amount: Annotated[int, Field(gt=0, lt=2**53)]
+    """In the currency's minor unit, cents for example."""
+    currency: Currency
+    source: Literal["access", "donation", "grant", "licence-fee"]
+    paper: Digest
+    """Of the contract or letter, which stays with the cooperative; with source access of the request members approved."""
+    proposal: Digest | None
+    """With source access: the vote that approved the request; null with every other."""
+
+
+class Delivered(Strict):
+    """The operator handed data, or an answer, to an outsider as members approved."""
+
+    request: Digest
+    proposal: Digest
+    delivery: Digest
+    """Of the delivery's own list of files."""
+    kind: Literal["aggregate", "extract"]
+    records: Count
+    """Rows handed over, or counted for the answer."""
+    income: Digest | None
+    """The statement that booked its price; null where there is none."""
 
 
 class Halt(Strict):
@@ -319,6 +349,8 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.objection/v1": Objection,
     "coop.exit/v1": Exit,
     "coop.payout/v1": Payout,
+    "coop.income/v1": IncomeBooked,
+    "coop.delivery/v1": Delivered,
     "coop.halt/v1": Halt,
     "coop.run-start/v1": RunStart,
     "coop.site/v1": Site,

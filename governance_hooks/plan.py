@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, StringConstraints, ValidationError, model_serializer, model_validator
 
+from governance_hooks.attribution import Attribution
 from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
@@ -247,6 +248,8 @@ class Plan(Strict):
     evaluation: EvaluationPolicy
     limits: Limits
     policies: Policies
+    attribution: Attribution | None = None
+    """How the credit is shared among guilds; null if it is not."""
 
     @model_validator(mode="after")
     def _tokens_are_of_the_build(self) -> Plan:
@@ -278,6 +281,12 @@ class Plan(Strict):
             raise ValueError(f"the rows of tokens.languages.{CANARY_LANGUAGE} are not canaries of this plan")
         if self.canaries is not None and self.training.max_steps is not None:
             raise ValueError("training.max_steps could end the run before a canary is read: leave it out, or the canaries")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_of_single_answers(self) -> Plan:
+        if self.attribution is not None and self.training.objective == "dpo":
+            raise ValueError("a pair of answers belongs to no one guild: attribution is of objective sft")
         return self
 
     @model_validator(mode="after")

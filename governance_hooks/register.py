@@ -14,11 +14,27 @@ from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret, sites
+from governance_hooks.rules import (
+    ballots,
+    closing,
+    community,
+    consents,
+    effects,
+    halts,
+    keys,
+    membership,
+    panels,
+    proposals,
+    recovery,
+    runs,
+    secret,
+    sites,
+    stake,
+)
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll, Site
+from governance_hooks.state import Contribution, Delivery, Draft, Grant, Halt, Income, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll, Site
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -60,6 +76,9 @@ class Register:
         """Release digest -> proposal that allowed it."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
+        self.incomes: dict[str, Income] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        """By digest of the request."""
         self.secret_polls: dict[str, SecretPoll] = {}
         self.panels: dict[str, Panel] = {}
         self.operator_clock = ""
@@ -271,6 +290,8 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.halt/v1": halts.halt,
     "coop.exit/v1": community.exit_to_community,
     "coop.payout/v1": runs.pay,
+    "coop.income/v1": stake.book,
+    "coop.delivery/v1": stake.deliver,
     "coop.run-start/v1": runs.start,
     "coop.site/v1": sites.state,
     "coop.run-segment/v1": sites.account,

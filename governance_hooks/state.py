@@ -12,9 +12,11 @@ from governance_hooks.tally import Tally, count
 
 __all__ = [
     "Contribution",
+    "Delivery",
     "Draft",
     "Grant",
     "Halt",
+    "Income",
     "Member",
     "Panel",
     "Proposal",
@@ -307,6 +309,37 @@ class Run:
         """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""
         first = next(iter(self.releases.values()), None)
         return self.waiver if self.waivable and self.waived is not None and (first is None or self.waived < first) else None
+
+
+@dataclass(slots=True)
+class Income:
+    """Money taken in, and the payout that shared it out."""
+
+    id: str
+    amount: int
+    """Minor units."""
+    currency: str
+    source: str
+    paper: str
+    proposal: str | None
+    position: int
+    paid: str | None = None
+    """Digest of the payout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Data, or an answer, handed to an outsider."""
+
+    id: str
+    request: str
+    proposal: str
+    delivery: str
+    kind: str
+    records: int
+    income: str | None
+    issued: str
+    position: int
 
 
 @dataclass(slots=True)

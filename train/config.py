@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from governance_hooks.attribution import AttributionPolicy
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
@@ -46,6 +47,8 @@ class RunConfig(Strict):
     evaluation: EvaluationPolicy = EvaluationPolicy()
     limits: Limits = Limits()
     policies: Policies = Policies()
+    attribution: AttributionPolicy | None = None
+    """How the credit is shared among guilds; without it nothing is shared."""
 
     @model_validator(mode="after")
     def _leak_test_has_its_canaries(self) -> RunConfig:

@@ -13,14 +13,17 @@ from commonweights.cli import Session
 from commonweights.consequences import Made, made_of
 from commonweights.exposing import exposure_words, make_reports
 from commonweights.options import key_option
+from commonweights.payouts import stakes_of
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
+from governance_hooks.money import show_amount
 
 if TYPE_CHECKING:
     from data_pipeline.views.given import Given
     from data_pipeline.views.place import Place
     from governance_hooks.sshsig import Signer
+    from governance_hooks.stake.payout import Payout
 
 __all__ = ["mine", "read_given"]
 
@@ -54,8 +57,10 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
             digest = sha256(manifest.read_bytes())
             if digest in register.builds:
                 places[manifest.parent.name] = (place(read_build(manifest.parent), member, records), made_of(space, digest))
+        stakes = stakes_of(space, member)
     value: dict[str, Any] = {
         "member": member,
+        "stake": [{"payout": name, "state": state} | payout.allocation.members[member].model_dump() for name, payout, state in stakes],
         "logged": {"batches": [{"batch": given.id, "records": given.records, "languages": given.languages} for given in logged], "ratings": rated},
         "given": None if gave is None else asdict(gave),
         "builds": {name: asdict(found) | {"made": [asdict(one) for one in made]} for name, (found, made) in places.items()},
@@ -67,6 +72,7 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
         lines += ["", f"Where it went: build {name}", *_went(found, listed=listed), *_made(made)]
     if not places:
         lines += ["", "No build has been made yet."]
+    lines += _stake(stakes, member)
     lines += ["", "What a withdrawal would do: coop consent preview"]
     session.show(value, "\n".join(lines))
 
@@ -88,6 +94,17 @@ def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, s
         return None, None
     with ContributionStore(space.contributions) as store:
         return given(store, member), own_records(store, member)
+
+
+def _stake(stakes: list[tuple[str, Payout, str]], member: str) -> list[str]:
+    lines = ["", "Your stake, which only you are shown:"] if stakes else []
+    for name, payout, state in stakes:
+        mine, currency = payout.allocation.members[member], payout.rule.currency
+        lines.append(
+            f"  payout {name}, {state}: {show_amount(mine.paid, currency)}, of it {show_amount(mine.guilds, currency)} by your guilds' shares and "
+            f"{show_amount(mine.patronage, currency)} by your work, before what the rule takes off"
+        )
+    return lines
 
 
 def _counts(counts: dict[str, int]) -> str:

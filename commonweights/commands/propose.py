@@ -31,7 +31,7 @@ __all__ = ["propose"]
 def propose() -> None:
     """Open a vote on a file or on a motion.
 
-    A run, a release and a payout are files: members vote on exactly these bytes. Everything else is a motion, which stands in the
+    A run, a release, a payout and an access are files: members vote on exactly these bytes. Everything else is a motion, which stands in the
     proposal in full and takes effect by itself once it is approved and its challenge window is over.
     The bylaws' rules are copied in and the roll is frozen when it opens. `coop bylaws` shows the rules of each kind.
     """
@@ -89,8 +89,16 @@ def release(session: Session, bundle: Path, **options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_options
 def payout(session: Session, file: Path, **options: Any) -> None:
-    """A payout, by the FILE that lists it."""
+    """A payout, or the rule of payouts, by the FILE that states it (coop payout)."""
     _open(session, "payout", lambda space: subject_of(space, "payout", file), options)
+
+
+@propose.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_options
+def access(session: Session, file: Path, **options: Any) -> None:
+    """An outsider's access to data, by the FILE of its request (coop access request)."""
+    _open(session, "access", lambda space: subject_of(space, "access", file), options)
 
 
 @propose.command()

@@ -9,6 +9,7 @@ import click
 
 from commonweights.cli import Session
 from commonweights.options import key_option
+from commonweights.payouts import stakes_of
 from commonweights.people import People
 from commonweights.voting import describe, missing_voters
 from commonweights.witnesses import standing
@@ -101,6 +102,7 @@ def status(session: Session, key: Path | None) -> None:
             ],
             "releases": list(register.releases),
             "todo": _todo(space, member),
+            "stake": len(stakes_of(space, member)) if member is not None else 0,
         }
         shown = people.show(member) if member else "no member (give your key with --key)"
     lines = [
@@ -116,5 +118,7 @@ def status(session: Session, key: Path | None) -> None:
         lines.append(
             f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['releases'] else ''}"
         )
+    if value["stake"]:
+        lines.append(f"  you have a part in {value['stake']} payout(s); how much, only you are shown: coop mine")
     lines += ["what is next:", *(f"  {line}" for line in value["todo"] or ["nothing"])]
     session.show(value, "\n".join(lines))

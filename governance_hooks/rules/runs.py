@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["build", "end", "evaluate", "pay", "release", "require_usable", "start"]
+__all__ = ["build", "end", "evaluate", "pay", "release", "require_counted", "require_usable", "start"]
 
 
 def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begun: bool = False) -> None:
@@ -41,7 +42,7 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         raise Refused(f"this approval is halted by {halt.by}", value=at, allowed=f"after {halt.until}, when the halt lapses")
 
 
-def _require_counted(register: Register, at: str) -> None:
+def require_counted(register: Register, at: str) -> None:
     """Refuse to use an approval while a vote that could stop its use, or its user, has ended and is not closed: the operator closes votes."""
     for one in register.proposals.values():
         if one.kind in ("halt", "operator") and one.closed is None and one.closes <= at:
@@ -54,11 +55,26 @@ def pay(register: Register, statement: Statement) -> None:
     payload = cast(Payout, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "payout", payload.payout, statement.issued)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     if proposal.used >= proposal.uses or payload.payout in register.payouts:
         raise Refused("this payout is made already", value=payload.payout, allowed="one payment of what one digest names, however often members approve it")
+    _share_out(register, payload.incomes, payload.payout)
     proposal.used += 1
     register.payouts[payload.payout] = proposal.id
+
+
+def _share_out(register: Register, incomes: Sequence[str], payout: str) -> None:
+    """Mark incomes as shared out by a payout; refuse one the log does not know, or that was shared out before."""
+    if list(incomes) != sorted(set(incomes)):
+        raise Refused("the incomes of a payout are listed once each, sorted", value=list(incomes))
+    for one in incomes:
+        known = register.incomes.get(one)
+        if known is None:
+            raise Refused("no such income in this log", value=one, next="coop payout income")
+        if known.paid is not None:
+            raise Refused("this income is shared out already", value=one, allowed=f"once, by payout {known.paid}")
+    for one in incomes:
+        register.incomes[one].paid = payout
 
 
 def build(register: Register, statement: Statement) -> None:
@@ -85,7 +101,7 @@ def start(register: Register, statement: Statement) -> None:
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "run", payload.plan, statement.issued, begun=site is not None)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
     if other is not None:
         raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
@@ -143,7 +159,7 @@ def release(register: Register, statement: Statement) -> None:
     payload = cast(Released, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "release", payload.release, statement.issued)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     if proposal.used >= proposal.uses:
         raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
     if payload.release in register.releases:  # a later log position would move what the first release is judged by
