@@ -64,8 +64,9 @@ def evaluate_run(space: Workspace, run: str, *, base: Path, build: Path, threads
 
 def write_card(register: Register, run: str, folder: Path, build: Path) -> Path:
     """Write card.json and README.md of an evaluated run into its folder, from its files and the log; return where they are."""
-    from model_card.card import make_card
     from model_card.readme import render
+
+    from model_card.card import make_card
     from model_card.records import CardRecords
     from model_card.votes import votes_of
 
