@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from governance_hooks.card_statement import FIELDS, REQUIRED
@@ -10,7 +11,7 @@ from model_card.promise import PROMISE
 from model_card.records import CardRecords, Field, Source, estimated, not_applicable, not_collected, withheld
 from model_card.statements import read_statements
 
-__all__ = ["LABELS", "consent_of", "dissent_of", "gates_of", "statements_of_card", "translations_of", "votes_section"]
+__all__ = ["LABELS", "consent_of", "dissent_of", "gates_of", "is_left_open", "statements_of_card", "translations_of", "votes_section"]
 
 LABELS: Final[dict[str, str]] = {
     "intended_use": "Intended use",
@@ -64,7 +65,7 @@ def statements_of_card(records: CardRecords) -> dict[str, Field]:
     return found
 
 
-def is_left_open(card: dict[str, Any]) -> list[str]:
+def is_left_open(card: Mapping[str, Any]) -> list[str]:
     """Return the required human fields for which nobody signed anything."""
     return [name for name in REQUIRED if "value" not in card["statements"][name] and "signed" not in card["statements"][name]]
 

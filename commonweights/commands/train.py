@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from commonweights.card_statements import write_statements
 from commonweights.cli import Session
 from commonweights.end_of_run import evaluate_run, log_end, read_record, write_card
 from commonweights.progress import Progress, progress
@@ -130,11 +131,13 @@ def run_plan(
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
 
         def finish(record: dict[str, object]) -> None:
-            """The end-of-run hook: log how it ended; of a completed run, evaluate the weights and emit the card."""
+            """The end-of-run hook: log how it ended, evaluate the weights of a completed run, and emit the card, of a failed run too."""
             log_end(space, run)
+            build = find_build(space, plan)
             if record["status"] == "completed" and evaluate:
-                build = find_build(space, plan)
                 evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
+            if (space.run(run) / "run.json").is_file():
+                write_statements(space, run)
                 write_card(space.coop.register, run, space.run(run), build)
 
         if finished:

@@ -26,7 +26,11 @@ PLAIN = ("/format", "/renderer")
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Return the files of a release that are no weights, by path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".safetensors", ".gz")}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".safetensors", ".gz")
+    }
 
 
 def votes_in(bundle: Path, **changes: Any) -> dict[str, Any]:
@@ -122,7 +126,18 @@ def shares_of(bundle: Path, *, members: tuple[int, int] = (7, 9)) -> bytes:
 
 def with_tasks(report: bytes, *, clusters: dict[str, int] | None = None) -> bytes:
     """Return a report with a safety test, a set of outside questions and a score of held-out answers."""
-    row = {"items": 40, "clusters": 40, "unjudged": 0, "base": 0.31, "tuned": 0.36, "tuned_low": 0.3, "tuned_high": 0.41, "difference": 0.05, "low": 0.01, "high": 0.09}
+    row = {
+        "items": 40,
+        "clusters": 40,
+        "unjudged": 0,
+        "base": 0.31,
+        "tuned": 0.36,
+        "tuned_low": 0.3,
+        "tuned_high": 0.41,
+        "difference": 0.05,
+        "low": 0.01,
+        "high": 0.09,
+    }
     row |= {"verdict": "PASS", "reason": "shown", "improved": True, "contaminated": 0, "clean": None, "detectable": 0.04, "p_corrected": 0.02}
     own = clusters or {"spa": 6}
     kinds = {"refusals": "over_refusal", "mgsm": "exact_match", "own-words": "heldout_chrf"}

@@ -12,6 +12,7 @@ from model_card.card import make_card
 from model_card.votes import votes_of
 from tests.model_card.cards import fields_of, records_of, resolve
 
+
 def test_every_value_points_to_the_record_it_came_from(bundle: Path) -> None:
     card = json.loads((bundle / "card.json").read_bytes())
     pointed = 0

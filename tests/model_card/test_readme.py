@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langcodes.data_dicts import LANGUAGE_ALPHA3
 from markdown_it import MarkdownIt
-from model_card.records import CardRecords
-from model_card.renderers import readme
 
 from model_card import front_matter, iso639
+from model_card.records import CardRecords
+from model_card.renderers import readme
 
 
 @pytest.fixture
