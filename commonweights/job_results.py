@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from commonweights.card_statements import write_statements
-from commonweights.end_of_run import log_end, write_card
+from commonweights.end_of_run import log_end
+from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_build
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import loads, sha256
@@ -69,7 +69,7 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
             yield "ended"
         known = space.coop.register.run(run.id)
         if known.status != "completed":
-            _card(space, run.id)
+            emit_card(space, run.id)
             yield "card"
             return
         if known.report is None and (folder / "eval" / "report.json").exists():
@@ -78,15 +78,8 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
         evaluated = space.coop.register.run(run.id)
         if evaluated.report is not None and not (folder / "card" / "card.json").exists():
             _check_files(space, evaluated)
-            _card(space, run.id)
+            emit_card(space, run.id)
             yield "card"
-
-
-def _card(space: Workspace, run: str) -> None:
-    """Write the card of a run, of a failed one too, with the words of members whose texts are here."""
-    folder = space.run(run)
-    write_statements(space, run)
-    write_card(space.coop.register, run, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
 
 
 def _has_ended(folder: Path, run: Run) -> bool:

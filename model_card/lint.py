@@ -114,7 +114,7 @@ def _told(pointer: str) -> Callable[[Mapping[str, Any], Pages], tuple[float, str
             return 1.0, ""
         if "not_collected" in field:
             return 0.5, str(field["not_collected"])
-        below = [_told(f"{pointer}/{key}")(card, pages) for key in field]
+        below = [_told(f"{pointer}/{key}")(card, pages) for key, item in field.items() if isinstance(item, Mapping)]
         return (sum(met for met, _ in below) / len(below), next((why for met, why in below if met < 1), "")) if below else (0.0, f"{pointer} is empty")
 
     return judge

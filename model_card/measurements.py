@@ -92,16 +92,18 @@ def _clusters(crowd: Crowd, report: Source, kind: object, *keys: str) -> Field:
     return crowd.total(report, *keys) if keys[2] == "overall" else crowd.part(report, *keys)
 
 
+def _or_none(report: Source, *keys: str) -> Field:
+    """Return a field of which null says that there is nothing of the kind."""
+    return report.field(*keys) if report.get(*keys) is not None else not_applicable("there is nothing of the kind in this task")
+
+
 def tasks_of(records: CardRecords, crowd: Crowd) -> dict[str, Any]:
     """Return the scores of the tasks beside held-out loss, by task and language, with intervals and verdicts."""
     report = records.report
     found: dict[str, Any] = {}
     for task, kind in sorted(task_kinds(report).items()):
         languages = report.get("tasks", task, "languages")
-        facts = {
-            name: report.field("tasks", task, name, missing="does not apply to this task")
-            for name in ("kind", "tier", "verdict", "missing", "items", "between_languages")
-        }
+        facts = {name: _or_none(report, "tasks", task, name) for name in ("kind", "tier", "verdict", "missing", "items", "between_languages")}
         rows = {
             language: {name: report.field("tasks", task, "languages", language, name, missing=TOO_FEW) for name in TASK}
             | {"clusters": _clusters(crowd, report, kind, "tasks", task, "languages", language, "clusters")}
@@ -150,8 +152,7 @@ def contamination_of(records: CardRecords) -> dict[str, Any]:
     """Return how many items of each task overlap with the training data, and the scores without them."""
     report = records.report
     found = {
-        task: {name: report.field("tasks", task, "overall", name, missing="does not apply to this task") for name in ("items", "contaminated", "clean")}
-        for task in sorted(task_kinds(report))
+        task: {name: _or_none(report, "tasks", task, "overall", name) for name in ("items", "contaminated", "clean")} for task in sorted(task_kinds(report))
     }
     return found or not_collected("no task with outside items was evaluated; held-out answers are kept apart by the build's near-duplicate rules")
 

@@ -11,7 +11,7 @@ __all__ = ["SUPPRESS_BELOW", "Crowd", "is_few"]
 SUPPRESS_BELOW: Final = 5
 """Counts of people below this are withheld: two members of one language are easy to tell apart."""
 
-RULE: Final = "the rule of this card for counts of people (docs/model_card.md)"
+RULE: Final = "this card's rule for counts of people"
 
 
 def is_few(count: object) -> bool:
@@ -37,7 +37,7 @@ class Crowd:
         """Return a number of people over several of them."""
         value = source.get(*keys)
         if self.some_withheld and value:
-            return withheld("with the counts that are shown it would tell a withheld one", RULE)
+            return withheld("beside the counts that are shown it would tell one that is not", RULE)
         return self.part(source, *keys, missing=missing)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from commonweights import drafts
-from commonweights.card_statements import read_words, standing_statements, write_statements
+from commonweights.card_statements import read_words, standing_statements
 from commonweights.cli import Session
-from commonweights.end_of_run import card_files, write_card
+from commonweights.end_of_run import card_files
 from commonweights.node import card_job
 from commonweights.options import draft_option, key_option
 from commonweights.progress import progress
+from commonweights.run_card import emit_card, prepare_card
 from commonweights.run_inputs import find_build
 from commonweights.texts import keep_text
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -63,10 +64,8 @@ def write(session: Session, run: str | None, job: Path | None) -> None:
             _show(session, card_job(job, show=show), [])
         return
     with open_workspace(session.folder, read_only=True) as space:
-        if not (space.run(run) / "run.json").is_file():
-            raise BadInput(f"run {run} has no record yet", next="coop train PLAN")
-        missing = write_statements(space, run)
-        folder = write_card(space.coop.register, run, space.run(run), _build(space, run))
+        folder = emit_card(space, run)
+        missing = prepare_card(space, run)
     _show(session, folder, missing)
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from commonweights.card_statements import write_statements
 from commonweights.cli import Session
-from commonweights.end_of_run import evaluate_run, log_end, read_record, write_card
+from commonweights.end_of_run import evaluate_run, log_end, read_record
 from commonweights.progress import Progress, progress
+from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_base, find_build
 from commonweights.table import finish, show_report
 from commonweights.voting import find_proposal as find_proposal_by_prefix
@@ -133,12 +133,10 @@ def run_plan(
         def finish(record: dict[str, object]) -> None:
             """The end-of-run hook: log how it ended, evaluate the weights of a completed run, and emit the card, of a failed run too."""
             log_end(space, run)
-            build = find_build(space, plan)
             if record["status"] == "completed" and evaluate:
-                evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
+                evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
             if (space.run(run) / "run.json").is_file():
-                write_statements(space, run)
-                write_card(space.coop.register, run, space.run(run), build)
+                emit_card(space, run)
 
         if finished:
             record = read_record(space, run)

@@ -13,7 +13,7 @@ from governance_hooks.vocabulary import WORDS
 from model_card import iso639
 from model_card.hostile import code
 from model_card.records import CardRecords
-from model_card.renderers.words import amount, language_name, number, prose, said, show, table, value_of
+from model_card.renderers.words import amount, language_name, number, prose, said, show, table, value_of, words
 
 __all__ = ["EU_OFFICIAL", "render"]
 
@@ -93,22 +93,22 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
             ["Modality", "text"],
             ["Size", f"{_size(tokens)}: {tokens:,} tokens read in this run, from {number(card['data']['records'])} records ({show(card['data']['splits'])})"],
             ["Types of content", "questions or instructions with answers, written or edited by members"],
-            ["Latest acquisition", f"{show(card['data']['at'])}, at entry {show(card['data']['log'])} of the cooperative's log; nothing is added to a build later"],
+            ["Latest acquisition", f"{show(card['data']['at'])}, at entry {words(value_of(card['data']['log'], {}).get('size'))} of the cooperative's log; nothing is added to a build later"],
             ["Licences stated by contributors", show(card["data"]["licences"])],
         ]),
         "Linguistic characteristics, every language by name:",
         _languages(card),
         "## 2. List of data sources",
         "### 2.1 Publicly available datasets",
-        _none("every record was handed in by a member under their signature. A member may hand in a text that is also public elsewhere; its licence is in the table above"),
+        _none("a build takes nothing but what members handed in under their signature (data/ledger.jsonl). A member may hand in a text that is also public elsewhere; licences as they state them are in the table above"),
         "### 2.2 Private datasets obtained from third parties",
-        f"2.2.1 Licensed by right holders: {_none('no licence was bought')} 2.2.2 From other third parties: {_none('no dataset was obtained')}",
+        f"2.2.1 Licensed by right holders: {_none('a build has no other source than members')} 2.2.2 From other third parties: {_none('for the same reason')}",
         "### 2.3 Data crawled and scraped from online sources",
-        _none("no crawler was used"),
+        _none("a build has no other source than members, and this software has no crawler"),
         "### 2.4 User data",
-        _none("nothing was collected from the use of a service or of a model"),
+        _none("a build has no other source than members, and this software collects nothing from use"),
         "### 2.5 Synthetic data",
-        f"None was made for training members' languages. Canaries: {show(card['canaries']) if 'not_applicable' in card['canaries'] else 'lines of random syllables, ' + show(card['canaries']['count']) + ' made, about half trained on, to test what the weights give away'}.",
+        f"None was made by the cooperative. Whether a member wrote with the help of a model is the member's word, given with the contribution, and not among the public records. Canaries: {show(card['canaries']) if 'not_applicable' in card['canaries'] else 'lines of random syllables, ' + show(card['canaries']['count']) + ' made, about half trained on, to test what the weights give away'}.",
         "### 2.6 Other sources",
         f"All of the data: contributions of members of the cooperative, each covered by the member's signed consent to {' and '.join(WORDS.get(term, term) for term in use.get('processing', []))}, "
         f"for {WORDS.get(use.get('purpose'), use.get('purpose'))}. Members' contributions stand here rather than under 2.4, since they are given for training and not collected from use; that is the cooperative's reading of the template.",

@@ -38,6 +38,25 @@ def _dissent(card: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _policy(name: str, policy: Mapping[str, Any]) -> str:
+    """Return what members voted in words, where this version knows the gate; else every setting."""
+    value = value_of(policy)
+    if name == "run vote" and value is not None:
+        return f"at least {words(value)} % of for and against"
+    if name == "held-out quality" and isinstance(value, Mapping):
+        few = "may be released all the same, and is named" if value.get("allow_insufficient") else "blocks the release"
+        return (
+            f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt ({words(value.get('confidence'))}); "
+            f"a language with fewer than {words(value.get('minimum_items'))} held-out rows {few}"
+        )
+    if name == "leak test" and isinstance(value, Mapping):
+        return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, Mapping):
+        kept = {key: item for key, item in value.items() if key in ("kind", "comparison", "margin", "threshold", "tier", "waiver", "minimum_items")}
+        return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in kept.items() if item is not None) or show(policy)
+    return show(policy)
+
+
 def _gates(card: Mapping[str, Any]) -> str:
     marks = {
         "failed": "**failed**",
@@ -49,19 +68,21 @@ def _gates(card: Mapping[str, Any]) -> str:
     }
     rows = []
     for name, gate in card["gates"].items():
-        rows.append([code(name) if name.startswith("task ") else name, show(gate["policy"]), show(gate["outcome"]), marks.get(gate["result"], gate["result"])])
+        rows.append(
+            [code(name) if name.startswith("task ") else name, _policy(name, gate["policy"]), show(gate["outcome"]), marks.get(gate["result"], gate["result"])]
+        )
     return table(["Gate", "What members voted", "What came out", "Result"], rows)
 
 
 def _consent(card: Mapping[str, Any]) -> str:
     consent = card["consent"]
-    use = value_of(consent["use"], {})
+    use, log = value_of(consent["use"], {}), value_of(consent["log"], {})
     rows = [
         ["What is done", ", ".join(WORDS.get(term, code(term)) for term in use.get("processing", []))],
         ["For what", WORDS.get(use.get("purpose"), code(use.get("purpose")))],
         ["For whom", ", ".join(WORDS.get(term, code(term)) for term in use.get("recipients", []))],
         ["Licence of the weights", code(use.get("licence"))],
-        ["Judged at entry of the log", show(consent["log"])],
+        ["Judged at entry of the log", f"{words(log.get('size'))} (root {code(log.get('root'))})"],
         ["Consents behind the data", show(consent["named"])],
         ["Withdrawn by the end of the run", show(consent["withdrawn_by_run_end"])],
         ["Withdrawn since", show(consent["withdrawn_since"])],

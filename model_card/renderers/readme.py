@@ -10,7 +10,7 @@ from model_card.decisions import LABELS
 from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
-from model_card.renderers.words import amount, interval, language_name, number, prose, quote, reason, said, show, table, value_of, words
+from model_card.renderers.words import amount, interval, language_name, number, prose, quote, reason, said, show, table, use_of, value_of, words
 
 __all__ = ["render"]
 
@@ -49,7 +49,7 @@ def _status(card: Mapping[str, Any]) -> str:
     dissent = value_of(card["dissent"]["reasons"])
     published = card["dissent"]["published"]
     told = f"{len(dissent)} member(s) gave a reason against it" if dissent else "no member gave a reason against it"
-    told += "; it stands word for word under Votes and dissent" if "value" in published else f" ({reason(published)})" if dissent else ""
+    told += "; it stands word for word under Votes and dissent" if dissent and "value" in published else f" ({reason(published)})" if dissent else ""
     return (
         "> **Do not believe this page: check it.** Run `coop verify DIR` on the downloaded folder, and compare the cooperative's fingerprint with one you got another way:\n"
         f"> `coop verify DIR --pin {card['coop']['value']}`\n>\n"
@@ -86,21 +86,28 @@ def _unproven(card: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
+def _points(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a score of 0 to 1 as points of 100."""
+    value = field.get("value")
+    return dict(field) | {"value": 100 * value} if isinstance(value, (int, float)) and not isinstance(value, bool) else field
+
+
 def _tasks(card: Mapping[str, Any]) -> list[str]:
     tasks = card["tasks"]
     if "not_collected" in tasks:
         return []
     rows = []
     for name, task in tasks.items():
+        label = code(name) + (" (lower is better)" if task["lower_is_better"] else "")
         for language, row in [*task["languages"].items(), ("", task["overall"])]:
             if "value" not in row["tuned"] and "value" not in row["verdict"]:
                 continue
-            digits = 3
+            points = {key: _points(row[key]) for key in ("base", "tuned", "difference", "low", "high")}
             rows.append(
-                [code(name), language_name(language) if language else "all", number(row["items"]), number(row["clusters"]), number(row["base"], digits), number(row["tuned"], digits),
-                 number(row["difference"], digits, sign=True), interval(row), str(value_of(row["verdict"], "-"))]
+                [label, language_name(language) if language else "all", number(row["items"]), number(row["clusters"]), number(points["base"], 1), number(points["tuned"], 1),
+                 number(points["difference"], 1, sign=True), interval(points, 1), str(value_of(row["verdict"], "-"))]
             )  # fmt: skip
-    return ["## Tasks", "Scores of the tasks members voted for, base and tuned, with the interval of the difference.",
+    return ["## Tasks", "Scores of the tasks members voted for, in points of 100, base and tuned, with the interval of the difference.",
             table(["Task", "Language", "Items", "Clusters", "Base", "Tuned", "Difference", "Interval", "Verdict"], rows)]  # fmt: skip
 
 
@@ -112,10 +119,10 @@ def _leak(card: Mapping[str, Any]) -> str:
     rows = [
         ["epsilon, lower bound", f"{show(leak['epsilon_lower'])} (no audit with so many canaries could show more than {show(leak['epsilon_ceiling'])})"],
         [
-            "members told apart at 1 % false alarms",
+            "planted lines recognised as trained on, at 1 % false alarms",
             f"{words(tpr.get('count'))} of {words(tpr.get('of'))} ({words(tpr.get('low'))} to {words(tpr.get('high'))})",
         ],
-        ["extracted word for word", f"{words(extraction.get('whole', {}).get('count'))} of {words(extraction.get('whole', {}).get('of'))}"],
+        ["planted lines repeated word for word", f"{words(extraction.get('whole', {}).get('count'))} of {words(extraction.get('whole', {}).get('of'))}"],
         ["exposure, bits: trained on / not", f"{words(exposure.get('included'))} / {words(exposure.get('others'))}"],
         ["control, base weights alone", f"{words(value_of(leak['control'], {}).get('base', {}).get('lower_bound'))} (must be 0)"],
         ["verdict under the voted policy", show(leak["verdict"])],
@@ -124,6 +131,15 @@ def _leak(card: Mapping[str, Any]) -> str:
         table(["Leak test", "Result"], rows)
         + "\n\nThe bound is a lower one: the weights give away at least so much. That nothing was extracted is no evidence that nothing can be."
     )
+
+
+def _statements(card: Mapping[str, Any]) -> str:
+    """Return what members say, and in one line what nobody has said."""
+    told = [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in card["statements"].items() if "value" in field or "signed" in field]
+    silent = [LABELS[name] for name, field in card["statements"].items() if "value" not in field and "signed" not in field]
+    if silent:
+        told.append(f"No member has signed a statement on: {', '.join(silent)}. So nothing is said here about it, rather than something made up.")
+    return "\n\n".join(told)
 
 
 def _generations(card: Mapping[str, Any]) -> str:
@@ -239,7 +255,6 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
     """
     policy = card["evaluation"]["policy"]["value"]
     method, objective = card["training"]["method"]["value"], card["training"]["objective"]["value"]
-    statements = [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in card["statements"].items()]
     sections = [
         f"# {code(card['name']['value'])}",
         _status(card),
@@ -257,9 +272,9 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
         "## What it gives away",
         _leak(card),
         "## Intended use, limits and risks, in members' words",
-        "\n\n".join(statements),
+        _statements(card),
         "## Consent",
-        f"Every record was given by a member who consented to this use: {show(card['consent']['use'])}. Consents behind the data: {show(card['consent']['named'])}; "
+        f"Every record was given by a member who consented to this use: {use_of(value_of(card['consent']['use'], {}))}. Consents behind the data: {show(card['consent']['named'])}; "
         f"withdrawn by the end of the run: {show(card['consent']['withdrawn_by_run_end'])}. Records left out of the build: {show(card['data']['excluded'])}.",
         prose(card["consent"]["promise"]["value"]),
         "## Votes and dissent",

@@ -63,11 +63,15 @@ def _leak(card: Mapping[str, Any]) -> str:
     if bound is None:
         return "Whether it repeats what members wrote was not tested."
     whole = value_of(leak["extraction"], {}).get("whole", {})
-    found = f"it could be made to repeat {whole.get('count')} of {whole.get('of')} of them. " if isinstance(whole, dict) and "count" in whole else ""
+    found = f"it repeats {whole.get('count')} of {whole.get('of')} of them. " if isinstance(whole, dict) and "count" in whole else ""
     return (
-        f"To see how much it remembers, lines that nobody wrote were hidden in its training: {found}"
-        f"From how it treats them, it gives away at least a little if the number {bound} is above 0 (it is a lower bound of epsilon; 0 would mean nothing was found). "
-        "That nothing was repeated does not show that nothing can be."
+        f"To see how much it remembers, lines that nobody wrote were hidden in what it learned from: {found}"
+        + (
+            f"Yet it treats them differently from lines it never saw: it gives away at least so much that experts write epsilon {bound} or more. "
+            if bound
+            else "No other trace of them was found (epsilon at least 0). "
+        )
+        + "That nothing was repeated does not show that nothing can be."
     )
 
 

@@ -134,7 +134,7 @@ Government commitments | -{_HUMAN}
 def _at(card: Mapping[str, Any], pointer: str) -> Any:
     here: Any = card
     for part in pointer.split("/")[1:]:
-        here = here[part]
+        here = here.get(part, {}) if isinstance(here, Mapping) else {}
     return here
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from governance_hooks.vocabulary import WORDS
 from model_card import iso639
 from model_card.hostile import code, neutral
 
-__all__ = ["amount", "interval", "language_name", "number", "percent", "prose", "quote", "reason", "said", "show", "table", "value_of", "words"]
+__all__ = ["amount", "interval", "language_name", "number", "percent", "prose", "quote", "reason", "said", "show", "table", "use_of", "value_of", "words"]
 
 _KINDS = ("not_collected", "not_applicable", "withheld")
 _MARKUP = re.compile(r"([\\`*_\[\]<>&#|~^$!{}@]|(?<=\w):(?=//)|(?<=[wW])\.)")
@@ -26,7 +27,7 @@ def words(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return code(value)
+    return str(value) if isinstance(value, (int, float)) else code(value)
 
 
 def value_of(field: Mapping[str, Any], otherwise: Any = None) -> Any:
@@ -105,16 +106,22 @@ def quote(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in (prose(text) or "(empty)").split("\n"))
 
 
+def use_of(use: Mapping[str, Any]) -> str:
+    """Return what members consented to, in words."""
+    processing, recipients = (" and ".join(WORDS.get(term, code(term)) for term in use.get(name, [])) for name in ("processing", "recipients"))
+    return f"{processing}, for {WORDS.get(str(use.get('purpose')), code(use.get('purpose')))}, for {recipients}, with weights under {code(use.get('licence'))}"
+
+
 def said(field: Mapping[str, Any]) -> str:
     """Return members' statements as quotations with who signed them and when, or why there is none."""
     if "value" not in field:
         return reason(field)[0].upper() + reason(field)[1:] + "."
     parts = []
     for one in field["value"]:
-        how = [f"member {code(one['author'])}", f"signed {one['issued'][:10]}"]
+        how = [] if one["language"] == "eng" else [f"in {iso639.name(one['language'][:3])}"]
+        how += [f"member {code(one['author'])}", f"signed {one['issued'][:10]}"]
         if one["reviewers"]:
             how.append(f"and signed by {one['reviewers']} other member{'s' * (one['reviewers'] > 1)}")
         how.append(f"chosen by vote {code(one['approved'][:19])}" if one["approved"] else "no vote of its own; members approve it with the release")
-        tongue = "" if one["language"] == "eng" else f" in {iso639.name(one['language'][:3])}"
-        parts.append(f"{quote(one['text'])}\n>\n> ({', '.join(how)}{tongue})")
+        parts.append(f"{quote(one['text'])}\n>\n> ({', '.join(how)})")
     return "\n\n".join(parts)
