@@ -111,7 +111,7 @@ def make_card(records: CardRecords) -> dict[str, Any]:
         "plan": {"value": plan.sha256, "source": "plan.json#", "sha256": plan.sha256},
         "release": {"id": not_applicable(f"the digest of release.json, which lists this card: {_AFTER}"), "status": not_applicable(_AFTER), "signed_by": not_applicable(_AFTER)},
         "previous": before.fields if before else not_applicable("no release before it is in this folder"),
-        "languages": language_rows(records, crowd, before.card if before else None),
+        "languages": language_rows(records, crowd, before),
         "tasks": tasks_of(records, crowd) or not_collected("no task beside the held-out loss was evaluated"),
         "training": _training(records),
         "canaries": not_applicable("the plan has none")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from model_card.people import Crowd, counts_of
+from model_card.previous import Previous
 from model_card.records import CardRecords, Field, Source, estimated, not_applicable, not_collected
 
 __all__ = ["contamination_of", "evaluation_of", "language_rows", "leak_of", "people_behind_tasks", "safety_of", "shares_of", "tasks_of"]
@@ -25,25 +26,21 @@ def _missing(report: Source) -> str:
     return TOO_FEW if report.sha256 else NOT_EVALUATED
 
 
-def _to_previous(records: CardRecords, language: str, previous: Mapping[str, Any] | None) -> Field:
+def _to_previous(records: CardRecords, language: str, previous: Previous | None) -> Field:
     """Return the difference to the release before, where both were measured on the same held-out answers."""
     if previous is None:
         return not_applicable("there is no release before it in this folder")
-    if previous["data"]["manifest"].get("value") != records.manifest.sha256:
+    build = previous.field("data", "manifest")
+    if build is None or build["value"] != records.manifest.sha256:
         return not_applicable("the release before was measured on other held-out answers (another build)")
-    before = previous["languages"].get(language, {}).get("tuned", {})
-    now = records.report.field("languages", language, "tuned")
-    if "value" not in before or "value" not in now:
+    before, now = previous.field("languages", language, "tuned"), records.report.field("languages", language, "tuned")
+    if before is None or "value" not in now or not isinstance(before["value"], (int, float)) or isinstance(before["value"], bool):
         return not_collected("one of the two was not measured")
-    return estimated(
-        now["value"] - before["value"],
-        "difference of the two releases' means on the same held-out answers; no interval: their items are not paired here",
-        now,
-        before,
-    )
+    method = "difference of the two releases' means on the same held-out answers; no interval: their items are not paired here"
+    return estimated(now["value"] - before["value"], method, now, before)
 
 
-def language_rows(records: CardRecords, crowd: Crowd, previous: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+def language_rows(records: CardRecords, crowd: Crowd, previous: Previous | None) -> dict[str, dict[str, Any]]:
     """Return the row of each language: people, rows, tokens, losses, interval, verdict, scores of tasks, difference to the release before."""
     manifest, run, report = records.manifest, records.run, records.report
     found: dict[str, dict[str, Any]] = {}

@@ -25,6 +25,13 @@ class Previous:
     card: Mapping[str, Any]
     fields: dict[str, Field]
 
+    def field(self, *keys: str) -> Field | None:
+        """Return the value of a field of that card with a pointer to it, or None where it has none."""
+        here: Any = self.card
+        for key in (*keys, "value"):
+            here = here.get(key) if isinstance(here, Mapping) else None
+        return None if here is None else {"value": here, "source": f"{CARD}#/{'/'.join(keys)}/value", "sha256": self.fields["card"]["sha256"]}
+
 
 def previous_card(records: CardRecords) -> Previous | None:
     """Return the card of the release before, if both of its files are here.

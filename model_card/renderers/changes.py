@@ -9,7 +9,7 @@ from model_card import iso639
 from model_card.hostile import code
 from model_card.previous import previous_card
 from model_card.records import CardRecords
-from model_card.renderers.words import number, show, table, value_of
+from model_card.renderers.words import number, table, value_of, words
 
 __all__ = ["differences", "render"]
 
@@ -42,28 +42,42 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     return found
 
 
-def _cell(field: Mapping[str, Any] | None) -> str:
-    if field is None:
-        return "-"
-    shown = show({"value": _short(value_of(field))} if "value" in field or "estimated" in field else {key: str(item)[:200] for key, item in field.items()})
-    return shown.replace("\n", " ")
-
-
 def _short(value: object) -> object:
     text = str(value)
     return value if len(text) <= 120 else text[:117] + "..."
+
+
+def _cell(field: Mapping[str, Any] | None) -> str:
+    """Return a field of either card; the one before is somebody else's, so its reasons are shown as the texts they are."""
+    if field is None:
+        return "-"
+    if "value" in field or "estimated" in field:
+        return words(_short(value_of(field)))
+    kind = next((kind for kind in ("not_collected", "not_applicable", "withheld") if kind in field), "")
+    return f"{kind.replace('_', ' ')}: {code(_short(field.get(kind)))}"
+
+
+def _loss(field: object) -> str:
+    value = value_of(field) if isinstance(field, Mapping) else None
+    return f"{value:.3f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "-"
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    field = row.get("verdict")
+    value = value_of(field) if isinstance(field, Mapping) else None
+    return str(value) if value in ("PASS", "FAIL", "INSUFFICIENT") else "-"
 
 
 def _quality(before: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     rows = []
     for language in sorted({*before["languages"], *card["languages"]}):
         old, new = before["languages"].get(language), card["languages"].get(language)
+        name = iso639.NAMES.get(language, "-")
         if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-            rows.append([code(language), iso639.name(language), "new" if old is None else "**left out**", "-", "-"])
+            rows.append([code(language), name, "new" if old is None else "**left out**", "-", "-"])
             continue
-        old_loss = old.get("tuned") if isinstance(old.get("tuned"), Mapping) else {}
-        rows.append([code(language), iso639.name(language), f"{number(old_loss or {}, 3)} -> {number(new['tuned'], 3)}", number(new["difference_to_previous"], 3, sign=True),
-                     f"{value_of(old.get('verdict') or {}, '-')} -> {value_of(new['verdict'], '-')}"])  # fmt: skip
+        comparable = number(new["difference_to_previous"], 3, sign=True)
+        rows.append([code(language), name, f"{_loss(old.get('tuned'))} -> {_loss(new['tuned'])}", comparable, f"{_verdict(old)} -> {_verdict(new)}"])
     return table(["", "Language", "Held-out loss", "Comparable difference", "Verdict"], rows)
 
 
