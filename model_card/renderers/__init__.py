@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from governance_hooks.canonical import dumps
+from governance_hooks.errors import BadInput
 from model_card.records import CardRecords
 from model_card.renderers import charts, croissant, cyclonedx, documentation_form, eu_summary, governance, openness, readme, transparency_index
 from model_card.renderers.changes import render as changes
@@ -41,8 +42,13 @@ def render_all(card: Mapping[str, Any], records: CardRecords) -> dict[str, bytes
     """Return every rendered file of a release by its path, sorted.
 
     Raises:
-        BadInput: the README's metadata would not pass our check of the Hub's rules.
+        BadInput: the README's metadata would not pass our check of the Hub's rules, or a record is shaped so oddly that no page can be made of it.
     """
-    pages = {path: render(card, records) for path, render in PAGES.items()}
-    pages |= {"README.md": readme.render(card, records).encode(), "card.json": dumps(card)} | render_summaries(card, records)
+    try:
+        pages = {path: render(card, records) for path, render in PAGES.items()}
+        pages |= {"README.md": readme.render(card, records).encode(), "card.json": dumps(card)} | render_summaries(card, records)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise BadInput(
+            "a record is malformed: no page can be made of it", value=f"{type(error).__name__}: {error}", next="make the record again, or leave it out"
+        ) from error
     return dict(sorted(pages.items()))
