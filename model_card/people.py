@@ -37,7 +37,7 @@ class Crowd:
         """Return a number of people over several of them."""
         value = source.get(*keys)
         if self.some_withheld and value:
-            return withheld("beside the counts that are shown it would tell one that is not", RULE)
+            return withheld("it would give away a count of fewer than five people", RULE)
         return self.part(source, *keys, missing=missing)
 
 

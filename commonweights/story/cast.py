@@ -45,6 +45,6 @@ SAID = (
     ("Chandra", "limits", "It is small, it saw a few hundred short answers, and it makes things up. Outside the languages of the table it is the English model it was made from."),
     ("Dmitri", "bias_and_risks", "The answers come from a public collection of small talk, with the jokes and the blind spots of whoever wrote it. Nobody has gone through all of them."),
     ("Esperanza", "contact", "The cooperative of this demo is played by one computer. Questions about the software go to whoever gave it to you."),
-    ("Farah", "legal_measures", "We looked for copies, broken texts and personal data by rules, and let members mark what should not be in. Nobody checked every text by eye."),
+    ("Farah", "legal_measures", "Rules took out copies and broken texts; which ones stands in the manifest. Nobody checked every text by eye."),
 )  # fmt: skip
 """What members say on the card: person, field, words."""

@@ -10,7 +10,7 @@ from model_card.decisions import LABELS
 from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
-from model_card.renderers.words import amount, interval, language_name, number, prose, quote, reason, said, show, table, use_of, value_of, words
+from model_card.renderers.words import amount, interval, language_name, number, percent, prose, quote, reason, said, show, table, use_of, value_of, words
 
 __all__ = ["render"]
 
@@ -48,7 +48,7 @@ def _vote(card: Mapping[str, Any]) -> str:
 def _status(card: Mapping[str, Any]) -> str:
     dissent = value_of(card["dissent"]["reasons"])
     published = card["dissent"]["published"]
-    told = f"{len(dissent)} member(s) gave a reason against it" if dissent else "no member gave a reason against it"
+    told = f"{len(dissent)} member{'s' * (len(dissent) > 1)} gave a reason against it" if dissent else "no member gave a reason against it"
     told += "; it stands word for word under Votes and dissent" if dissent and "value" in published else f" ({reason(published)})" if dissent else ""
     return (
         "> **Do not believe this page: check it.** Run `coop verify DIR` on the downloaded folder, and compare the cooperative's fingerprint with one you got another way:\n"
@@ -135,7 +135,8 @@ def _leak(card: Mapping[str, Any]) -> str:
 
 def _statements(card: Mapping[str, Any]) -> str:
     """Return what members say, and in one line what nobody has said."""
-    told = [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in card["statements"].items() if "value" in field or "signed" in field]
+    told = ["Each was signed by the member named below it. Members approve all of it, or not, when they vote on the release."]
+    told += [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in card["statements"].items() if "value" in field or "signed" in field]
     silent = [LABELS[name] for name, field in card["statements"].items() if "value" not in field and "signed" not in field]
     if silent:
         told.append(f"No member has signed a statement on: {', '.join(silent)}. So nothing is said here about it, rather than something made up.")
@@ -257,13 +258,13 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
     method, objective = card["training"]["method"]["value"], card["training"]["objective"]["value"]
     sections = [
         f"# {code(card['name']['value'])}",
+        f"{_METHODS[method]} for {code(card['base']['name']['value'])}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}. [In plain words](card/summary.eng.md).",
         _status(card),
-        f"{_METHODS[method]} for {code(card['base']['name']['value'])}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}.",
         "## What is where",
         _PAGES,
         "## Results by language",
-        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {code(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
-        f"Policy voted before the run: margin {code(policy['margin'])}, at least {code(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
+        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
+        f"Policy voted before the run: margin {words(policy['margin'])}, at least {words(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
         _results(card),
         "![Change of the held-out loss by language, with intervals](card/charts/loss.svg)",
         "## Where it is worse or unproven",

@@ -21,6 +21,14 @@ def _listed(languages: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no language"
 
 
+def _in_words(count: float) -> str:
+    """Return a large number as people say it."""
+    for power, name in ((21, " billion trillion"), (18, " million trillion"), (15, " thousand trillion"), (12, " trillion"), (9, " billion"), (6, " million")):
+        if count >= 10**power:
+            return f"{count / 10**power:,.3g}{name}"
+    return f"{count:,.0f}"
+
+
 def _vote(card: Mapping[str, Any]) -> str:
     vote = card["votes"]["run"]
     if "for" not in vote:
@@ -80,20 +88,20 @@ def english(card: Mapping[str, Any]) -> str:
     use, run, compute = value_of(card["consent"]["use"], {}), card["run"], card["compute"]
     method = value_of(card["training"]["method"])
     flop = value_of(compute["flop"])
-    time = value_of(run["wall_s"])
+    time, splits = value_of(run["wall_s"]), value_of(card["data"]["splits"], {})
     kwh = value_of(card["energy"]["kwh"])
     effort = [f"It took {time} seconds of training" if time is not None else "How long training took is not recorded"]
     if flop is not None:
-        effort.append(f"about {amount(flop)} calculations")
-    effort.append(f"and an estimated {amount(kwh)} kilowatt-hours of electricity" if kwh is not None else "and nobody measured the electricity")
+        effort.append(f"about {_in_words(flop)} calculations")
+    effort.append(f"and an estimated {amount(float(f'{kwh:.2g}'))} kilowatt-hours of electricity" if kwh is not None else "and nobody measured the electricity")
     processing = " and ".join(WORDS.get(term, term) for term in use.get("processing", []))
     recipients = " and ".join(WORDS.get(term, term) for term in use.get("recipients", []))
     lines = [
         "# In plain words",
-        f"This is a language model made by a cooperative. Its members wrote {value_of(card['data']['records']):,} questions with answers in {_listed(list(card['languages']))}, and "
-        f"{'the' if method == 'full' else 'a small part of the'} numbers of an existing model were trained on them.",
+        f"This is a language model made by a cooperative. Its members wrote {value_of(card['data']['records']):,} questions with answers in {_listed(list(card['languages']))}. "
+        f"An existing model learned from {splits.get('train', 0):,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; the other {splits.get('heldout', 0):,} were kept back to test it.",
         f"Everybody whose texts are in it agreed to this use: {processing}, for {WORDS.get(use.get('purpose'), use.get('purpose'))}, for {recipients}. "
-        "Nobody's texts were taken from the web for it.",
+        "Members handed them in; the cooperative took nothing from the web for it.",
         _vote(card),
         _quality(card),
         _leak(card),

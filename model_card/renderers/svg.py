@@ -10,10 +10,11 @@ from model_card.hostile import neutral
 
 __all__ = ["figure", "round_marks", "text"]
 
+# A background of its own: a page may be light while the reader's system is dark, and the letters must be seen on either.
 _STYLE = (
-    "text{font:13px system-ui,'Noto Sans',sans-serif;fill:#57606a}.strong{fill:#1f2328}.grid{stroke:#8b949e;stroke-opacity:.35}.zero{stroke:#57606a}"
+    ".back{fill:#ffffff}text{font:13px system-ui,'Noto Sans',sans-serif;fill:#57606a}.strong{fill:#1f2328}.grid{stroke:#8b949e;stroke-opacity:.35}.zero{stroke:#57606a}"
     ".a{fill:#0969da}.b{fill:#bc4c00}.c{fill:#8b949e}.whisker{stroke:#1f2328;stroke-width:2}"
-    "@media(prefers-color-scheme:dark){text{fill:#9198a1}.strong{fill:#e6edf3}.a{fill:#58a6ff}.b{fill:#f0883e}.c{fill:#6e7681}.whisker{stroke:#e6edf3}.zero{stroke:#9198a1}}"
+    "@media(prefers-color-scheme:dark){.back{fill:#0d1117}text{fill:#9198a1}.strong{fill:#e6edf3}.a{fill:#58a6ff}.b{fill:#f0883e}.c{fill:#6e7681}.whisker{stroke:#e6edf3}.zero{stroke:#9198a1}}"
 )
 
 
@@ -33,7 +34,7 @@ def figure(title: str, told: str, width: int, height: int, parts: Sequence[str])
     """
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="t d">'
-        f'<title id="t">{escape(neutral(title, inline=True))}</title><desc id="d">{escape(neutral(told, inline=True))}</desc><style>{_STYLE}</style>'
+        f'<title id="t">{escape(neutral(title, inline=True))}</title><desc id="d">{escape(neutral(told, inline=True))}</desc><style>{_STYLE}</style><rect class="back" width="{width}" height="{height}" rx="6"/>'
     )
     return "\n".join([head, text(12, 22, title, strong=True, most=100), *parts, "</svg>\n"]).encode()
 

@@ -70,8 +70,8 @@ def amount(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Return a share as a percentage."""
-    return f"{100 * value:.1f} %"
+    """Return a share as a percentage: 95 %, or 97.5 % where it is no whole number."""
+    return f"{100 * value:.4g} %"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -122,6 +122,7 @@ def said(field: Mapping[str, Any]) -> str:
         how += [f"member {code(one['author'])}", f"signed {one['issued'][:10]}"]
         if one["reviewers"]:
             how.append(f"and signed by {one['reviewers']} other member{'s' * (one['reviewers'] > 1)}")
-        how.append(f"chosen by vote {code(one['approved'][:19])}" if one["approved"] else "no vote of its own; members approve it with the release")
+        if one["approved"]:
+            how.append(f"chosen by members in vote {code(one['approved'][:19])}")
         parts.append(f"{quote(one['text'])}\n>\n> ({', '.join(how)})")
     return "\n\n".join(parts)
