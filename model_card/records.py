@@ -99,12 +99,12 @@ class CardRecords:
     """Every other file that is not weights, by its path in the release."""
 
     @classmethod
-    def of(cls, name: str, coop: str, files: Mapping[str, bytes], votes: Mapping[str, Any]) -> CardRecords:
+    def of(cls, name: str, coop: str, files: Mapping[str, bytes], votes: Mapping[str, Any] | None = None) -> CardRecords:
         """Return the records among the files of a release, or of a run laid out like one; raise BadInput if one every card needs is missing."""
         missing = [path for path in ("plan.json", "run.json", "data/manifest.json") if path not in files]
         if missing:
             raise BadInput("no card without these records", value=missing, allowed="plan.json, run.json and data/manifest.json")
-        return cls(name, coop, files["plan.json"], files["run.json"], files["data/manifest.json"], files.get("eval/report.json"), votes, files)
+        return cls(name, coop, files["plan.json"], files["run.json"], files["data/manifest.json"], files.get("eval/report.json"), votes or {}, files)
 
     @cached_property
     def plan(self) -> Plan:

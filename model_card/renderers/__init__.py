@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from governance_hooks.canonical import dumps
+from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput
 from model_card.records import CardRecords
 from model_card.renderers import charts, croissant, cyclonedx, documentation_form, eu_summary, governance, openness, readme, transparency_index
@@ -44,9 +44,11 @@ def render_all(card: Mapping[str, Any], records: CardRecords) -> dict[str, bytes
     Raises:
         BadInput: the README's metadata would not pass our check of the Hub's rules, or a record is shaped so oddly that no page can be made of it.
     """
+    data = dumps(card)
+    told = loads(data, floats=True)  # a number of card.json reads 2, not 2.0: whoever has only that file renders the same
     try:
-        pages = {path: render(card, records) for path, render in PAGES.items()}
-        pages |= {"README.md": readme.render(card, records).encode(), "card.json": dumps(card)} | render_summaries(card, records)
+        pages = {path: render(told, records) for path, render in PAGES.items()}
+        pages |= {"README.md": readme.render(told, records).encode(), "card.json": data} | render_summaries(told, records)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadInput(
             "a record is malformed: no page can be made of it", value=f"{type(error).__name__}: {error}", next="make the record again, or leave it out"

@@ -77,6 +77,11 @@ def test_the_same_records_give_the_same_pages(records: CardRecords) -> None:
     }
 
 
+def test_whoever_has_only_card_json_renders_the_same(records: CardRecords) -> None:
+    card = make_card(records)
+    assert render_all(json.loads(dumps(card)), records) == render_all(card, records)
+
+
 def test_what_other_tools_write_is_not_taken_for_rendered() -> None:
     for path in ("plan.json", "card/evil.md", "card/summary.md", "card/summary.ENG.md", "card/summary.eng.md.sig", "card/charts/x.svg"):
         assert not is_rendered(path)
