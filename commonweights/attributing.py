@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from commonweights.commands.train import gate_plan
 from commonweights.progress import Progress
 from commonweights.run_inputs import find_base, find_build
+from commonweights.running import gate_plan
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads, sha256

@@ -13,7 +13,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from commonweights.end_of_run import log_end, write_card
+from commonweights.end_of_run import log_end
+from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_build
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import loads, sha256
@@ -69,6 +70,8 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
             yield "ended"
         known = space.coop.register.run(run.id)
         if known.status != "completed":
+            emit_card(space, run.id)
+            yield "card"
             return
         if known.report is None and (folder / "eval" / "report.json").exists():
             _log_evaluation(space, known, sites)
@@ -76,9 +79,7 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
         evaluated = space.coop.register.run(run.id)
         if evaluated.report is not None and not (folder / "card" / "card.json").exists():
             _check_files(space, evaluated)
-            if (folder / "card").is_symlink():  # the writer may write where the job's user may not
-                raise BadInput(f"{folder / 'card'} is a link", next="remove it")
-            write_card(space.coop.register, run.id, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
+            emit_card(space, run.id)
             yield "card"
 
 

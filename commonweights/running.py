@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commonweights.end_of_run import evaluate_run, log_end, read_record, write_card
+from commonweights.end_of_run import evaluate_run, log_end, read_record
 from commonweights.progress import Progress
+from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_base, find_build
 from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace
@@ -121,12 +122,12 @@ def run_plan(
         finished = (space.run(run) / "run.json").is_file() and read_record(space, run)["status"] == "completed"
 
         def finish(record: dict[str, object]) -> None:
-            """The end-of-run hook: log how it ended; of a completed run, evaluate the weights and emit the card."""
+            """The end-of-run hook: log how it ended, evaluate the weights of a completed run, and emit the card, of a failed run too."""
             log_end(space, run)
             if record["status"] == "completed" and evaluate:
-                build = find_build(space, plan)
-                evaluate_run(space, run, base=find_base(plan, base), build=build, threads=threads, show=show)
-                write_card(space.coop.register, run, space.run(run), build)
+                evaluate_run(space, run, base=find_base(plan, base), build=find_build(space, plan), threads=threads, show=show)
+            if (space.run(run) / "run.json").is_file():
+                emit_card(space, run)
 
         if finished:
             record = read_record(space, run)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
+from governance_hooks.card_statement import CardStatement
 from governance_hooks.consent import Consent
 from governance_hooks.fields import Digest, Instant, KeyLine, Language, SiteKey, SiteName, Slug, Stages, Strict
 from governance_hooks.money import Currency
@@ -363,5 +364,6 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.secret-result/v1": SecretResult,
     "coop.panel/v1": PanelOpened,
     "coop.draw/v1": Draw,
+    "coop.card-statement/v1": CardStatement,
 }
 """Statement type -> payload model. A type that is not here is refused."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from governance_hooks.bylaws import Bylaws, ProposalKind
+from governance_hooks.card_statement import CardStatementMade
 from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
 from governance_hooks.rules import (
     ballots,
+    card_statements,
     closing,
     community,
     consents,
@@ -81,6 +83,8 @@ class Register:
         """By digest of the request."""
         self.secret_polls: dict[str, SecretPoll] = {}
         self.panels: dict[str, Panel] = {}
+        self.card_statements: dict[str, CardStatementMade] = {}
+        """What members said on cards, in the order of the log."""
         self.operator_clock = ""
         self.seen = Seen()
 
@@ -303,5 +307,6 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.secret-result/v1": secret.state_result,
     "coop.panel/v1": panels.open_panel,
     "coop.draw/v1": panels.draw,
+    "coop.card-statement/v1": card_statements.speak,
     "coop.founding/v1": membership.refuse_second_founding,
 }

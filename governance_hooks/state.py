@@ -276,6 +276,8 @@ class Run:
     """Where each start was; None on a machine of the cooperative."""
     segments: dict[int, Segment] = field(default_factory=dict)
     """What starts at sites used, by number of the start."""
+    endings: list[tuple[int, str]] = field(default_factory=list)
+    """Log position and status of each end, oldest first."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None

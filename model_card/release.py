@@ -21,8 +21,8 @@ from model_card.card import make_card
 from model_card.conformity import check_adapter_config
 from model_card.evaluation import judge_again
 from model_card.leaks import check_no_leaks
-from model_card.readme import render
 from model_card.records import CardRecords
+from model_card.renderers.readme import render
 from model_card.schemas import ReleaseDocument, read
 from model_card.weights import check_safetensors
 
@@ -149,7 +149,7 @@ def assemble(
     card = make_card(records)
     _check_leaks(data)  # first: another refusal might repeat a secret
     _check(records, data, weights, run_proposal)
-    data |= {"card.json": dumps(card), "README.md": render(card).encode()}
+    data |= {"card.json": dumps(card), "README.md": render(card, records).encode()}
     with atomic_directory(out) as folder:
         for done, path in enumerate(sorted(FILES), 1):
             target = folder / path

@@ -25,9 +25,9 @@ from model_card.bundle import FILES, PROOF, RELEASE, WEIGHTS, read_bundle
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config, check_run
 from model_card.evaluation import judge_again
-from model_card.readme import render
 from model_card.records import CardRecords
 from model_card.renderer import renderer_digest
+from model_card.renderers.readme import render
 from model_card.schemas import ReleaseDocument
 from model_card.votes import votes_of
 from model_card.weights import check_safetensors
@@ -265,7 +265,7 @@ class _Verifier:
         card = make_card(records)
         if dumps(card) != self._bytes("card.json"):
             raise StepFailed("card.json is not what the records render to", todo="do not believe the card")
-        readme = render(card).encode()
+        readme = render(card, records).encode()
         if readme != self._bytes("README.md"):
             raise StepFailed("README.md is not what the card renders to", todo="do not believe the README")
         return f"card.json and README.md rendered again, {len(readme):,} bytes equal"

@@ -136,6 +136,7 @@ def end(register: Register, statement: Statement) -> None:
     halt = register.proposal(run.proposal).halted(statement.issued)
     if payload.status == "completed" and halt is not None:
         raise Refused(f"this run is halted by {halt.by} and cannot be completed", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
+    run.endings.append((register.size, payload.status))
     run.ended, run.status, run.record, run.outputs = register.size, payload.status, payload.record, payload.outputs
 
 

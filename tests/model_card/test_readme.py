@@ -16,13 +16,18 @@ from langcodes.data_dicts import LANGUAGE_ALPHA3
 from markdown_it import MarkdownIt
 
 from model_card import front_matter, iso639
-from model_card.readme import render
+from model_card.records import CardRecords
+from model_card.renderers import readme
 
 
 @pytest.fixture
 def card(bundle: Path) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((bundle / "card.json").read_bytes())
     return loaded
+
+
+def render(card: dict[str, Any]) -> str:
+    return readme.render(card, CardRecords("", "", b"", b"", b"", b""))  # the page is made of the card alone
 
 
 def body_of(page: str) -> str:
