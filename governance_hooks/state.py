@@ -184,6 +184,8 @@ class Stewards:
 
     keys: dict[str, frozenset[bytes]]
     required: int
+    named: int
+    """How many the bylaws name: with none, the operator signs alone; with some of whom all are gone, nobody can."""
 
 
 @dataclass(slots=True)

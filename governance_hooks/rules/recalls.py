@@ -32,7 +32,8 @@ def check_superseded(register: Register, payload: ProposalOpened) -> None:
 def stewards_now(register: Register) -> Stewards:
     """Return the stewards of the bylaws in force who are in good standing, with their keys."""
     standing = set(register.active()) & set(register.bylaws.stewards)
-    return Stewards({one: frozenset(register.members[one].keys) for one in sorted(standing)}, register.bylaws.stewards_required)
+    named = len(set(register.bylaws.stewards))
+    return Stewards({one: frozenset(register.members[one].keys) for one in sorted(standing)}, register.bylaws.stewards_required, named)
 
 
 def went_out(register: Register, release: str, proposal: Proposal, statement: Statement) -> None:
