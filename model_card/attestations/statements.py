@@ -119,6 +119,9 @@ class _Told:
         published = self.register.releases.get(self.release)
         found = self.register.proposal(published) if published else find_proposal(self.register, "release", self.release)
         check_vote(found)
+        stated = sorted(self.index.get("supersedes") or [])
+        if list(found.supersedes) != stated:
+            raise StepFailed("the vote on the release names other releases to supersede than release.json does", todo="propose it again: coop propose release")
         return found
 
     @cached_property
