@@ -4,74 +4,21 @@ import base64
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.canonical import loads
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput, CoopError, Refused
-from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
-from governance_hooks.sshsig import KeyElsewhere, PrivateKey, generate_key
+from governance_hooks.sshsig import KeyElsewhere, generate_key
 from model_card.attestations import NAMES, attest, check_attestations, path_of, signed_by, statements_of
 from model_card.attestations.envelope import Envelope, to_be_signed
-from tests.model_card.conftest import Finished, finish, sign_evaluation
-from tests.village import Village, found
-
-STEWARDS = [f"m-{i:016x}" for i in (2, 3, 4)]
-SHA = "0" * 64
-
-
-@dataclass
-class Case:
-    """A release that members approved, its files, and the log as it is then."""
-
-    village: Village
-    finished: Finished
-    files: dict[str, bytes]
-    digests: dict[str, str]
-    release: str
-    register: Register
-
-    def key(self, number: int) -> PrivateKey:
-        return self.village.keys[STEWARDS[number]]
-
-    def signed(self, *numbers: int) -> "Case":
-        """Return the case with the attestations these stewards have signed."""
-        files = dict(self.files)
-        for number in numbers:
-            files |= attest(files, self.digests, self.register, self.release, self.key(number))
-        return replace(self, files=files)
-
-    def check(self) -> str:
-        return check_attestations(self.files, self.digests, self.register, self.release)
-
-    def fails(self, why: str, kind: type[Exception] = StepFailed) -> None:
-        with pytest.raises(kind, match=why):
-            self.check()
-
-    def edited(self, name: str, change: Any) -> "Case":
-        """Return the case with one envelope as `change` leaves its JSON."""
-        value = json.loads(self.files[path_of(name)])
-        change(value)
-        return replace(self, files=self.files | {path_of(name): dumps(value)})
-
-
-def read(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return files, {path: sha256(data) for path, data in files.items()}
-
-
-def made(root: Path, coop: Cooperative, keys: Any, operator: PrivateKey) -> Case:
-    village = Village(root, coop, keys, operator)
-    done = finish(root, coop, village)
-    sign_evaluation(done)
-    release = done.assemble(root / "bundle")
-    village.approve("release", release.digest)
-    return Case(village, done, *read(release.folder), release.digest, coop.proof().fold())
+from tests.model_card.attested import SHA, STEWARDS, Case, made, read
+from tests.village import found
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +71,7 @@ def test_statements_say_what_the_records_and_the_log_say(voted: Case) -> None:
     assert inputs["dataset build"] == plan["build"]["manifest"]
     assert values["provenance"]["runDetails"]["metadata"]["invocationId"] == "run-1"
     assert values["test-result"]["result"] == ("PASSED" if report["passed"] else "FAILED")
-    named = sum((values["test-result"][kind] for kind in ("passedTests", "warnedTests", "failedTests")), [])
+    named = [one for kind in ("passedTests", "warnedTests", "failedTests") for one in values["test-result"][kind]]
     assert sorted(named) == sorted(f"heldout/{language}" for language in report["languages"])
     assert (values["vote"]["release"]["for"], values["vote"]["release"]["outcome"]) == (6, "approved")
     assert values["vote"]["release"]["subject"] == voted.release
@@ -175,8 +122,8 @@ def test_what_securesystemslib_signs_with_a_steward_s_key_we_accept(voted: Case)
         kept = Envelope.read(case.files[path_of(name)], source=name)
         envelope = dsse.Envelope(kept.payload, "application/vnd.in-toto+json", {})
         envelope.sign(theirs)
-        added = Envelope(kept.payload, kept.signatures | {key.public.fingerprint: bytes.fromhex(envelope.to_dict()["signatures"][0]["sig"])
-                         if len(envelope.to_dict()["signatures"][0]["sig"]) == 128 else base64.b64decode(envelope.to_dict()["signatures"][0]["sig"])})  # fmt: skip
+        signature = base64.b64decode(envelope.to_dict()["signatures"][0]["sig"])
+        added = Envelope(kept.payload, kept.signatures | {key.public.fingerprint: signature})
         case.files[path_of(name)] = added.dumps()
     assert "2 or more of 3" in case.check()
 
