@@ -15,7 +15,7 @@ from governance_hooks.proof import read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Blocked, Report, StepFailed
 from governance_hooks.sshsig import Signer, load_private_key
-from model_card.attestations import attest, signed_by
+from model_card.attestations import attest, signed_by, statements_of
 from model_card.attestations.statements import FOLDER
 from model_card.bundle import read_bundle
 from model_card.release import add_proof, read_release
@@ -42,6 +42,22 @@ class Attested:
         """Return who has signed each attestation; raise BadInput if one of them does not hold."""
         try:
             return signed_by(self.files, self.digests, self.register, self.release)
+        except StepFailed as failed:
+            raise BadInput(failed.why, next=failed.todo or None) from failed
+
+    def statements(self) -> dict[str, bytes]:
+        """Return what there is to sign, by name, once every link of the bundle that can hold by now does.
+
+        Raises:
+            Blocked: a link does not hold.
+            BadInput: the records do not fit together, or members did not approve the release.
+        """
+        report = verify(self.folder)
+        odd = [step for step in report.blocking if step.name not in LATER]
+        if odd:
+            raise Blocked(Report(report.subject, tuple(odd)))
+        try:
+            return statements_of(self.files, self.digests, self.register, self.release)
         except StepFailed as failed:
             raise BadInput(failed.why, next=failed.todo or None) from failed
 
@@ -108,10 +124,7 @@ def sign(found: Attested, key: Signer) -> Attested:
         Blocked: a link of the bundle does not hold: nothing was signed.
         BadInput, Refused: an attestation that is there does not hold, or this key may not sign.
     """
-    report = verify(found.folder)
-    odd = [step for step in report.blocking if step.name not in LATER]
-    if odd:
-        raise Blocked(Report(report.subject, tuple(odd)))
+    found.statements()
     try:
         made = attest(found.files, found.digests, found.register, found.release, key)
     except StepFailed as failed:

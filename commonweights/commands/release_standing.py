@@ -41,10 +41,9 @@ def attest(session: Session, name: str, show: bool, yes: bool, key: Path | None)
     and passkeys cannot sign these formats.
     """
     from commonweights import attesting
-    from model_card.attestations import statements_of
 
-    with attesting.opened(session.folder, name, fresh=not show) as found:
-        lines, value = _shown(statements_of(found.files, found.digests, found.register, found.release))
+    with attesting.opened(session.folder, name, fresh=True) as found:
+        lines, value = _shown(found.statements())
         if show:
             session.show({"release": found.release, "statements": value}, "\n".join([f"release {found.release}", *lines]))
             return
