@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,13 +28,15 @@ from governance_hooks.statement import shift
 from model_card.attestations import NAMES, path_of
 from model_card.overdue import due_since
 from model_card.release import read_release
-from model_card.site.metadata import publish, target_path
+from model_card.site.metadata import publish, require_root, target_path
 from model_card.site.page import index_page, release_page
 from model_card.site.shown import Shown, shown
 
 __all__ = ["Made", "make_site"]
 
-_PLACES = {"index.html", "releases.json", "releases", "log", "metadata", "targets", "torrents"}
+_FORMAT = "coop.releases/v1"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PLACES = {"releases", "log", "metadata", "targets", "torrents"}
 
 
 @dataclass
@@ -77,7 +80,8 @@ def make_site(
     Raises:
         BadInput: the folder holds other files, a bundle is not as its release.json says, or no root is in force.
     """
-    _require_ours(out)
+    before = _names_before(out, coop.register.coop)
+    require_root(state, at)
     register, made = coop.register, Made(out, until=shift(at, valid_s))
 
     def issued(position: int) -> str:
@@ -113,18 +117,25 @@ def make_site(
         at,
         valid_s=valid_s,
     )
-    _mirror(state, out, made)
+    _mirror(state, out)
+    for gone in before - {one.name for one in made.releases}:
+        shutil.rmtree(out / "releases" / gone, ignore_errors=True)
+        for page in (out / f"{gone}.html", out / "releases" / f"{gone}.sha256", out / "torrents" / f"{gone}.torrent"):
+            page.unlink(missing_ok=True)
     return made
 
 
-def _require_ours(out: Path) -> None:
-    strange = (
-        [child.name for child in out.iterdir() if child.name not in _PLACES and child.suffix != ".html" and not child.name.startswith(PREFIX)]
-        if out.is_dir()
-        else []
-    )
-    if strange or out.is_symlink():
-        raise BadInput(f"{out} holds other files than a download site", value=strange[:5], next="choose an empty folder, or one a site was made in")
+def _names_before(out: Path, coop: str) -> set[str]:
+    """Return the names of the releases on the site that is there; raise BadInput for a folder that is no site of this cooperative."""
+    listed = out / "releases.json"
+    there = {child.name for child in out.iterdir() if not child.name.startswith(PREFIX)} if out.is_dir() else set()
+    if not out.is_symlink() and not listed.is_symlink() and listed.is_file():
+        value = loads(listed.read_bytes(), source=str(listed))
+        if isinstance(value, dict) and value.get("format") == _FORMAT and value.get("coop") == coop:
+            return {one["name"] for one in value["releases"] if _SLUG.fullmatch(str(one["name"]))}
+    elif not out.is_symlink() and there <= _PLACES:  # nothing, or what a first attempt that was cut off left
+        return set()
+    raise BadInput(f"{out} holds other files than a download site of this cooperative", value=sorted(there)[:5], next="choose an empty folder")
 
 
 def _copy(folder: Path, target: Path, made: Made) -> dict[str, str]:
@@ -135,11 +146,11 @@ def _copy(folder: Path, target: Path, made: Made) -> dict[str, str]:
         path = folder / path_of(name)
         if path.is_file() and not path.is_symlink():
             wanted[path_of(name)] = sha256_file(path)
-    for path, digest in wanted.items():
-        there = target / path
+    for listed, digest in wanted.items():
+        there = target / listed
         if there.is_file() and not there.is_symlink() and sha256_file(there) == digest:
             continue
-        source = folder / path
+        source = folder / listed
         if source.is_symlink() or not source.is_file():
             raise BadInput(f"{source} is missing or no regular file", next="restore the bundle, or assemble and vote again")
         _copy_file(source, there, digest)
@@ -182,7 +193,7 @@ def _pages(made: Made, coop: Cooperative, address: str | None, at: str) -> None:
         write_bytes(out / f"{one.name}.html", release_page(one, names, site=register.name, **about).encode())
     write_bytes(out / "index.html", index_page(register.name, made.releases, register.bylaws, **about).encode())
     listed = {
-        "format": "coop.releases/v1",
+        "format": _FORMAT,
         "coop": register.coop,
         "name": register.name,
         "made": at,
@@ -194,20 +205,12 @@ def _pages(made: Made, coop: Cooperative, address: str | None, at: str) -> None:
     write_bytes(out / "releases.json", dumps(listed))
 
 
-def _mirror(state: Path, out: Path, made: Made) -> None:
+def _mirror(state: Path, out: Path) -> None:
     """Copy the metadata to the site, the timestamp last; remove what is not kept any more."""
     for place in ("targets", "metadata"):
-        files = sorted(path for path in (state / place).rglob("*.json"))
-        for path in sorted(files, key=lambda one: one.name == "timestamp.json"):
+        for path in sorted((state / place).rglob("*.json"), key=lambda one: (one.name == "timestamp.json", one.name)):
             write_bytes(out / place / path.relative_to(state / place), path.read_bytes())
     kept = {path.name for path in (state / "metadata").iterdir()}
     for path in (out / "metadata").iterdir():
         if path.name not in kept:
             path.unlink()
-    names = {one.name for one in made.releases}
-    for folder in (out / "releases").iterdir() if (out / "releases").is_dir() else ():
-        if folder.is_dir() and folder.name not in names:
-            shutil.rmtree(folder)
-    for one in (*out.glob("*.html"), *(out / "releases").glob("*.sha256"), *(out / "torrents").glob("*.torrent")):
-        if one.stem not in names | {"index"}:
-            one.unlink()

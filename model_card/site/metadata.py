@@ -26,7 +26,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PrivateKey, PublicKey, Signer, generate_key, load_private_key
 from model_card.attestations.signers import Signers, plain_key
 
-__all__ = ["ONLINE", "Draft", "Signing", "draft_root", "publish", "read_root", "root_files", "sign_root", "site_keys", "target_path"]
+__all__ = ["ONLINE", "Draft", "Signing", "draft_root", "publish", "read_root", "require_root", "root_files", "sign_root", "site_keys", "target_path"]
 
 ONLINE = ("snapshot", "targets", "timestamp")
 _ROOT_S, _RENEW_S = 365 * 86_400, 90 * 86_400
@@ -203,6 +203,15 @@ def sign_root(state: Path, register: Register, key: Signer, at: str) -> Draft | 
     return draft
 
 
+def require_root(state: Path, at: str) -> Root:
+    """Return the root in force; raise BadInput if none is signed by enough stewards yet, or it has expired."""
+    roots = root_files(state / "metadata")
+    root = read_root(roots[-1]).signed if roots else None
+    if root is None or root.is_expired(_when(at)):
+        raise BadInput("the root of the site is not signed yet, or has expired", next="coop release root --key KEY, by as many stewards as the bylaws say")
+    return root
+
+
 def publish(state: Path, releases: Mapping[str, tuple[bytes, dict[str, Any]]], at: str, *, valid_s: int) -> None:
     """Write the next version of targets, snapshot and timestamp.
 
@@ -216,10 +225,7 @@ def publish(state: Path, releases: Mapping[str, tuple[bytes, dict[str, Any]]], a
         BadInput: no root is in force, or it has expired.
     """
     metadata, keys = state / "metadata", site_keys(state)
-    roots = root_files(metadata)
-    root = read_root(roots[-1]).signed if roots else None
-    if root is None or root.is_expired(_when(at)):
-        raise BadInput("the root of the site is not signed yet, or has expired", next="coop release root --key KEY, by as many stewards as the bylaws say")
+    root = require_root(state, at)
     for role, key in keys.items():
         if _tuf_key(key.public).keyid not in root.roles[role].keyids:
             raise BadInput(f"the root of the site names another key for {role} than the one here", next="coop release root --key KEY")

@@ -41,5 +41,5 @@ def make_torrent(folder: Path, paths: Collection[str], seed: str | None) -> Torr
         made.add_url_seed(seed.rstrip("/") + "/")
     libtorrent.set_piece_hashes(made, str(folder.parent))
     data = libtorrent.bencode(made.generate())
-    info = libtorrent.torrent_info(libtorrent.bdecode(data))
+    info = libtorrent.torrent_info(data)
     return Torrent(bytes(data), str(info.info_hashes().v2), str(libtorrent.make_magnet_uri(info)))

@@ -334,12 +334,16 @@ def test_a_site_made_again_writes_only_what_changed_and_forgets_what_is_gone(pla
     assert place.make().copied > 10
     assert place.make().copied == 0
     (place.out / "releases" / ONE / "planted.html").write_text("x")
-    (place.out / "old-lm.html").write_text("x")
     (place.out / "releases" / ONE / "plan.json").write_bytes(b"{}")
     assert place.make().copied == 1
     assert not (place.out / "releases" / ONE / "planted.html").exists()
-    assert not (place.out / "old-lm.html").exists()
     assert place.fresh().status == "current"
+    publish(place.village, place.bundles["village-lm-2"])
+    place.make(torrents=True)
+    del place.bundles[ONE]
+    place.make()
+    assert not [path for path in place.out.rglob(f"{ONE}*") if path.name.startswith((f"{ONE}.", f"{ONE}/")) or path.name == ONE]
+    assert (place.out / "village-lm-2.html").is_file()
 
 
 def test_a_bundle_that_was_changed_is_not_put_on_the_site(place: Place) -> None:
@@ -353,11 +357,29 @@ def test_a_bundle_that_was_changed_is_not_put_on_the_site(place: Place) -> None:
         place.make()
 
 
-def test_a_folder_with_other_files_is_no_site(place: Place) -> None:
+@pytest.mark.parametrize("name", ["thesis.docx", "about.html", "index.html", "releases.json"])
+def test_a_folder_with_other_files_is_no_site_and_keeps_them(place: Place, name: str) -> None:
+    place.sign()
     place.out.mkdir()
-    (place.out / "thesis.docx").write_bytes(b"x")
-    with pytest.raises(BadInput, match="other files"):
+    (place.out / name).write_bytes(b'{"coop":"another","format":"coop.releases/v1","releases":[]}')
+    with pytest.raises(BadInput, match="other files than a download site of this cooperative"):
         place.make()
+    assert [path.name for path in place.out.iterdir()] == [name]
+
+
+def test_nothing_is_written_while_no_root_is_in_force(place: Place) -> None:
+    with pytest.raises(BadInput, match="not signed yet"):
+        place.make()
+    assert not place.out.exists()
+
+
+def test_a_first_attempt_that_was_cut_off_is_gone_on_with(place: Place) -> None:
+    place.sign()
+    place.make()
+    for path in (*place.out.glob("*.html"), place.out / "releases.json", place.out / "metadata/timestamp.json"):
+        path.unlink()
+    assert place.make().releases[0].name == ONE
+    assert place.fresh().status == "current"
 
 
 def test_what_the_site_does_not_know_could_not_be_checked(place: Place) -> None:
