@@ -32,6 +32,7 @@ a { color: var(--link); } a:focus-visible, summary:focus-visible, pre:focus-visi
 h1 { font-size: clamp(1.5rem, 5vw, 2.1rem); line-height: 1.2; margin: .6rem 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.3rem; margin: 2rem 0 .6rem; overflow-wrap: anywhere; }
 h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
 .quiet { color: var(--quiet); } .digest { font: .82rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; color: var(--quiet); }
+section.release h2 { margin-top: .9rem; }
 section.release { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .3rem 1.2rem 1.1rem; margin: 1.2rem 0; }
 .status { display: inline-block; font-size: .85rem; font-weight: 650; border: 1.5px solid; border-radius: 1rem; padding: .05rem .7rem; vertical-align: .2em; white-space: nowrap; }
 .current { color: var(--good); } .superseded { color: var(--old); } .withdrawn { color: var(--bad); }
@@ -39,8 +40,8 @@ section.release { background: var(--card); border: 1px solid var(--line); border
 dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .25rem 1.2rem; margin: .8rem 0; } dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 32rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } section.release { padding-inline: .9rem; } }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: start; color: var(--quiet); padding-bottom: .3rem; } th, td { text-align: start; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n, th.n { text-align: end; } td.path { overflow-wrap: anywhere; min-width: 11rem; }
+th, td { text-align: start; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.n, th.n { text-align: end; } td.path { overflow-wrap: anywhere; min-width: 8rem; } td.short { white-space: nowrap; }
 pre { background: var(--code); border-radius: 8px; padding: .8rem 1rem; overflow-x: auto; font-size: .86rem; line-height: 1.5; } code { font-family: ui-monospace, monospace; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; align-items: start; } .pictures img { width: 100%; height: auto; border-radius: 8px; }
 .links { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; padding: 0; margin: .8rem 0; list-style: none; } footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
@@ -58,6 +59,13 @@ def _page(title: str, body: str) -> str:
         '<meta name="referrer" content="no-referrer">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_e(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
+
+
+def _time(instant: str | None, *, day: bool = False) -> str:
+    """Return an instant as people read it, with its exact form for machines."""
+    text = str(instant)
+    shown = text[:10] if day else f"{text[:10]} {text[11:16]} UTC"
+    return f'<time datetime="{_e(text)}">{_e(shown)}</time>'
 
 
 def _size(count: int) -> str:
@@ -79,9 +87,9 @@ def _notice(one: Shown, names: dict[str, str]) -> str:
     why = f" because of {_e(status.reason.replace('-', ' '))}" if status.reason else ""
     successor = names.get(status.by or "")
     instead = f' Use <a href="{_e(successor)}.html">{_e(successor)}</a> instead.' if successor else ""
-    until = f" It lapses at {_e(status.until)} unless members ratify it." if status.until else ""
+    until = f" It lapses at {_time(status.until)} unless members ratify it." if status.until else ""
     verb = "Superseded" if status.status == "superseded" else "Withdrawn"
-    return f'<p class="notice {status.status}"><span><strong>{verb}</strong> by {_e(status.who)} since {_e(status.since)}{why}.{until}{instead}</span></p>\n'
+    return f'<p class="notice {status.status}"><span><strong>{verb}</strong> by {_e(status.who)} since {_time(status.since)}{why}.{until}{instead}</span></p>\n'
 
 
 def _vote(one: Shown) -> str:
@@ -117,7 +125,7 @@ def _facts(one: Shown, *, full: bool) -> str:
     languages = sorted(one.report["languages"])
     listed = ", ".join(map(_language, languages[:12])) + (f" and {len(languages) - 12} more" if len(languages) > 12 else "")
     rows = [
-        ("Out since", _e(one.published)),
+        ("Out since", _time(one.published)),
         ("Vote", _e(_vote(one))),
         ("Languages", listed),
         ("Evaluation", _e(_verdicts(one))),
@@ -178,11 +186,11 @@ def index_page(name: str, releases: Sequence[Shown], bylaws: Bylaws, *, coop: st
         )
     if others:
         rows = "".join(
-            f'<tr><td class="path"><a href="{_e(one.name)}.html">{_e(one.name)}</a></td><td>{_badge(one)}</td><td>{_e(one.published[:10])}</td>'
+            f'<tr><td class="path"><a href="{_e(one.name)}.html">{_e(one.name)}</a></td><td>{_badge(one)}</td><td class="short">{_time(one.published, day=True)}</td>'
             f"<td>{_e((one.status.reason or '').replace('-', ' '))}</td></tr>\n"
             for one in others
         )
-        heading = "Earlier releases" if current else "Releases"
+        heading = "Other releases" if current else "Releases"
         parts.append(
             f'<h2>{heading}</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="{heading}"><table><thead><tr><th scope="col">Name</th><th scope="col">Status</th>'
             f'<th scope="col">Out since</th><th scope="col">Why</th></tr></thead><tbody>\n{rows}</tbody></table></div>\n'
@@ -234,8 +242,8 @@ def _languages(one: Shown) -> str:
             f'<td class="n">{_number(row["difference"])}{interval}</td><td class="n">{row["items"]}</td></tr>\n'
         )
     return (
-        '<h2>Results by language</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="Results by language"><table>\n'
-        "<caption>Loss on held-out answers of members, nats per token: less is better. The interval is that of the difference.</caption>\n"
+        '<h2>Results by language</h2>\n<p class="quiet">Loss on held-out answers of members, nats per token: less is better. The interval is that of the difference.</p>\n'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Results by language"><table>\n'
         '<thead><tr><th scope="col">Language</th><th scope="col">Verdict</th><th scope="col" class="n">Base</th><th scope="col" class="n">Tuned</th>'
         f'<th scope="col" class="n">Difference</th><th scope="col" class="n">Items</th></tr></thead>\n<tbody>\n{"".join(rows)}</tbody></table></div>\n'
     )
@@ -256,7 +264,7 @@ def _files(one: Shown, base: str) -> str:
 
 def _footer(coop: str, log_size: int, made: str, until: str) -> str:
     return (
-        f'<footer class="quiet"><p>Made {_e(made)} from a log of {log_size} entries; its signed metadata is good until {_e(until)}: after that, look for a newer copy of this site. '
+        f'<footer class="quiet"><p>Made {_time(made)} from a log of {log_size} entries; its signed metadata is good until {_time(until)}: after that, look for a newer copy of this site. '
         'Everything here is a plain file: <a href="releases.json">releases.json</a>, <a href="log/checkpoint">the log</a>, <a href="metadata/timestamp.json">signed metadata</a>.</p>'
         f'<p class="digest">cooperative {_e(coop)}</p></footer>\n'
     )
