@@ -23,6 +23,8 @@ __all__ = [
     "HaltUse",
     "Motion",
     "OperatorKey",
+    "Reason",
+    "Recall",
     "Suspend",
     "Waive",
     "subject_of",
@@ -73,8 +75,21 @@ class HaltUse(Strict):
     ratifies: Digest | None
 
 
+Reason = Literal["consent-withdrawals", "safety", "privacy", "licence", "defect", "improved"]
+"""Why a release is superseded or withdrawn; what there is to say besides is said elsewhere."""
+
+
+class Recall(Strict):
+    """The withdrawal of a release by the members; with `ratifies`, that of the stewards, which would lapse, stands for good."""
+
+    kind: Literal["recall"] = "recall"
+    release: Digest
+    reason: Reason
+    ratifies: Digest | None
+
+
 class AppealAgainst(Strict):
-    """The end of a halt (its statement) or of a suspension (its proposal)."""
+    """The end of a halt (its statement), of a status of a release (its statement, or the members' proposal) or of a suspension (its proposal)."""
 
     kind: Literal["appeal"] = "appeal"
     against: Digest
@@ -106,7 +121,7 @@ class Consult(Strict):
 
 
 Motion = Annotated[
-    AmendBylaws | Waive | Admit | Suspend | HaltUse | AppealAgainst | Appoint | ChangeOperator | Consult,
+    AmendBylaws | Waive | Admit | Suspend | HaltUse | Recall | AppealAgainst | Appoint | ChangeOperator | Consult,
     Field(discriminator="kind"),
 ]
 

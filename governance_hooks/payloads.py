@@ -11,7 +11,7 @@ from governance_hooks.card_statement import CardStatement
 from governance_hooks.consent import Consent
 from governance_hooks.fields import Digest, Instant, KeyLine, Language, SiteKey, SiteName, Slug, Stages, Strict
 from governance_hooks.money import Currency
-from governance_hooks.motions import Motion, OperatorKey
+from governance_hooks.motions import Motion, OperatorKey, Reason
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
 __all__ = ["PAYLOADS"]
@@ -132,6 +132,8 @@ class ProposalOpened(Strict):
     """What is asked for, in full; null where the subject is a file (run, release, payout, access)."""
     draft: Digest | None
     """The draft statement whose last version this is, if it was drafted in the log."""
+    supersedes: Annotated[list[Digest], Field(max_length=64)] = Field(default_factory=list)
+    """Of a release: those that are out and that it takes the place of once it is out itself, sorted."""
 
 
 class Draft(Strict):
@@ -326,6 +328,16 @@ class Released(Strict):
     proposal: Digest
 
 
+class ReleaseStatus(Strict):
+    """Stewards say that a release that is out is withdrawn, or superseded by a later one whose vote did not name it."""
+
+    release: Digest
+    status: Literal["superseded", "withdrawn"]
+    by: Digest | None
+    """The release that takes its place; null of a withdrawn one."""
+    reason: Reason
+
+
 PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
@@ -359,6 +371,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.run-end/v1": RunEnd,
     "coop.evaluation/v1": Evaluation,
     "coop.release/v1": Released,
+    "coop.release-status/v1": ReleaseStatus,
     "coop.secret-poll/v1": SecretPoll,
     "coop.secret-event/v1": SecretEvent,
     "coop.secret-result/v1": SecretResult,

@@ -27,6 +27,7 @@ from governance_hooks.rules import (
     membership,
     panels,
     proposals,
+    recalls,
     recovery,
     runs,
     secret,
@@ -36,7 +37,25 @@ from governance_hooks.rules import (
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Delivery, Draft, Grant, Halt, Income, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll, Site
+from governance_hooks.state import (
+    Contribution,
+    Delivery,
+    Draft,
+    Grant,
+    Halt,
+    Income,
+    Mark,
+    Member,
+    Panel,
+    Proposal,
+    Recovery,
+    Review,
+    Run,
+    Seats,
+    SecretPoll,
+    Site,
+    Stewards,
+)
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -76,6 +95,10 @@ class Register:
         self.sites: dict[str, Site] = {}
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
+        self.stewards: dict[str, Stewards] = {}
+        """Release digest -> who were the stewards when it went out, and with which keys."""
+        self.marks: dict[str, Mark] = {}
+        """Statement or proposal -> what it says about a release that is out: superseded or withdrawn."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
         self.incomes: dict[str, Income] = {}
@@ -144,7 +167,7 @@ class Register:
         check_origins(payload.bylaws, statement, clock=statement.issued)
         if payload.bylaws.version != 1:  # from a version near 2^53 there would be no next one
             raise Refused("the first bylaws are version 1", value=payload.bylaws.version)
-        strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
+        strangers = payload.bylaws.offices - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
         log_key = NoteVerifier.parse(payload.log)
@@ -302,6 +325,7 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.release-status/v1": recalls.state_status,
     "coop.secret-poll/v1": secret.open_poll,
     "coop.secret-event/v1": secret.anchor,
     "coop.secret-result/v1": secret.state_result,

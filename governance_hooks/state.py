@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.consent import Consent
@@ -17,6 +18,7 @@ __all__ = [
     "Grant",
     "Halt",
     "Income",
+    "Mark",
     "Member",
     "Panel",
     "Proposal",
@@ -27,6 +29,7 @@ __all__ = [
     "SecretPoll",
     "Segment",
     "Site",
+    "Stewards",
     "Vote",
 ]
 
@@ -146,6 +149,48 @@ class Halt:
 
 
 @dataclass(slots=True)
+class Mark:
+    """What was said about a release that is out: that it is superseded, or withdrawn."""
+
+    id: str
+    """The statement of the stewards, the members' recall, or the vote on the release that supersedes it."""
+    release: str
+    status: Literal["superseded", "withdrawn"]
+    by: str | None
+    """The release that takes its place."""
+    reason: str | None
+    """None where a vote on a later release says it, which gives none."""
+    since: str
+    until: str | None
+    """Instant at which a withdrawal by stewards lapses; None if it stands."""
+    by_members: bool
+    ratified: bool = False
+    lifted: bool = False
+    """Ended by an appeal."""
+
+    @property
+    def who(self) -> str:
+        """Who said it, for people."""
+        if self.by_members:
+            return "the members"
+        return "the stewards and the members" if self.ratified else "the stewards"
+
+    def stands(self, at: str) -> bool:
+        """Tell whether it holds at an instant (RFC 3339 UTC)."""
+        return not self.lifted and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Stewards:
+    """The stewards in good standing when a release went out, by member with their raw keys, and how many it takes."""
+
+    keys: dict[str, frozenset[bytes]]
+    required: int
+    named: int
+    """How many the bylaws name: with none, the operator signs alone; with some of whom all are gone, nobody can."""
+
+
+@dataclass(slots=True)
 class Proposal:
     """A proposal from opening to close, and what came of it."""
 
@@ -166,6 +211,8 @@ class Proposal:
     """Starts of a run (or publications of a release) the approval allows."""
     motion: Strict | None
     draft: str | None
+    supersedes: tuple[str, ...] = ()
+    """Releases that are superseded once this one is out."""
     votes: dict[str, Vote] = field(default_factory=dict)
     extended: bool = False
     """The quorum was reached late, and the vote prolonged."""

@@ -90,7 +90,7 @@ def read_bundle(folder: Path) -> Bundle:
     digests: dict[str, str] = {}
     sizes: dict[str, int] = {}
     missing: list[str] = []
-    wrong = [f"{path} is not part of the release" for path in _walk(folder) if path not in known]
+    wrong = [f"{path} is not part of the release" for path in _walk(folder) if path not in known and not path.startswith("attestations/")]
     for path in sorted(known):
         file = folder / path
         if any(part.is_symlink() for part in (file, *(folder / parent for parent in Path(path).parents if parent != Path()))):

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
+from commonweights.attesting import sign_where_no_stewards
 from commonweights.cli import Session
+from commonweights.commands.release_site import SITE
+from commonweights.commands.release_standing import ADDED
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_build
 from commonweights.table import finish
@@ -66,6 +69,7 @@ def publish_release(space: Workspace, bundle: Path) -> Report:
             raise Blocked(Report(before.subject, tuple(odd)))
         space.coop.operate("coop.release/v1", {"run": made.run, "release": digest, "proposal": proposal.id})
     add_proof(bundle, witnessed_proof(space).dumps())
+    sign_where_no_stewards(space, bundle)
     return verify(bundle, pin=space.coop.pin)
 
 
@@ -98,3 +102,7 @@ def publish(session: Session, name: str) -> None:
             raise BadInput(f"there is no release bundle {name}", next="coop release assemble RUN")
         report = publish_release(space, bundle)
     finish(session, report, good=f"Released: {bundle} can be copied anywhere; anybody checks it with coop verify.", bad="NOT released.")
+
+
+for command in (*ADDED, *SITE):
+    release.add_command(command)

@@ -13,6 +13,20 @@ from governance_hooks.report import Report
 __all__ = ["why"]
 
 
+def _standing(session: Session, thing: str) -> str:
+    """Say how a release that is out stands if it is not current."""
+    from governance_hooks.canonical import sha256
+    from governance_hooks.standing import status_of
+    from governance_hooks.statement import now
+
+    with open_workspace(session.folder, read_only=True) as space:
+        path = space.release(thing) / "release.json"
+        if not path.is_file():
+            return ""
+        found = status_of(space.coop.register, sha256(path.read_bytes()), at=now())
+    return "" if found.status == "current" else f"release {thing} is {found.line}"
+
+
 @click.command()
 @click.argument("thing")
 @click.pass_obj
@@ -37,6 +51,9 @@ def why(session: Session, thing: str) -> None:
         if report.passed
         else [f"{thing} is blocked by {len(report.blocking)} of {len(report.steps)} checks:"]
     )
+    standing = _standing(session, thing)
+    if standing:
+        lines.append(f"  {standing}")
     for step in report.blocking:
         lines += [f"  {step.number}. {step.name}: {step.why}"] + ([f"     to unblock: {step.todo}"] if step.todo else [])
     session.show({"thing": thing, "blocked": [step.as_dict() for step in report.blocking]}, "\n".join(lines))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
-from governance_hooks.rules import consents, sites
+from governance_hooks.rules import consents, recalls, sites
 from governance_hooks.state import Proposal, Run
 from governance_hooks.statement import SITE
 
@@ -177,3 +177,4 @@ def release(register: Register, statement: Statement) -> None:
     run.releases[payload.release] = register.size
     proposal.used += 1
     register.releases[payload.release] = proposal.id
+    recalls.went_out(register, payload.release, proposal, statement)
