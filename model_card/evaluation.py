@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from governance_hooks.canonical import dumps, loads, sha256
@@ -39,13 +39,13 @@ def _check_coverage(rows: Sequence[dict[str, Any]], skipped: Sequence[dict[str, 
         )
 
 
-def judge_again(records: CardRecords, results: bytes, ledger: Sequence[LedgerRow]) -> dict[str, Any]:
-    """Return the verdicts recomputed from the results; they must be the report's, under the voted policy, over every held-out record.
+def judge_again(records: CardRecords, files: Mapping[str, bytes], ledger: Sequence[LedgerRow]) -> dict[str, Any]:
+    """Return the verdicts recomputed from the results among the files (by path in the bundle); they must be the report's, under the voted policy, over every held-out record.
 
     Raises:
         BadInput: another policy, run, plan, build or weights; results that were changed, left out or added; or verdicts that do not follow.
     """
-    report, plan = records.report, records.plan
+    report, plan, results = records.report, records.plan, files[RESULTS]
     _require(report.get("policy") == records.plan_source.get("evaluation"), "the evaluation used another policy than the voted plan's")
     for name, expected in (
         ("run", records.run.get("run")),

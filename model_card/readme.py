@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = "BASE"  # the folder of the base weights
 tokenizer = AutoTokenizer.from_pretrained(base)
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "weights")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "adapter")
 messages = [{"role": "user", "content": "What is the sun?"}]
 prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=60)[0][prompt["input_ids"].shape[1]:]))

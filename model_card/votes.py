@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from governance_hooks.register import Register
@@ -10,7 +10,7 @@ from governance_hooks.register import Register
 __all__ = ["votes_of"]
 
 
-def votes_of(register: Register, *, run: str, consents: Iterable[str]) -> dict[str, Any]:
+def votes_of(register: Register, *, run: str, consents: Iterable[str], files: Mapping[str, bytes] | None = None) -> dict[str, Any]:
     """Return what a card says about decisions: the run's vote, and how many of the data's consents were withdrawn by the run's end.
 
     It depends only on the log up to the end of the run, and on whether members waived its evaluation before its release, so any
@@ -20,6 +20,7 @@ def votes_of(register: Register, *, run: str, consents: Iterable[str]) -> dict[s
         register: the replayed log.
         run: run id.
         consents: digests of the consents the build's ledger names.
+        files: files of the release by path, for statements that lie there.
 
     Raises:
         Refused: the log knows no such run or proposal.
