@@ -111,7 +111,7 @@ def _log_evaluation(space: Workspace, run: Run, sites: Iterable[Path]) -> None:
     report, results = (read_small(folder / "eval" / name, MAX_RESULTS, owner=job.user) for name in ("report.json", "results.jsonl"))
     build = find_build(space, read_plan(plan))
     records = CardRecords(run.id, space.coop.pin, plan, record, (build / "manifest.json").read_bytes(), report)
-    judged = judge_again(records, results, read_ledger(build / "ledger.jsonl")[0])
+    judged = judge_again(records, {"eval/results.jsonl": results}, read_ledger(build / "ledger.jsonl")[0])
     payload = {"run": run.id, "report": sha256(report), "results": sha256(results), "passed": judged["passed"]}
     space.coop.operate("coop.evaluation/v1", payload)
 
