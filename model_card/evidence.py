@@ -14,7 +14,7 @@ from governance_hooks.state import Run
 from governance_hooks.witness.policy import Witnessed
 from model_card.bundle import Bundle, records_of
 from model_card.derived import Facts
-from model_card.layout import RELEASE
+from model_card.layout import RELEASE, Role
 from model_card.records import CardRecords
 from model_card.schemas import ReleaseDocument
 from model_card.votes import votes_of
@@ -108,12 +108,11 @@ class Evidence:
         votes = votes_of(self.register, run=self.release.run, consents={consent for row in self.rows for consent in row.consents}, files=self.files)
         return CardRecords.of(self.release.name, self.release.coop, self.files, votes)
 
-    @property
-    def facts(self) -> Facts:
-        """What the checks of weights need."""
+    def facts(self, *roles: Role) -> Facts:
+        """Return what the checks of weights need; raise StepUnknown if a file of one of the roles is not there."""
         release, bundle = self.release, self.bundle
         listed = {entry.path for entry in release.files}
-        absent = [path for path in sorted(listed) if path not in bundle.digests and path.startswith(("adapter/", "derived/", "gguf/", "model", "config"))]
+        absent = [entry.path for entry in release.files if entry.role in roles and entry.path not in bundle.digests]
         if absent:
             raise StepUnknown(f"{', '.join(absent[:3])} is missing", todo=AGAIN)
         found = {path: (bundle.sizes[path], digest) for path, digest in bundle.digests.items() if path in listed}

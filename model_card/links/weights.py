@@ -14,8 +14,8 @@ __all__ = ["derived", "weights"]
 
 def weights(found: Evidence) -> str:
     """(6) The weights are what the signed end of the run says came out of it, and they are plain safetensors."""
-    release, record, facts = found.release, found.plain.run, found.facts
-    output = found.plain.plan.training.output
+    release, record, output = found.release, found.plain.run, found.plain.plan.training.output
+    facts = found.facts(output)
     listed = facts.entries("adapter") if output == "adapter" else [entry | {"path": f"model/{entry['path']}"} for entry in model_files(facts)]
     if not listed or sorted(record.get("outputs"), key=lambda entry: str(entry["path"])) != listed:
         raise StepFailed("the weights are not the output run.json names", todo="do not load them")
@@ -42,7 +42,7 @@ def weights(found: Evidence) -> str:
 
 def derived(found: Evidence) -> str:
     """(11) Merged and GGUF weights are recorded as made from the adapter and the voted base, under known rules."""
-    done = check_derived(found.facts)
+    done = check_derived(found.facts("adapter", "model", "gguf", "derivation"))
     if not done:
         raise StepSkipped("nothing was made from the run's weights", checked="no merged and no GGUF weights in this release")
     return "; ".join(done) + ", as their records say (--rederive makes them again)"

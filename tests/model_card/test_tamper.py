@@ -40,8 +40,8 @@ def failing(bundle: Path) -> set[str]:
     return {step.name for step in report.steps if step.status == "FAIL"}
 
 
-def test_every_file_of_a_release_has_an_expectation() -> None:
-    pass
+def test_every_file_of_a_release_has_an_expectation(bundle: Path) -> None:
+    assert set(EXPECTED) == {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))

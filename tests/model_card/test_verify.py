@@ -47,16 +47,6 @@ def rehash(bundle: Path, **fields: Any) -> Release:
     return read_release(bundle)
 
 
-@pytest.fixture
-def signed(finished: Any) -> Any:
-    """A finished run whose evaluation the operator has logged."""
-    run = finished.run_dir
-    report, results = run / "eval/report.json", run / "eval/results.jsonl"
-    payload = {"run": run.name, "report": sha256(report.read_bytes()), "results": sha256(results.read_bytes()), "passed": True}
-    finished.village.say("coop.evaluation/v1", payload, "operator")
-    return finished
-
-
 def test_a_released_bundle_passes_all_links(bundle: Path) -> None:
     report = verify(bundle)
     assert (report.exit_code, [step.name for step in report.steps]) == (0, NAMES)
