@@ -26,8 +26,8 @@ from model_card.evaluation import judge_again
 from model_card.hashing import copy_hashed, hash_files
 from model_card.layout import PROOF, RELEASE, Rule, rule_of
 from model_card.leaks import check_no_leaks
+from model_card.pages import pages_of
 from model_card.records import CardRecords
-from model_card.renderers import render_all
 from model_card.schemas import ReleaseDocument, read
 from model_card.weights import check_safetensors
 
@@ -271,7 +271,7 @@ def assemble(
         run = records.run.get("run")
         _check_weights(records, Facts(temporary, (name, run, records.plan_source.sha256), plan, folder.held, folder.found))
         records = CardRecords.of(name, coop, records_of(folder.held), votes)
-        for path, raw in render_all(make_card(records), records).items():
+        for path, raw in pages_of(records).items():
             folder.write(path, raw)
         document = {
             "format": "coop.release/v2",

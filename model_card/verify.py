@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
@@ -19,7 +20,7 @@ from model_card.layout import RELEASE
 from model_card.links import card, data, evaluation, log, standing, votes, weights
 from model_card.verification import Verification
 
-__all__ = ["AFTER_THE_VOTE", "LINKS", "link_number", "verify"]
+__all__ = ["AFTER_THE_VOTE", "LINKS", "examine", "link_number", "verify"]
 
 LINKS: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
     ("files match release.json", log.files),
@@ -68,7 +69,7 @@ def _guarded(check: Callable[[Evidence], str], found: Evidence, *, required: boo
     return run
 
 
-def verify(
+def examine(
     bundle: Path,
     *,
     pin: str | None = None,
@@ -78,8 +79,8 @@ def verify(
     site: Path | None = None,
     remember: Path | None = None,
     told: Callable[[int], None] | None = None,
-) -> Verification:
-    """Check all links of a release folder and return the table with its verdict (see `Verification.exit_code`).
+) -> tuple[Verification, Evidence]:
+    """Check all links of a release folder; return the table with its verdict (see `Verification.exit_code`), and what was found on the way.
 
     Args:
         bundle: release folder as downloaded; nothing is written to it.
@@ -100,7 +101,7 @@ def verify(
         checklist.run(name, _guarded(check, found, required=number in require))
     release = found.bundle.release
     raw = found.bundle.data.get(RELEASE)
-    return Verification(
+    verification = Verification(
         checklist.subject,
         tuple(checklist.steps),
         release=sha256(raw) if raw is not None else None,
@@ -109,3 +110,9 @@ def verify(
         pinned=pin is not None,
         standing=found.standing if all(step.status is not Status.FAIL for step in checklist.steps) else "unknown",
     )
+    return verification, found
+
+
+def verify(bundle: Path, **asked: Any) -> Verification:
+    """Check all links of a release folder and return the table with its verdict; arguments as of `examine`."""
+    return examine(bundle, **asked)[0]

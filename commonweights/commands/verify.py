@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ from commonweights.progress import Progress, progress
 from commonweights.table import show_report
 
 if TYPE_CHECKING:
+    from governance_hooks.report import Report
+    from model_card.evidence import Evidence
     from model_card.verification import Verification
 
 __all__ = ["verify"]
@@ -64,8 +66,7 @@ def verify(
     from governance_hooks.errors import BadInput
     from governance_hooks.memory import state_folder
     from governance_hooks.statement import now as this_moment
-    from model_card.verify import link_number
-    from model_card.verify import verify as run_verify
+    from model_card.verify import examine, link_number
 
     if bundle is None and explained is not None and Path(explained).is_dir():  # --explain DIR
         bundle, explained = Path(explained), "all"
@@ -81,7 +82,7 @@ def verify(
         )
     require = {link_number(link) for link in required}
     with progress(quiet=session.json) as show:
-        report = run_verify(
+        report, found = examine(
             bundle,
             pin=pin,
             now=this_moment() if now else None,
@@ -91,19 +92,52 @@ def verify(
             remember=state_folder() / "sites" if site is not None else None,
             told=_hashed(bundle, show),
         )
+        again = _rederived(found, base, show) if rederive and base is not None and report.valid else None
     seen = compare_with_memory(bundle) if report.valid else ""
-    _show(session, bundle, report, seen, pinned=pin is not None)
-    raise click.exceptions.Exit(report.exit_code)
+    view = _view(found, member) if member is not None and report.valid else None
+    if view is not None and session.json:
+        click.echo(json.dumps(view | {"verification": report.as_dict()}, sort_keys=True))
+    else:
+        _show(session, report, seen, again, pinned=pin is not None)
+    if view is not None and not session.json:
+        from model_card.member import member_words
+
+        click.echo("\n" + "\n".join(member_words(view)))
+    raise click.exceptions.Exit(report.exit_code if again is None or not _bad(again) else _bad(again))
 
 
-def _show(session: Session, bundle: Path, report: Verification, seen: str, *, pinned: bool) -> None:
+def _bad(again: Report) -> int:
+    """Return the exit code of what was made again, 0 if every byte is the same."""
+    statuses = {step.status.value for step in again.steps}
+    return 1 if "FAIL" in statuses else 2 if "UNKNOWN" in statuses else 0
+
+
+def _rederived(found: Evidence, base: Path, show: Progress) -> Report:
+    from commonweights.rederiving import rederive
+
+    return rederive(found, base, show=show)
+
+
+def _view(found: Evidence, said: str) -> dict[str, Any]:
+    from model_card.member import ask, ask_with_receipt, member_view
+
+    receipt = Path(said)
+    asked = ask_with_receipt(found, receipt.read_bytes()) if receipt.is_file() else ask(found, said)
+    return member_view(found, asked)
+
+
+def _show(session: Session, report: Verification, seen: str, again: Report | None, *, pinned: bool) -> None:
     colour = "green" if report.passed else "yellow" if report.valid else "red"
     lines = [show_report(report), "", click.style(report.words, fg=colour, bold=True)]
     if report.valid:
         if not pinned:
             lines[-1] += " Compare the fingerprint of link 2 with one you got elsewhere, or give it with --pin."
         lines[-1] += f" Log: {seen}."
-    session.show(report.as_dict() | {"log": seen or None}, "\n".join(lines))
+    if again is not None:
+        bad = _bad(again)
+        said = {0: "MADE AGAIN: every byte is the same.", 1: "NOT THE SAME: something differs from what was made again.", 2: "COULD NOT BE MADE AGAIN."}[bad]
+        lines += ["", show_report(again), "", click.style(said, fg="red" if bad else "green", bold=True)]
+    session.show(report.as_dict() | {"log": seen or None, "made_again": again.as_dict() if again is not None else None}, "\n".join(lines))
 
 
 def _hashed(bundle: Path, show: Progress) -> Callable[[int], None] | None:

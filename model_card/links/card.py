@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from governance_hooks.canonical import loads
 from governance_hooks.report import StepFailed, StepUnknown
-from model_card.card import make_card
 from model_card.evidence import Evidence
 from model_card.layout import rule_of
+from model_card.pages import pages_of
 from model_card.renderer import renderer_digest
-from model_card.renderers import render_all
 
 __all__ = ["card"]
 
@@ -30,7 +29,7 @@ def card(found: Evidence) -> str:
         raise StepFailed("release.json states another licence than the voted plan", todo="the licence members agreed to is the plan's")
     found.require_run_vote()
     _require_our_renderer(found)
-    rendered = render_all(make_card(records), records)
+    rendered = pages_of(records)
     listed = {path for path in found.bundle.data if (rule := rule_of(path)) is not None and rule.role == "card"}
     if odd := sorted(listed - rendered.keys()):
         raise StepFailed(f"{odd[0]} is rendered from no record", todo="do not believe it")
