@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ def verify(
         if explained is None:
             raise click.UsageError("Missing argument 'BUNDLE'.")
         return
+    if rederive and (find_spec("train") is None or find_spec("torch") is None):
+        raise BadInput("making weights again needs torch", allowed="an installation with the extra [train]", next="pip install 'commonweights[train]'")
     if rederive and base is None:
         raise BadInput(
             "--rederive makes weights again from the base", allowed="coop verify DIR --rederive --base FOLDER", next="coop base fetches or checks base weights"
