@@ -171,6 +171,7 @@ def finish(
     canaries: dict[str, Any] | None = None,
     base: Path | None = None,
     method: str = "lora",
+    output: Callable[[Path, Path | None, str], None] | None = None,
 ) -> Finished:
     members, rows, consents = village.members, [], []
     for member in members:
@@ -255,7 +256,7 @@ def finish(
     plan_digest = sha256((run_dir / "plan.json").read_bytes())
     proposal = village.approve("run", plan_digest, uses=plan.limits.max_starts)
     village.say("coop.run-start/v1", {"run": RUN, "plan": plan_digest, "proposal": proposal, "start": 1}, "operator")
-    write_output(run_dir, base, method)
+    (output or write_output)(run_dir, base, method)
     outputs = [file_entry(run_dir, path) for path in sorted((run_dir / plan.training.output).iterdir())]
     record = {
         "format": "coop.run/v1", "run": RUN, "coop": coop.register.coop, "plan": plan_digest, "proposal": proposal, "status": "completed", "reason": None,
