@@ -14,9 +14,9 @@ import pytest
 from governance_hooks.canonical import dumps, sha256
 from model_card.explain import NOT_PROVEN
 from model_card.verify import LINKS
-from tests.model_card.conftest import _released, _whole, bundle, tiny_base, whole
+from tests.model_card.conftest import _released, _whole_of, bundle, merged, tiny_base, whole
 
-__all__ = ["_released", "_whole", "bundle", "tiny_base", "whole"]
+__all__ = ["_released", "_whole_of", "bundle", "merged", "tiny_base", "whole"]
 
 FIELDS = ["coop", "exit_code", "format", "log", "made_again", "name", "passed", "pinned", "release", "standing", "steps", "subject", "valid", "verdict"]
 
@@ -88,17 +88,14 @@ def test_what_was_made_is_made_again_to_the_last_byte(coop: Any, whole: Path, ti
     assert "--rederive makes weights again from the base" in coop("verify", whole, "--rederive").err
 
 
-def test_weights_that_say_they_were_merged_and_were_not_are_found_out(coop: Any, whole: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_weights_that_say_they_were_merged_and_were_not_are_found_out(merged: Path, tiny_base: Path, tmp_path: Path) -> None:
     """Records, digests and even a vote can be made to fit; the merge cannot."""
     from commonweights.rederiving import rederive
     from governance_hooks.canonical import digest
     from model_card.verify import examine
     from tests.model_card.test_verify import rehash
 
-    if not (whole / "adapter").is_dir():
-        assert rederive(examine(whole)[1], tiny_base).steps[1].status == "SKIP"  # the weights are the run's own
-        return
-    weights, note = whole / "model.safetensors", whole / "derived/merge.json"
+    weights, note = merged / "model.safetensors", merged / "derived/merge.json"
     raw = bytearray(weights.read_bytes())
     raw[-2] ^= 1
     weights.write_bytes(bytes(raw))
@@ -108,11 +105,11 @@ def test_weights_that_say_they_were_merged_and_were_not_are_found_out(coop: Any,
             entry["sha256"] = sha256(bytes(raw))
     record["weights"] = digest(record["outputs"])
     note.write_bytes(dumps(record))
+    shutil.rmtree(merged / "gguf")
     for kind in ("f16", "q8_0"):
-        (whole / f"gguf/village-lm-{kind}.gguf").unlink()
-        (whole / f"derived/village-lm-{kind}.json").unlink()
-    rehash(whole)
-    report, found = examine(whole)
+        (merged / f"derived/village-lm-{kind}.json").unlink()
+    rehash(merged)
+    report, found = examine(merged)
     assert report.steps[10].status == "PASS"  # as far as records can tell
     again = rederive(found, tiny_base)
     assert [(step.name, step.status) for step in again.steps][1] == ("merged weights", "FAIL")

@@ -360,20 +360,34 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
-@pytest.fixture(scope="session", params=["lora", "full"])
-def _whole(request: pytest.FixtureRequest, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    root = tmp_path_factory.mktemp(f"whole-{request.param}")
-    keys, operator = found(root / "village")
-    with Cooperative.open(root / "village") as coop:
-        done = finish(root / "village", coop, Village(root / "village", coop, keys, operator), base=tiny_base, method=request.param)
-        publish_whole(done, tiny_base, root / "bundle")
-    return root / "bundle", done
+@pytest.fixture(scope="session")
+def _whole_of(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make, once, the release of a run of a method with everything that loads."""
+    made: dict[str, Path] = {}
+
+    def of(method: str) -> Path:
+        if method not in made:
+            root = tmp_path_factory.mktemp(f"whole-{method}")
+            keys, operator = found(root / "village")
+            with Cooperative.open(root / "village") as coop:
+                done = finish(root / "village", coop, Village(root / "village", coop, keys, operator), base=tiny_base, method=method)
+                publish_whole(done, tiny_base, root / "bundle")
+            made[method] = root / "bundle"
+        return made[method]
+
+    return of
+
+
+@pytest.fixture(params=["lora", "full"])
+def whole(request: pytest.FixtureRequest, _whole_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of a released bundle with everything that loads: of a run that made an adapter, and of one that trained all weights."""
+    return shutil.copytree(_whole_of(request.param), tmp_path / "whole")
 
 
 @pytest.fixture
-def whole(_whole: tuple[Path, Finished], tmp_path: Path) -> Path:
-    """A copy of a released bundle with everything that loads: of a run that made an adapter, and of one that trained all weights."""
-    return shutil.copytree(_whole[0], tmp_path / "whole")
+def merged(_whole_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of a released bundle with merged weights beside the adapter."""
+    return shutil.copytree(_whole_of("lora"), tmp_path / "merged")
 
 
 @pytest.fixture
