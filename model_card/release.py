@@ -231,6 +231,7 @@ def assemble(
     created: str,
     derived: Path | None = None,
     supersedes: Sequence[str] = (),
+    accept: Callable[[dict[str, Any]], None] | None = None,
     progress: Progress | None = None,
 ) -> Release:
     """Write the release folder `out` in one step, card and README included, and return it with the digest to vote on.
@@ -246,6 +247,7 @@ def assemble(
         created: RFC 3339 UTC.
         derived: folder with merged and GGUF weights and their records, laid out as in a bundle; its files are moved into `out`.
         supersedes: digests of earlier releases this one takes the place of.
+        accept: raises for a card that shall not be released, before anything is written.
         progress: called with label, done, total.
 
     Raises:
@@ -257,7 +259,9 @@ def assemble(
     small = {path: source.read_bytes() for path, source in (weights | made).items() if (rule := rule_of(path)) is not None and rule.held}
     _check_leaks(data | small)  # first: another refusal might repeat a secret
     records = CardRecords.of(name, coop, data, votes)
-    make_card(records)  # refuses records that belong to others
+    card = make_card(records)  # refuses records that belong to others
+    if accept is not None:
+        accept(card)
     _check(records, data, run_proposal)
     total = 1 + sum(path.stat().st_size for path in (*weights.values(), *made.values()))
     with atomic_directory(out) as temporary:

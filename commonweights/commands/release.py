@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +21,9 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.ledger import read_ledger
 from governance_hooks.links import check_vote, find_proposal
-from governance_hooks.report import Blocked, Report, StepFailed
+from governance_hooks.report import Blocked, Report, StepFailed, StepUnknown
 from governance_hooks.statement import now
+from model_card.elsewhere import checker
 from model_card.layout import RELEASE
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def assemble_release(
     check: Check = "heldout",
     base: Path | None = None,
     supersedes: Sequence[str] | None = None,
+    incomplete: bool = True,
     threads: int | None = None,
 ) -> Path:
     """Assemble the bundle members will vote on; a finished one of this run is returned as it is.
@@ -48,7 +51,8 @@ def assemble_release(
         derived: whether to add merged and GGUF weights.
         check: what these are compared on before they are taken.
         base: folder of the base weights; None takes the cached ones.
-        supersedes: digests of releases this one takes the place of; None takes the newest one that went out under the same name.
+        supersedes: digests of releases this one takes the place of; None takes those that went out under the same name, and are not superseded yet.
+        incomplete: whether the card may lack what only people can state.
     """
     from model_card.release import assemble
     from model_card.votes import votes_of
@@ -77,6 +81,7 @@ def assemble_release(
             created=now(),
             derived=made,
             supersedes=replaced,
+            accept=None if incomplete else _require_people,
             progress=show,
         )
 
@@ -87,6 +92,12 @@ def assemble_release(
     else:
         put(None)
     return out
+
+
+def _require_people(card: dict[str, Any]) -> None:
+    """Refuse a card on which a field that only people can fill has neither a signed statement nor a signed reason."""
+    with suppress(StepUnknown):  # a version without such statements has none to ask for
+        checker("model_card.lint", "require_release_card")(card)
 
 
 def _document(folder: Path) -> ReleaseDocument | None:
@@ -171,11 +182,20 @@ def release() -> None:
     help="What merged and GGUF weights are compared on with the adapter: held-out rows, four fixed questions, nothing.",
 )
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
+@click.option("--incomplete", is_flag=True, help="Although the card lacks what only people can state: intended use, limits, risks, contact.")
 @click.option("--supersedes", multiple=True, help="Digest of a release this one takes the place of [default: the one under the same name].")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the merge [default: all cores]; the bytes are the same for any number.")
 @click.pass_obj
 def assemble(
-    session: Session, run: str, name: str | None, no_derived: bool, check: Check, base: Path | None, supersedes: tuple[str, ...], threads: int | None
+    session: Session,
+    run: str,
+    name: str | None,
+    no_derived: bool,
+    check: Check,
+    base: Path | None,
+    supersedes: tuple[str, ...],
+    incomplete: bool,
+    threads: int | None,
 ) -> None:
     """Assemble the bundle of RUN: weights, card, records, every file by size and SHA-256. Then members vote on it.
 
@@ -187,7 +207,18 @@ def assemble(
     """
     chosen = name or run
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
-        out = assemble_release(space, run, chosen, show, derived=not no_derived, check=check, base=base, supersedes=list(supersedes) or None, threads=threads)
+        out = assemble_release(
+            space,
+            run,
+            chosen,
+            show,
+            derived=not no_derived,
+            check=check,
+            base=base,
+            supersedes=list(supersedes) or None,
+            incomplete=incomplete,
+            threads=threads,
+        )
         made = _document(out)
     assert made is not None
     digest = sha256((out / RELEASE).read_bytes())
