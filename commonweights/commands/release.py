@@ -176,10 +176,10 @@ def release() -> None:
 @click.option("--no-derived", is_flag=True, help="Without merged and GGUF weights: an adapter, for whoever has the base.")
 @click.option(
     "--check",
-    type=click.Choice(["heldout", "fixed", "none"]),
+    type=click.Choice(["heldout", "fixed", "quick", "none"]),
     default="heldout",
     show_default=True,
-    help="What merged and GGUF weights are compared on with the adapter: held-out rows, four fixed questions, nothing.",
+    help="What merged and GGUF weights are compared on with the adapter: held-out rows, four fixed questions, these for the merged ones alone, nothing.",
 )
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
 @click.option("--incomplete", is_flag=True, help="Although the card lacks what only people can state: intended use, limits, risks, contact.")
