@@ -153,8 +153,9 @@ def _hashed(bundle: Path, show: Progress) -> Callable[[int], None] | None:
     def told(count: int) -> None:
         nonlocal done
         with lock:
-            done += count
-            show("hashing, bytes", min(done, total), total)
+            before, done = done, min(done + count, total)
+            if done > before:
+                show("hashing, bytes", done, total)
 
     return told
 

@@ -44,7 +44,7 @@ _SCENES: list[tuple[str, float]] = [
     ("A run without a vote", 3),
     ("The vote on exactly this plan", 7),
     ("The run: gate, training, evaluation, card", 200),
-    ("The release bundle, and the vote on exactly these bytes", 9),
+    ("The release bundle, and the vote on exactly these bytes", 60),
     ("Verification, as the public does it", 2),
     ("Three attacks", 6),
 ]
