@@ -64,7 +64,7 @@ def flip_byte(bundle: Path, scratch: Path) -> Report:
     """Flip one bit in the middle of the weights of a copy, and verify the copy."""
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(bundle, scratch)
-    weights = scratch / "weights" / "adapter_model.safetensors"
+    weights = scratch / "adapter" / "adapter_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(bytes(data))

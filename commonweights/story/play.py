@@ -47,7 +47,7 @@ _SCENES: list[tuple[str, float]] = [
     ("The vote on exactly this plan", 7),
     ("The run: gate, training, evaluation, card", 200),
     ("The card: what only people can say, in their own words", 1),
-    ("The release bundle, and the vote on exactly these bytes", 9),
+    ("The release bundle, and the vote on exactly these bytes", 60),
     ("Verification, as the public does it", 2),
     ("Three attacks", 6),
 ]
@@ -187,7 +187,7 @@ class Play:
     def _release(self, space: Workspace, players: scenes.Players, show: Progress) -> Path:
         with self.stage.scene():
             self.stage.command(f"coop release assemble {NAME};  coop propose release {NAME};  ...;  coop release publish {NAME}")
-            bundle = assemble_release(space, NAME, NAME, show)
+            bundle = assemble_release(space, NAME, NAME, show, check="quick", threads=self.threads)
             result = scenes.decide(space, players, "release", NAME, "Chandra", dissent=False, show=show)
             self.say(f"{result['outcome']}: {result['why']}")
             publish_release(space, bundle).require()
