@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from commonweights.consent_uses import read_plans, uses_of
 from commonweights.notice import NOTICE, NOTICE_LANGUAGE
@@ -14,6 +15,7 @@ from commonweights.voting import close_statement, keep_reason, proposal_payload,
 from commonweights.workspace import Workspace
 from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
+from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import CoopError
 from governance_hooks.fields import Strict
 from governance_hooks.plan import Plan
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from data_pipeline.store import ContributionStore
 
 __all__ = ["FolderHouse"]
+
+T = TypeVar("T")
 
 
 class FolderHouse:
@@ -39,6 +43,8 @@ class FolderHouse:
         self._space, self._store = space, store
         self._plans: tuple[object, Mapping[str, Plan]] = (None, {})
         self._releases: tuple[object, Mapping[str, Path]] = (None, {})
+        self._long = threading.Lock()
+        self._answers: tuple[int, dict[tuple[str, str], Any]] = (-1, {})
 
     @property
     def root(self) -> Path:
@@ -121,22 +127,34 @@ class FolderHouse:
         """Say where a member's texts went."""
         from commonweights.commands.mine import whereabouts
 
-        return whereabouts(self._space, member)
+        return self._apart(("whereabouts", member), lambda space: whereabouts(space, member))
 
     def withdrawal(self, member: str) -> list[str]:
         """Say what a withdrawal of everything would do."""
         from commonweights.withdrawing import preview_of
 
-        return preview_of(self._space, member).lines()
+        return self._apart(("withdrawal", member), lambda space: preview_of(space, member).lines())
 
     def why(self, thing: str) -> Report | None:
         """Return the checks of the plan, run or release of this name; None if there is none, or it needs none any more."""
         from commonweights.commands.why import checks_of
 
         try:
-            return checks_of(self._space, thing)
+            return self._apart(("why", thing), lambda space: checks_of(space, thing))
         except CoopError:
             return None
+
+    def _apart(self, about: tuple[str, str], work: Callable[[Workspace], T]) -> T:
+        """Do long work on a reader of its own, one at a time, so that no page waits for it; until the log grows the answer stays."""
+        with self._long:
+            size = self._space.coop.log.size
+            if self._answers[0] != size:
+                self._answers = size, {}
+            if about not in self._answers[1]:
+                with Cooperative.open(self.root, read_only=True) as coop:
+                    self._answers[1][about] = work(Workspace(coop))
+            found: T = self._answers[1][about]
+            return found
 
 
 def _stamps(paths: list[Path]) -> tuple[tuple[str, int, int], ...]:

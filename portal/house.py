@@ -13,19 +13,11 @@ from governance_hooks.plan import Plan
 from governance_hooks.report import Report
 from governance_hooks.state import Proposal
 
-__all__ = ["House", "Went"]
-
-
-class Went(Protocol):
-    """Where a member's texts went, and what a withdrawal would do: short sentences."""
-
-    def lines(self) -> list[str]:
-        """Return the sentences."""
-        ...
+__all__ = ["House"]
 
 
 class House(Protocol):
-    """The cooperative's folder, behind the few questions the portal has. Call it while the view's register is held."""
+    """The cooperative's folder, behind the few questions the portal has. Call it while the view's register is held, but the last three without: they take long."""
 
     @property
     def root(self) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from portal.pages import home, join, keys, receipts, signin, signing, stewards
+from portal.pages import home, join, keys, proposals, receipts, signin, signing, stewards, votes
 
 __all__ = ["MAIN", "SIGNING", "Parts"]
 
 Parts = tuple[ModuleType, ...]
 
-MAIN: Parts = (home, signin, join, keys, receipts, stewards)
+MAIN: Parts = (home, signin, join, keys, proposals, votes, receipts, stewards)
 SIGNING: Parts = (signing,)
