@@ -38,7 +38,8 @@ def plan_in_words(plan: Plan) -> list[str]:
     }[training.objective]
     lines = [
         _("It starts from %(base)s (%(licence)s).") % {"base": plan.base.name, "licence": plan.base.licence},
-        ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records) % {"num": number(plan.build.records)}
+        ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records)
+        % {"num": number(plan.build.records)}
         + " "
         + ngettext("In the largest language %(num)s member gave.", "In the largest language %(num)s members gave.", people) % {"num": number(people)},
         _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
@@ -60,7 +61,9 @@ def plan_in_words(plan: Plan) -> list[str]:
     if limits.sites:
         lines.append(_("Only at: %(sites)s.") % {"sites": ", ".join(limits.sites)})
     if plan.canaries:
-        lines.append(_("%(num)s made-up texts are mixed in, to measure afterwards whether the model repeats what it read.") % {"num": number(plan.canaries.count)})
+        lines.append(
+            _("%(num)s made-up texts are mixed in, to measure afterwards whether the model repeats what it read.") % {"num": number(plan.canaries.count)}
+        )
     return lines
 
 

@@ -45,7 +45,7 @@ def kind_in_words(kind: str) -> str:
         "appointment": _("Oversight body"),
         "operator": _("New operator"),
         "consultation": _("Consultation"),
-    }[kind]
+    }.get(kind, kind)
 
 
 def title_of(service: Service, proposal: Proposal) -> str:

@@ -57,4 +57,4 @@ def environment() -> Environment:
 
 def render(name: str, /, **values: Any) -> str:
     """Return a page in the language of this request."""
-    return environment().get_template(name).render(language=i18n.current(), direction=i18n.direction(), **values)
+    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), **values)

@@ -65,6 +65,7 @@ class Hosts:
         self._sites = sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         if scope["type"] == "lifespan":  # nothing of ours waits for it
             while True:
                 message = await receive()
@@ -86,6 +87,7 @@ class Guard:
         self._app, self._origin, self._cookie, self._headers, self._limits, self._body_s = app, origin, cookie, headers, limits, body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         if scope["type"] != "http":
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -73,7 +74,12 @@ def proposal(visit: Here, identifier: Digest) -> Response:
         vote = found.votes.get(visit.member or "")
         plan = service.house.plans().get(found.subject) if found.kind == "run" else None
         cast = [
-            Cast(member, one.choice or " › ".join(str(option + 1) for option in one.options), one.ballot, service.house.reason(one.reason) if one.reason else None)
+            Cast(
+                member,
+                one.choice or " › ".join(str(option + 1) for option in one.options),
+                one.ballot,
+                service.house.reason(one.reason) if one.reason else None,
+            )
             for member, one in list(found.votes.items())[-200:]
         ]
         objections = [(member, service.house.reason(reason) if reason else None) for member, reason in list(found.objections.items())[:200]]
@@ -152,7 +158,10 @@ def rules_in_words(rules: Rules) -> list[str]:
     lines = [quorum]
     if rules.quorum != "rejection":
         lines.append(_("Of those who say yes or no, %(percent)s%% have to say yes.") % {"percent": i18n.number(rules.approval_percent)})
-    lines.append(ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for) % {"num": i18n.number(rules.minimum_for)})
+    lines.append(
+        ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for)
+        % {"num": i18n.number(rules.minimum_for)}
+    )
     lines.append(
         {
             "quorum": _("Who abstains counts as present."),
@@ -164,7 +173,11 @@ def rules_in_words(rules: Rules) -> list[str]:
         lines.append(_("If so many have voted only shortly before the end, the vote goes on for a while."))
     if rules.challenge_s:
         hours = i18n.number(-(-rules.challenge_s // 3600))
-        lines.append(_("Before it takes effect members have %(hours)s hours to object.") % {"hours": hours} if rules.objections else _("It takes effect after %(hours)s hours.") % {"hours": hours})
+        lines.append(
+            _("Before it takes effect members have %(hours)s hours to object.") % {"hours": hours}
+            if rules.objections
+            else _("It takes effect after %(hours)s hours.") % {"hours": hours}
+        )
     return lines
 
 
@@ -184,7 +197,7 @@ def changes(visit: Here, identifier: Digest) -> Response:
             chain.insert(0, (at, service.house.text(draft.subject)))
             at = draft.previous
     steps = []
-    for (_, old), (identifier_, new) in zip(chain, chain[1:], strict=False):
+    for (_, old), (identifier_, new) in itertools.pairwise(chain):
         if old is None or new is None:
             steps.append((identifier_, None, True))
         else:

@@ -21,18 +21,18 @@ Token = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 @router.get("/signin")
-def ask(visit: Here, next: Annotated[str, Query(max_length=400)] = "/") -> Response:
+def ask(visit: Here, then: Annotated[str, Query(alias="next", max_length=400)] = "/") -> Response:
     """Ask for a mail address."""
-    return visit.page("signin.html", next=local_path(next), sent=False)
+    return visit.page("signin.html", next=local_path(then), sent=False)
 
 
 @router.post("/signin")
-def send_link(visit: Here, mail: Annotated[str, Form(max_length=254)], next: Annotated[str, Form(max_length=400)] = "/") -> Response:
+def send_link(visit: Here, mail: Annotated[str, Form(max_length=254)], then: Annotated[str, Form(alias="next", max_length=400)] = "/") -> Response:
     """Mail a link; the answer is the same whether the address has an account or not."""
     service, address = visit.service, mail_address(mail)
     client = visit.request.client
     if service.limits.allows("mail-from", client.host if client else "?") and service.limits.allows("mail-to", address.lower()):
-        token = service.private.sessions.make_link(address, i18n.current(), local_path(next))
+        token = service.private.sessions.make_link(address, i18n.current(), local_path(then))
         url = f"{service.settings.origin}/signin/{token}?lang={quote(i18n.current())}"
         service.private.outbox.put(f"signin:{token[:12]}", address, i18n.current(), "signin", {"url": url, "minutes": str(LINK_S // 60)})
     return visit.page("signin.html", next="/", sent=True)

@@ -37,7 +37,8 @@ def _reason(service: Service, text: str) -> str | None:
 def _open_to(visit: Visit, found: Proposal, member: str) -> None:
     if member not in found.roll:
         raise Refused(
-            i18n.gettext("you are not on the roll of this vote"), next=i18n.gettext("the roll was frozen when the vote opened; you may vote in those that open after you joined")
+            i18n.gettext("you are not on the roll of this vote"),
+            next=i18n.gettext("the roll was frozen when the vote opened; you may vote in those that open after you joined"),
         )
     if found.closed is not None or visit.service.clock() > found.closes:
         raise Refused(i18n.gettext("this vote is closed"), value=found.closes)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from governance_hooks.errors import Refused
-from governance_hooks.fields import Strict
+from governance_hooks.fields import Identifier, Strict
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 
-__all__ = ["ACCOUNT", "DOCUMENTS", "candidates", "needed", "new_key", "require_signer"]
+__all__ = ["ACCOUNT", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer"]
 
 ACCOUNT = "coop.account/v1"
+ERASURE = "coop.erasure/v1"
 
 
 class AccountProof(Strict):
@@ -24,7 +25,13 @@ class AccountProof(Strict):
     """Origin of the portal: a proof for one is none for another."""
 
 
-DOCUMENTS = {ACCOUNT: AccountProof}
+class Erasure(Strict):
+    """A member has texts of theirs erased from the store. Who got into their mailbox cannot: it takes a key."""
+
+    records: Annotated[list[Identifier], Field(min_length=1, max_length=200)]
+
+
+DOCUMENTS = {ACCOUNT: AccountProof, ERASURE: Erasure}
 """Documents of a statement's form that a key signs for the portal alone."""
 
 

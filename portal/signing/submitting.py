@@ -10,9 +10,9 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.payloads import PAYLOADS, Contribution, Reviewed
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
-from governance_hooks.statement import Statement, entry, parse
+from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
 from portal.service import Service
-from portal.signing.kinds import ACCOUNT, DOCUMENTS, needed, require_signer
+from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer
 from portal.store.drafted import Drafted
 
 __all__ = ["Progress", "armored_blocks", "submit", "submit_signature"]
@@ -60,8 +60,8 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
     if len(kept) < need:
         service.private.drafts.sign(drafted.id, armored)
         return Progress(len(kept), need, None)
-    if drafted.kind == ACCOUNT:
-        _bind(service, document)
+    if drafted.kind in DOCUMENTS:
+        _obey(service, document)
         made = document
     else:
         made = submit(service, data)
@@ -84,12 +84,22 @@ def submit(service: Service, data: bytes) -> Statement:
     return made
 
 
-def _bind(service: Service, document: Statement) -> None:
-    payload = loads(document.entry)["body"]["payload"]
-    if payload["portal"] != service.settings.origin:
-        raise Refused("this was signed for another portal", value=payload["portal"], allowed=service.settings.origin)
+def _obey(service: Service, document: Statement) -> None:
+    """Do what a member's key asks of the portal alone; once, for a day: who finds the document later can do nothing with it."""
     with service.view.reading() as register:
         register.author(document)
+    if not shift(service.clock(), -86_400) <= document.issued <= shift(service.clock(), CLOCK_SKEW_S):
+        raise Refused("this was drafted too long ago", value=document.issued, next="begin again")
+    payload = loads(document.entry)["body"]["payload"]
+    if document.type == ERASURE:
+        store = service.house.contributions()
+        records = store.some(payload["records"])
+        if len(records) != len(set(payload["records"])) or any(one.member != document.author for one in records):
+            raise Refused("a member erases their own texts only", value=document.author)
+        store.erase([one.record for one in records])
+        return
+    if payload["portal"] != service.settings.origin:
+        raise Refused("this was signed for another portal", value=payload["portal"], allowed=service.settings.origin)
     service.private.accounts.bind(payload["account"], document.author)
 
 
@@ -119,8 +129,9 @@ def _follow(service: Service, made: Statement, position: int) -> None:
 
 
 def _forget(service: Service, drafted: Drafted) -> None:
-    """Take texts that are given now out of the basket."""
-    given = drafted.after.get("basket")
-    account = service.private.accounts.find(member=drafted.author)
-    if given and account is not None:
-        service.private.basket.remove(account.account, *given)
+    """Take what is given now out of the basket."""
+    given, rated = drafted.after.get("basket"), drafted.after.get("rated")
+    account = service.private.accounts.find(member=drafted.author) if given or rated else None
+    if account is not None:
+        service.private.basket.remove(account.account, *(given or ()))
+        service.private.basket.unrate(account.account, *(rated or ()))

@@ -14,7 +14,7 @@ from portal.i18n import ngettext, when
 from portal.proposal_rows import title_of
 from portal.rendering import short
 from portal.service import Service
-from portal.signing.kinds import ACCOUNT
+from portal.signing.kinds import ACCOUNT, ERASURE
 
 __all__ = ["Words", "words_of"]
 
@@ -99,6 +99,12 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                 ngettext("%(num)d member may vote.", "%(num)d members may vote.", payload["roll"]["members"]) % {"num": payload["roll"]["members"]},
             ]
             return Words(_("A proposal"), tuple(lines))
+        case kind if kind == ERASURE:
+            count = ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", len(payload["records"])) % {
+                "num": len(payload["records"])
+            }
+            after = _("They cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
+            return Words(_("Erasure"), (count, after))
         case kind if kind == ACCOUNT:
             lines = [
                 _("You show that %(member)s is you.") % {"member": author},

@@ -10,8 +10,9 @@ from sqlalchemy import delete, func, insert, select
 
 from data_pipeline.database import StoreDatabase
 from data_pipeline.record import Draft
+from data_pipeline.reviews import RatingDraft
 from governance_hooks.errors import BadInput
-from portal.store.schema import basket
+from portal.store.schema import basket, scores
 
 __all__ = ["LIMIT", "Basket", "Kept"]
 
@@ -88,3 +89,26 @@ class Basket:
         """Throw texts of an account away."""
         with self._database.transaction(write=True) as connection:
             connection.execute(delete(basket).where(basket.c.account == account, basket.c.id.in_(identifiers)))
+
+    # Ratings that wait
+
+    def rate(self, account: str, draft: RatingDraft) -> None:
+        """Keep a rating in the place of an earlier one of the same record."""
+        mine = (scores.c.account == account) & (scores.c.record == draft.record)
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(scores).where(mine))
+            if (connection.execute(select(func.count()).where(scores.c.account == account)).scalar() or 0) >= LIMIT:
+                raise BadInput("many ratings wait for your signature", value=LIMIT, next="sign them, then go on")
+            values = {"account": account, "record": draft.record, "score": draft.score, "flags": " ".join(draft.flags), "created": self._clock()}
+            connection.execute(insert(scores).values(**values))
+
+    def ratings(self, account: str) -> list[RatingDraft]:
+        """Return the ratings of an account that wait, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(scores).where(scores.c.account == account).order_by(scores.c.created, scores.c.record)).all()
+        return [RatingDraft(row.record, row.score, tuple(row.flags.split())) for row in rows]
+
+    def unrate(self, account: str, *records: str) -> None:
+        """Throw ratings of an account away."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(scores).where(scores.c.account == account, scores.c.record.in_(records)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "remarks", "sessions"]
+__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "remarks", "scores", "sessions"]
 
 metadata = MetaData()
 
@@ -75,6 +75,16 @@ basket = Table(
     Column("tag", String, nullable=False),
     Column("licence", String, nullable=False),
     Column("parent", String, nullable=True),
+    Column("created", String, nullable=False),
+)
+
+scores = Table(
+    "portal_scores",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("record", String, primary_key=True),
+    Column("score", Integer, nullable=False),
+    Column("flags", String, nullable=False),
     Column("created", String, nullable=False),
 )
 

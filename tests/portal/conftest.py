@@ -56,7 +56,8 @@ class Portal:
         person.sign_in(mail)
         person.touch(person.make_passkey(person.post("/join/passkey")))
         account = self.service.private.accounts.find(mail=mail)
-        assert account is not None and account.asks_as is not None
+        assert account is not None
+        assert account.asks_as is not None
         for number in (0, 1):
             registrar = self.founder(number)
             registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={self.members[number]}")[0]))
@@ -81,5 +82,3 @@ def make_portal(tmp_path: Path) -> Iterator[Callable[..., Portal]]:
 @pytest.fixture
 def portal(make_portal: Callable[..., Portal]) -> Portal:
     return make_portal()
-
-
