@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 from sqlalchemy.engine import URL
@@ -46,7 +46,7 @@ class Cooperative:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Cooperative]:
+    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Self]:
         """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
         paths = Paths(root)
         pin = paths.pin()

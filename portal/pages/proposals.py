@@ -196,7 +196,7 @@ def changes(visit: Here, identifier: Digest) -> Response:
             draft = register.drafts[at]
             chain.insert(0, (at, service.house.text(draft.subject)))
             at = draft.previous
-    steps = []
+    steps = list[tuple[str, list[Piece] | None, bool]]()
     for (_, old), (identifier_, new) in itertools.pairwise(chain):
         if old is None or new is None:
             steps.append((identifier_, None, True))

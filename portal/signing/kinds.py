@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from governance_hooks.errors import Refused
 from governance_hooks.fields import Identifier, Strict
@@ -31,7 +31,7 @@ class Erasure(Strict):
     records: Annotated[list[Identifier], Field(min_length=1, max_length=200)]
 
 
-DOCUMENTS = {ACCOUNT: AccountProof, ERASURE: Erasure}
+DOCUMENTS: dict[str, type[BaseModel]] = {ACCOUNT: AccountProof, ERASURE: Erasure}
 """Documents of a statement's form that a key signs for the portal alone."""
 
 

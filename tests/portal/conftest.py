@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
 from starlette.types import ASGIApp
 
 from commonweights.commands.portal import open_service
@@ -17,11 +18,13 @@ from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.service import Service
 from portal.settings import Settings
-from tests.authenticator import RP_ID
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.village import found
 
-ORIGINS = [PasskeyOrigin(origin=SIGNING, rp_id=RP_ID, valid_from="2026-01-01T00:00:00Z").model_dump()]
+
+def named(settings: Settings) -> dict[str, object]:
+    """The signing site as bylaws name it."""
+    return PasskeyOrigin(origin=settings.signing_origin, rp_id=settings.rp_id, valid_from="2026-01-01T00:00:00Z").model_dump()
 
 
 @dataclass
@@ -69,10 +72,10 @@ def make_portal(tmp_path: Path) -> Iterator[Callable[..., Portal]]:
 
     with ExitStack() as stack:
 
-        def make(**changes: object) -> Portal:
+        def make(settings: Settings = Settings(MAIN, SIGNING), log: URL | None = None, **changes: object) -> Portal:  # noqa: B008
             root = tmp_path / "village"
-            keys, operator = found(root, passkey_origins=ORIGINS, **changes)
-            service = stack.enter_context(open_service(root, Settings(MAIN, SIGNING)))
+            keys, operator = found(root, log=log, passkey_origins=[named(settings)], **changes)
+            service = stack.enter_context(open_service(root, settings))
             service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
             return Portal(root, service, make_app(service), keys, operator)
 
