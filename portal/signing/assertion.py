@@ -11,15 +11,18 @@ from typing import Any
 import webauthn
 from webauthn.helpers import decode_credential_public_key
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.helpers.decode_credential_public_key import DecodedEC2PublicKey
+from webauthn.helpers.decode_credential_public_key import DecodedEC2PublicKey, DecodedRSAPublicKey
 from webauthn.helpers.exceptions import WebAuthnException
 
 from governance_hooks.errors import Refused
-from governance_hooks.ssh.publickey import SK_ECDSA
+from governance_hooks.ssh.publickey import RS256, SK_ECDSA
+from governance_hooks.ssh.wire import mpint
 from governance_hooks.sshsig import PublicKey, passkey_signature, verify
 from portal.settings import Settings
 
 __all__ = ["creation_options", "passkey_of", "signature_of"]
+
+_ALGORITHMS = [COSEAlgorithmIdentifier.ECDSA_SHA_256, COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256]
 
 
 def _b64(data: bytes) -> str:
@@ -72,13 +75,13 @@ def creation_options(settings: Settings, challenge: bytes, user: bytes, name: st
     """Return what a browser needs to make a passkey (PublicKeyCredentialCreationOptions as JSON).
 
     The user id is new for each passkey: an authenticator that has one of the same id would overwrite it, and the old key would be lost.
-    Only P-256 is asked for: OpenSSH knows no other signature of a browser.
+    P-256 is asked for first: OpenSSH knows no other signature of a browser. RSA is for machines that make nothing else.
     """
     return {
         "rp": {"id": settings.rp_id, "name": cooperative},
         "user": {"id": _b64(user), "name": name, "displayName": name},
         "challenge": _b64(challenge),
-        "pubKeyCredParams": [{"type": "public-key", "alg": COSEAlgorithmIdentifier.ECDSA_SHA_256.value}],
+        "pubKeyCredParams": [{"type": "public-key", "alg": one.value} for one in _ALGORITHMS],
         "authenticatorSelection": {"residentKey": "required", "requireResidentKey": True, "userVerification": "required"},
         "attestation": "none",
         "timeout": 300_000,
@@ -98,11 +101,13 @@ def passkey_of(answer: str, challenge: bytes, settings: Settings) -> PublicKey:
             expected_rp_id=settings.rp_id,
             expected_origin=settings.signing_origin,
             require_user_verification=True,
-            supported_pub_key_algs=[COSEAlgorithmIdentifier.ECDSA_SHA_256],
+            supported_pub_key_algs=_ALGORITHMS,
         )
         key = decode_credential_public_key(made.credential_public_key)
     except (WebAuthnException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("this is no passkey made on this page", value=str(error)[:120], next="make it again") from error
+    if isinstance(key, DecodedRSAPublicKey):
+        return PublicKey(RS256, mpint(int.from_bytes(key.e, "big")) + mpint(int.from_bytes(key.n, "big")), settings.rp_id)
     if not isinstance(key, DecodedEC2PublicKey):
-        raise Refused("this passkey is of a type that cannot sign statements", allowed="P-256 (ES256)")
+        raise Refused("this passkey is of a type that cannot sign statements", allowed="P-256 (ES256), RSA (RS256)")
     return PublicKey(SK_ECDSA, b"\x04" + key.x + key.y, settings.rp_id)

@@ -59,7 +59,9 @@ def serving(app: ASGIApp, port: int) -> Iterator[None]:
 def browser(profile: Path, **settings: Any) -> Iterator[BrowserContext]:
     """Open a browser whose profile is empty."""
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(str(profile), executable_path="/usr/bin/chromium", headless=True, args=list(ARGUMENTS), **settings)
+        context = playwright.chromium.launch_persistent_context(
+            str(profile), executable_path="/usr/bin/chromium", headless=True, args=list(ARGUMENTS), **settings
+        )
         context.set_default_timeout(15_000)
         try:
             yield context

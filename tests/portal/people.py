@@ -18,7 +18,7 @@ from webauthn.helpers import encode_cbor
 
 from governance_hooks.sshsig import PrivateKey
 from portal.service import Service
-from tests.authenticator import AT, ORIGIN, UP, UV, Passkey
+from tests.authenticator import AT, ORIGIN, RP_ID, UP, UV, Passkey, RsaKey
 
 MAIN = "https://village.example"
 SIGNING = ORIGIN
@@ -27,11 +27,15 @@ SIGNING = ORIGIN
 class Device(Passkey):
     """A phone: it makes a passkey for a page, and signs what the page shows."""
 
+    @property
+    def cose(self) -> dict[int, Any]:
+        return {1: 2, 3: -7, -1: 1, -2: self.point[1:33], -3: self.point[33:]}
+
     def create(self, options: dict[str, Any], origin: str = SIGNING, **changes: Any) -> str:
         """Answer `navigator.credentials.create` as a browser does (`toJSON`)."""
         client = {"type": "webauthn.create", "challenge": options["challenge"], "origin": origin, "crossOrigin": False} | changes
         name = secrets.token_bytes(16)
-        cose = encode_cbor({1: 2, 3: -7, -1: 1, -2: self.point[1:33], -3: self.point[33:]})
+        cose = encode_cbor(self.cose)
         data = hashlib.sha256(self.application.encode()).digest() + bytes([UP | UV | AT]) + struct.pack(">I", 0)
         data += bytes(16) + struct.pack(">H", len(name)) + name + cose
         attested = encode_cbor({"fmt": "none", "attStmt": {}, "authData": data})
@@ -45,6 +49,18 @@ class Device(Passkey):
         signature = self.touch(data + hashlib.sha256(client).digest())
         response = {"authenticatorData": b64(data), "clientDataJSON": b64(client), "signature": b64(signature), "userHandle": None}
         return json.dumps({"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": response, "clientExtensionResults": {}})
+
+
+class OldDevice(RsaKey, Device):  # type: ignore[misc]
+    """A computer that makes RSA passkeys only."""
+
+    def __init__(self, rp_id: str = RP_ID) -> None:
+        RsaKey.__init__(self, rp_id)
+
+    @property
+    def cose(self) -> dict[int, Any]:
+        numbers = self.key.public_key().public_numbers()
+        return {1: 3, 3: -257, -1: numbers.n.to_bytes(256, "big"), -2: numbers.e.to_bytes(3, "big")}
 
 
 def b64(data: bytes) -> str:
@@ -111,9 +127,9 @@ class Person:
         assert self.get(url).status == 200
         return self.post(url.partition("?")[0])
 
-    def make_passkey(self, page: Page) -> Page:
+    def make_passkey(self, page: Page, device: Device | None = None) -> Page:
         """Press the button of an enrolment page and touch the sensor."""
-        self.device = Device()
+        self.device = device or Device()
         return self.post(page.url.partition("?")[0], credential=self.device.create(json.loads(page.attribute("data-options"))))
 
     def touch(self, page: Page, device: Device | None = None) -> Page:

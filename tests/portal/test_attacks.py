@@ -234,14 +234,30 @@ def test_mailboxes_are_not_flooded(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize(
-    "then", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\tevil", "\n//evil.example", "/%0d%0aSet-Cookie:a=b\r\nX: y", "http:evil", ""]
+    "then",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\tevil",
+        "\n//evil.example",
+        "/%0d%0aSet-Cookie:a=b\r\nX: y",
+        "http:evil",
+        "",
+    ],
 )
 def test_no_redirect_leads_to_another_site(portal: Portal, then: str) -> None:
     person = portal.stranger()
     page = person.sign_in("a@example.org", then=then)
     assert page.url.startswith(MAIN + "/")
     assert all(not str(one.headers.get("location", "")).startswith("//") for one in page.answer.history)
-    assert "evil" not in re.findall(r'name="next" value="([^"]*)"', person.get(f"/signin?next={then}".replace("\n", "").replace("\r", "").replace("\t", "")).text)[0].partition("/")[0]
+    assert (
+        "evil"
+        not in re.findall(r'name="next" value="([^"]*)"', person.get(f"/signin?next={then}".replace("\n", "").replace("\r", "").replace("\t", "")).text)[
+            0
+        ].partition("/")[0]
+    )
 
 
 @pytest.mark.parametrize("host", ["evil.example", "village.example.evil.example", "village.example:444", "", "VILLAGE.example"])
@@ -373,7 +389,19 @@ def test_an_address_that_is_none_is_an_answer_and_no_trace(portal: Portal, path:
 
 
 @pytest.mark.parametrize("field", ["assertion", "signature"])
-@pytest.mark.parametrize("value", ["", "{}", "null", "[]", '{"response":{}}', '{"response":{"authenticatorData":1,"clientDataJSON":2,"signature":3}}', "\x00", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "{}",
+        "null",
+        "[]",
+        '{"response":{}}',
+        '{"response":{"authenticatorData":1,"clientDataJSON":2,"signature":3}}',
+        "\x00",
+        "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----",
+    ],
+)
 def test_a_malformed_signature_is_refused_in_words(portal: Portal, field: str, value: str) -> None:
     founder, proposal = portal.founder(0), propose(portal)
     page = founder.post(f"/proposals/{proposal}/vote", choice="for")
@@ -384,7 +412,19 @@ def test_a_malformed_signature_is_refused_in_words(portal: Portal, field: str, v
 
 def test_nobody_reads_a_page_of_members_without_signing_in_and_no_stranger_as_a_member(portal: Portal) -> None:
     stranger = portal.stranger()
-    paths = ["/mine", "/mine/where", "/mine/stake", "/contribute", "/consent", "/consent/preview", "/review", "/keys", "/account", "/stewards/admissions", "/stewards/halts"]
+    paths = [
+        "/mine",
+        "/mine/where",
+        "/mine/stake",
+        "/contribute",
+        "/consent",
+        "/consent/preview",
+        "/review",
+        "/keys",
+        "/account",
+        "/stewards/admissions",
+        "/stewards/halts",
+    ]
     for path in paths:
         assert stranger.get(path).path == "/signin", path
     stranger.sign_in("guest@example.org")

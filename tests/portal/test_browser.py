@@ -76,7 +76,8 @@ def join(screen: Screen, mail: str = "new@example.org") -> str:
         (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
         submit_signature(portal.service, drafted, portal.keys[member].sign(drafted.body))
     account = portal.service.private.accounts.find(mail=mail)
-    assert account is not None and account.member is not None
+    assert account is not None
+    assert account.member is not None
     return account.member
 
 
@@ -110,7 +111,7 @@ def test_a_member_joins_contributes_consents_votes_and_withdraws_with_a_passkey(
     proposal = propose(portal)
     page.goto(screen.main + "/")
     page.get_by_role("link", name=re.compile("^Read and vote")).click()
-    page.get_by_label("Against").check()
+    page.get_by_label("Against", exact=True).check()
     page.get_by_role("button", name="Go on to sign").click()
     page.wait_for_url("http://localhost:*/sign/**")
     shown = page.locator("#statement").text_content()
@@ -182,7 +183,8 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
     page.get_by_role("button", name="Put it into the basket").click()
     page.get_by_text("You are offline. Texts that wait on this device: 1").wait_for()
     account = portal.service.private.accounts.find(member=member)
-    assert account is not None and not portal.service.private.basket.all(account.account)
+    assert account is not None
+    assert not portal.service.private.basket.all(account.account)
     page.context.set_offline(False)
     page.evaluate("dispatchEvent(new Event('online'))")
     page.get_by_text("are in your basket").wait_for()

@@ -160,6 +160,8 @@ def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
     assert writer.get("/mine").status == 409
 
 
-@pytest.mark.parametrize("path", ["/mine/where", "/mine/stake", "/keys", "/recover", "/stewards/admissions", "/stewards/halts", "/languages?q=swahili", "/account", "/statements"])
+@pytest.mark.parametrize(
+    "path", ["/mine/where", "/mine/stake", "/keys", "/recover", "/stewards/admissions", "/stewards/halts", "/languages?q=swahili", "/account", "/statements"]
+)
 def test_every_page_of_a_member_is_there(portal: Portal, path: str) -> None:
     assert portal.founder(0).get(path).status == 200
