@@ -50,6 +50,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Operators and engineers": {
         "init": ("init:init", "Found a cooperative in a folder."),
+        "portal": ("portal:portal", "Serve the members' and the public's web pages."),
         "close": ("vote:close", "Close a vote whose time is over."),
         "build": ("build:build", "Make, verify, compare datasets; prove what is whose in them."),
         "base": ("base:base", "Fetch or check base weights."),

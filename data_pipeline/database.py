@@ -27,10 +27,10 @@ _STALLED_S: Final = 300
 """After this long without a word from a writer, PostgreSQL takes the write lock from it, seconds."""
 
 
-def _url(location: str | Path | URL) -> URL:
+def _url(location: str | Path | URL, of: str) -> URL:
     if isinstance(location, Path) or (isinstance(location, str) and "://" not in location):
         return URL.create("sqlite", database=str(location))
-    return parse_url(location, of="contribution store")
+    return parse_url(location, of=of)
 
 
 def _engine(url: URL) -> Engine:
@@ -84,13 +84,15 @@ class StoreDatabase:
 
     Args:
         location: path of a SQLite file, whose folder must exist, or the URL of a SQLite or PostgreSQL database.
+        of: what is kept there, for messages.
 
     Raises:
         BadInput: no such folder or driver, or a database that can keep no store.
     """
 
-    def __init__(self, location: str | Path | URL) -> None:
-        url = _url(location)
+    def __init__(self, location: str | Path | URL, *, of: str = "contribution store") -> None:
+        url = _url(location, of)
+        self._of = of
         self.engine = _engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._password = url.password
@@ -157,10 +159,8 @@ class StoreDatabase:
         told = self._told(error)
         if write:
             advice = "free space, or close what holds the file" if self.sqlite else "see that the server runs and lets you in (COOP_STORE_URL, ~/.pgpass)"
-            return CoopError(
-                f"cannot write the contribution store {self.name}: {told}", next=f"{advice}, then run the same command again; nothing was half-written"
-            )
-        return CoopError(f"cannot read the contribution store {self.name}: {told}")
+            return CoopError(f"cannot write the {self._of} {self.name}: {told}", next=f"{advice}, then run the same command again; nothing was half-written")
+        return CoopError(f"cannot read the {self._of} {self.name}: {told}")
 
     def _told(self, error: Exception) -> str:
         """What the driver says, on one line and without the password."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 from sqlalchemy.engine import URL
@@ -46,7 +46,7 @@ class Cooperative:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Cooperative]:
+    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Self]:
         """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
         paths = Paths(root)
         pin = paths.pin()
@@ -91,10 +91,14 @@ class Cooperative:
         if self.register.size != self._folded:  # the rules said yes to an entry, the database said no
             self.register, self._folded = Register(), 0
         for data in self.log.entries(self.register.size):
-            statement = self.register.apply(data)
+            statement = self._fold(data)
             if self.register.size == 1 and statement.id != self.pin:
                 raise Refused("the log is of another cooperative than this folder's pin", value=statement.id, allowed=self.pin)
             self._folded += 1
+
+    def _fold(self, data: bytes) -> Statement:
+        """Fold one entry of the log in; who keeps an index of the log beside the register does it here."""
+        return self.register.apply(data)
 
     def append(self, data: bytes) -> Statement:
         """Check an entry by the rules, then append it durably under a new checkpoint.

@@ -106,11 +106,6 @@ class CardRecords:
             raise BadInput("no card without these records", value=missing, allowed="plan.json, run.json and data/manifest.json")
         return cls(name, coop, files["plan.json"], files["run.json"], files["data/manifest.json"], files.get("eval/report.json"), votes or {}, files)
 
-    @classmethod
-    def of(cls, name: str, coop: str, files: Mapping[str, bytes], votes: Mapping[str, Any] | None = None) -> CardRecords:
-        """Return the records of a release from its files by their paths in the bundle (KeyError for one that is missing)."""
-        return cls(name, coop, files["plan.json"], files["run.json"], files["data/manifest.json"], files["eval/report.json"], votes or {})
-
     @cached_property
     def plan(self) -> Plan:
         """The voted plan, by its schema."""

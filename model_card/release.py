@@ -98,7 +98,7 @@ def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) 
         value=failed or "nothing passes",
         todo="train again under a new plan, or ask members: coop propose waiver RUN",
     )
-    if records.votes["run"]["waiver"] is None and (getattr(records.plan.evaluation, "leak", None) is not None or "privacy/leak.json" in files):
+    if records.votes["run"]["waiver"] is None and (records.plan.evaluation.leak is not None or "privacy/leak.json" in files):
         try:
             check_leak(records, files)
         except StepFailed as failed:

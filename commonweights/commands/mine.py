@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from governance_hooks.sshsig import Signer
     from governance_hooks.stake.payout import Payout
 
-__all__ = ["mine", "read_given"]
+__all__ = ["mine", "read_given", "whereabouts"]
 
 
 @click.command()
@@ -39,9 +39,6 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
 
     Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
     """
-    from data_pipeline.manifest import read_build
-    from data_pipeline.views.place import place
-
     own = load_key(key)
     if exposure is not None:
         _exposure(session, exposure, own, base)
@@ -52,11 +49,7 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
         logged = [given for given in register.contributions.values() if given.author == member]
         rated = sum(review.ratings for review in register.reviews.values() if review.author == member)
         gave, records = read_given(space, member)
-        places: dict[str, tuple[Place, list[Made]]] = {}
-        for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
-            digest = sha256(manifest.read_bytes())
-            if digest in register.builds:
-                places[manifest.parent.name] = (place(read_build(manifest.parent), member, records), made_of(space, digest))
+        places = _places(space, member, records)
         stakes = stakes_of(space, member)
     value: dict[str, Any] = {
         "member": member,
@@ -68,10 +61,7 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
     lines = [f"{member}: what you gave"]
     lines += _gave(gave) if gave is not None else ["  The texts are not in this folder; this is what the log says."]
     lines += [f"  The log holds {sum(given.records for given in logged)} records of yours in {len(logged)} batch(es), and {rated} rating(s)."]
-    for name, (found, made) in places.items():
-        lines += ["", f"Where it went: build {name}", *_went(found, listed=listed), *_made(made)]
-    if not places:
-        lines += ["", "No build has been made yet."]
+    lines += _whither(places, listed=listed)
     lines += _stake(stakes, member)
     lines += ["", "What a withdrawal would do: coop consent preview"]
     session.show(value, "\n".join(lines))
@@ -82,6 +72,31 @@ def _exposure(session: Session, run: str, own: Signer, base: Path | None) -> Non
         member = member_of(space.coop, own)
         report = make_reports(space, run, [member], base=base, show=show)[0][member]
     session.show(report, "\n".join(exposure_words(report)))
+
+
+def whereabouts(space: Workspace, member: str) -> list[str]:
+    """Return where each build put a member's texts, and what was made of it, as lines."""
+    _, records = read_given(space, member)
+    return _whither(_places(space, member, records), listed=False)
+
+
+def _places(space: Workspace, member: str, records: dict[str, str] | None) -> dict[str, tuple[Place, list[Made]]]:
+    from data_pipeline.manifest import read_build
+    from data_pipeline.views.place import place
+
+    found: dict[str, tuple[Place, list[Made]]] = {}
+    for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
+        digest = sha256(manifest.read_bytes())
+        if digest in space.coop.register.builds:
+            found[manifest.parent.name] = (place(read_build(manifest.parent), member, records), made_of(space, digest))
+    return found
+
+
+def _whither(places: dict[str, tuple[Place, list[Made]]], *, listed: bool) -> list[str]:
+    lines = []
+    for name, (found, made) in places.items():
+        lines += ["", f"Where it went: build {name}", *_went(found, listed=listed), *_made(made)]
+    return lines or ["", "No build has been made yet."]
 
 
 def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:

@@ -6,11 +6,11 @@ import click
 
 from commonweights.cli import Session
 from commonweights.running import gate_plan, read_plan_file
-from commonweights.workspace import open_workspace
+from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.report import Report
 
-__all__ = ["why"]
+__all__ = ["checks_of", "why"]
 
 
 def _standing(session: Session, thing: str) -> str:
@@ -33,19 +33,10 @@ def _standing(session: Session, thing: str) -> str:
 def why(session: Session, thing: str) -> None:
     """Say in plain words what blocks THING (the name of a plan, run or release), and what would unblock it."""
     with open_workspace(session.folder, read_only=True) as space:
-        if (space.release(thing) / "release.json").is_file():
-            from model_card.verify import verify
-
-            report: Report = verify(space.release(thing), pin=space.coop.pin)
-        elif space.plan(thing).is_file() or space.run(thing).is_dir():
-            run = space.coop.register.runs.get(thing)
-            if run is not None and run.status == "completed":
-                session.show({"thing": thing, "blocked": []}, f"run {thing} is completed; next: coop release assemble {thing}")
-                return
-            plan = space.plan(thing) if space.plan(thing).is_file() else space.run(thing) / "plan.json"
-            report = gate_plan(space, read_plan_file(space, str(plan)), base=None)
-        else:
-            raise BadInput(f"there is no plan, run or release {thing}", next="coop status")
+        report = checks_of(space, thing)
+    if report is None:
+        session.show({"thing": thing, "blocked": []}, f"run {thing} is completed; next: coop release assemble {thing}")
+        return
     lines = (
         [f"{thing} is not blocked: all {len(report.steps)} checks pass."]
         if report.passed
@@ -59,3 +50,22 @@ def why(session: Session, thing: str) -> None:
     session.show({"thing": thing, "blocked": [step.as_dict() for step in report.blocking]}, "\n".join(lines))
     if not report.passed:
         raise click.exceptions.Exit(report.exit_code)
+
+
+def checks_of(space: Workspace, thing: str) -> Report | None:
+    """Return the checks of the plan, run or release of this name; None for a completed run, which nothing blocks.
+
+    Raises:
+        BadInput: there is nothing of this name.
+    """
+    if (space.release(thing) / "release.json").is_file():
+        from model_card.verify import verify
+
+        return verify(space.release(thing), pin=space.coop.pin)
+    if not space.plan(thing).is_file() and not space.run(thing).is_dir():
+        raise BadInput(f"there is no plan, run or release {thing}", next="coop status")
+    run = space.coop.register.runs.get(thing)
+    if run is not None and run.status == "completed":
+        return None
+    plan = space.plan(thing) if space.plan(thing).is_file() else space.run(thing) / "plan.json"
+    return gate_plan(space, read_plan_file(space, str(plan)), base=None)

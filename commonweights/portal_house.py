@@ -1,0 +1,165 @@
+"""The cooperative's folder as the portal asks for it: the questions of `portal.house`, answered by what the verbs use too."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from commonweights.consent_uses import read_plans, uses_of
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE
+from commonweights.texts import keep_text, read_text
+from commonweights.voting import close_statement, keep_reason, proposal_payload, standing_of
+from commonweights.workspace import Workspace
+from governance_hooks.bylaws import ProposalKind
+from governance_hooks.canonical import sha256
+from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import CoopError
+from governance_hooks.fields import Strict
+from governance_hooks.plan import Plan
+from governance_hooks.report import Report
+from governance_hooks.state import Proposal
+from governance_hooks.statement import now
+
+if TYPE_CHECKING:
+    from data_pipeline.store import ContributionStore
+
+__all__ = ["FolderHouse"]
+
+T = TypeVar("T")
+
+
+class FolderHouse:
+    """A workspace, as the portal sees it.
+
+    Args:
+        space: over the portal's view of the log.
+        store: members' texts.
+    """
+
+    def __init__(self, space: Workspace, store: ContributionStore) -> None:
+        self._space, self._store = space, store
+        self._plans: tuple[object, Mapping[str, Plan]] = (None, {})
+        self._releases: tuple[object, Mapping[str, Path]] = (None, {})
+        self._long = threading.Lock()
+        self._answers: tuple[int, dict[tuple[str, str], Any]] = (-1, {})
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._space.root
+
+    @property
+    def notice(self) -> str:
+        """The plain words a member is shown before consenting."""
+        return NOTICE
+
+    @property
+    def notice_language(self) -> str:
+        """ISO 639-3."""
+        return NOTICE_LANGUAGE
+
+    def contributions(self) -> ContributionStore:
+        """Return the store of members' texts."""
+        return self._store
+
+    def text(self, digest: str) -> str | None:
+        """Return a public text the log names, or None if it is not here."""
+        data = read_text(self._space, digest)
+        return None if data is None else data.decode("utf-8", errors="replace")
+
+    def keep_text(self, data: bytes) -> str:
+        """Keep a public text and return its digest."""
+        return keep_text(self._space, data)
+
+    def keep_reason(self, text: str) -> str:
+        """Keep a private reason and return its salted digest."""
+        return keep_reason(self._space, text)
+
+    def _reason(self, digest: str) -> Path:
+        return self.root / "private" / "reasons" / f"{digest.removeprefix('sha256:')}.json"
+
+    def reason(self, digest: str) -> str | None:
+        """Return a kept reason, or None if it is not here, or was erased."""
+        path = self._reason(digest)
+        data = path.read_bytes() if path.is_file() else b""
+        return str(json.loads(data)["text"]) if sha256(data) == digest else None
+
+    def erase_reason(self, digest: str) -> None:
+        """Erase a kept reason."""
+        self._reason(digest).unlink(missing_ok=True)
+
+    def plans(self) -> Mapping[str, Plan]:
+        """Return the plans in the folder by digest, read again only when a file there changed."""
+        seen = _stamps([*(self.root / "plans").glob("*.json"), *(self.root / "runs").glob("*/plan.json")])
+        if self._plans[0] != seen:
+            self._plans = seen, read_plans(self._space)
+        return self._plans[1]
+
+    def releases(self) -> Mapping[str, Path]:
+        """Return the release bundles in the folder by digest."""
+        found = sorted((self.root / "releases").glob("*/release.json"))
+        seen = _stamps(found)
+        if self._releases[0] != seen:
+            self._releases = seen, {sha256(path.read_bytes()): path.parent for path in found}
+        return self._releases[1]
+
+    def standing(self, proposal: Proposal) -> str:
+        """Say in plain words what came of a proposal so far."""
+        return standing_of(proposal, now())
+
+    def proposal_payload(self, kind: ProposalKind, subject: str, *, uses: int, motion: Strict | None) -> dict[str, Any]:
+        """Return the payload of a proposal under the rules and the roll of this moment."""
+        return proposal_payload(self._space.coop, kind, subject, uses=uses, motion=motion)
+
+    def close_payload(self, proposal: Proposal) -> tuple[str, dict[str, Any]]:
+        """Return type and payload of the statement that closes a proposal."""
+        return close_statement(proposal)
+
+    def uses(self, member: str, consent: str) -> list[str]:
+        """Say what was done with one consent of a member."""
+        grant = self._space.coop.register.grant(consent, member)
+        return [] if grant is None else uses_of(self._space, member, [grant]).lines()
+
+    def whereabouts(self, member: str) -> list[str]:
+        """Say where a member's texts went."""
+        from commonweights.commands.mine import whereabouts
+
+        return self._apart(("whereabouts", member), lambda space: whereabouts(space, member))
+
+    def withdrawal(self, member: str) -> list[str]:
+        """Say what a withdrawal of everything would do."""
+        from commonweights.withdrawing import preview_of
+
+        return self._apart(("withdrawal", member), lambda space: preview_of(space, member).lines())
+
+    def why(self, thing: str) -> Report | None:
+        """Return the checks of the plan, run or release of this name; None if there is none, or it needs none any more."""
+        from commonweights.commands.why import checks_of
+
+        try:
+            return self._apart(("why", thing), lambda space: checks_of(space, thing))
+        except CoopError:
+            return None
+
+    def _apart(self, about: tuple[str, str], work: Callable[[Workspace], T]) -> T:
+        """Do long work on a reader of its own, one at a time, so that no page waits for it; until the log grows the answer stays."""
+        with self._long:
+            size = self._space.coop.log.size
+            if self._answers[0] != size:
+                self._answers = size, {}
+            if about not in self._answers[1]:
+                with Cooperative.open(self.root, read_only=True) as coop:
+                    self._answers[1][about] = work(Workspace(coop))
+            found: T = self._answers[1][about]
+            return found
+
+
+def _stamps(paths: list[Path]) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in sorted(paths):
+        stat = path.stat()
+        found.append((str(path), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

@@ -1,0 +1,114 @@
+"""The portal's two sites, put together: the members' site, and the signing site on another domain."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from governance_hooks.errors import BadInput, CoopError, Refused
+from portal import i18n, pages
+from portal.rendering import STATIC
+from portal.security import BODY_S, Guard, Hosts, headers_of
+from portal.service import Service
+from portal.visit import SignInFirst, Visit, cookie_name
+
+__all__ = ["make_app"]
+
+_STATUS = {BadInput: HTTPStatus.UNPROCESSABLE_ENTITY, Refused: HTTPStatus.CONFLICT}
+
+
+class _Files(StaticFiles):
+    """Static files; their addresses change with them, so a browser asks once."""
+
+    def file_response(self, full_path: str | Path, *args: object, **kwargs: object) -> Response:  # type: ignore[override]
+        answer = super().file_response(full_path, *args, **kwargs)  # type: ignore[arg-type]
+        answer.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return answer
+
+
+def make_app(service: Service, *, body_s: float = BODY_S) -> ASGIApp:
+    """Return the application: what a server of ours serves on both hosts."""
+    settings = service.settings
+    main, signing = settings.hosts
+    return Hosts(
+        {
+            main: _site(service, pages.MAIN, settings.origin, settings.signing_origin, sessions=True, body_s=body_s),
+            signing: _site(service, pages.SIGNING, settings.signing_origin, settings.origin, sessions=False, body_s=body_s),
+        }
+    )
+
+
+def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sessions: bool, body_s: float) -> ASGIApp:
+    app = FastAPI(
+        title="Commonweights",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json" if sessions else None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # addresses hold tokens
+    )
+    app.state.service, app.state.sessions = service, sessions
+    for part in parts:
+        app.include_router(part.router)
+    app.mount("/static", _Files(directory=STATIC), name="static")
+    app.exception_handler(SignInFirst)(_sign_in)
+    app.exception_handler(CoopError)(_explain)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    headers = headers_of(secure=service.settings.secure, form_action=other, passkeys=not sessions)
+    return Guard(_Language(app), origin=origin, cookie=cookie_name(service.settings), headers=headers, limits=service.limits, body_s=body_s)
+
+
+class _Language:
+    """Sets the language of a request, and keeps one that was asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        asked = request.query_params.get("lang")
+        i18n.use(i18n.choose(asked, request.cookies.get("lang"), request.headers.get("accept-language")))
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and asked in i18n.LANGUAGES:
+                MutableHeaders(scope=message).append("set-cookie", f"lang={asked}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly")
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+
+def _stranger(request: Request) -> Visit:
+    return Visit(request, request.app.state.service, None)
+
+
+async def _sign_in(request: Request, _: Exception) -> Response:
+    then = request.url.path if request.method == "GET" else "/"
+    return _stranger(request).go(f"/signin?next={quote(then)}")
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CoopError)
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
+    return _stranger(request).page("error.html", status, error=error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return await _explain(request, BadInput(f"{where}: {first['msg']}"))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: i18n.gettext("There is no such page."), 405: i18n.gettext("This page cannot be used like that.")}
+    return _stranger(request).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, HTTPStatus(error.status_code).phrase)))

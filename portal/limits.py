@@ -1,0 +1,31 @@
+"""Rate limits: how often one address, mailbox or account may ask for what costs us or others something."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+__all__ = ["RATES", "Limits"]
+
+RATES: Final[dict[str, RateLimitItem]] = {
+    "write": parse("120/minute"),  # any request that changes something, by network address
+    "mail-from": parse("20/hour"),  # mails that one network address asks for
+    "mail-to": parse("5/hour"),  # mails to one mailbox, whoever asks
+    "remark": parse("30/hour"),
+    "dry": parse("30/minute"),  # pages that compute for long: a withdrawal's preview, a diff
+}
+
+
+class Limits:
+    """Counts in this process: there is one writer, and a restart forgives."""
+
+    def __init__(self, rates: dict[str, RateLimitItem] | None = None) -> None:
+        self._rates = RATES | (rates or {})
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def allows(self, what: str, who: str) -> bool:
+        """Count one act; tell whether it is within its limit."""
+        return bool(self._limiter.hit(self._rates[what], what, who))

@@ -1,0 +1,66 @@
+"""What needs somebody now: votes they have not cast, signatures they are asked for, drafts they left, and what stands in their way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from governance_hooks.register import Register
+from portal.i18n import gettext as _
+from portal.i18n import ngettext
+from portal.proposal_rows import title_of
+from portal.service import Service
+from portal.store.accounts import Account
+
+__all__ = ["Need", "needs_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing to do."""
+
+    words: str
+    path: str
+    act: str
+    """What the button says."""
+    until: str | None = None
+
+
+def needs_of(service: Service, register: Register, account: Account) -> list[Need]:
+    """Return what needs the owner of an account, the most pressing first; hold the register."""
+    member = account.member
+    if member is None:
+        if account.asks_as:
+            return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
+        return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]
+    if member not in register.members or register.members[member].left is not None:
+        return [Need(_("You have left the cooperative."), "/join", _("Join again"))]
+    now, found = service.clock(), list[Need]()
+    pending = register.recoveries.get(member)
+    if pending is not None:
+        found.append(Need(_("Somebody asked for a new key for you. If that is not you, stop it now."), "/keys", _("Look at it"), pending.due))
+    votes = [one for one in register.proposals.values() if one.closed is None and now <= one.closes and member in one.roll and member not in one.votes]
+    for one in sorted(votes, key=lambda one: one.closes):
+        found.append(Need(_("Vote: %(title)s") % {"title": title_of(service, one)[:160]}, f"/proposals/{one.id}", _("Read and vote"), one.closes))
+    for one in register.proposals.values():
+        open_to_objection = one.tally is not None and one.tally.approved and one.closed is not None and one.rules.objections and member in one.roll
+        if open_to_objection and now < one.due() and member not in one.objections and not one.contested():
+            words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
+            found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
+    if member in register.bylaws.registrars:
+        waiting = len(service.private.drafts.open(kind="coop.admission/v1"))
+        if waiting:
+            words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", waiting) % {"num": waiting}
+            found.append(Need(words, "/stewards/admissions", _("Look at it")))
+    kept = len(service.private.basket.all(account.account))
+    if kept:
+        words = ngettext("%(num)d text waits to be given.", "%(num)d texts wait to be given.", kept) % {"num": kept}
+        found.append(Need(words, "/contribute", _("Give it")))
+    grants = register.grants.get(member, [])
+    if not any(grant.withdrawn is None for grant in grants):
+        found.append(Need(_("Nothing of yours is used: you allow nothing yet."), "/consent", _("Choose what you allow")))
+    soon = [grant.consent.expires for grant in grants if grant.withdrawn is None and grant.consent.expires is not None and grant.consent.expires > now]
+    if soon:
+        found.append(Need(_("A consent of yours ends."), "/consent", _("Look at it"), min(soon)))
+    if len(register.members[member].keys) == 1:
+        found.append(Need(_("You have one key only. If you lose it, others must help you."), "/keys", _("Add another")))
+    return found

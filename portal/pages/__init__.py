@@ -1,0 +1,14 @@
+"""The pages, by group: one file each, with a `router`. `MAIN` is the members' and the public's site, `SIGNING` the one keys sign on."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from portal.pages import consent, contribute, home, join, keys, mine, proposals, receipts, review, signin, signing, stewards, votes
+
+__all__ = ["MAIN", "SIGNING", "Parts"]
+
+Parts = tuple[ModuleType, ...]
+
+MAIN: Parts = (home, signin, join, keys, proposals, votes, consent, contribute, review, mine, receipts, stewards)
+SIGNING: Parts = (signing,)

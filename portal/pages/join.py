@@ -1,0 +1,89 @@
+"""Joining: a pseudonym, a key of one's own, and registrars who agree; or, for a member, showing that this account is theirs."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Response
+
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.sshsig import PublicKey
+from portal import i18n
+from portal.signing.drafting import draft, signing_path
+from portal.signing.enrolling import draft_of
+from portal.signing.kinds import ACCOUNT, needed
+from portal.visit import Here
+
+__all__ = ["key_line", "router"]
+
+router = APIRouter(include_in_schema=False)
+
+Line = Annotated[str, Form(max_length=2000)]
+
+
+@router.get("/join")
+def join(visit: Here) -> Response:
+    """Show how to join, or how it stands."""
+    account, asked = visit.account, None
+    with visit.register() as register:
+        need = register.bylaws.registrars_required
+        passkeys = visit.service.settings.signing_origin in {one.origin for one in register.bylaws.passkey_origins}
+        if account and account.asks_as:
+            found = visit.service.private.drafts.open(kind="coop.admission/v1", author=account.asks_as)
+            asked = found[-1] if found else None
+        left = bool(account and account.member and account.member in register.members and register.members[account.member].left is not None)
+        total = needed(register, asked.value) if asked else 0
+    return visit.page(
+        "join.html", need=need, passkeys=passkeys, asked=asked, total=total, left=left, path_to_sign=signing_path(asked, asked.author) if asked else ""
+    )
+
+
+def _pseudonym(visit: Here) -> str:
+    """Return the pseudonym an account asks to be admitted as, drawn at the first time."""
+    account = visit.signed_in()
+    if account.member is not None:
+        raise Refused(i18n.gettext("you are a member already"), value=account.member)
+    if account.asks_as is not None:
+        return account.asks_as
+    member = "m-" + secrets.token_hex(8)
+    visit.service.private.accounts.ask(account.account, member)
+    return member
+
+
+@router.post("/join/passkey")
+def with_passkey(visit: Here) -> Response:
+    """Go and make a passkey."""
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(_pseudonym(visit), "join"))
+
+
+@router.post("/join/key")
+def with_key(visit: Here, line: Line) -> Response:
+    """Take the public key of a key in a file, and go on to the request it signs."""
+    member = _pseudonym(visit)
+    with visit.register() as register:
+        made = draft_of(visit.service, register, "join", member, key_line(line))
+    return visit.go_sign(signing_path(made, member))
+
+
+@router.post("/join/prove")
+def prove(visit: Here, line: Line) -> Response:
+    """Draft the proof that a member's key and this account belong to the same person."""
+    account = visit.signed_in()
+    with visit.register() as register:
+        owner = register.holder(PublicKey.from_line(key_line(line)).raw)
+        if owner is None:
+            raise Refused(i18n.gettext("this key is no member's"), next=i18n.gettext("paste the public key you joined with"))
+        if account.member is not None:
+            raise Refused(i18n.gettext("this account belongs to a member already"), value=account.member)
+        payload = {"account": account.account, "portal": visit.service.settings.origin}
+        made = draft(visit.service, register, ACCOUNT, payload, owner, go="/")
+    return visit.go_sign(signing_path(made, owner))
+
+
+def key_line(text: str) -> str:
+    """Return a pasted public key in its one form."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise BadInput("one public key is one line", value=text[:60], allowed="ssh-ed25519 AAAA..., what is in ~/.ssh/id_ed25519.pub")
+    return PublicKey.from_line(lines[0]).line

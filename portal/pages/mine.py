@@ -1,0 +1,122 @@
+"""Mine: what I gave, where it went, what came of it, my stake, what I signed; and erasing my texts, and leaving."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Response
+from starlette.exceptions import HTTPException
+
+from governance_hooks.canonical import loads
+from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.fields import Identifier
+from governance_hooks.register import Register
+from portal import i18n
+from portal.service import Service
+from portal.signing.drafting import draft, signing_path
+from portal.signing.kinds import ERASURE
+from portal.signing.words import words_of
+from portal.visit import Here
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+PAGE = 30
+
+
+@router.get("/mine")
+def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
+    """Show my texts, newest first, and what I signed."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        given = [one for one in register.contributions.values() if one.author == member]
+        ratings = sum(one.ratings for one in register.reviews.values() if one.author == member)
+        numbers = {"texts": sum(one.records for one in given), "ratings": ratings, "votes": sum(member in one.votes for one in register.proposals.values())}
+        statements = []
+        for position in visit.service.view.made[member][-10:][::-1]:
+            one = visit.service.view.entry(position)
+            value = loads(one.entry)["body"]
+            statements.append((position, one.id, words_of(visit.service, register, value).title, one.issued))
+    records = sorted(visit.service.house.contributions().records(member=member), key=lambda one: (one.created_at, one.record), reverse=True)
+    shown = records[(page - 1) * PAGE : page * PAGE]
+    return visit.page("mine.html", numbers=numbers, records=shown, page=page, more=len(records) > page * PAGE, statements=statements)
+
+
+@router.get("/mine/where")
+def where(visit: Here) -> Response:
+    """Show where my texts went: builds, runs, releases, and what was left out and why."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+    if not visit.service.limits.allows("dry", member):
+        raise HTTPException(429)
+    return visit.page("where.html", lines=[line for line in visit.service.house.whereabouts(member) if line.strip()])
+
+
+@router.get("/mine/stake")
+def stake(visit: Here) -> Response:
+    """Show the shares of each run whose shares were worked out, and what I gave of each part."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        own = _languages(register, member)
+        rows = _shares(visit.service, register, own)
+    return visit.page("stake.html", rows=rows, own=own)
+
+
+def _languages(register: Register, member: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for given in register.contributions.values():
+        if given.author == member:
+            for language, count in given.languages.items():
+                found[language] = found.get(language, 0) + count
+    return dict(sorted(found.items()))
+
+
+def _shares(service: Service, register: Register, own: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the shares of runs by language, read from each run's `stake/shares.json`; a file that is no such thing is left out."""
+    rows = []
+    for run in register.runs.values():
+        path = service.house.root / "runs" / run.id / "stake" / "shares.json"
+        if not path.is_file() or path.stat().st_size > 1 << 20:
+            continue
+        try:
+            value = loads(path.read_bytes(), source=str(path))
+            parts = [
+                {
+                    "guild": str(name),
+                    "share_ppm": int(share["share_ppm"]),
+                    "low_ppm": int(share["low_ppm"]),
+                    "high_ppm": int(share["high_ppm"]),
+                    "members": int(value["players"][name]["members"]),
+                    "mine": str(name).partition(".")[0] in own,
+                }
+                for name, share in (value["shares"] or {}).items()
+            ]
+        except (CoopError, KeyError, TypeError, ValueError):
+            continue
+        rows.append({"run": run.id, "utility": str(value.get("utility", "")), "parts": parts})
+    return rows
+
+
+@router.post("/mine/erase")
+def erase(visit: Here, records: Annotated[list[Identifier], Form(max_length=200)]) -> Response:
+    """Draft the erasure of texts of one's own."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = visit.service.house.contributions().some(records)
+        if not found or len(found) != len(set(records)) or any(one.member != member for one in found):
+            raise Refused(i18n.gettext("you erase your own texts only"))
+        payload = {"records": sorted({one.record for one in found})}
+        made = draft(visit.service, register, ERASURE, payload, member, go="/mine")
+    return visit.go_sign(signing_path(made, member))
+
+
+@router.post("/mine/leave")
+def leave(visit: Here, sure: Annotated[str, Form(max_length=40)] = "") -> Response:
+    """Draft the statement that ends one's membership."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        if sure.strip() != member:
+            raise BadInput(i18n.gettext("to be sure, type your pseudonym"), value=sure, allowed=member)
+        made = draft(visit.service, register, "coop.leave/v1", {}, member, go="/")
+    return visit.go_sign(signing_path(made, member))

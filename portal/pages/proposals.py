@@ -1,0 +1,258 @@
+"""Proposals: what is asked, explained and drawn; what changed since its drafts; what members say; the vote, the result and the dissent."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Query, Response
+from starlette.exceptions import HTTPException
+
+from governance_hooks.bylaws import Bylaws, Rules
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.motions import AmendBylaws, Consult
+from governance_hooks.preferences import approvals
+from governance_hooks.register import Register
+from governance_hooks.rules.closing import consult
+from governance_hooks.state import Proposal
+from portal import i18n
+from portal.diffs import Piece, line_changes, readable
+from portal.plan_words import pictures_of, plan_in_words
+from portal.proposal_rows import row_of, rows_of
+from portal.service import Service
+from portal.store.remarks import STANCES
+from portal.visit import Here
+
+__all__ = ["Digest", "find", "router"]
+
+router = APIRouter(include_in_schema=False)
+
+Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
+PAGE = 50
+
+
+def find(register: Register, identifier: str) -> Proposal:
+    """Return a proposal; no page for anything else."""
+    found = register.proposals.get(identifier)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+@router.get("/proposals")
+def proposals(visit: Here, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> Response:
+    """List open votes, then what was decided, newest first."""
+    with visit.register() as register:
+        everything = list(register.proposals.values())
+        running = [one for one in everything if one.closed is None]
+        decided = [one for one in everything if one.closed is not None]
+        shown = decided[max(0, len(decided) - page * PAGE) : len(decided) - (page - 1) * PAGE]
+        open_rows = rows_of(visit.service, running[-200:], visit.member) if page == 1 else []
+        rows = rows_of(visit.service, shown, visit.member)
+    return visit.page("proposals.html", open_rows=open_rows, rows=rows, page=page, more=len(decided) > page * PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A ballot in the public roll call."""
+
+    member: str
+    choice: str
+    ballot: str
+    reason: str | None
+
+
+@router.get("/proposals/{identifier}")
+def proposal(visit: Here, identifier: Digest) -> Response:
+    """Show everything about a proposal."""
+    service = visit.service
+    with visit.register() as register:
+        found = find(register, identifier)
+        row = row_of(service, found, visit.member)
+        vote = found.votes.get(visit.member or "")
+        plan = service.house.plans().get(found.subject) if found.kind == "run" else None
+        cast = [
+            Cast(
+                member,
+                one.choice or " › ".join(str(option + 1) for option in one.options),
+                one.ballot,
+                service.house.reason(one.reason) if one.reason else None,
+            )
+            for member, one in list(found.votes.items())[-200:]
+        ]
+        objections = [(member, service.house.reason(reason) if reason else None) for member, reason in list(found.objections.items())[:200]]
+        may_object = (
+            found.tally is not None
+            and found.tally.approved
+            and found.rules.objections is not None
+            and visit.member in found.roll
+            and visit.member not in found.objections
+            and service.clock() < found.due()
+        )
+        values: dict[str, Any] = {
+            "proposal": found,
+            "row": row,
+            "vote": vote,
+            "mine": service.house.reason(vote.reason) if vote and vote.reason else None,
+            "cast": cast,
+            "voted": len(found.votes),
+            "objections": objections,
+            "may_object": may_object,
+            "rules": rules_in_words(found.rules),
+            "question": _question(service, found),
+            "amendment": _amendment(register, found),
+            "thing": plan.name if plan else _folder(service, found),
+        }
+    remarks = service.private.remarks.of(identifier)
+    lines, pictures = (plan_in_words(plan), pictures_of(plan)) if plan else ([], [])
+    return visit.page("proposal.html", lines=lines, pictures=pictures, plan=plan, remarks=remarks, stances=STANCES, now=service.clock(), **values)
+
+
+def _folder(service: Service, found: Proposal) -> str | None:
+    folder = service.house.releases().get(found.subject) if found.kind == "release" else None
+    return folder.name if folder else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A consultation, with its texts."""
+
+    text: str
+    method: str
+    options: list[tuple[str, int, bool]]
+    """Text, how many named it, and whether no other is preferred to it."""
+
+
+def _question(service: Service, found: Proposal) -> Question | None:
+    motion = found.motion
+    if not isinstance(motion, Consult):
+        return None
+    named = approvals([vote.options for vote in found.votes.values()], len(motion.options))
+    winners = list(found.winners) if found.winners is not None else consult(found)[2]
+    texts = [service.house.text(one) or i18n.gettext("(the text is not here)") for one in motion.options]
+    question = service.house.text(motion.question) or i18n.gettext("(the text is not here)")
+    return Question(question[:20_000], motion.method, [(text[:4000], named[number], number in winners) for number, text in enumerate(texts)])
+
+
+def _amendment(register: Register, found: Proposal) -> tuple[list[Piece], bool] | None:
+    """Return what an amendment changes in the bylaws in force; None for anything else, or when it is in force."""
+    if not isinstance(found.motion, AmendBylaws) or found.enacted is not None:
+        return None
+    return line_changes(_bylaws(register.bylaws), _bylaws(found.motion.bylaws))
+
+
+def _bylaws(one: Bylaws) -> list[str]:
+    return json.dumps(one.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).splitlines()
+
+
+def rules_in_words(rules: Rules) -> list[str]:
+    """Return by which rules a proposal is decided."""
+    _, ngettext = i18n.gettext, i18n.ngettext
+    quorum = {
+        "participation": _("%(percent)s%% of those who may vote have to vote."),
+        "minimum-yes": _("%(percent)s%% of those who may vote have to say yes."),
+        "rejection": _("It passes unless %(percent)s%% of those who may vote say no."),
+    }[rules.quorum] % {"percent": i18n.number(rules.quorum_percent)}
+    lines = [quorum]
+    if rules.quorum != "rejection":
+        lines.append(_("Of those who say yes or no, %(percent)s%% have to say yes.") % {"percent": i18n.number(rules.approval_percent)})
+    lines.append(
+        ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for)
+        % {"num": i18n.number(rules.minimum_for)}
+    )
+    lines.append(
+        {
+            "quorum": _("Who abstains counts as present."),
+            "nothing": _("Who abstains is not counted."),
+            "against": _("Who abstains counts as a no."),
+        }[rules.abstain]
+    )
+    if rules.late_quorum_s:
+        lines.append(_("If so many have voted only shortly before the end, the vote goes on for a while."))
+    if rules.challenge_s:
+        hours = i18n.number(-(-rules.challenge_s // 3600))
+        lines.append(
+            _("Before it takes effect members have %(hours)s hours to object.") % {"hours": hours}
+            if rules.objections
+            else _("It takes effect after %(hours)s hours.") % {"hours": hours}
+        )
+    return lines
+
+
+@router.get("/proposals/{identifier}/changes")
+def changes(visit: Here, identifier: Digest) -> Response:
+    """Show what changed from draft to draft, and to what is voted on."""
+    service = visit.service
+    if not service.limits.allows("dry", visit.account.account if visit.account else "everybody"):
+        raise HTTPException(429)
+    with visit.register() as register:
+        found = find(register, identifier)
+        row = row_of(service, found, visit.member)
+        chain: list[tuple[str, str | None]] = []
+        at: str | None = found.draft
+        while at is not None and len(chain) < 20:
+            draft = register.drafts[at]
+            chain.insert(0, (at, service.house.text(draft.subject)))
+            at = draft.previous
+    steps = list[tuple[str, list[Piece] | None, bool]]()
+    for (_, old), (identifier_, new) in itertools.pairwise(chain):
+        if old is None or new is None:
+            steps.append((identifier_, None, True))
+        else:
+            pieces, whole = line_changes(readable(old[:200_000]), readable(new[:200_000]))
+            steps.append((identifier_, pieces, whole))
+    return visit.page("changes.html", row=row, steps=steps, versions=len(chain))
+
+
+@router.get("/proposals/{identifier}/why")
+def why(visit: Here, identifier: Digest) -> Response:
+    """Show what blocks the run or release a proposal is about, and what would unblock it."""
+    service = visit.service
+    account = visit.signed_in()
+    if not service.limits.allows("dry", account.account):
+        raise HTTPException(429)
+    with visit.register() as register:
+        found = find(register, identifier)
+        row = row_of(service, found, visit.member)
+        plan = service.house.plans().get(found.subject)
+        thing = plan.name if plan and found.kind == "run" else _folder(service, found)
+    report = service.house.why(thing) if thing else None
+    return visit.page("why.html", row=row, thing=thing, report=report)
+
+
+@router.post("/proposals/{identifier}/remarks")
+def remark(visit: Here, identifier: Digest, text: Annotated[str, Form(max_length=8000)], stance: Annotated[str, Form(max_length=20)]) -> Response:
+    """Say something about a proposal."""
+    service = visit.service
+    with visit.register() as register:
+        member = visit.as_member(register)
+        if register.suspended(member):
+            raise Refused(i18n.gettext("a suspended member cannot speak here"))
+        find(register, identifier)
+    if not service.limits.allows("remark", member.id):
+        raise HTTPException(429)
+    service.private.remarks.say(identifier, member.id, stance, text.replace("\r\n", "\n").strip())
+    return visit.go(f"/proposals/{identifier}")
+
+
+@router.post("/proposals/{identifier}/remarks/{number}/erase")
+def unsay(visit: Here, identifier: Digest, number: Annotated[str, Path(pattern=r"^[0-9a-f]{24}$")]) -> Response:
+    """Erase one's own remark."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+    visit.service.private.remarks.erase(number, member)
+    return visit.go(f"/proposals/{identifier}")
+
+
+@router.post("/proposals/{identifier}/reason/erase")
+def erase_reason(visit: Here, identifier: Digest) -> Response:
+    """Erase the reason one gave with a ballot; its salted fingerprint in the log then says nothing."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        vote = find(register, identifier).votes.get(member)
+        if vote is None or vote.reason is None:
+            raise BadInput(i18n.gettext("there is no reason of yours"))
+        visit.service.house.erase_reason(vote.reason)
+    return visit.go(f"/proposals/{identifier}")

@@ -1,0 +1,103 @@
+"""Receipts: a statement in the log, in words and to the letter, with the proof that it is in, and the commands that check it elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from governance_hooks import merkle
+from governance_hooks.canonical import loads
+from governance_hooks.checkpoint import read_body
+from governance_hooks.errors import BadInput
+from governance_hooks.sshsig import NAMESPACE, check
+from governance_hooks.statement import entry
+from portal.service import Service
+from portal.signing.submitting import armored_blocks, submit
+from portal.signing.words import words_of
+from portal.visit import Here
+
+__all__ = ["proof_of", "router"]
+
+router = APIRouter(include_in_schema=False)
+
+Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def proof_of(service: Service, identifier: str) -> dict[str, Any] | None:
+    """Return a statement with the Merkle path from it to the signed checkpoint, or None if the log has none of this digest."""
+    with service.view.reading():
+        found = service.view.statement(identifier)
+    if found is None:
+        return None
+    index, statement = found
+    note = service.view.log.checkpoint()
+    size = read_body(note).size
+    path = service.view.log.inclusion(index, size)
+    return {
+        "statement": statement.id,
+        "entry": loads(statement.entry),
+        "index": index,
+        "size": size,
+        "path": [base64.b64encode(step).decode() for step in path],
+        "checkpoint": note,
+        "holds": merkle.verify_inclusion(merkle.leaf_hash(statement.entry), index, size, path, service.view.log.root(size)),
+    }
+
+
+def _found(service: Service, identifier: str) -> dict[str, Any]:
+    proof = proof_of(service, identifier)
+    if proof is None:
+        raise HTTPException(404)
+    return proof
+
+
+@router.get("/receipts/{statement}")
+def receipt(visit: Here, statement: Digest) -> Response:
+    """Show a receipt; anybody may, for everybody has the log."""
+    proof = _found(visit.service, statement)
+    value = proof["entry"]["body"]
+    body = entry(value, [])[len(b'{"body":') : -len(b',"signatures":[]}')]
+    keys = [check(one, body).key for one in proof["entry"]["signatures"]]
+    with visit.register() as register:
+        words = words_of(visit.service, register, value)
+        owners = [register.known_keys.get(key.raw, value["author"]) for key in keys]
+    allowed = [f'{owner} namespaces="{NAMESPACE}" {key.line}' for owner, key in zip(owners, keys, strict=True)]
+    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=list(zip(owners, keys, strict=True)), allowed=allowed, namespace=NAMESPACE)
+
+
+@router.get("/receipts/{statement}/receipt.json")
+def as_json(visit: Here, statement: Digest) -> Response:
+    """Hand out a receipt to keep."""
+    return JSONResponse(_found(visit.service, statement), headers={"content-disposition": 'attachment; filename="receipt.json"'})
+
+
+@router.get("/receipts/{statement}/{name}")
+def part(visit: Here, statement: Digest, name: Annotated[str, Path(pattern=r"^(statement\.json|statement\.json\.sig|allowed_signers)$")]) -> Response:
+    """Hand out the parts of a receipt as ssh-keygen takes them: the bytes, the signature, and the key it shall be of."""
+    proof = _found(visit.service, statement)
+    body = entry(proof["entry"]["body"], [])[len(b'{"body":') : -len(b',"signatures":[]}')]
+    signatures: list[str] = proof["entry"]["signatures"]
+    lines = [f'{proof["entry"]["body"]["author"]} namespaces="{NAMESPACE}" {check(one, body).key.line}\n' for one in signatures]
+    data = {"statement.json": body, "statement.json.sig": signatures[0].encode(), "allowed_signers": "".join(lines).encode()}[name]
+    return Response(data, media_type="application/octet-stream", headers={"content-disposition": f'attachment; filename="{name}"'})
+
+
+@router.get("/statements")
+def paste(visit: Here) -> Response:
+    """Take a statement that was drafted and signed elsewhere."""
+    return visit.page("statements.html")
+
+
+@router.post("/statements")
+def submitted(visit: Here, statement: Annotated[str, Form(max_length=65_535)], signatures: Annotated[str, Form(max_length=65_535)]) -> Response:
+    """Append a statement that carries its own authority: no session is needed, for nothing but the signatures counts."""
+    try:
+        value = loads(statement.strip().encode(errors="replace"), source="the statement")
+    except BadInput as error:
+        raise BadInput(error.what, value=error.value, allowed="the statement, exactly as it was signed", next="paste the file as it is") from error
+    made = submit(visit.service, entry(value, armored_blocks(signatures)))
+    return visit.go(f"/receipts/{made.id}")

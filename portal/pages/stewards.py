@@ -1,0 +1,77 @@
+"""Stewards: registrars who admit, guardians and registrars who help with lost keys, and the oversight body, which halts. Each act is signed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Path, Response
+
+from governance_hooks.errors import Refused
+from governance_hooks.sshsig import PublicKey, check
+from governance_hooks.statement import shift
+from portal import i18n
+from portal.proposal_rows import rows_of
+from portal.signing.drafting import draft, signing_path
+from portal.signing.kinds import needed, new_key, require_signer
+from portal.visit import Here
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+
+
+@router.get("/stewards/admissions")
+def admissions(visit: Here) -> Response:
+    """Show who asks to join, or for a new key, and whose signatures are there."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        rows = []
+        for kind in ("coop.admission/v1", "coop.recovery/v1"):
+            for one in visit.service.private.drafts.open(kind=kind):
+                value = one.value
+                brought = new_key(value)
+                signed = [require_signer(register, value, check(text, one.body).key) for text in one.signatures]
+                may = member in register.bylaws.registrars or (kind == "coop.recovery/v1" and member in register.members[one.author].guardians)
+                if may and "new key" in signed and isinstance(brought, PublicKey):
+                    rows.append((one, brought.fingerprint, signed, needed(register, value), signing_path(one, member), member in signed))
+        registrar = member in register.bylaws.registrars
+    return visit.page("admissions.html", rows=rows, registrar=registrar)
+
+
+@router.post("/stewards/admissions/{identifier}/decline")
+def decline(visit: Here, identifier: Id) -> Response:
+    """Put a request aside; whoever asked can ask again, and other registrars can be asked."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = visit.service.private.drafts.find(identifier)
+        if member not in register.bylaws.registrars or found is None or found.kind not in ("coop.admission/v1", "coop.recovery/v1"):
+            raise Refused(i18n.gettext("registrars alone decline a request"))
+    visit.service.private.drafts.settle(identifier, "declined")
+    return visit.go("/stewards/admissions")
+
+
+@router.get("/stewards/halts")
+def halts(visit: Here) -> Response:
+    """Show the approvals that can be halted, and the halts that stand."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        now = visit.service.clock()
+        running = [one for one in register.proposals.values() if one.tally is not None and one.tally.approved and one.kind in ("run", "release")]
+        rows = rows_of(visit.service, running, member)
+        standing = {one.id: one.halted(now) for one in running}
+        mine = member in register.oversight()
+        longest, required = register.bylaws.halt_max_s, register.bylaws.oversight_required
+    return visit.page("halts.html", rows=rows, standing=standing, mine=mine, hours=longest // 3600, required=required)
+
+
+@router.post("/stewards/halts")
+def halt(visit: Here, proposal: Annotated[str, Form(pattern=r"^sha256:[0-9a-f]{64}$")], hours: Annotated[int, Form(ge=1, le=87_600)]) -> Response:
+    """Draft a halt."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        register.proposal(proposal)
+        payload = {"proposal": proposal, "until": shift(visit.service.clock(), hours * 3600)}
+        made = draft(visit.service, register, "coop.halt/v1", payload, member, go=f"/proposals/{proposal}")
+    return visit.go_sign(signing_path(made, member))

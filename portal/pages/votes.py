@@ -1,0 +1,102 @@
+"""Voting and objecting: from a choice on a page to the statement a key signs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+
+from data_pipeline.text import text_problems
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.motions import Consult
+from governance_hooks.state import Proposal
+from portal import i18n
+from portal.pages.proposals import Digest, find
+from portal.service import Service
+from portal.signing.drafting import draft, signing_path
+from portal.visit import Here, Visit
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+Reason = Annotated[str, Form(max_length=8000)]
+MAX_REASON_BYTES = 4000
+
+
+def _reason(service: Service, text: str) -> str | None:
+    """Keep a reason and return its fingerprint; None for none."""
+    clean = text.replace("\r\n", "\n").strip()
+    if not clean:
+        return None
+    for problem in text_problems("the reason", clean, MAX_REASON_BYTES):
+        raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
+    return service.house.keep_reason(clean)
+
+
+def _open_to(visit: Visit, found: Proposal, member: str) -> None:
+    if member not in found.roll:
+        raise Refused(
+            i18n.gettext("you are not on the roll of this vote"),
+            next=i18n.gettext("the roll was frozen when the vote opened; you may vote in those that open after you joined"),
+        )
+    if found.closed is not None or visit.service.clock() > found.closes:
+        raise Refused(i18n.gettext("this vote is closed"), value=found.closes)
+
+
+@router.post("/proposals/{identifier}/vote")
+def vote(visit: Here, identifier: Digest, choice: Annotated[str, Form(pattern=r"^(for|against|abstain)$")], reason: Reason = "") -> Response:
+    """Draft a ballot."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = find(register, identifier)
+        _open_to(visit, found, member)
+        earlier = found.votes.get(member)
+        payload = {"proposal": found.id, "choice": choice, "sequence": earlier.sequence + 1 if earlier else 1, "reason": _reason(visit.service, reason)}
+        made = draft(visit.service, register, "coop.ballot/v1", payload, member)
+    return visit.go_sign(signing_path(made, member))
+
+
+@router.post("/proposals/{identifier}/answer")
+async def answer(request: Request, visit: Here, identifier: Digest) -> Response:
+    """Draft an answer to a consultation: the options that are ticked, or those that have a rank, best first."""
+    fields = {name: str(value)[:8000] for name, value in (await request.form(max_fields=80)).items()}
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = find(register, identifier)
+        _open_to(visit, found, member)
+        if not isinstance(found.motion, Consult):
+            raise BadInput(i18n.gettext("this is no consultation"))
+        earlier = found.votes.get(member)
+        payload: dict[str, Any] = {"proposal": found.id, "options": _options(found.motion, fields), "sequence": earlier.sequence + 1 if earlier else 1}
+        made = draft(visit.service, register, "coop.preference/v1", payload | {"reason": _reason(visit.service, fields.get("reason", ""))}, member)
+    return visit.go_sign(signing_path(made, member))
+
+
+def _options(motion: Consult, fields: dict[str, str]) -> list[int]:
+    chosen: list[tuple[int, int]] = []
+    for number in range(len(motion.options)):
+        text = fields.get(f"option-{number}", "").strip()
+        if motion.method == "approval":
+            chosen += [(number, number)] if text else []
+        elif text:
+            if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= len(motion.options):
+                raise BadInput(i18n.gettext("a rank is a number"), value=text[:20], allowed=f"1 to {len(motion.options)}")
+            chosen.append((int(text), number))
+    ranks = [rank for rank, _ in chosen]
+    if len(set(ranks)) != len(ranks):
+        raise BadInput(i18n.gettext("two options have the same rank"), value=sorted(ranks), allowed=i18n.gettext("each rank once"))
+    return [number for _, number in sorted(chosen)]
+
+
+@router.post("/proposals/{identifier}/objection")
+def object_to(visit: Here, identifier: Digest, reason: Reason = "") -> Response:
+    """Draft an objection."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = find(register, identifier)
+        if found.tally is None or not found.tally.approved or visit.service.clock() >= found.due():
+            raise Refused(i18n.gettext("nobody can object now"), allowed=i18n.gettext("after an approval, until its challenge window is over"))
+        payload = {"proposal": found.id, "reason": _reason(visit.service, reason)}
+        made = draft(visit.service, register, "coop.objection/v1", payload, member)
+    return visit.go_sign(signing_path(made, member))

@@ -1,0 +1,96 @@
+"""A plan in plain words and numbers: what is trained on whose texts, for what, how, and what it may cost. From the plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from governance_hooks.plan import Plan
+from governance_hooks.vocabulary import WORDS
+from portal.i18n import current, ngettext, number
+from portal.i18n import gettext as _
+
+__all__ = ["Picture", "pictures_of", "plan_in_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A bar chart: each bar's name and number."""
+
+    caption: str
+    unit: str
+    rows: Sequence[tuple[str, int]]
+
+
+def plan_in_words(plan: Plan) -> list[str]:
+    """Return a plan as short sentences, the weightiest first."""
+    training, limits = plan.training, plan.limits
+    people = max((count["members"] for count in plan.build.languages.values()), default=0)
+    method = {
+        "full": _("All weights of the model are trained."),
+        "lora": _("A small addition to the model is trained (LoRA); the model itself stays as it is."),
+        "dora": _("A small addition to the model is trained (DoRA); the model itself stays as it is."),
+        "qlora": _("A small addition to a compressed model is trained (QLoRA); the model itself stays as it is."),
+    }[training.method]
+    objective = {
+        "sft": _("It learns to answer as members did."),
+        "dpo": _("It learns to prefer the answers that members made better or rated higher."),
+    }[training.objective]
+    lines = [
+        _("It starts from %(base)s (%(licence)s).") % {"base": plan.base.name, "licence": plan.base.licence},
+        ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records)
+        % {"num": number(plan.build.records)}
+        + " "
+        + ngettext("In the largest language %(num)s member gave.", "In the largest language %(num)s members gave.", people) % {"num": number(people)},
+        _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
+        _("Who gets the weights: %(who)s. Licence: %(licence)s.")
+        % {"who": ", ".join(_(WORDS[one]) for one in plan.use.recipients), "licence": plan.use.licence},
+        objective + " " + method,
+        _("Each text is read %(times)s.") % {"times": ngettext("%(num)s time", "%(num)s times", training.epochs) % {"num": number(training.epochs)}},
+        _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
+        % {
+            "starts": ngettext("%(num)s time", "%(num)s times", limits.max_starts) % {"num": number(limits.max_starts)},
+            "devices": ngettext("%(num)s device", "%(num)s devices", limits.max_devices) % {"num": number(limits.max_devices)},
+            "minutes": ngettext("%(num)s minute", "%(num)s minutes", limits.max_minutes) % {"num": number(limits.max_minutes)},
+        },
+        {
+            "stop": _("If somebody whose texts are in it withdraws, the run stops."),
+            "finish-unreleased": _("If somebody whose texts are in it withdraws, the run may end, but its result is not released."),
+        }[plan.policies.on_withdrawal],
+    ]
+    if limits.sites:
+        lines.append(_("Only at: %(sites)s.") % {"sites": ", ".join(limits.sites)})
+    if plan.canaries:
+        lines.append(
+            _("%(num)s made-up texts are mixed in, to measure afterwards whether the model repeats what it read.") % {"num": number(plan.canaries.count)}
+        )
+    return lines
+
+
+def pictures_of(plan: Plan) -> list[Picture]:
+    """Return the data mix and the most it can cost."""
+    names = _names([*plan.build.languages, *plan.tokens.languages])
+    rows = sorted(((names[code], count["train"]) for code, count in plan.build.languages.items()), key=lambda row: -row[1])
+    tokens = sorted(((names[code], count.tokens) for code, count in plan.tokens.languages.items()), key=lambda row: -row[1])
+    limits = plan.limits
+    most = limits.max_starts * limits.max_devices * limits.max_minutes
+    most = min(most, limits.max_device_minutes or most)
+    cost = [(_("one start on one device"), limits.max_minutes), (_("all starts on all devices, at most"), most)]
+    return [
+        Picture(_("Texts to learn from, by language"), _("texts"), rows[:40]),
+        Picture(_("How much the model reads, by language"), _("tokens"), tokens[:40]),
+        Picture(_("The most it can cost"), _("device minutes"), cost),
+    ]
+
+
+def _names(codes: list[str]) -> dict[str, str]:
+    """Return names of ISO 639-3 codes in the language of this request, where they are known."""
+    from babel import Locale
+    from langcodes import Language
+
+    locale = Locale.parse(current())
+    found = {}
+    for code in set(codes):
+        short = str(Language.get(code).to_tag())
+        found[code] = str(locale.languages.get(short) or code)
+    return found

@@ -1,0 +1,98 @@
+"""A proposal as lists and pages show it: its name in plain words, its state, its count, and the member's own part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Suspend, Waive
+from governance_hooks.state import Proposal
+from governance_hooks.tally import Tally
+from portal.i18n import gettext as _
+from portal.rendering import short
+from portal.service import Service
+
+__all__ = ["Row", "kind_in_words", "row_of", "rows_of", "title_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a page shows of a proposal."""
+
+    proposal: Proposal
+    title: str
+    kind: str
+    standing: str
+    tally: Tally
+    open: bool
+    mine: str | None
+    """The member's own choice, `preference` for an answer to a consultation, or None."""
+    may_vote: bool
+
+
+def kind_in_words(kind: str) -> str:
+    """Return what kind of decision it is."""
+    return {
+        "run": _("Training run"),
+        "release": _("Release of a model"),
+        "payout": _("Payout"),
+        "bylaws": _("New bylaws"),
+        "waiver": _("Waiver"),
+        "admission": _("Admission"),
+        "suspension": _("Suspension"),
+        "halt": _("Halt"),
+        "appeal": _("Appeal"),
+        "appointment": _("Oversight body"),
+        "operator": _("New operator"),
+        "consultation": _("Consultation"),
+    }.get(kind, kind)
+
+
+def title_of(service: Service, proposal: Proposal) -> str:
+    """Return a title that says what is asked for; a name or text that is not in this folder is its digest."""
+    motion = proposal.motion
+    match motion:
+        case AmendBylaws():
+            return _("Bylaws, version %(number)s") % {"number": motion.bylaws.version}
+        case Waive():
+            return _("Release run %(run)s although its evaluation did not pass") % {"run": motion.run}
+        case Admit():
+            return _("Admit %(member)s") % {"member": motion.member}
+        case Suspend():
+            return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": motion.until}
+        case HaltUse():
+            return _("Halt %(proposal)s until %(until)s") % {"proposal": short(motion.proposal), "until": motion.until}
+        case AppealAgainst():
+            return _("End %(what)s") % {"what": short(motion.against)}
+        case Appoint():
+            return _("Seat %(count)s members on the oversight body") % {"count": len(motion.members)}
+        case ChangeOperator():
+            return _("Hand the operation to another key")
+        case Consult():
+            return service.house.text(motion.question) or _("Question %(digest)s") % {"digest": short(motion.question)}
+    plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
+    folder = service.house.releases().get(proposal.subject) if proposal.kind == "release" else None
+    name = plan.name if plan else folder.name if folder else short(proposal.subject)
+    return f"{kind_in_words(proposal.kind)}: {name}"
+
+
+def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:
+    """Return what a page shows of a proposal; hold the register."""
+    vote = proposal.votes.get(member or "")
+    mine = None if vote is None else vote.choice or "preference"
+    is_open = proposal.closed is None and service.clock() <= proposal.closes
+    return Row(
+        proposal,
+        title_of(service, proposal)[:300],
+        kind_in_words(proposal.kind),
+        service.house.standing(proposal),
+        service.view.tally(proposal),
+        is_open,
+        mine,
+        is_open and member in proposal.roll,
+    )
+
+
+def rows_of(service: Service, proposals: Iterable[Proposal], member: str | None) -> list[Row]:
+    """Return what a list shows, newest first."""
+    return [row_of(service, one, member) for one in reversed(list(proposals))]

@@ -1,0 +1,60 @@
+"""Pages from templates: escaped, every name in them defined, and every file they load named by its digest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from portal import i18n
+
+__all__ = ["STATIC", "environment", "integrity", "static_url"]
+
+_HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
+
+
+@cache
+def _digest(name: str) -> bytes:
+    return hashlib.sha256((STATIC / name).read_bytes()).digest()
+
+
+def static_url(name: str) -> str:
+    """Return the address of a static file, which changes when the file does."""
+    return f"/static/{name}?v={_digest(name).hex()[:16]}"
+
+
+def integrity(name: str) -> str:
+    """Return what a browser shall find when it loads a static file (subresource integrity)."""
+    return "sha256-" + base64.b64encode(_digest(name)).decode()
+
+
+def short(digest: str) -> str:
+    """Return the start of a digest, as `coop` takes it."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates of the portal."""
+    made = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.filters.update(when=i18n.when, number=i18n.number, short=short)
+    made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until)
+    return made
+
+
+def render(name: str, /, **values: Any) -> str:
+    """Return a page in the language of this request."""
+    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), **values)

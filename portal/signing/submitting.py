@@ -1,0 +1,137 @@
+"""Submitting: a signature is checked against the bytes that were shown, and when enough have signed, the statement goes to the writer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from governance_hooks.canonical import loads
+from governance_hooks.errors import BadInput, Refused
+from governance_hooks.payloads import PAYLOADS, Contribution, Reviewed
+from governance_hooks.rules.origins import check_origins
+from governance_hooks.sshsig import check
+from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
+from portal.service import Service
+from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer
+from portal.store.drafted import Drafted
+
+__all__ = ["Progress", "armored_blocks", "submit", "submit_signature"]
+
+_BLOCK = re.compile(r"-----BEGIN SSH SIGNATURE-----\n[A-Za-z0-9+/=\n]{1,20000}\n-----END SSH SIGNATURE-----\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a statement is."""
+
+    have: int
+    need: int
+    statement: Statement | None
+    """In the log, or, for a document of the portal alone, accepted."""
+
+
+def armored_blocks(text: str) -> list[str]:
+    """Return the armored signatures in a pasted text, in the form ssh-keygen writes; raise BadInput if there is none."""
+    clean = "\n".join(line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()) + "\n"
+    found = [block if block.endswith("\n") else block + "\n" for block in _BLOCK.findall(clean)]
+    if not found:
+        raise BadInput("there is no signature in this text", value=text[:60], allowed="-----BEGIN SSH SIGNATURE----- ... as ssh-keygen -Y sign writes it")
+    return found
+
+
+def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progress:
+    """Take one signature over a drafted statement; append the statement if it was the last one needed.
+
+    Raises:
+        Refused: the signature is not over these bytes, or of a key that has no part in it; or the rules do not allow the statement now.
+    """
+    value = drafted.value
+    with service.view.reading() as register:
+        if drafted.digest in register.seen:  # sent twice: the answer to the first was lost
+            return Progress(0, 0, service.view.entry(service.view.positions[drafted.digest]))
+        if drafted.state != "open":
+            raise Refused("this statement is not waiting for signatures", value=drafted.state)
+        need, mine = needed(register, value), check(armored, drafted.body)
+        require_signer(register, value, mine.key)
+        kept = [one for one in drafted.signatures if check(one, drafted.body).key.raw != mine.key.raw] + [armored]
+        data = entry(value, kept)
+        document = parse(data, payloads={**PAYLOADS, **DOCUMENTS})
+        check_origins(register.bylaws, document, clock=register.operator_clock)
+    if len(kept) < need:
+        service.private.drafts.sign(drafted.id, armored)
+        return Progress(len(kept), need, None)
+    if drafted.kind in DOCUMENTS:
+        _obey(service, document)
+        made = document
+    else:
+        made = submit(service, data)
+    service.private.drafts.settle(drafted.id, "logged", made.id)
+    _forget(service, drafted)
+    return Progress(need, need, made)
+
+
+def submit(service: Service, data: bytes) -> Statement:
+    """Append a signed statement, whoever brings it, and do what follows from it; it is durably in the log when this returns.
+
+    Raises:
+        Refused, BadInput: it is malformed, badly signed, or the rules do not allow it; nothing was appended.
+        CoopError: the log could not be written.
+    """
+    made = service.writer.append(data)
+    with service.view.reading():
+        position = service.view.positions[made.id]
+    _follow(service, made, position)
+    return made
+
+
+def _obey(service: Service, document: Statement) -> None:
+    """Do what a member's key asks of the portal alone; once, for a day: who finds the document later can do nothing with it."""
+    with service.view.reading() as register:
+        register.author(document)
+    if not shift(service.clock(), -86_400) <= document.issued <= shift(service.clock(), CLOCK_SKEW_S):
+        raise Refused("this was drafted too long ago", value=document.issued, next="begin again")
+    payload = loads(document.entry)["body"]["payload"]
+    if document.type == ERASURE:
+        store = service.house.contributions()
+        records = store.some(payload["records"])
+        if len(records) != len(set(payload["records"])) or any(one.member != document.author for one in records):
+            raise Refused("a member erases their own texts only", value=document.author)
+        store.erase([one.record for one in records])
+        return
+    if payload["portal"] != service.settings.origin:
+        raise Refused("this was signed for another portal", value=payload["portal"], allowed=service.settings.origin)
+    service.private.accounts.bind(payload["account"], document.author)
+
+
+def _follow(service: Service, made: Statement, position: int) -> None:
+    """Do what follows from a statement in the log; all of it can be done again from the log, so that a kill here loses nothing."""
+    match made.payload:
+        case Contribution(root=root):
+            store = service.house.contributions()
+            for batch in store.batches(member=made.author):
+                if batch.root == root and batch.statement is None:
+                    store.seal(batch.batch, made.id)
+        case Reviewed(root=root):
+            store = service.house.contributions()
+            for review in store.reviews.unsealed():
+                if (review.reviewer, review.root) == (made.author, root):
+                    store.reviews.seal(review.review, made.id)
+    if made.type == "coop.admission/v1":
+        member = loads(made.entry)["body"]["payload"]["member"]
+        asked = service.private.accounts.find(asks_as=member)
+        if asked is not None:
+            service.private.accounts.bind(asked.account, member)
+    account = service.private.accounts.find(member=made.author)
+    if account is not None and account.notices:
+        # Never what was decided: a mailbox is read by others. If it was not the member, they learn that their key was used.
+        values = {"url": f"{service.settings.origin}/receipts/{made.id}", "kind": made.type, "entry": str(position)}
+        service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "signed", values)
+
+
+def _forget(service: Service, drafted: Drafted) -> None:
+    """Take what is given now out of the basket."""
+    given, rated = drafted.after.get("basket"), drafted.after.get("rated")
+    account = service.private.accounts.find(member=drafted.author) if given or rated else None
+    if account is not None:
+        service.private.basket.remove(account.account, *(given or ()))
+        service.private.basket.unrate(account.account, *(rated or ()))

@@ -1,0 +1,143 @@
+"""What a statement says, in plain words that follow from its bytes and from nothing else: shown beside them on the signing page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from governance_hooks.consent import Consent
+from governance_hooks.consent_words import in_words
+from governance_hooks.register import Register
+from governance_hooks.sshsig import PublicKey
+from portal.i18n import gettext as _
+from portal.i18n import ngettext, when
+from portal.proposal_rows import title_of
+from portal.rendering import short
+from portal.service import Service
+from portal.signing.kinds import ACCOUNT, ERASURE
+
+__all__ = ["Words", "words_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A statement in plain words."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def words_of(service: Service, register: Register, value: dict[str, Any]) -> Words:
+    """Return a statement's body in plain words; hold the register."""
+    payload, author = value["payload"], value["author"]
+    match value["type"]:
+        case "coop.ballot/v1":
+            choice = {"for": _("You vote FOR this."), "against": _("You vote AGAINST this."), "abstain": _("You ABSTAIN.")}[payload["choice"]]
+            lines = [choice, _about(service, register, payload["proposal"])]
+            if payload["sequence"] > 1:
+                lines.append(_("This takes the place of your earlier ballot."))
+            lines.append(_("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym."))
+            return Words(_("Your ballot"), (*lines, *_reason(payload["reason"])))
+        case "coop.preference/v1":
+            named = [_option(service, register, payload["proposal"], number) for number in payload["options"]]
+            lines = [_about(service, register, payload["proposal"]), *named] if named else [_("You name no option.")]
+            return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
+        case "coop.objection/v1":
+            lines = [_("You object to what was approved."), _about(service, register, payload["proposal"])]
+            return Words(_("Your objection"), (*lines, *_reason(payload["reason"])))
+        case "coop.consent/v1":
+            return Words(_("What you allow"), tuple(in_words(Consent.model_validate(payload))))
+        case "coop.withdrawal/v1":
+            what = _("You take back everything you allowed.") if payload["consent"] is None else _("You take back one consent.")
+            after = _("From the next entry of the log on nothing new is built on your texts. Weights released before cannot be called back.")
+            return Words(_("Withdrawal"), (what, after))
+        case "coop.contribution/v1":
+            languages = ", ".join(f"{code} {count}" for code, count in sorted(payload["languages"].items()))
+            count = ngettext("You give %(num)d text.", "You give %(num)d texts.", payload["records"]) % {"num": payload["records"]}
+            privacy = _("The texts stay private; the log gets one salted fingerprint of them. They are used only for what you allow.")
+            return Words(_("Your contribution"), (count, _("Languages: %(languages)s") % {"languages": languages}, privacy))
+        case "coop.review/v1":
+            count = ngettext("You give %(num)d rating.", "You give %(num)d ratings.", payload["ratings"]) % {"num": payload["ratings"]}
+            return Words(_("Your review"), (count, _("A dataset that counts a rating shows it, under your pseudonym.")))
+        case "coop.admission/v1":
+            return Words(
+                _("A new member"),
+                (
+                    _("%(member)s becomes a member, with one vote.") % {"member": payload["member"]},
+                    _("Their key: %(key)s") % {"key": PublicKey.from_line(payload["key"]).fingerprint},
+                    _("Signed by the new key, and by registrars of the cooperative."),
+                ),
+            )
+        case "coop.key/v1" | "coop.rotation/v1":
+            return Words(_("Your keys"), tuple(_keys(payload)))
+        case "coop.guardians/v1":
+            named = payload["guardians"]
+            lines = (
+                [_("These members may together give you a new key: %(members)s") % {"members": ", ".join(named)}]
+                if named
+                else [_("Nobody may give you a new key but registrars.")]
+            )
+            return Words(_("Your guardians"), tuple(lines))
+        case "coop.recovery/v1":
+            lines = [
+                _("%(member)s lost their keys and gets this one: %(key)s")
+                % {"member": payload["member"], "key": PublicKey.from_line(payload["key"]).fingerprint},
+                _("It comes into force after a delay, in which any old key can stop it."),
+            ]
+            return Words(_("A key recovered"), tuple(lines))
+        case "coop.recovery-cancel/v1":
+            return Words(_("A recovery stopped"), (_("Your old keys stay, and the new one is refused."),))
+        case "coop.leave/v1":
+            return Words(_("You leave"), (_("Your membership ends, and everything you allowed ends with it. Your votes of the past still count."),))
+        case "coop.halt/v1":
+            until = _("It stops until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
+            return Words(_("A halt"), (_about(service, register, payload["proposal"]), until))
+        case "coop.proposal/v1":
+            lines = [
+                _("You put this to the vote: %(kind)s, %(subject)s") % {"kind": payload["kind"], "subject": short(payload["subject"])},
+                _("The vote closes on %(when)s.") % {"when": when(payload["closes"])},
+                ngettext("%(num)d member may vote.", "%(num)d members may vote.", payload["roll"]["members"]) % {"num": payload["roll"]["members"]},
+            ]
+            return Words(_("A proposal"), tuple(lines))
+        case kind if kind == ERASURE:
+            count = ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", len(payload["records"])) % {
+                "num": len(payload["records"])
+            }
+            after = _("They cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
+            return Words(_("Erasure"), (count, after))
+        case kind if kind == ACCOUNT:
+            lines = [
+                _("You show that %(member)s is you.") % {"member": author},
+                _("This connects your mail address on %(portal)s with your pseudonym. It does not go into the log.") % {"portal": payload["portal"]},
+            ]
+            return Words(_("Your account"), tuple(lines))
+    return Words(value["type"], (_("There are no plain words for this statement: read the text itself."),))
+
+
+def _about(service: Service, register: Register, proposal: str) -> str:
+    found = register.proposals.get(proposal)
+    title = title_of(service, found)[:300] if found else _("a proposal that is not in this log")
+    return _("“%(title)s” (proposal %(digest)s)") % {"title": title, "digest": short(proposal)}
+
+
+def _option(service: Service, register: Register, proposal: str, number: int) -> str:
+    found = register.proposals.get(proposal)
+    options = getattr(found.motion, "options", []) if found else []
+    text = service.house.text(options[number]) if number < len(options) else None
+    return f"{number + 1}. {(text or _('an option whose text is not here'))[:300]}"
+
+
+def _reason(digest: str | None) -> list[str]:
+    return [] if digest is None else [_("Your reason is kept here, and can be erased; the ballot holds its fingerprint only.")]
+
+
+def _keys(payload: dict[str, Any]) -> list[str]:
+    if "old" in payload:
+        return [
+            _("This key comes into force: %(key)s") % {"key": PublicKey.from_line(payload["new"]).fingerprint},
+            _("This key goes out of force: %(key)s") % {"key": PublicKey.from_line(payload["old"]).fingerprint},
+        ]
+    key = PublicKey.from_line(payload["key"]).fingerprint
+    if payload["action"] == "add":
+        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("Both it and a key you have already sign this.")]
+    return [_("This key may sign for you no more: %(key)s") % {"key": key}]

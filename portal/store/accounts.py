@@ -1,0 +1,116 @@
+"""Accounts: a mail address, and which pseudonym of the log is its. An account signs nothing; it reads and drafts."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from data_pipeline.database import StoreDatabase
+from governance_hooks.errors import BadInput
+from portal.store.schema import accounts, basket, drafted, outbox, remarks, scores, sessions
+
+__all__ = ["Account", "Accounts", "mail_address"]
+
+# One @, no blanks or controls, no quoting: what is stricter than RFC 5321 refuses nobody we met. No newline can reach a header.
+_MAIL = re.compile(r"[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,64}@[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,189}")
+
+
+def mail_address(text: str) -> str:
+    """Return a mail address as it is kept; raise BadInput if it is none."""
+    found = text.strip()
+    if not _MAIL.fullmatch(found) or ".." in found or ("." not in found.partition("@")[2].strip(".") and not found.endswith("@localhost")):
+        raise BadInput("this is no mail address", value=found[:80], allowed="name@example.org")
+    name, _, domain = found.partition("@")
+    return f"{name}@{domain.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who can be signed in."""
+
+    account: str
+    mail: str
+    language: str
+    member: str | None
+    asks_as: str | None
+    notices: bool
+
+
+def as_account(connection: Connection, **which: str) -> Account | None:
+    """Return the account that has these values, or None."""
+    columns = [accounts.c[name] for name in Account.__dataclass_fields__]
+    row = connection.execute(select(*columns).where(*(accounts.c[name] == value for name, value in which.items()))).first()
+    return None if row is None else Account(*row)
+
+
+class Accounts:
+    """The accounts of a portal."""
+
+    def __init__(self, database: StoreDatabase, clock: Callable[[], str]) -> None:
+        self._database, self._clock = database, clock
+
+    def find(self, **which: str) -> Account | None:
+        """Return the account with this mail, member or asks_as, or None."""
+        with self._database.transaction() as connection:
+            return as_account(connection, **which)
+
+    def members(self) -> list[Account]:
+        """Return the accounts of members."""
+        with self._database.transaction() as connection:
+            columns = [accounts.c[name] for name in Account.__dataclass_fields__]
+            return [Account(*row) for row in connection.execute(select(*columns).where(accounts.c.member.is_not(None)))]
+
+    def ask(self, account: str, member: str) -> None:
+        """Note the pseudonym an account asks to be admitted as."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(accounts).where(accounts.c.account == account).values(asks_as=member))
+
+    def bind(self, account: str, member: str) -> None:
+        """Make an account a member's; raise BadInput if it is another's, or the member has one.
+
+        The caller has seen a signature of the member's key over this account, or the log's admission of what it asked for.
+        """
+        try:
+            with self._database.transaction(write=True) as connection:
+                found = as_account(connection, account=account)
+                if found is None or found.member not in (None, member):
+                    raise BadInput("this account belongs to another member", value=member, next="sign in with another mail address")
+                connection.execute(update(accounts).where(accounts.c.account == account).values(member=member, asks_as=None))
+        except IntegrityError as error:
+            raise BadInput("this member has an account already", value=member, next="sign in with its mail address") from error
+
+    def settle(self, account: str, *, language: str | None = None, notices: bool | None = None) -> None:
+        """Keep somebody's settings."""
+        values: dict[str, object] = {} if language is None else {"language": language}
+        values |= {} if notices is None else {"notices": notices}
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(accounts).where(accounts.c.account == account).values(**values))
+
+    def erase(self, account: str) -> None:
+        """Erase an account with its address, sessions, drafts, remarks and mail; the log keeps its pseudonym only."""
+        with self._database.transaction(write=True) as connection:
+            found = as_account(connection, account=account)
+            if found is None:
+                return
+            for one in (found.member, found.asks_as):
+                connection.execute(delete(drafted).where((drafted.c.author == one) & (drafted.c.state == "open")))
+                connection.execute(delete(remarks).where(remarks.c.member == one))
+            connection.execute(delete(outbox).where(outbox.c.mail == found.mail))
+            for table in (sessions, basket, scores, accounts):
+                connection.execute(delete(table).where(table.c.account == account))
+        self._database.forget(accounts.name, basket.name, scores.name, outbox.name, remarks.name, drafted.name)
+
+
+def make_account(connection: Connection, mail: str, language: str, at: str) -> Account:
+    """Return the account of a proven mail address, made at the first time."""
+    found = as_account(connection, mail=mail)
+    if found is not None:
+        return found
+    made = Account("a-" + secrets.token_hex(8), mail, language, None, None, True)
+    connection.execute(insert(accounts).values(account=made.account, mail=mail, language=language, member=None, asks_as=None, notices=True, created=at))
+    return made

@@ -1,0 +1,114 @@
+"""The basket: texts a member wrote and has not given yet. They are private, and go when they are given or thrown away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, func, insert, select
+
+from data_pipeline.database import StoreDatabase
+from data_pipeline.record import Draft
+from data_pipeline.reviews import RatingDraft
+from governance_hooks.errors import BadInput
+from portal.store.schema import basket, scores
+
+__all__ = ["LIMIT", "Basket", "Kept"]
+
+LIMIT = 200
+"""Texts in one basket, at most: they are signed for in one act."""
+
+_ID = re.compile(r"[0-9a-f-]{16,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A text that waits."""
+
+    id: str
+    draft: Draft = field(repr=False)
+
+
+class Basket:
+    """Texts that wait, by account."""
+
+    def __init__(self, database: StoreDatabase, clock: Callable[[], str]) -> None:
+        self._database, self._clock = database, clock
+
+    def put(self, account: str, identifier: str, draft: Draft) -> bool:
+        """Keep a sound draft; return False if the one of this id is there already.
+
+        Raises:
+            BadInput: the basket is full, or the id is none.
+        """
+        if not _ID.fullmatch(identifier):
+            raise BadInput("this is no number of a draft", value=identifier[:60], allowed="hexadecimal, as the page made it")
+        with self._database.transaction(write=True) as connection:
+            there = connection.execute(select(basket.c.account).where(basket.c.id == identifier)).scalar()
+            if there is not None:
+                return False
+            if (connection.execute(select(func.count()).where(basket.c.account == account)).scalar() or 0) >= LIMIT:
+                raise BadInput("the basket is full", value=LIMIT, next="give what is in it, then go on")
+            connection.execute(
+                insert(basket).values(
+                    id=identifier,
+                    account=account,
+                    inputs=draft.inputs,
+                    targets=draft.targets,
+                    language=draft.language,
+                    tag=draft.tag,
+                    licence=draft.licence,
+                    parent=draft.parents[0] if draft.parents else None,
+                    created=self._clock(),
+                )
+            )
+        return True
+
+    def all(self, account: str) -> list[Kept]:
+        """Return the texts of an account, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(basket).where(basket.c.account == account).order_by(basket.c.created, basket.c.id)).all()
+        return [
+            Kept(
+                row.id,
+                Draft(
+                    row.inputs,
+                    row.targets,
+                    row.language,
+                    annotation_type="re-annotations" if row.parent else "original-annotations",
+                    parents=(row.parent,) if row.parent else (),
+                    licence=row.licence,
+                    tag=row.tag,
+                ),
+            )
+            for row in rows
+        ]
+
+    def remove(self, account: str, *identifiers: str) -> None:
+        """Throw texts of an account away."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(basket).where(basket.c.account == account, basket.c.id.in_(identifiers)))
+
+    # Ratings that wait
+
+    def rate(self, account: str, draft: RatingDraft) -> None:
+        """Keep a rating in the place of an earlier one of the same record."""
+        mine = (scores.c.account == account) & (scores.c.record == draft.record)
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(scores).where(mine))
+            if (connection.execute(select(func.count()).where(scores.c.account == account)).scalar() or 0) >= LIMIT:
+                raise BadInput("many ratings wait for your signature", value=LIMIT, next="sign them, then go on")
+            values = {"account": account, "record": draft.record, "score": draft.score, "flags": " ".join(draft.flags), "created": self._clock()}
+            connection.execute(insert(scores).values(**values))
+
+    def ratings(self, account: str) -> list[RatingDraft]:
+        """Return the ratings of an account that wait, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(scores).where(scores.c.account == account).order_by(scores.c.created, scores.c.record)).all()
+        return [RatingDraft(row.record, row.score, tuple(row.flags.split())) for row in rows]
+
+    def unrate(self, account: str, *records: str) -> None:
+        """Throw ratings of an account away."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(scores).where(scores.c.account == account, scores.c.record.in_(records)))

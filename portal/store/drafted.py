@@ -1,0 +1,124 @@
+"""Statements that wait for signatures: the canonical bytes, and the signatures that came so far. Without them they are nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from data_pipeline.database import StoreDatabase
+from governance_hooks.canonical import loads, sha256
+from governance_hooks.errors import Refused
+from governance_hooks.statement import shift
+from portal.store.schema import drafted, enrolments
+from portal.store.tokens import hashed, new_token
+
+__all__ = ["ENROL_S", "Drafted", "Drafts", "Enrolment"]
+
+KEPT_S = 90 * 86_400
+"""A statement nobody signed goes after this time, seconds."""
+ENROL_S = 600
+"""How long the making of a passkey may take, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A statement's body and what is known of its way into the log."""
+
+    id: str
+    """Unguessable: who has it may see and sign it."""
+    kind: str
+    author: str
+    body: bytes = field(repr=False)
+    signatures: list[str] = field(repr=False)
+    after: dict[str, Any]
+    created: str
+    statement: str | None
+    state: str
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The body as a document."""
+        found: dict[str, Any] = loads(self.body)
+        return found
+
+    @property
+    def digest(self) -> str:
+        """The statement's digest: of its body, whoever signs it."""
+        return sha256(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A passkey that is being made."""
+
+    challenge: bytes
+    member: str
+    purpose: str
+    detail: str
+
+
+class Drafts:
+    """Drafted statements of a portal."""
+
+    def __init__(self, database: StoreDatabase, clock: Callable[[], str]) -> None:
+        self._database, self._clock = database, clock
+
+    def add(self, kind: str, author: str, body: bytes, after: dict[str, Any]) -> Drafted:
+        """Keep a body to be signed."""
+        made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(drafted).where(drafted.c.created <= shift(self._clock(), -KEPT_S)))
+            connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
+        return made
+
+    def find(self, identifier: str) -> Drafted | None:
+        """Return a drafted statement, or None."""
+        with self._database.transaction() as connection:
+            row = connection.execute(select(drafted).where(drafted.c.id == identifier)).first()
+        return None if row is None else Drafted(**row._mapping)
+
+    def open(self, *, kind: str | None = None, author: str | None = None) -> list[Drafted]:
+        """Return what waits for signatures, oldest first."""
+        query = select(drafted).where(drafted.c.state == "open").order_by(drafted.c.created)
+        query = query if kind is None else query.where(drafted.c.kind == kind)
+        query = query if author is None else query.where(drafted.c.author == author)
+        with self._database.transaction() as connection:
+            return [Drafted(**row._mapping) for row in connection.execute(query)]
+
+    def sign(self, identifier: str, signature: str) -> None:
+        """Add a verified signature."""
+        with self._database.transaction(write=True) as connection:
+            kept = connection.execute(select(drafted.c.signatures).where(drafted.c.id == identifier)).scalar_one()
+            if signature not in kept:
+                connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
+
+    def settle(self, identifier: str, state: str, statement: str | None = None) -> None:
+        """Note that a statement is in the log, or was declined."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(drafted).where(drafted.c.id == identifier).values(state=state, statement=statement))
+
+    def begin_enrolment(self, member: str, purpose: str, detail: str = "") -> str:
+        """Return the token under which a passkey may be made for a member."""
+        token, at = new_token(), self._clock()
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(enrolments).where(enrolments.c.expires <= at))
+            connection.execute(
+                insert(enrolments).values(
+                    id=hashed(token), challenge=secrets.token_bytes(32), member=member, purpose=purpose, detail=detail, expires=shift(at, ENROL_S)
+                )
+            )
+        return token
+
+    def enrolment(self, token: str, *, use: bool = False) -> Enrolment:
+        """Return what a token stands for, and with `use` end it; raise Refused if it is unknown, used or too old."""
+        with self._database.transaction(write=use) as connection:
+            row = connection.execute(select(enrolments).where(enrolments.c.id == hashed(token), enrolments.c.expires > self._clock())).first()
+            if row is None:
+                raise Refused("this page is too old to make a passkey", allowed=f"within {ENROL_S // 60} minutes", next="begin again")
+            if use:
+                connection.execute(delete(enrolments).where(enrolments.c.id == hashed(token)))
+        return Enrolment(row.challenge, row.member, row.purpose, row.detail)

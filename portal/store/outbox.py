@@ -1,0 +1,79 @@
+"""The outbox: mail that is to go out, kept until a server took it. The sender retries; an event is mailed to an address once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from data_pipeline.database import StoreDatabase
+from governance_hooks.statement import shift
+from portal.store.schema import outbox
+
+__all__ = ["GIVE_UP", "Letter", "Outbox"]
+
+GIVE_UP = 8
+"""Tries after which a letter stays where it is: with doubling pauses that is about four hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail."""
+
+    number: int
+    event: str
+    mail: str
+    language: str
+    template: str
+    values: dict[str, str]
+    tries: int
+
+
+class Outbox:
+    """Letters of a portal."""
+
+    def __init__(self, database: StoreDatabase, clock: Callable[[], str]) -> None:
+        self._database, self._clock = database, clock
+
+    def put(self, event: str, mail: str, language: str, template: str, values: Mapping[str, str]) -> bool:
+        """Keep a letter to be sent; return False if this event was mailed to the address already."""
+        at = self._clock()
+        with self._database.transaction(write=True) as connection:
+            there = connection.execute(select(outbox.c.number).where(outbox.c.event == event, outbox.c.mail == mail)).first()
+            if there is not None:
+                return False
+            connection.execute(
+                insert(outbox).values(
+                    event=event, mail=mail, language=language, template=template, values=dict(values), created=at, tries=0, due=at, sent=None, error=None
+                )
+            )
+        return True
+
+    def due(self, limit: int = 50) -> list[Letter]:
+        """Return letters that are to be sent now, oldest first."""
+        query = (
+            select(*(outbox.c[name] for name in Letter.__dataclass_fields__))
+            .where(outbox.c.sent.is_(None), outbox.c.due <= self._clock(), outbox.c.tries < GIVE_UP)
+            .order_by(outbox.c.number)
+            .limit(limit)
+        )
+        with self._database.transaction() as connection:
+            return [Letter(*row) for row in connection.execute(query)]
+
+    def sent(self, number: int) -> None:
+        """Note that a server took a letter; what it said is forgotten."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(outbox).where(outbox.c.number == number).values(sent=self._clock(), values={}, error=None))
+
+    def failed(self, number: int, why: str) -> None:
+        """Note why a letter did not go out, and try again later, each time after twice the pause."""
+        with self._database.transaction(write=True) as connection:
+            tries = connection.execute(select(outbox.c.tries).where(outbox.c.number == number)).scalar_one() + 1
+            values = {"tries": tries, "due": shift(self._clock(), 60 * 2**tries), "error": why[:200]}
+            connection.execute(update(outbox).where(outbox.c.number == number).values(**values))
+
+    def forget_old(self, before: str) -> None:
+        """Forget letters that went out, or will never, before an instant."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(outbox).where(outbox.c.created < before, or_(outbox.c.sent.is_not(None), outbox.c.tries >= GIVE_UP)))

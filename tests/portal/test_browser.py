@@ -1,0 +1,194 @@
+"""The whole story in a real browser with a virtual authenticator; and that it reads no other site, breaks no policy of its own, and works offline."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance_hooks.canonical import dumps, loads
+from governance_hooks.sshsig import NAMESPACE, PublicKey
+from portal.settings import Settings
+from portal.signing.submitting import submit_signature
+from tests.portal.conftest import Portal
+from tests.portal.test_voting import propose
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass
+class Screen:
+    """A person in front of a browser, and what the browser had to say."""
+
+    portal: Portal
+    page: Any  # playwright is not there on every machine
+    authenticator: Any
+    heard: list[str] = field(default_factory=list)
+
+    @property
+    def main(self) -> str:
+        return self.portal.service.settings.origin
+
+
+@pytest.fixture
+def screen(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Screen]:
+    from tests.portal.chromium import Authenticator, browser, free_port, serving
+
+    port = free_port()
+    portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
+    with serving(portal.app, port), browser(tmp_path / "profile") as context:
+        page = context.new_page()
+        found = Screen(portal, page, Authenticator(page))
+        page.on("console", lambda message: found.heard.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: found.heard.append(str(error)))
+        page.on("request", lambda request: None if f":{port}/" in request.url or request.url.startswith("data:") else found.heard.append(request.url))
+        yield found
+
+
+def sign_in(screen: Screen, mail: str) -> None:
+    page, service = screen.page, screen.portal.service
+    page.goto(screen.main + "/signin")
+    page.get_by_label("Your mail address").fill(mail)
+    page.get_by_role("button", name="Send me a link").click()
+    page.get_by_text("a link is on its way").wait_for()
+    page.goto(next(letter.values["url"] for letter in reversed(service.private.outbox.due(500)) if letter.template == "signin"))
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="What needs you").wait_for()
+
+
+def join(screen: Screen, mail: str = "new@example.org") -> str:
+    """Join with a passkey; two founders agree with their keys."""
+    page, portal = screen.page, screen.portal
+    sign_in(screen, mail)
+    page.get_by_role("link", name=re.compile("^Join")).first.click()
+    page.get_by_role("button", name="Make a passkey").click()
+    page.wait_for_url("http://localhost:*/enrol/**")
+    page.get_by_role("button", name="Make a passkey").click()
+    page.wait_for_url("http://localhost:*/sign/**")
+    page.get_by_role("button", name="Sign with the new key").click()
+    page.get_by_text("1 of 3 signatures are here").wait_for()
+    for member in portal.members[:2]:
+        (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+        submit_signature(portal.service, drafted, portal.keys[member].sign(drafted.body))
+    account = portal.service.private.accounts.find(mail=mail)
+    assert account is not None
+    assert account.member is not None
+    return account.member
+
+
+def touch(screen: Screen) -> None:
+    screen.page.wait_for_url("http://localhost:*/sign/**")
+    screen.page.get_by_role("button", name="Sign with my passkey").click()
+    screen.page.wait_for_url("http://127.0.0.1:*/**")
+
+
+@pytest.mark.openssh
+def test_a_member_joins_contributes_consents_votes_and_withdraws_with_a_passkey(screen: Screen, tmp_path: Path) -> None:
+    page, portal = screen.page, screen.portal
+    member = join(screen)
+    assert screen.authenticator.credentials()[0]["rpId"] == "localhost"
+
+    page.goto(screen.main + "/contribute")
+    page.get_by_label("A question or a task").fill("Habari ya asubuhi?")
+    page.get_by_label("The answer, as you would give it").fill("Nzuri, asante.")
+    page.get_by_label(re.compile("^Its language")).fill("swh")
+    page.get_by_role("button", name="Put it into the basket").click()
+    page.get_by_role("button", name=re.compile("^Give it")).click()
+    touch(screen)
+    page.get_by_text("Your texts are given, under your signature.").wait_for()
+
+    page.goto(screen.main + "/consent")
+    page.get_by_role("switch", name=re.compile("^non-commercial research")).click()
+    page.get_by_role("button", name="Go on to sign").click()
+    touch(screen)
+    assert page.get_by_role("switch", name=re.compile("^non-commercial research")).get_attribute("aria-checked") == "true"
+
+    proposal = propose(portal)
+    page.goto(screen.main + "/")
+    page.get_by_role("link", name=re.compile("^Read and vote")).click()
+    page.get_by_label("Against", exact=True).check()
+    page.get_by_role("button", name="Go on to sign").click()
+    page.wait_for_url("http://localhost:*/sign/**")
+    shown = page.locator("#statement").text_content()
+    touch(screen)
+    page.get_by_text("In the log, for good").wait_for()
+
+    page.goto(screen.main + "/consent")
+    page.get_by_role("button", name="Withdraw everything").click()
+    touch(screen)
+    with portal.service.view.reading() as register:
+        assert register.proposals[proposal].votes[member].choice == "against"
+        assert sum(given.author == member for given in register.contributions.values()) == 1
+        assert [grant.withdrawn is not None for grant in register.grants[member]] == [True]
+        ballot = register.proposals[proposal].votes[member].ballot
+        (key,) = register.members[member].keys
+
+    # What stock OpenSSH says of the ballot as it stands in the log.
+    _, statement = portal.service.view.statement(ballot)  # type: ignore[misc]
+    entry = loads(statement.entry)
+    assert dumps(entry["body"]).decode() == shown
+    (tmp_path / "sig").write_text(entry["signatures"][0])
+    (tmp_path / "allowed").write_text(f"{member} {PublicKey.from_raw(key).line}\n")
+    command = ["ssh-keygen", "-Y", "verify", "-f", "allowed", "-I", member, "-n", NAMESPACE, "-s", "sig"]
+    assert subprocess.run(command, cwd=tmp_path, input=dumps(entry["body"]), capture_output=True, check=False).returncode == 0
+    assert not screen.heard
+
+
+def test_a_key_that_does_not_know_its_user_signs_nothing_and_another_site_cannot_ask_it(screen: Screen) -> None:
+    page, portal = screen.page, screen.portal
+    member = join(screen)
+    proposal = propose(portal)
+    page.goto(f"{screen.main}/proposals/{proposal}")
+    page.get_by_label("For", exact=True).check()
+    page.get_by_role("button", name="Go on to sign").click()
+    page.wait_for_url("http://localhost:*/sign/**")
+    screen.authenticator.recognise(False)
+    page.get_by_role("button", name="Sign with my passkey").click()
+    page.get_by_text("The key did not sign. Nothing was sent.").wait_for()
+    screen.authenticator.recognise(True)
+
+    # A page of the signing site whose text is swapped after the words were read: the touch is for what the page holds.
+    page.evaluate("document.getElementById('statement').firstChild.data = document.getElementById('statement').textContent.replace('\"for\"', '\"against\"')")
+    page.reload()
+    signing = page.url
+    page.goto(screen.main + "/")
+    said = page.evaluate(
+        "navigator.credentials.get({publicKey: {challenge: new Uint8Array(32), rpId: 'localhost', userVerification: 'required', timeout: 2000}}).then(() => 'signed', (error) => error.name)"
+    )
+    assert said in ("SecurityError", "NotAllowedError")
+    with portal.service.view.reading() as register:
+        assert member not in register.proposals[proposal].votes
+    page.goto(signing)
+    touch(screen)
+    with portal.service.view.reading() as register:
+        assert register.proposals[proposal].votes[member].choice == "for"
+
+
+def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_later(screen: Screen) -> None:
+    page, portal = screen.page, screen.portal
+    member = join(screen)
+    page.goto(screen.main + "/contribute")
+    page.get_by_label("A question or a task").fill("Half a thought")
+    page.goto(screen.main + "/")
+    page.goto(screen.main + "/contribute")
+    assert page.get_by_label("A question or a task").input_value() == "Half a thought"
+    page.get_by_label("The answer, as you would give it").fill("<b>and its end</b>")
+    page.get_by_label(re.compile("^Its language")).fill("eng")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Put it into the basket").click()
+    page.get_by_text("You are offline. Texts that wait on this device: 1").wait_for()
+    account = portal.service.private.accounts.find(member=member)
+    assert account is not None
+    assert not portal.service.private.basket.all(account.account)
+    page.context.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.get_by_text("are in your basket").wait_for()
+    (kept,) = portal.service.private.basket.all(account.account)
+    assert (kept.draft.inputs, kept.draft.targets) == ("Half a thought", "<b>and its end</b>")
+    assert page.evaluate("localStorage.getItem('outbox')") == "[]"
+    assert not [one for one in screen.heard if "ERR_INTERNET_DISCONNECTED" not in one]

@@ -1,0 +1,167 @@
+"""Consent, contributions, improvements and reviews through pages: signed each, private each, and erasable."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.portal.conftest import Portal
+from tests.portal.people import Page, Person
+
+ID = "0123456789abcdef"
+
+
+def allow(person: Person, purpose: str = "dpv:NonCommercialResearch", **changes: object) -> Page:
+    return person.sign(person.post("/consent/give", **{"purpose": purpose, "licences": "Apache-2.0", "public": "true"} | changes))
+
+
+def write(person: Person, number: int = 0, **changes: str) -> Page:
+    fields = {"id": f"{ID}{number:08x}", "inputs": f"What is {number}?", "targets": f"It is {number}.", "language": "sw"}
+    return person.post("/contribute", **fields | changes)
+
+
+def give(person: Person, count: int = 1) -> Page:
+    for number in range(count):
+        assert write(person, number).path == "/contribute"
+    return person.sign(person.post("/contribute/give"))
+
+
+def test_a_switch_is_a_consent_and_switching_it_off_a_withdrawal(portal: Portal) -> None:
+    person, member = portal.joined()
+    assert "Nothing of yours is used" in person.get("/").words
+    page = person.post("/consent/give", purpose="dpv:NonCommercialResearch", licences=["Apache-2.0", "CC-BY-4.0"], languages="sw, yor", once="true")
+    assert "What for: non-commercial research." in page.words
+    assert "only your texts in swa and yor" in page.words
+    assert person.sign(page).path == "/consent"
+    with portal.service.view.reading() as register:
+        (grant,) = register.grants[member]
+    assert (grant.consent.occurrences, grant.consent.recipients) == (1, ["coop:Members"])
+    shown = person.get("/consent")
+    assert "Non-commercial research On since entry" in shown.words
+    assert person.sign(person.post("/consent/withdraw", consent=grant.id)).path == "/consent"
+    with portal.service.view.reading() as register:
+        assert register.grants[member][0].withdrawn is not None
+    assert "Non-commercial research Off" in person.get("/consent").words
+
+
+def test_everything_is_withdrawn_in_one_step_after_a_preview_that_changes_nothing(portal: Portal) -> None:
+    person, member = portal.joined()
+    allow(person)
+    allow(person, "dpv:PublicBenefit")
+    give(person, 2)
+    size = portal.service.view.register.size
+    assert "if you withdraw everything now" in person.get("/consent/preview").words or "The next build loses 2" in person.get("/consent/preview").words
+    assert portal.service.view.register.size == size
+    page = person.post("/consent/withdraw", consent="all")
+    assert "You take back everything you allowed." in page.words
+    person.sign(page)
+    with portal.service.view.reading() as register:
+        assert all(grant.withdrawn is not None for grant in register.grants[member])
+    assert person.post("/consent/withdraw", consent="all").status == 409
+
+
+def test_texts_wait_in_a_basket_and_are_given_with_one_signature(portal: Portal) -> None:
+    person, member = portal.joined()
+    for number in range(3):
+        write(person, number)
+    assert "3 texts wait" in person.get("/contribute").words
+    done = person.sign(person.post("/contribute/give"))
+    assert done.path == "/contribute/given"
+    assert "used nowhere until you allow it" in done.words
+    store = portal.service.house.contributions()
+    records = store.records(member=member)
+    assert [one.statement for one in records] == [next(iter(portal.service.view.register.contributions))] * 3
+    assert {one.language for one in records} == {"swa"}
+    assert "texts wait" not in person.get("/contribute").words
+    assert person.get("/mine").words.count("What is") == 3
+
+
+def test_a_form_sent_twice_by_the_outbox_is_kept_once(portal: Portal) -> None:
+    person, _ = portal.joined()
+    for _ in range(2):
+        write(person, 7)
+    assert "1 text waits" in person.get("/contribute").words
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"targets": ""}, "targets is empty"),
+        ({"language": "klingonish"}, "language"),
+        ({"inputs": "a\u202eb"}, "direction override"),
+        ({"targets": "x" * 100_001}, "too long"),
+        ({"licence": "<b>"}, "SPDX"),
+        ({"parent": "nobody-knows"}, "no such text"),
+    ],
+)
+def test_a_text_no_record_may_hold_is_refused_and_stays_on_the_form(portal: Portal, changes: dict[str, str], why: str) -> None:
+    founder = portal.founder(2)
+    page = write(founder, **changes)
+    assert page.status in (409, 422)
+    assert why in page.words
+    assert "What is 0?" in page.text or "inputs" in changes or "parent" in changes
+    assert "waits" not in founder.get("/contribute").words
+
+
+def test_a_text_of_somebody_who_allows_it_is_reviewed_and_improved_and_others_are_not_seen(portal: Portal) -> None:
+    writer, author = portal.joined()
+    give(writer)
+    reader = portal.founder(2)
+    assert "nothing to review" in reader.get("/review").words
+    (record,) = portal.service.house.contributions().records(member=author)
+    assert reader.get(f"/improve/{record.record}").status == 409
+    allow(writer)
+    page = reader.get("/review")
+    assert "What is 0?" in page.words
+    assert author not in page.text
+    assert "nothing to review" in writer.get("/review").words  # their own
+    assert "nothing to review" in reader.get("/review?language=yor").words
+    reader.post(f"/review/{record.record}", score="4", flags=["spam"])
+    assert "nothing to review" in reader.get("/review").words
+    signed = reader.sign(reader.post("/review"))
+    assert signed.path == "/review"
+    assert "Sign 1 rating" not in signed.words
+    with portal.service.view.reading() as register:
+        assert [review.ratings for review in register.reviews.values()] == [1]
+    (rating,) = portal.service.house.contributions().reviews.ratings()
+    assert (rating.record, rating.score, rating.flags, rating.reviewer) == (record.record, 4, ("spam",), portal.members[2])
+    assert "It is 0." in reader.get(f"/improve/{record.record}").text
+    basket = write(reader, 5, inputs=record.inputs, targets="It is nothing.", language="swa", parent=record.record)
+    assert re.search(r"<del>\s*0\.</del>|<del>0\.</del>", basket.text)
+    assert "<ins>nothing.</ins>" in basket.text
+    reader.sign(reader.post("/contribute/give"))
+    edit = next(one for one in portal.service.house.contributions().records(member=portal.members[2]))
+    assert edit.parents == (record.record,)
+    assert set(edit.authors) == {author, portal.members[2]}
+
+
+def test_ones_own_texts_are_erased_with_a_key_and_nobody_elses(portal: Portal) -> None:
+    writer, author = portal.joined()
+    give(writer)
+    (record,) = portal.service.house.contributions().records(member=author)
+    thief = portal.founder(2)
+    assert thief.post("/mine/erase", records=record.record).status == 409
+    page = writer.post("/mine/erase", records=record.record)
+    assert portal.service.house.contributions().record(record.record).erased_at is None  # a session alone erases nothing
+    writer.sign(page)
+    assert portal.service.house.contributions().record(record.record).erased_at is not None
+    assert "erased" in writer.get("/mine").words
+
+
+def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
+    writer, author = portal.joined()
+    allow(writer)
+    assert writer.post("/mine/leave", sure="m-0").status == 422
+    writer.sign(writer.post("/mine/leave", sure=author))
+    with portal.service.view.reading() as register:
+        assert register.members[author].left is not None
+        assert register.grants[author][0].withdrawn is not None
+    assert writer.get("/mine").status == 409
+
+
+@pytest.mark.parametrize(
+    "path", ["/mine/where", "/mine/stake", "/keys", "/recover", "/stewards/admissions", "/stewards/halts", "/languages?q=swahili", "/account", "/statements"]
+)
+def test_every_page_of_a_member_is_there(portal: Portal, path: str) -> None:
+    assert portal.founder(0).get(path).status == 200

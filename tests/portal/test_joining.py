@@ -1,0 +1,119 @@
+"""Joining: an account, a pseudonym, a key of one's own; and that nobody else's word makes a member."""
+
+import pytest
+
+from governance_hooks.sshsig import generate_key
+from tests.portal.conftest import Portal
+from tests.portal.people import OldDevice
+from tests.portal.test_voting import propose
+
+
+def test_somebody_joins_with_a_passkey_and_two_registrars(portal: Portal) -> None:
+    person, member = portal.joined()
+    with portal.service.view.reading() as register:
+        assert member in register.active()
+        assert register.known_keys[person.device.public.raw] == member  # type: ignore[union-attr]
+    assert "What needs you" in person.get("/").words
+    assert f"You are a member, as {member}" in person.get("/join").words
+
+
+def test_somebody_joins_with_a_key_in_a_file_and_no_script(portal: Portal) -> None:
+    person = portal.stranger()
+    person.key = generate_key(portal.root / "own")
+    person.sign_in("file@example.org")
+    done = person.paste(person.post("/join/key", line=person.key.public.line + " me@laptop"))
+    assert "1 of 3 signatures" in done.words
+    member = portal.service.private.accounts.find(mail="file@example.org").asks_as  # type: ignore[union-attr]
+    first = portal.founder(0)
+    page = first.get(first.get("/stewards/admissions").links(f"as={portal.members[0]}")[0])
+    assert "2 of 3 signatures" in first.paste(page).words
+    assert first.paste(page).words.count("2 of 3 signatures") == 1  # the same signature again is not another one
+    second = portal.founder(1)
+    second.paste(second.get(second.get("/stewards/admissions").links(f"as={portal.members[1]}")[0]))
+    with portal.service.view.reading() as register:
+        assert member in register.active()
+    assert person.get("/").status == 200
+
+
+def test_a_founder_shows_that_an_account_is_theirs_and_nobody_else_can(portal: Portal) -> None:
+    founder = portal.founder(0)
+    assert portal.service.private.accounts.find(member=portal.members[0]) is not None
+    thief = portal.stranger()
+    thief.sign_in("thief@example.org")
+    page = thief.post("/join/prove", line=portal.keys[portal.members[1]].public.line)
+    refused = thief.paste(page, founder.key)
+    assert refused.status == 409
+    assert "no part in this statement" in refused.words
+    assert portal.service.private.accounts.find(member=portal.members[1]) is None
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_who_is_no_registrar_admits_nobody(portal: Portal, number: int) -> None:
+    person = portal.stranger()
+    person.sign_in("new@example.org")
+    page = person.touch(person.make_passkey(person.post("/join/passkey")))
+    other = portal.founder(number)
+    assert "no part in this statement" in other.paste(page).words
+
+
+def test_a_computer_that_makes_rsa_passkeys_only_enrols_and_votes(portal: Portal) -> None:
+    person = portal.stranger()
+    person.sign_in("old@example.org")
+    person.touch(person.make_passkey(person.post("/join/passkey"), OldDevice()))
+    for number in (0, 1):
+        registrar = portal.founder(number)
+        registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    proposal = propose(portal)
+    assert "In the log, for good" in person.touch(person.post(f"/proposals/{proposal}/vote", choice="for")).words
+
+
+def test_a_second_device_is_added_and_a_lost_one_put_out_of_force(portal: Portal) -> None:
+    person, member = portal.joined()
+    first = person.device
+    page = person.make_passkey(person.post("/keys/passkey"))
+    second = person.device
+    assert first is not None
+    assert second is not None
+    halfway = person.touch(page)
+    assert "1 of 2 signatures" in halfway.words
+    assert "A change waits for a signature" in person.get("/keys").words
+    assert person.touch(halfway, first).path == "/keys"
+    with portal.service.view.reading() as register:
+        assert register.members[member].keys == {first.public.raw, second.public.raw}
+    person.touch(person.post("/keys/revoke", line=first.public.line))
+    with portal.service.view.reading() as register:
+        assert register.members[member].keys == {second.public.raw}
+    assert person.post("/keys/revoke", line=second.public.line).status == 409  # the last one
+    proposal = propose(portal)
+    refused = person.touch(person.post(f"/proposals/{proposal}/vote", choice="for"), first)
+    assert refused.status == 409
+    assert "no enrolled passkey of yours" in refused.words
+
+
+def test_lost_keys_are_recovered_by_guardians_and_stopped_by_an_old_key(portal: Portal) -> None:
+    person, member = portal.joined()
+    old, guardians = person.device, portal.members[3:5]
+    assert person.post("/keys/guardians", guardians=guardians[0]).status == 422
+    person.touch(person.post("/keys/guardians", guardians=" ".join(guardians)))
+    page = person.touch(person.make_passkey(person.post("/recover/passkey")))
+    assert "1 of 3 signatures" in page.words
+    for number in (3, 4):
+        guardian = portal.founder(number)
+        guardian.paste(guardian.get(guardian.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    with portal.service.view.reading() as register:
+        assert member in register.recoveries
+    assert "Somebody asked for a new key for you" in person.get("/").words
+    person.touch(person.post("/keys/cancel"), old)
+    with portal.service.view.reading() as register:
+        assert member not in register.recoveries
+
+
+def test_a_registrar_declines_and_nobody_else_can(portal: Portal) -> None:
+    person = portal.stranger()
+    person.sign_in("new@example.org")
+    person.touch(person.make_passkey(person.post("/join/passkey")))
+    (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+    assert portal.founder(4).post(f"/stewards/admissions/{drafted.id}/decline").status == 409
+    portal.founder(0).post(f"/stewards/admissions/{drafted.id}/decline")
+    assert portal.service.private.drafts.open(kind="coop.admission/v1") == []
+    assert "Make a passkey" in person.get("/join").words

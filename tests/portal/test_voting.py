@@ -1,0 +1,139 @@
+"""Voting on pages: what is shown is what is signed, one touch casts, and the log is what counts."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from governance_hooks.bylaws import Rules
+from governance_hooks.canonical import digest, sha256
+from governance_hooks.motions import Consult, subject_of
+from governance_hooks.sshsig import NAMESPACE, PrivateKey
+from governance_hooks.statement import Statement, body, entry, now, shift, sign
+from governance_hooks.tally import roll_root
+from tests.portal.conftest import Portal
+from tests.village import RULES
+
+
+def propose(portal: Portal, kind: str = "run", subject: str | None = None, **changes: object) -> str:
+    """Open a proposal with a founder's key, as `coop propose` does."""
+    with portal.service.view.reading() as register:
+        rules, roll = register.bylaws.rules(kind), register.roll(kind)  # type: ignore[arg-type]
+        payload = {
+            "kind": kind,
+            "subject": subject or digest("something"),
+            "rules": rules.model_dump(),
+            "roll": {"root": roll_root(roll), "members": len(roll)},
+            "closes": shift(now(), rules.minimum_period_s + 5),
+            "uses": 1,
+            "motion": None,
+            "draft": None,
+        } | changes
+        return say(portal, "coop.proposal/v1", payload, portal.members[0], portal.keys[portal.members[0]]).id
+
+
+def say(portal: Portal, kind: str, payload: object, author: str, *keys: PrivateKey) -> Statement:
+    made = body(kind, payload, coop=portal.service.view.pin, author=author)  # type: ignore[arg-type]
+    return portal.service.writer.append(entry(made, [sign(made, key) for key in keys]))
+
+
+def test_a_member_with_a_passkey_votes_with_one_touch(portal: Portal) -> None:
+    person, member = portal.joined()
+    proposal = propose(portal)
+    assert "Vote: Training run" in person.get("/").words
+    page = person.post(f"/proposals/{proposal}/vote", choice="against", reason="Too soon for me.")
+    assert "You vote AGAINST this." in page.words
+    assert f'"author":"{member}"' in page.shown.decode()
+    receipt = person.touch(page)
+    assert receipt.path.startswith("/receipts/sha256:")
+    assert "In the log, for good" in receipt.words
+    with portal.service.view.reading() as register:
+        vote = register.proposals[proposal].votes[member]
+        assert vote.choice == "against"
+        assert portal.service.view.tally(register.proposals[proposal]) == register.proposals[proposal].count()
+    shown = person.get(f"/proposals/{proposal}")
+    assert "You voted: against" in shown.words
+    assert shown.words.count("Too soon for me.") == 2  # mine, and in the roll call
+    assert "Vote:" not in person.get("/").words
+
+
+@pytest.mark.openssh
+def test_ssh_keygen_accepts_the_passkeys_ballot_from_its_receipt(portal: Portal, tmp_path: Path) -> None:
+    person, member = portal.joined()
+    receipt = person.touch(person.post(f"/proposals/{propose(portal)}/vote", choice="for"))
+    for name in ("statement.json", "statement.json.sig", "allowed_signers"):
+        (tmp_path / name).write_bytes(portal.stranger().client.get(f"{receipt.url}/{name}").content)
+    command = ["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", member, "-n", NAMESPACE, "-s", "statement.json.sig"]
+    ballot = (tmp_path / "statement.json").read_bytes()
+    assert subprocess.run(command, cwd=tmp_path, input=ballot, capture_output=True, check=False).returncode == 0
+    assert subprocess.run(command, cwd=tmp_path, input=ballot.replace(b'"for"', b'"against"'), capture_output=True, check=False).returncode != 0
+
+
+def test_a_member_changes_their_mind_and_the_last_ballot_counts(portal: Portal) -> None:
+    founder, proposal = portal.founder(2), propose(portal)
+    founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for"))
+    page = founder.post(f"/proposals/{proposal}/vote", choice="abstain")
+    assert "takes the place of your earlier ballot" in page.words
+    founder.paste(page)
+    with portal.service.view.reading() as register:
+        tally = portal.service.view.tally(register.proposals[proposal])
+    assert (tally.votes_for, tally.votes_against, tally.votes_abstain) == (0, 0, 1)
+
+
+def test_a_reason_can_be_erased_and_the_ballot_stays(portal: Portal) -> None:
+    founder, proposal = portal.founder(2), propose(portal)
+    founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for", reason="private words"))
+    assert "private words" in founder.get(f"/proposals/{proposal}").words
+    founder.post(f"/proposals/{proposal}/reason/erase")
+    assert "private words" not in founder.get(f"/proposals/{proposal}").words
+    with portal.service.view.reading() as register:
+        assert register.proposals[proposal].votes[portal.members[2]].reason is not None
+
+
+def test_who_joined_later_is_not_on_the_roll_and_is_told_so(portal: Portal) -> None:
+    proposal = propose(portal)
+    person, _ = portal.joined()
+    assert "not on the roll" in person.get(f"/proposals/{proposal}").words
+    refused = person.post(f"/proposals/{proposal}/vote", choice="for")
+    assert refused.status == 409
+    assert "not on the roll" in refused.words
+
+
+@pytest.mark.parametrize("method", ["approval", "ranked"])
+def test_a_consultation_is_answered_by_options(portal: Portal, method: str) -> None:
+    question, options = "Which <language> first?", ["Kiswahili", "العربية", "Español"]
+    for text in (question, *options):
+        portal.service.house.keep_text(text.encode())
+    motion = Consult(question=sha256(question.encode()), options=[sha256(one.encode()) for one in options], method=method)  # type: ignore[arg-type]
+    proposal = propose(portal, "consultation", subject_of(motion), motion=motion.model_dump(mode="json"))
+    founder = portal.founder(1)
+    assert "Which <language> first?" in founder.get(f"/proposals/{proposal}").words
+    fields = {"option-0": "1", "option-2": "1"} if method == "approval" else {"option-0": "2", "option-2": "1"}
+    page = founder.post(f"/proposals/{proposal}/answer", **fields)
+    assert "Kiswahili" in page.words
+    founder.paste(page)
+    with portal.service.view.reading() as register:
+        assert register.proposals[proposal].votes[portal.members[1]].options == ((0, 2) if method == "approval" else (2, 0))
+    if method == "ranked":
+        assert "same rank" in founder.post(f"/proposals/{proposal}/answer", **{"option-0": "1", "option-1": "1"}).words
+
+
+def test_objections_are_signed_in_the_challenge_window(make_portal: object) -> None:
+    rules = Rules(quorum_percent=0, minimum_for=1, minimum_period_s=0, challenge_s=3600, objections=2)
+    portal: Portal = make_portal(  # type: ignore[operator]
+        kinds={"run": rules.model_dump(), "release": RULES.model_dump()},
+    )
+    proposal = propose(portal, closes=shift(now(), 2))
+    founder = portal.founder(2)
+    founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for"))
+    import time
+
+    time.sleep(2.5)
+    with portal.service.view.reading() as register:
+        kind, payload = portal.service.house.close_payload(register.proposals[proposal])
+    say(portal, kind, payload, "operator", portal.operator)
+    page = founder.get(f"/proposals/{proposal}")
+    assert "0 of 2 objections" in page.words
+    founder.paste(founder.post(f"/proposals/{proposal}/objection", reason="I see it now."))
+    with portal.service.view.reading() as register:
+        assert portal.members[2] in register.proposals[proposal].objections
