@@ -54,7 +54,7 @@ def assemble_release(
         supersedes: digests of releases this one takes the place of; None takes those that went out under the same name, and are not superseded yet.
         incomplete: whether the card may lack what only people can state.
     """
-    from model_card.release import assemble
+    from model_card.release import assemble, gather
     from model_card.votes import votes_of
 
     out = _folder(space, run, name)
@@ -63,9 +63,11 @@ def assemble_release(
     finished = finished_run(space, run)
     if finished.build is None:
         raise BadInput(f"the build of run {run} is not here", value=finished.plan.build.manifest, next="restore the build folder")
+    with suppress(StepUnknown):  # a version without signed statements has none to lay beside the records
+        checker("commonweights.run_card", "prepare_card")(space, run)
     consents = {consent for row in read_ledger(finished.build / "ledger.jsonl")[0] for consent in row.consents}
     register = space.coop.register
-    votes = votes_of(register, run=run, consents=consents)
+    votes = votes_of(register, run=run, consents=consents, files=gather(finished.folder, finished.build))
     replaced = _superseded(space, name, supersedes)
 
     def put(made: Path | None) -> None:
