@@ -31,7 +31,7 @@ from model_card.renderers import render_all
 from model_card.schemas import ReleaseDocument, read
 from model_card.weights import check_safetensors
 
-__all__ = ["Release", "add_proof", "assemble", "read_release"]
+__all__ = ["Release", "add_proof", "assemble", "gather", "read_release"]
 
 Progress = Callable[[str, int, int], None]
 _MEASURED = ("eval/items/", "eval/previous/", "privacy/", "statements/")
@@ -65,6 +65,11 @@ def _sources(run_dir: Path, build_dir: Path) -> Iterator[tuple[str, Path, str]]:
         for path in sorted((run_dir / below).iterdir()) if (run_dir / below).is_dir() else ():
             if rule_of(f"{below}/{path.name}") is not None:
                 yield f"{below}/{path.name}", path, "make it a regular file"
+
+
+def gather(run_dir: Path, build_dir: Path) -> dict[str, bytes]:
+    """Return the records of a run by their paths in a release; raise BadInput naming the first that is missing."""
+    return {path: _bytes(source, todo) for path, source, todo in _sources(run_dir, build_dir)}
 
 
 def _require(condition: bool, what: str, *, value: object = None, allowed: str | None = None, todo: str | None = None) -> None:
@@ -253,7 +258,7 @@ def assemble(
     Raises:
         BadInput: the run is not completed, evaluated and passed; a file is not the recorded one; a record holds a secret or a path.
     """
-    data = {path: _bytes(source, todo) for path, source, todo in _sources(run_dir, build_dir)}
+    data = gather(run_dir, build_dir)
     plan = read_plan(data["plan.json"])
     weights, made = _weight_files(run_dir, plan), _derived_files(derived)
     small = {path: source.read_bytes() for path, source in (weights | made).items() if (rule := rule_of(path)) is not None and rule.held}

@@ -14,7 +14,6 @@ from commonweights.cli import Session
 from commonweights.commands.release_site import SITE
 from commonweights.commands.release_standing import ADDED
 from commonweights.deriving import Check, derived_weights
-from commonweights.end_of_run import card_files
 from commonweights.progress import Progress, progress
 from commonweights.run_card import prepare_card
 from commonweights.run_inputs import find_base
@@ -57,7 +56,7 @@ def assemble_release(
         supersedes: digests of releases this one takes the place of; None takes those that went out under the same name, and are not superseded yet.
         incomplete: whether the card may lack what only people can state.
     """
-    from model_card.release import assemble
+    from model_card.release import assemble, gather
     from model_card.votes import votes_of
 
     out = _folder(space, run, name)
@@ -69,8 +68,7 @@ def assemble_release(
     consents = {consent for row in read_ledger(finished.build / "ledger.jsonl")[0] for consent in row.consents}
     register = space.coop.register
     prepare_card(space, run)
-    files = card_files(finished.folder, finished.build, evaluated=True)
-    votes = votes_of(register, run=run, consents=consents, files=files)
+    votes = votes_of(register, run=run, consents=consents, files=gather(finished.folder, finished.build))
     replaced = _superseded(space, name, supersedes)
 
     def put(made: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance_hooks.canonical import loads
 from governance_hooks.report import StepFailed, StepUnknown
 from model_card.card import make_card
-from model_card.evidence import Evidence
+from model_card.evidence import AGAIN, Evidence
 from model_card.layout import rule_of
 from model_card.renderer import renderer_digest
 from model_card.renderers import render_all
@@ -30,6 +30,8 @@ def card(found: Evidence) -> str:
         raise StepFailed("release.json states another licence than the voted plan", todo="the licence members agreed to is the plan's")
     found.require_run_vote()
     _require_our_renderer(found)
+    if lost := [path for path in found.bundle.missing if (rule := rule_of(path)) is not None and rule.held]:
+        raise StepUnknown(f"{lost[0]} is missing", todo=AGAIN)
     rendered = render_all(make_card(records), records)
     listed = {path for path in found.bundle.data if (rule := rule_of(path)) is not None and rule.role == "card"}
     if odd := sorted(listed - rendered.keys()):

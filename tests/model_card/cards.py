@@ -146,7 +146,7 @@ def with_tasks(report: bytes, *, clusters: dict[str, int] | None = None) -> byte
             "kind": kind,
             "tier": "required",
             "verdict": "PASS",
-            "missing": None,
+            "missing": False,
             "items": {"path": f"eval/items/{name}.jsonl", "size": 10, "sha256": sha256(name.encode())},
             "languages": {language: row | {"clusters": own.get(language, 40) if kind == "heldout_chrf" else 40} for language in own},
             "overall": row | {"clusters": sum(own.values())},

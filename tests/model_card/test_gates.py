@@ -50,7 +50,7 @@ def test_tasks_of_the_voted_policy_are_gates_and_a_missing_one_is_named(bundle: 
     report["tasks"]["gone"] = {
         "kind": "exact_match",
         "verdict": "INSUFFICIENT",
-        "missing": "no_data",
+        "missing": True,
         "languages": {},
         "overall": {},
         "items": None,
