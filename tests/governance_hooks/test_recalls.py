@@ -128,7 +128,7 @@ def test_an_appeal_ends_a_withdrawal_and_a_ratification_of_it_lapses(coop: Villa
 def test_an_appeal_against_what_has_lapsed_is_refused(coop: Village) -> None:
     made = withdraw(coop)
     coop.stamp(31 * DAY)
-    coop.refuses("no halt, status of a release or suspension", "coop.proposal/v1", coop.motion(AppealAgainst(against=made.id)), coop.members[0])
+    coop.refuses("nor a status of a release", "coop.proposal/v1", coop.motion(AppealAgainst(against=made.id)), coop.members[0])
 
 
 def test_the_operator_can_forge_no_status(coop: Village) -> None:
