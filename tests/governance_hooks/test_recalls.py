@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from commonweights.voting import describe
 from governance_hooks.bylaws import Bylaws
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.motions import AmendBylaws, AppealAgainst, Recall, subject_of
@@ -243,3 +244,8 @@ def test_a_proposal_copies_the_rules_of_recall(coop: Village) -> None:
     coop.refuses(
         "copies the rules", "coop.proposal/v1", coop.motion(Recall(release=ONE, reason="defect", ratifies=None), rules=RULES.model_dump()), coop.members[0]
     )
+
+
+def test_voters_are_told_what_a_release_would_supersede(coop: Village) -> None:
+    proposal = coop.propose("release", TWO, supersedes=[ONE]).id
+    assert describe(coop.coop.register.proposal(proposal))["supersedes"] == [ONE]
