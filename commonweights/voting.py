@@ -163,6 +163,7 @@ def describe(proposal: Proposal) -> dict[str, Any]:
         "state": standing_of(proposal, now()),
         "motion": None if proposal.motion is None else proposal.motion.model_dump(mode="json"),
         "draft": proposal.draft,
+        "supersedes": list(proposal.supersedes),
         "objections": len(proposal.objections),
         "halts": [
             {"halt": one.id, "until": one.until, "by": "members" if one.by_members else "oversight body", "ratified": one.ratified, "lifted": one.lifted}

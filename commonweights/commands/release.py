@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commonweights.adapters import finished_run
-from commonweights.attesting import sign_where_no_stewards
+from commonweights.attesting import LATER, sign_where_no_stewards
 from commonweights.cli import Session
 from commonweights.commands.release_site import SITE
 from commonweights.commands.release_standing import ADDED
@@ -246,7 +246,14 @@ def publish(session: Session, name: str) -> None:
         if not (bundle / RELEASE).is_file():
             raise BadInput(f"there is no release bundle {name}", next="coop release assemble RUN")
         report = publish_release(space, bundle)
-    finish(session, report, good=f"Released: {bundle} can be copied anywhere; anybody checks it with coop verify.", bad="NOT released.")
+        logged = sha256((bundle / "release.json").read_bytes()) in space.coop.register.releases
+    unsigned = logged and all(step.name in LATER for step in report.blocking)
+    finish(
+        session,
+        report,
+        good=f"Released: {bundle} can be copied anywhere; anybody checks it with coop verify.",
+        bad=f"Released, and in the log; the stewards have not signed it yet: coop release attest {name}" if unsigned else "NOT released.",
+    )
 
 
 for command in (*ADDED, *SITE):

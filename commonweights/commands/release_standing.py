@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -50,7 +51,7 @@ def attest(session: Session, name: str, show: bool, yes: bool, key: Path | None)
         own = load_key(key)
         if not session.json:
             click.echo("\n".join([f"you sign about release {found.release}:", *lines]))
-        if not (yes or session.json) and click.get_text_stream("stdin").isatty():
+        if not (yes or session.json) and sys.stdin.isatty():
             click.confirm("sign?", abort=True)
         signed = attesting.sign(found, own)
         counts = {kind: sorted(owners) for kind, owners in signed.signed().items()}

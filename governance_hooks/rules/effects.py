@@ -161,7 +161,7 @@ def _check_appeal(register: Register, motion: AppealAgainst) -> None:
     if any(member.suspended_by == motion.against and register.suspended(member) for member in register.members.values()):
         return
     raise Refused(
-        "there is no halt, status of a release or suspension in force with this digest",
+        "there is no halt or suspension in force, nor a status of a release, with this digest",
         value=motion.against,
         allowed="a statement that halts or withdraws, or the proposal that did",
     )

@@ -61,7 +61,7 @@ def freshness(site: Path, release: str, register: Register, *, now: str, remembe
         release: digest of release.json.
         register: replayed from the bundle's proof: it says whose signatures the site's root needs.
         now: RFC 3339 UTC.
-        remember: folder in which the client keeps what it saw of this site; without it a rollback cannot be seen.
+        remember: folder in which the client keeps what it saw, by cooperative; without it a rollback cannot be seen.
 
     Raises:
         StepFailed: forged, rolled back, or signed by others than the stewards.
@@ -74,7 +74,7 @@ def freshness(site: Path, release: str, register: Register, *, now: str, remembe
         import tuf.api.exceptions as tuf
     except ImportError as error:
         raise StepUnknown("reading a site's metadata needs the package tuf", todo="pip install 'commonweights[release]'") from error
-    with _folder(remember) as kept:
+    with _folder(remember and remember / register.coop.removeprefix("sha256:")) as kept:
         try:
             target, expires = _ask(metadata, _anchor(metadata, register), kept, release)
         except tuf.ExpiredMetadataError:

@@ -214,7 +214,7 @@ def release_page(one: Shown, names: dict[str, str], *, site: str, coop: str, add
     links += [(f"attestations/{kind}.dsse.json", f"attestation: {kind}") for kind in ("provenance", "vote")] if one.signed else []
     parts.append('<ul class="links">' + "".join(f'<li><a href="{_e(base + path)}">{_e(word)}</a></li>' for path, word in links) + "</ul>\n")
     if one.pictures:
-        shown = "".join(f'<img src="{_e(base + path)}" alt="{_e(_alt(path))}" loading="lazy">' for path in one.pictures)
+        shown = "".join(f'<a href="{_e(base + path)}"><img src="{_e(base + path)}" alt="{_e(_alt(path))}" loading="lazy"></a>' for path in one.pictures)
         parts.append(f'<h2>In pictures</h2>\n<div class="pictures">{shown}</div>\n')
     parts.append(_languages(one))
     parts.append(f"<h2>Download and verify</h2>\n{_verify(one.name, address, coop)}")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from commonweights.voting import describe
 from governance_hooks.bylaws import Bylaws
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.motions import AmendBylaws, AppealAgainst, Recall, subject_of
@@ -128,7 +129,7 @@ def test_an_appeal_ends_a_withdrawal_and_a_ratification_of_it_lapses(coop: Villa
 def test_an_appeal_against_what_has_lapsed_is_refused(coop: Village) -> None:
     made = withdraw(coop)
     coop.stamp(31 * DAY)
-    coop.refuses("no halt, status of a release or suspension", "coop.proposal/v1", coop.motion(AppealAgainst(against=made.id)), coop.members[0])
+    coop.refuses("nor a status of a release", "coop.proposal/v1", coop.motion(AppealAgainst(against=made.id)), coop.members[0])
 
 
 def test_the_operator_can_forge_no_status(coop: Village) -> None:
@@ -243,3 +244,8 @@ def test_a_proposal_copies_the_rules_of_recall(coop: Village) -> None:
     coop.refuses(
         "copies the rules", "coop.proposal/v1", coop.motion(Recall(release=ONE, reason="defect", ratifies=None), rules=RULES.model_dump()), coop.members[0]
     )
+
+
+def test_voters_are_told_what_a_release_would_supersede(coop: Village) -> None:
+    proposal = coop.propose("release", TWO, supersedes=[ONE]).id
+    assert describe(coop.coop.register.proposal(proposal))["supersedes"] == [ONE]
