@@ -15,6 +15,7 @@ from typing import Any, Final
 import datasets
 import lm_eval.tasks.xcopa.utils as xcopa
 from lm_eval import evaluator
+from lm_eval.api import task as harness_task
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
@@ -126,12 +127,15 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lm_eval", "lm-eval", "lm_eval.models.huggingface", "lm_eval.api.task", "lm_eval.evaluator")]
     levels = [one.level for one in loggers]
     bars = datasets.is_progress_bar_enabled()
+    bar = harness_task.tqdm
     datasets.disable_progress_bar()
+    harness_task.tqdm = lambda each, **_: each  # it has no switch of its own
     for one in loggers:
         one.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        harness_task.tqdm = bar
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)
         if bars:

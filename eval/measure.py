@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,12 +62,12 @@ class Measuring:
     def file(self, digest: str, task: str) -> Path:
         """Return where a file of a task is; BadInput if it is not at hand."""
         path = self.data / digest.removeprefix("sha256:")
-        if not path.is_file():
+        if not os.access(path, os.R_OK) or not path.is_file():
             raise BadInput(
-                f"the file of task {task} is not at hand",
+                f"the file of task {task} is not at hand, or not yours to read",
                 value=str(path),
-                allowed=digest,
-                next=f"copy the file with this digest there, and read it with sha256sum: {path}",
+                allowed=f"the file with digest {digest}",
+                next=f"copy it there, and compare: sha256sum {path}",
             )
         return path
 
