@@ -15,7 +15,7 @@ from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.leak_differential import judge_differential
 from governance_hooks.plan import Plan, read_plan
 
-__all__ = ["LeakTest", "leak_payload", "logged_leak_test", "make_leak_tests", "previous_run", "require_secret"]
+__all__ = ["LeakTest", "leak_payload", "logged_leak_test", "make_leak_tests", "previous_run", "require_previous", "require_secret"]
 
 LeakTest = dict[str, dict[str, Any]]
 """`leak`, and `differential` where there is one: the parsed records."""
@@ -112,3 +112,16 @@ def require_secret(space: Workspace, seed: Path) -> None:
             raise BadInput(
                 f"the canaries of {seed.stem} are known since the leak test of run {run}", next="give the config another name: its canaries are new then"
             )
+
+
+def require_previous(space: Workspace, plan: Plan) -> None:
+    """Refuse a plan whose comparison could never be made: the release before is not in this folder, or was trained on no canaries."""
+    run = previous_run(space, plan)
+    if run is None:
+        return
+    path = space.run(run) / "plan.json"
+    if not path.is_file() or read_plan(path.read_bytes()).canaries is None:
+        raise BadInput(
+            f"run {run} cannot be compared with: its folder is not here, or it was trained on no canaries",
+            next="leave evaluation.leak.differential out, or restore the folder",
+        )

@@ -25,6 +25,8 @@ __all__ = ["FIELDS", "LeakRecord", "Verdict", "criteria_of", "judge", "judge_lea
 DECIMALS: Final = 6
 MAX_BYTES: Final = 64 << 20
 """Of canaries.jsonl: 100,000 lines take half of it."""
+MAX_RECORD: Final = 1 << 20
+"""Of leak.json, which has a few thousand bytes."""
 FIELDS: Final = ("base", "base_min_k", "canary", "included", "index", "matched", "tail", "tokens", "tuned", "tuned_min_k")
 _DISTRUST: Final = "do not trust the leak test; measure again: coop leak RUN"
 _DEFAULT: Final = LeakPolicy()
@@ -93,6 +95,7 @@ def judge_leak(plan: Plan, leak: bytes, items: bytes) -> dict[str, Any]:
 
 def read_leak(data: bytes, *, source: str = "privacy/leak.json") -> LeakRecord:
     """Parse the record; raise BadInput for bytes that are not canonical or a field that is not as it must be."""
+    _require(len(data) <= MAX_RECORD, f"{source} is too large", value=len(data), allowed=f"{MAX_RECORD} bytes")
     loads(data, floats=True, source=source)
     try:
         return LeakRecord.model_validate_json(data)

@@ -29,6 +29,8 @@ from governance_hooks.plan import File, Plan, explain_validation, read_plan
 __all__ = ["PERMUTATIONS", "DifferentialRecord", "judge_differential", "judge_pairs", "members_between", "read_differential"]
 
 PERMUTATIONS: Final = 1000
+MAX_BYTES: Final = 16 << 20
+"""Of the record: 100,000 pairs of losses take a quarter of it."""
 _DISTRUST: Final = "do not trust the comparison; measure again: coop leak RUN --previous RUN"
 _DEFAULT: Final = LeakPolicy()
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -84,6 +86,7 @@ def members_between(before: Sequence[LedgerRow], now: Sequence[LedgerRow]) -> di
 
 def read_differential(data: bytes, *, source: str = "privacy/differential.json") -> DifferentialRecord:
     """Parse the record; raise BadInput for bytes that are not canonical or a field that is not as it must be."""
+    _require(len(data) <= MAX_BYTES, f"{source} is too large", value=len(data), allowed=f"{MAX_BYTES} bytes")
     loads(data, floats=True, source=source)
     try:
         return DifferentialRecord.model_validate_json(data)

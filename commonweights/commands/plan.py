@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from commonweights.cli import Session
-from commonweights.leaking import require_secret
+from commonweights.leaking import require_previous, require_secret
 from commonweights.progress import Progress, progress
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
@@ -149,6 +149,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
             require_secret(space, seed)
         data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), canary_seed=seed, progress=show)
         made = read_plan(data)
+        require_previous(space, made)
         count = _devices(made, devices)
         out = space.plan(wanted.name)
         if out.is_file() and out.read_bytes() != data and not force:

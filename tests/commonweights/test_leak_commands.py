@@ -59,6 +59,9 @@ def test_a_leak_test_from_the_plan_to_the_log_to_the_release_after_it(coop, home
     assert everybody.json == {"languages": {}, "withheld": ["eus", "spa"], "overall": None}
     assert not any(told.json["member"] in path.read_text(errors="replace") for path in (home / "runs/second/card").iterdir())
 
+    unknown = plan(coop, home, folder, "third", LEAK | {"differential": {"previous": sha256(b"a plan nobody ran")}})
+    assert (unknown.code, "the log knows no completed run of the plan" in unknown.err) == (2, True)
+    assert not (home / "plans/third.json").exists()
     compared = {"previous": sha256((home / "plans/second.json").read_bytes()), "maximum_auc": 0.9}
     assert plan(coop, home, folder, "third", LEAK | {"maximum_extraction": 0.01, "differential": compared}).code == 0
     decide(coop, home, keys, "run", "third")

@@ -339,6 +339,15 @@ def test_bytes_that_are_no_record_are_refused() -> None:
             judge_leak(plan, leak, items)
 
 
+def test_files_too_large_to_be_a_leak_test_are_not_read() -> None:
+    plan, lines = plan_of(), lines_of()
+    with pytest.raises(BadInput, match="too large"):
+        judge_leak(plan, b"[" * 2_000_000, items_of(lines))
+    huge = b" " * ((64 << 20) + 1)
+    with pytest.raises(BadInput, match="too large"):
+        judge_leak(plan, dumps(json.loads(record_of(plan, lines)) | {"items": sha256(huge)}), huge)
+
+
 def test_a_plan_with_a_leak_policy_and_no_canaries_is_refused() -> None:
     document = json.loads(dumps(plan_of(policy=LeakPolicy()).model_dump(mode="json")))
     document["canaries"] = None
