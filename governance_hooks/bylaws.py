@@ -16,7 +16,7 @@ MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 """A random pseudonym; names live in a separate, erasable store."""
 
 ProposalKind = Literal[
-    "run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "recall", "appeal", "appointment", "operator", "consultation", "access"
+    "run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "recall", "appeal", "appointment", "operator", "access", "consultation"
 ]
 """What members can decide; `motions.py` says what each asks for."""
 

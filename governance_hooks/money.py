@@ -44,7 +44,8 @@ def parse_amount(text: str, currency: str) -> int:
     if found is None or len(fraction) > digits or (fraction and len(fraction) != digits):
         allowed = f"digits, and after a point {digits} more, for example {'1200.' + '0' * digits}" if digits else "whole units, for example 1200"
         raise BadInput(f"this is no amount in {currency}", value=text, allowed=allowed)
-    return int(whole) * 10**digits + int(fraction or 0)
+    scale: int = 10**digits
+    return int(whole) * scale + int(fraction or 0)
 
 
 def show_amount(minor: int, currency: str) -> str:

@@ -239,11 +239,25 @@ class Crowd(World):
         self.operate("coop.release/v1", {"run": "r", "release": found.subject if found else digest(c), "proposal": self.usable("release", b)})
 
     def pay(self, a: int, b: int, c: int) -> None:
-        """Pay what was approved, and again."""
+        """Book money, pay what was approved with it, and again; deliver what was approved, and again."""
+        self.operate("coop.income/v1", {"amount": 1 + c, "currency": "EUR", "source": "grant", "paper": digest(c % 7), "proposal": None})
+        incomes = sorted(self.register.incomes)[: 1 + a % 2]
+        access = self.usable("access", b)
+        asked = self.register.proposals.get(access)
+        delivered = {
+            "request": asked.subject if asked else digest(c),
+            "proposal": access,
+            "delivery": digest(c),
+            "kind": "extract",
+            "records": 1,
+            "income": None,
+        }
+        for _ in range(2):
+            self.operate("coop.delivery/v1", delivered)
         proposal = self.usable("payout", b)
         found = self.register.proposals.get(proposal)
         for _ in range(2):
-            self.operate("coop.payout/v1", {"payout": found.subject if found else digest(c), "proposal": proposal})
+            self.operate("coop.payout/v1", {"payout": found.subject if found else digest(c), "proposal": proposal, "incomes": incomes if c % 3 else []})
 
     def meddle(self, a: int, b: int, c: int) -> None:
         """Change one bit of an old entry, or offer it again."""

@@ -61,6 +61,8 @@ class World:
         self.settled: set[str] = set()
         self.uses: Counter[str] = Counter()
         self.paid: set[str] = set()
+        self.shared_out: set[str] = set()
+        self.delivered: set[str] = set()
         self.exited = False
         signers = (self.operators[0], *(keys[0] for keys in self.keys.values()))
         assert self.tell("coop.founding/v1", founding, "operator", *signers, coop=SELF)
@@ -117,7 +119,7 @@ class World:
                 assert self.approved[about] is self._count(about)
             case "coop.objection/v1":
                 self.objectors[about].add(statement.author)
-            case "coop.run-start/v1" | "coop.release/v1" | "coop.payout/v1":
+            case "coop.run-start/v1" | "coop.release/v1" | "coop.payout/v1" | "coop.delivery/v1":
                 self._used(about, statement)
             case "coop.halt/v1" | "coop.admission/v1" | "coop.recovery/v1":
                 owners = {before["known_keys"][raw] for raw in statement.signers if raw in before["known_keys"]}
@@ -160,6 +162,13 @@ class World:
         if statement.type == "coop.payout/v1":
             assert found.subject not in self.paid, "one payout was made twice"
             self.paid.add(found.subject)
+            incomes = set(statement.payload.incomes)  # type: ignore[attr-defined]
+            assert not incomes & self.shared_out, "an income was shared out twice"
+            self.shared_out |= incomes
+        if statement.type == "coop.delivery/v1":
+            assert found.kind == "access"
+            assert found.subject not in self.delivered, "one request was delivered twice"
+            self.delivered.add(found.subject)
 
     def _settle(self, proposal: Proposal) -> None:
         """Follow a motion that has just taken effect, or lapsed."""
@@ -190,6 +199,8 @@ class World:
         for data in self.entries:
             again.apply(data)
         assert vars(again) == vars(self.register)
+        assert {one.id for one in self.register.incomes.values() if one.paid is not None} == self.shared_out
+        assert len({one.paper for one in self.register.incomes.values()}) == len(self.register.incomes)
         assert self.active == {one.id for one in self.register.members.values() if one.left is None}
         for proposal in self.register.proposals.values():
             assert {one: vote.choice for one, vote in proposal.votes.items()} == self.votes[proposal.id]

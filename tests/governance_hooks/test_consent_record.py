@@ -91,6 +91,7 @@ def records(village: Village) -> list[dict[str, Any]]:
         dated(village, one, occurrences=3, notice_language="yor"),
         dated(village, one, scope={"languages": ["yor", "ibo"], "batches": [batch]}, purposes=["dpv:ScientificResearch", "dpv:PublicBenefit"]),
         dated(village, two, expires=shift(village.clock, 100)),
+        dated(village, two, outside={"recipients": ["dpv:GovernmentalOrganisation", "dpv:NonProfitOrganisation"], "forms": ["aggregate", "extract"]}),
     ]
     made = [record_of(village, grant) for grant in grants]
     village.say("coop.withdrawal/v1", {"consent": None}, one)
@@ -112,6 +113,7 @@ def test_every_term_of_dpv_in_a_record_exists_in_dpv_2_3(records: list[dict[str,
         assert unknown == set()
         assert len(ours) > 20
     assert {"dpv:RenewedConsentGiven", "dpv:ConsentWithdrawn", "dpv:ConsentExpired", "dpv:FixedOccurrencesDuration", "eu-gdpr:A7-3"} <= used["class"]
+    assert {"dpv:Share", "dpv:Analyse", "dpv:NonProfitOrganisation"} <= used["class"]
 
 
 def test_no_term_is_left_as_a_string(records: list[dict[str, Any]]) -> None:

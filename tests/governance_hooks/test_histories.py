@@ -48,7 +48,7 @@ def test_long_histories_get_somewhere_and_not_around_the_rules() -> None:
     assert counts["refused"] > 1000
     for reached in ("admission enacted", "appointment enacted", "bylaws enacted", "operator enacted", "suspension enacted", "bylaws lapsed"):
         assert counts[reached], f"no history gets to: {reached}"
-    for kind in ("exit", "halt", "leave", "objection", "payout", "recovery", "rotation", "run-start"):
+    for kind in ("delivery", "exit", "halt", "income", "leave", "objection", "payout", "recovery", "rotation", "run-start"):
         assert counts[f"coop.{kind}/v1"], f"no history gets to: {kind}"
 
 

@@ -41,6 +41,11 @@ def test_every_purpose_stands_under_the_purposes_dpv_puts_it_under() -> None:
     }
 
 
+def test_every_outsider_is_an_organisation_of_dpv_and_every_form_a_processing() -> None:
+    assert {DPV[name]["broader"] for name in OUTSIDERS} == {"dpv:Organisation"}
+    assert {name: DPV[name]["broader"] for name in OUTSIDE_FORMS.values()} == {"dpv:Analyse": "dpv:Use", "dpv:Share": "dpv:Disclose"}
+
+
 def test_every_word_of_consent_has_plain_words_and_no_other_has() -> None:
     assert set(WORDS) == {*PURPOSES, *PROCESSING, *RECIPIENTS, *OUTSIDERS, *OUTSIDE_FORMS.values()}
     assert len(set(WORDS.values())) == len(WORDS)
