@@ -290,3 +290,28 @@ def test_every_pointer_of_a_full_card_leads_to_the_value_it_stands_for(bundle: P
             computed += one is not field
     assert pointed > 300
     assert computed > 5
+
+
+def test_the_digest_of_the_renderer_covers_every_file_that_writes_a_word() -> None:
+    """A module of model_card that the renderers import, directly or not, is in the digest, or it could change pages unseen."""
+    import ast
+
+    from model_card import renderer
+
+    root = Path(renderer.__file__).resolve().parent
+    named = {*renderer._SOURCES}
+
+    def imported(path: Path) -> set[str]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module for alias in node.names}
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        return {name.removeprefix("model_card.") for name in names if name.startswith("model_card.")}
+
+    seen, queue = set(), [*(root / "renderers").glob("*.py"), root / "card.py", root / "votes.py"]
+    while queue:
+        for name in imported(queue.pop()):
+            file = root / f"{name.split('.')[0]}.py"
+            if file.is_file() and file.name not in seen:
+                seen.add(file.name)
+                queue.append(file)
+    assert seen - {"renderer.py"} <= named, seen - named
