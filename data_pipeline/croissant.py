@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from data_pipeline.language import language_name
 from data_pipeline.manifest import MANIFEST, RECORDS, Build
+from governance_hooks.dataset_terms import CONTEXT, offer
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.vocabulary import WORDS
 
@@ -21,30 +22,6 @@ __all__ = ["FEW", "croissant", "few", "word"]
 
 FEW: Final = 5
 """Smaller numbers of contributors are not told on cards: who knows one of them could tell who the others are."""
-
-_CONTEXT: Final[dict[str, Any]] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    **{term: f"cr:{term}" for term in (
-        "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format",
-        "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated", "replace",
-        "samplingRate", "separator", "source", "subField", "transform",
-    )},
-    "conformsTo": "dct:conformsTo",
-    "coop": "urn:commonweights:",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "dpv": "https://w3id.org/dpv#",
-    "ai": "https://w3id.org/dpv/ai#",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "name": {"@container": "@language"},
-    "odrl": "http://www.w3.org/ns/odrl/2/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "sc": "https://schema.org/",
-}  # fmt: skip
 
 _FILES: Final = {
     ".parquet": ("application/x-parquet", "Private: texts and salts, one row a record."),
@@ -78,12 +55,14 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
     use, languages = manifest["use"], manifest["languages"]
     uneven = "; ".join(f"{language_name(code)} {row['train'] + row['heldout']} records, {few(row['members'])} contributors" for code, row in languages.items())
     identity = f"urn:commonweights:build:{build.digest}"
+    for term in (*use["processing"], use["purpose"], *use["recipients"]):
+        word(term)
     excluded = ", ".join(f"{word(reason)} {count}" for reason, count in manifest["excluded"].items()) or "none"
     parameters = ", ".join(f"{word(key)} {value}" for key, value in manifest["parameters"].items())
     stages = "; ".join(f"{word(stage)} ({_settings(settings)})" for stage, settings in manifest["stages"].items()) or "none"
     suites = ", ".join(word(suite) for suite in manifest["suites"]) or "none"
     return {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "@id": identity,
@@ -100,7 +79,7 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
         "keywords": ["cooperative", "member-consent", "instruction-tuning"],
         "creator": {"@type": "sc:Organization", "name": "Members of the cooperative", "url": f"urn:commonweights:coop:{manifest['coop']}"},
         "citeAs": f"Members of the cooperative {manifest['coop']}: dataset build {build.digest}, root {manifest['root']}.",
-        "usageInfo": _conditions(identity, use),
+        "usageInfo": offer(identity, use),
         "coop:build": {
             "coop:manifest": build.digest,
             "coop:root": manifest["root"],
@@ -133,23 +112,6 @@ def croissant(build: Build, name: str) -> dict[str, Any]:
 
 def _settings(settings: dict[str, int]) -> str:
     return ", ".join(f"{word(key)} {value}" for key, value in settings.items())
-
-
-def _conditions(identity: str, use: dict[str, Any]) -> dict[str, Any]:
-    """The use members consented to, as an ODRL offer."""
-    constraints = [("odrl:purpose", use["purpose"]), *(("odrl:recipient", term) for term in use["recipients"])]
-    return {
-        "@type": ["CreativeWork", "odrl:Offer"],
-        "@id": f"{identity}#use",
-        "odrl:permission": {
-            "@type": "odrl:Permission",
-            "odrl:action": [{"@id": word(term)} for term in use["processing"]],
-            "odrl:constraint": [
-                {"@type": "odrl:Constraint", "odrl:leftOperand": {"@id": left}, "odrl:operator": {"@id": "odrl:isA"}, "odrl:rightOperand": {"@id": word(right)}}
-                for left, right in constraints
-            ],
-        },
-    }
 
 
 def _distribution(build: Build) -> list[dict[str, Any]]:

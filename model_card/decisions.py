@@ -26,6 +26,8 @@ LABELS: Final[dict[str, str]] = {
     "summary": "Summary",
     "dissent": "Dissent",
 }
+WHOLE: Final = "evaluation as a whole"
+"""The gate that a waiver waives: everything measured, together."""
 NOBODY: Final = "no signed statement of a member is part of this release"
 _ABSENT: Final = {"not-known": "not known", "not-discussed": "not discussed yet", "declined": "they decline to say"}
 
@@ -120,17 +122,36 @@ def _gate(policy: Field, outcome: Field, result: str) -> dict[str, Any]:
     return {"policy": policy, "outcome": outcome, "result": result}
 
 
+def _heldout(records: CardRecords) -> dict[str, Any]:
+    """Return the gate of the held-out loss alone: the report's `passed` is about all tasks together."""
+    plan, report = records.plan_source, records.report
+    rows = report.get("languages")
+    if not isinstance(rows, dict) or not rows:
+        return _gate(plan.field("evaluation"), not_collected("the run was not evaluated"), "not run")
+    verdicts = {language: str(row["verdict"]) for language, row in sorted(rows.items())}
+    found = set(verdicts.values())
+    failed = "FAIL" in found or "PASS" not in found or ("INSUFFICIENT" in found and not plan.get("evaluation", "allow_insufficient"))
+    outcome = estimated(verdicts, "the verdict of each language", report.field("languages"))
+    return _gate(plan.field("evaluation"), outcome, "failed" if failed and report.get("passed") is not True else "passed")
+
+
 def gates_of(records: CardRecords, leak: Source | None) -> dict[str, dict[str, Any]]:
     """Return each gate of the voted policy with what came of it: passed, failed, waived, or not run, and why."""
     plan, report, log = records.plan_source, records.report, records.log
     passed, waiver = report.get("passed"), log.get("run", "waiver")
-    quality = "not run" if passed is None else "passed" if passed else "waived" if waiver else "failed"
-    outcome = log.get("run", "outcome")
+    whole = "not run" if passed is None else "passed" if passed else "waived" if waiver else "failed"
+    voted_on, decided = log.get("run", "outcome"), "no vote was given to the card"
     gates = {
-        "run vote": _gate(log.field("run", "approval_percent", missing="no vote was given to the card"), log.field("run", "outcome", missing="no vote was given to the card"),
-                          "passed" if outcome == "approved" else "failed" if outcome else "not run"),
-        "held-out quality": _gate(plan.field("evaluation"), report.field("passed", missing="the run was not evaluated"), quality),
-    }  # fmt: skip
+        "run vote": _gate(
+            log.field("run", "approval_percent", missing=decided),
+            log.field("run", "outcome", missing=decided),
+            "passed" if voted_on == "approved" else "failed" if voted_on else "not run",
+        ),
+        "held-out quality": _heldout(records),
+        WHOLE: _gate(plan.field("evaluation", "metric"), report.field("passed", missing="the run was not evaluated"), whole),
+    }
+    if gates["held-out quality"]["result"] == "failed" and waiver:
+        gates["held-out quality"]["result"] = "waived"
     voted = plan.get("evaluation", "tasks")
     for number, task in enumerate(voted if isinstance(voted, list) else []):
         name = str(task["name"])
@@ -148,7 +169,7 @@ def gates_of(records: CardRecords, leak: Source | None) -> dict[str, dict[str, A
     else:
         gates["leak test"] = _gate(asked, not_collected("no leak test was run on these weights"), "not run")
     if waiver and not passed:
-        gates["held-out quality"]["waiver"] = log.field("run", "waiver")
+        gates[WHOLE]["waiver"] = log.field("run", "waiver")
     return gates
 
 

@@ -210,6 +210,8 @@ def shares_of(shares: Source | None, crowd: Crowd) -> dict[str, Any]:
         "guilds",
     )
     section: dict[str, Any] = {name: shares.field(name) for name in names}
+    if shares.get("shares") is None:
+        section["shares"] = not_applicable("no guild's data made the weights better by the voted measure, so there is nothing to share")
     players = shares.get("players")
     section["players"] = {
         guild: {

@@ -15,9 +15,14 @@ _SOURCES = (
 )  # fmt: skip
 """The files of this package that decide, with all of `renderers`, what the rendered files of a release look like."""
 
+_WORDS = ("card_statement.py", "dataset_terms.py", "vocabulary.py")
+"""Files of governance_hooks whose words stand on the pages."""
+
 
 @cache
 def renderer_digest() -> str:
     """Return the digest of the source files that render cards here."""
     folder = Path(__file__).resolve().parent
-    return inventory_digest([file_entry(folder, path) for path in (*(folder / name for name in _SOURCES), *sorted((folder / "renderers").glob("*.py")))])
+    root = folder.parent
+    sources = [*(folder / name for name in _SOURCES), *sorted((folder / "renderers").glob("*.py")), *(root / "governance_hooks" / name for name in _WORDS)]
+    return inventory_digest([file_entry(root, path) for path in sources])

@@ -65,6 +65,7 @@ def _by_the_log(found: Evidence) -> str:
 def _by_the_site(found: Evidence) -> str:
     """Return what the site's signed metadata says; raise StepNoted if that is superseded, withdrawn or stale."""
     asked = found.asked
+    assert asked.site is not None
     if asked.now is None:
         raise StepUnknown("a site says how things stand at a moment", todo="give --now too")
     fresh = freshness(asked.site, found.digest, found.register, now=asked.now, remember=asked.remember)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from governance_hooks.canonical import sha256
+from governance_hooks.dataset_terms import CONTEXT, offer
 from governance_hooks.vocabulary import WORDS
 from model_card import iso639
 from model_card.records import CardRecords
@@ -17,29 +18,6 @@ from model_card.renderers.words import reason, value_of
 
 __all__ = ["render"]
 
-_CONTEXT: Final[dict[str, Any]] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    **{term: f"cr:{term}" for term in (
-        "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format",
-        "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated", "replace",
-        "samplingRate", "separator", "source", "subField", "transform",
-    )},
-    "conformsTo": "dct:conformsTo",
-    "coop": "urn:commonweights:",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "dpv": "https://w3id.org/dpv#",
-    "ai": "https://w3id.org/dpv/ai#",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "name": {"@container": "@language"},
-    "odrl": "http://www.w3.org/ns/odrl/2/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "sc": "https://schema.org/",
-}  # fmt: skip
 _COLUMNS: Final = ("record", "commitment", "content", "batch", "language", "split")
 _FILES: Final = {
     "data/ledger.jsonl": "One line a record: its name, commitment, pseudonymous authors and their consents; no text.",
@@ -49,22 +27,6 @@ _FILES: Final = {
 
 def _members(text: Mapping[str, Any]) -> list[str]:
     return [one["text"] for one in text["value"]] if "value" in text else [reason(text)]
-
-
-def _conditions(identity: str, use: Mapping[str, Any]) -> dict[str, Any]:
-    terms = [("odrl:purpose", use["purpose"]), *(("odrl:recipient", term) for term in use["recipients"])]
-    return {
-        "@type": ["CreativeWork", "odrl:Offer"],
-        "@id": f"{identity}#use",
-        "odrl:permission": {
-            "@type": "odrl:Permission",
-            "odrl:action": [{"@id": term} for term in use["processing"]],
-            "odrl:constraint": [
-                {"@type": "odrl:Constraint", "odrl:leftOperand": {"@id": left}, "odrl:operator": {"@id": "odrl:isA"}, "odrl:rightOperand": {"@id": right}}
-                for left, right in terms
-            ],
-        },
-    }
 
 
 def _files(records: CardRecords) -> list[dict[str, Any]]:
@@ -102,7 +64,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
         f"{iso639.name(language)} {value_of(row['train'], 0)} + {value_of(row['heldout'], 0)} records" for language, row in card["languages"].items()
     )
     document = {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "@id": identity,
@@ -119,7 +81,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
         "keywords": ["cooperative", "member-consent", "instruction-tuning"],
         "creator": {"@type": "sc:Organization", "name": "Members of the cooperative", "url": f"urn:commonweights:coop:{records.coop}"},
         "citeAs": f"Members of the cooperative {records.coop}: dataset build {manifest}, root {value_of(data['root'])}.",
-        "usageInfo": _conditions(identity, use),
+        "usageInfo": offer(identity, use),
         "coop:build": {
             "coop:manifest": manifest,
             "coop:root": value_of(data["root"]),

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from model_card.decisions import WHOLE
 from model_card.records import CardRecords
 from model_card.renderers.words import number, reason, value_of
 
@@ -144,7 +145,7 @@ def _declarations(card: Mapping[str, Any]) -> dict[str, Any]:
             "run vote",
             f"{value_of(vote['for'])} for, {value_of(vote['against'])} against" if "for" in vote else "no vote was given to the card",
         ),
-        ("quality", "The weights passed the evaluation members voted before the run", "held-out quality", f"result: {gates['held-out quality']['result']}"),
+        ("quality", "The weights passed the evaluation members voted before the run", WHOLE, f"result: {gates[WHOLE]['result']}"),
         ("leak", "The weights passed the leak test members voted before the run", "leak test", f"result: {gates['leak test']['result']}"),
     ]
     return {

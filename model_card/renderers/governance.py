@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from governance_hooks.vocabulary import WORDS
+from model_card.decisions import WHOLE
 from model_card.hostile import code
 from model_card.records import CardRecords
 from model_card.renderers.words import language_name, number, prose, quote, reason, show, table, value_of, words
@@ -49,6 +50,8 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
             f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt ({words(value.get('confidence'))}); "
             f"a language with fewer than {words(value.get('minimum_items'))} held-out rows {few}"
         )
+    if name == WHOLE:
+        return "no language and no required task below what members voted"
     if name == "leak test" and isinstance(value, Mapping):
         return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, Mapping):
@@ -67,7 +70,9 @@ def _gates(card: Mapping[str, Any]) -> str:
         "insufficient": "**insufficient evidence**",
     }
     rows = []
-    for name, gate in card["gates"].items():
+    first = ("run vote", "held-out quality", *(name for name in card["gates"] if name.startswith("task ")), "leak test", WHOLE)
+    for name in [*(name for name in first if name in card["gates"]), *(name for name in card["gates"] if name not in first)]:
+        gate = card["gates"][name]
         rows.append(
             [code(name) if name.startswith("task ") else name, _policy(name, gate["policy"]), show(gate["outcome"]), marks.get(gate["result"], gate["result"])]
         )

@@ -133,11 +133,16 @@ def _leak(card: Mapping[str, Any]) -> str:
     )
 
 
+def _in_order(card: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return members' statements by field in the order a reader wants them: card.json has them by the alphabet."""
+    return [(name, card["statements"][name]) for name in LABELS if name in card["statements"]]
+
+
 def _statements(card: Mapping[str, Any]) -> str:
     """Return what members say, and in one line what nobody has said."""
     told = ["Each was signed by the member named below it. Members approve all of it, or not, when they vote on the release."]
-    told += [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in card["statements"].items() if "value" in field or "signed" in field]
-    silent = [LABELS[name] for name, field in card["statements"].items() if "value" not in field and "signed" not in field]
+    told += [f"**{LABELS[name]}**\n\n{said(field)}" for name, field in _in_order(card) if "value" in field or "signed" in field]
+    silent = [LABELS[name] for name, field in _in_order(card) if "value" not in field and "signed" not in field]
     if silent:
         told.append(f"No member has signed a statement on: {', '.join(silent)}. So nothing is said here about it, rather than something made up.")
     return "\n\n".join(told)

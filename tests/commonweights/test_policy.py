@@ -45,6 +45,10 @@ def test_a_room_has_one_page_and_one_sentence(room: str) -> None:
         assert list((ROOT / "tests" / room).glob("test_*.py"))
 
 
+DEFAULT_VERBS = {"card": "write", "eval": "run"}
+"""Groups that take their options without the verb."""
+
+
 def commands(page: Path) -> list[list[str]]:
     """Every `coop ...` in the code blocks and code spans of a page, as words."""
     text = page.read_text(encoding="utf-8")
@@ -74,10 +78,9 @@ def test_a_page_names_only_commands_and_options_there_are(page: Path) -> None:
                     continue
                 command = found
                 options |= {option for parameter in command.params for option in parameter.opts}
-                if isinstance(command, click.Group) and command.name == "eval":  # `coop eval RUN --check`
-                    default = command.get_command(context, "run")
-                    assert default is not None
-                    options |= {option for parameter in default.params for option in parameter.opts}
+                verb = DEFAULT_VERBS.get(str(command.name))  # `coop eval RUN --check`
+                default = command.get_command(context, verb) if isinstance(command, click.Group) and verb else None
+                options |= {option for parameter in default.params for option in parameter.opts} if default is not None else set()
             elif word.startswith("--"):
                 assert word.split("=")[0] in options, f"{page.name}: coop {' '.join(words)}: {word}"
 

@@ -12,6 +12,7 @@ from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from model_card.card import make_card
 from model_card.compute import EU_THRESHOLD_FLOP
+from model_card.decisions import WHOLE
 from model_card.records import CardRecords
 from model_card.renderers import render_all
 from tests.model_card.cards import leak_of, records_of, votes_in, with_tasks
@@ -23,24 +24,39 @@ def governance(records: CardRecords) -> str:
 
 def test_what_passed_and_what_nobody_asked_for_are_told_apart(bundle: Path) -> None:
     gates = make_card(records_of(bundle))["gates"]
-    assert {name: gate["result"] for name, gate in gates.items()} == {"run vote": "passed", "held-out quality": "passed", "leak test": "not run"}
+    assert {name: gate["result"] for name, gate in gates.items()} == {
+        "run vote": "passed",
+        "held-out quality": "passed",
+        WHOLE: "passed",
+        "leak test": "not run",
+    }
     assert gates["leak test"]["policy"] == {"not_collected": "the voted plan asks for none"}
 
 
 def test_a_failed_gate_is_shown_as_failed_and_a_waived_one_with_its_vote(bundle: Path) -> None:
     report = dumps(json.loads((bundle / "eval/report.json").read_bytes()) | {"passed": False})
     records = records_of(bundle, report_bytes=report)
-    assert make_card(records)["gates"]["held-out quality"]["result"] == "failed"
+    assert make_card(records)["gates"][WHOLE]["result"] == "failed"
     assert "| **failed** |" in governance(records)
     votes, waiver = votes_in(bundle), sha256(b"the waiver's vote")
     votes |= {"run": votes["run"] | {"waiver": waiver}, "waiver": votes["run"] | {"proposal": waiver, "for": 4, "against": 2}}
     waived = records_of(bundle, report_bytes=report, votes=votes)
-    gate = make_card(waived)["gates"]["held-out quality"]
+    gate = make_card(waived)["gates"][WHOLE]
     assert (gate["result"], gate["waiver"]["value"]) == ("waived", waiver)
     page = governance(waived)
     assert "**failed, waived by vote**" in page
     assert "### The vote that waived a gate" in page
     assert "not passed; members decided by vote" in render_all(make_card(waived), waived)["README.md"].decode()
+
+
+def test_a_blocked_task_does_not_make_the_held_out_loss_fail_nor_hide_that_it_did(bundle: Path) -> None:
+    report = json.loads((bundle / "eval/report.json").read_bytes()) | {"passed": False, "blocking": [{"task": "mgsm", "verdict": "FAIL", "waivable": True}]}
+    gates = make_card(records_of(bundle, report_bytes=dumps(report)))["gates"]
+    assert (gates["held-out quality"]["result"], gates[WHOLE]["result"]) == ("passed", "failed")
+    report["languages"]["nor"]["verdict"] = "FAIL"
+    gates = make_card(records_of(bundle, report_bytes=dumps(report)))["gates"]
+    assert (gates["held-out quality"]["result"], gates[WHOLE]["result"]) == ("failed", "failed")
+    assert gates["held-out quality"]["outcome"]["estimated"]["nor"] == "FAIL"
 
 
 def test_tasks_of_the_voted_policy_are_gates_and_a_missing_one_is_named(bundle: Path) -> None:

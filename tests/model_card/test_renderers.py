@@ -18,7 +18,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from governance_hooks.canonical import dumps, sha256
+from governance_hooks.canonical import digest, dumps, sha256
 from model_card.card import make_card
 from model_card.records import CardRecords
 from model_card.renderers import is_rendered, render_all
@@ -26,7 +26,7 @@ from model_card.renderers.cyclonedx import dangling
 from model_card.renderers.openness import openness
 from model_card.renderers.summary import english
 from model_card.renderers.transparency_index import rows
-from tests.model_card.cards import leak_of, records_of, shares_of, statements, votes_in, with_tasks
+from tests.model_card.cards import fields_of, leak_of, records_of, resolve, shares_of, statements, votes_in, with_tasks
 
 HOSTILE = [
     "```\n# Owned\n<script>alert(1)</script>",
@@ -268,3 +268,50 @@ def test_a_translation_is_shown_when_a_second_member_signed_it_or_members_chose_
         pages = pages_of(records)
         assert ("card/summary.spa.md" in pages) is shown, changes
         assert sha256(pages["card/summary.eng.md"]) == digest  # what members say or translate does not change what they translated
+
+
+def test_every_pointer_of_a_full_card_leads_to_the_value_it_stands_for(bundle: Path) -> None:
+    """Leak test, shares, tasks and statements too; and what is computed names only records that are there."""
+    records = everything(bundle, {"text": "Helping members write letters."})
+    files = dict(records.files) | {"eval/report.json": records.report_bytes or b""}
+    pointed = computed = 0
+    for where, field in fields_of(make_card(records)):
+        cited = [field] if "value" in field else field.get("from", [])
+        for one in cited:
+            path, _, pointer = one["source"].partition("#")
+            if path in ("card.json", "release.json"):  # words of the renderer; the name, which release.json gives
+                continue
+            document = records.votes if path == "proof.jsonl.gz:votes" else json.loads(files[path])
+            assert one["sha256"] == (digest(records.votes) if path == "proof.jsonl.gz:votes" else sha256(files[path])), where
+            found = resolve(document, pointer) if pointer else one["sha256"]
+            if "value" in one and not pointer.startswith("/statements"):
+                assert found == one["value"], where
+                pointed += 1
+            computed += one is not field
+    assert pointed > 300
+    assert computed > 5
+
+
+def test_the_digest_of_the_renderer_covers_every_file_that_writes_a_word() -> None:
+    """A module of model_card that the renderers import, directly or not, is in the digest, or it could change pages unseen."""
+    import ast
+
+    from model_card import renderer
+
+    root = Path(renderer.__file__).resolve().parent
+    named = {*renderer._SOURCES}
+
+    def imported(path: Path) -> set[str]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module for alias in node.names}
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        return {name.removeprefix("model_card.") for name in names if name.startswith("model_card.")}
+
+    seen, queue = set(), [*(root / "renderers").glob("*.py"), root / "card.py", root / "votes.py"]
+    while queue:
+        for name in imported(queue.pop()):
+            file = root / f"{name.split('.')[0]}.py"
+            if file.is_file() and file.name not in seen:
+                seen.add(file.name)
+                queue.append(file)
+    assert seen - {"renderer.py"} <= named, seen - named
