@@ -119,8 +119,9 @@ def load_in_places(folder: Path, adapter: Path | None, room: Room) -> Any:
     # A list first: setting a tensor replaces it in the module.
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         where = _place(places, name)
+        away = where == "disk" or (where == "cpu" and room.main != "cpu")
         if id(parameter) not in of_base:
-            if where == "disk":
+            if away:
                 kept[name] = parameter.data
             continue
         source = next((known for known in aliases[id(parameter)] if known in files), None)
@@ -128,13 +129,13 @@ def load_in_places(folder: Path, adapter: Path | None, room: Room) -> Any:
             raise BadInput(f"{_in_folder(name)} is not in {folder}", allowed="every weight of the model under the name transformers gives it")
         if where == "disk":
             read_later[name] = {"safetensors_file": str(files[source]), "weight_name": source, "dtype": "float32"}
-        elif where == "cpu" and room.main != "cpu":
+        elif away:
             kept[name] = _tensor(files[source], source)
         else:
             set_module_tensor_to_device(model, name, where, value=_tensor(files[source], source))
     _causal(model).tie_weights()
     if set(places.values()) == {room.main}:
-        return model
+        return model.to(room.main)
     return dispatch_model(
         model, places, main_device=room.main, state_dict=kept, offload_index=read_later, preload_module_classes=blocks, skip_keys="past_key_values"
     )

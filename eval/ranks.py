@@ -129,7 +129,7 @@ def compare_together(weights: Weights, answers: Sequence[Answer], processes: Pro
                 raise CoopError("another process of this evaluation could not begin", next="read the error of that process")
             return compare(weights, answers, progress=progress, losses=_share(0, processes.count))
     except RuntimeError as error:
-        raise CoopError(f"the {processes.count} processes of this evaluation do not reach each other", value=str(error)[:200], next="run it again") from error
+        raise CoopError(f"the evaluation in {processes.count} processes broke off", value=str(error)[:200], next="run it again") from error
     finally:
         for other in others:
             try:

@@ -107,7 +107,10 @@ class World:
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Leave the block in all processes or in none: raise CoopError here if it failed in another. No process may wait for others inside it."""
+        """Leave the block in all processes or in none: raise CoopError here if it failed in another.
+
+        No process may wait for others inside it, unless all do before anything there can fail in one of them alone.
+        """
         failed = True
         try:
             yield
