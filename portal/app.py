@@ -109,5 +109,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: i18n.gettext("There is no such page."), 405: i18n.gettext("This page cannot be used like that."), 429: i18n.gettext("Too many at once. Please wait a minute.")}
+    words = {
+        404: i18n.gettext("There is no such page."),
+        405: i18n.gettext("This page cannot be used like that."),
+        429: i18n.gettext("Too many at once. Please wait a minute."),
+    }
     return _stranger(request).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, i18n.gettext("This cannot be done."))))
