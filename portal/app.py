@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +22,7 @@ from portal.visit import SignInFirst, Visit, cookie_name
 
 __all__ = ["make_app"]
 
-_STATUS = {BadInput: HTTPStatus.UNPROCESSABLE_ENTITY, Refused: HTTPStatus.CONFLICT}
+_STATUS = {BadInput: 422, Refused: 409}
 
 
 class _Files(StaticFiles):
@@ -97,7 +96,7 @@ async def _sign_in(request: Request, _: Exception) -> Response:
 
 async def _explain(request: Request, error: Exception) -> Response:
     assert isinstance(error, CoopError)
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
     return _stranger(request).page("error.html", status, error=error)
 
 
@@ -110,5 +109,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: i18n.gettext("There is no such page."), 405: i18n.gettext("This page cannot be used like that.")}
-    return _stranger(request).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, HTTPStatus(error.status_code).phrase)))
+    words = {
+        404: i18n.gettext("There is no such page."),
+        405: i18n.gettext("This page cannot be used like that."),
+        429: i18n.gettext("Too many at once. Please wait a minute."),
+    }
+    return _stranger(request).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, i18n.gettext("This cannot be done."))))

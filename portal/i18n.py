@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
@@ -10,19 +11,21 @@ from pathlib import Path
 from typing import Final
 
 from babel import Locale
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
-__all__ = ["LANGUAGES", "NATIVE", "choose", "current", "direction", "gettext", "ngettext", "number", "until", "use", "when"]
+__all__ = ["LANGUAGES", "NATIVE", "choose", "current", "direction", "gettext", "ngettext", "number", "until", "use", "when", "with_dates"]
 
 LOCALES: Final = Path(__file__).parent / "locales"
 LANGUAGES: Final = ("en", *sorted(path.parent.parent.name for path in LOCALES.glob("*/LC_MESSAGES/portal.po")))
 """English, and every language with a catalogue."""
 NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code in LANGUAGES}
 """Each language's own name."""
+
+_INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -81,8 +84,14 @@ def number(value: int | float) -> str:
 
 
 def when(instant: str) -> str:
-    """Return an RFC 3339 instant as this language writes it, in UTC."""
-    return str(format_datetime(datetime.fromisoformat(instant), "medium", locale=current())) + " UTC"
+    """Return an RFC 3339 instant as this language writes it, to the minute, in UTC."""
+    moment = datetime.fromisoformat(instant)
+    return f"{format_date(moment, 'medium', locale=current())}, {format_time(moment, 'short', locale=current())} UTC"
+
+
+def with_dates(text: str) -> str:
+    """Return a sentence with every RFC 3339 instant in it as this language writes it."""
+    return _INSTANT.sub(lambda found: when(found[0]), text)
 
 
 def until(instant: str, now: str) -> str:

@@ -38,6 +38,12 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
+def paragraphs(text: str) -> list[tuple[str, str]]:
+    """Return a text of ours as (heading, paragraph): blocks with a blank line between, the first line of each its heading."""
+    blocks = [block.strip().splitlines() for block in text.split("\n\n") if block.strip()]
+    return [(lines[0].strip(), " ".join(line.strip() for line in lines[1:])) for lines in blocks]
+
+
 @cache
 def environment() -> Environment:
     """Return the templates of the portal."""
@@ -50,7 +56,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(when=i18n.when, number=i18n.number, short=short)
+    made.filters.update(when=i18n.when, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short)
     made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until)
     return made
 

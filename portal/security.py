@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -75,7 +74,7 @@ class Hosts:
         hosts = Headers(scope=scope).getlist("host")
         site = self._sites.get(hosts[0].lower()) if len(hosts) == 1 else None
         if site is None:
-            await PlainTextResponse("no site of this name is here\n", HTTPStatus.MISDIRECTED_REQUEST)(scope, receive, send)
+            await PlainTextResponse("no site of this name is here\n", 421)(scope, receive, send)
         else:
             await site(scope, receive, send)
 
@@ -102,7 +101,7 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is not None:
             status, why = refusal
-            await PlainTextResponse(why + "\n", status, {"retry-after": "60"} if status == HTTPStatus.TOO_MANY_REQUESTS else None)(scope, receive, answer)
+            await PlainTextResponse(why + "\n", status, {"retry-after": "60"} if status == 429 else None)(scope, receive, answer)
             return
         body = _Body(receive, self._body_s)
         started = False
@@ -120,12 +119,12 @@ class Guard:
             status, why = body.broken
             await PlainTextResponse(why + "\n", status, {"connection": "close"})(scope, receive, answer)
 
-    def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return why a request is refused before anything of it is read."""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit() or len(length) > 12 or int(length) > BODY_BYTES:
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {BODY_BYTES} bytes"
+            return 413, f"a request may have {BODY_BYTES} bytes"
         if scope["method"] in _SAFE:
             return None
         # Every browser of today says where a request comes from (Fetch Metadata), and older ones name the origin of a POST. A program
@@ -133,10 +132,10 @@ class Guard:
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         own = site == "same-origin" or (site is None and origin == self._origin)
         if not own and (site is not None or origin is not None or self._cookie in headers.get("cookie", "")):
-            return HTTPStatus.FORBIDDEN, "this request came from another site"
+            return 403, "this request came from another site"
         client = scope.get("client")
         if not self._limits.allows("write", client[0] if client else "?"):
-            return HTTPStatus.TOO_MANY_REQUESTS, "too many requests; wait a minute"
+            return 429, "too many requests; wait a minute"
         return None
 
 
@@ -150,7 +149,7 @@ class _Body:
     def __init__(self, receive: Receive, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._receive, self._clock = receive, clock
         self._until, self._read, self._ended = clock() + seconds, 0, False
-        self.broken: tuple[HTTPStatus, str] | None = None
+        self.broken: tuple[int, str] | None = None
 
     async def receive(self) -> Message:
         if self._ended:  # afterwards only the end of the connection is waited for
@@ -158,12 +157,12 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._until - self._clock()))
         except TimeoutError:
-            self.broken = HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive"
+            self.broken = 408, "the request took too long to arrive"
             raise _Broken from None
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
             if self._read > BODY_BYTES:
-                self.broken = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request may have {BODY_BYTES} bytes"
+                self.broken = 413, f"a request may have {BODY_BYTES} bytes"
                 raise _Broken
         return message

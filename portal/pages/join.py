@@ -43,8 +43,11 @@ def _pseudonym(visit: Here) -> str:
     """Return the pseudonym an account asks to be admitted as, drawn at the first time."""
     account = visit.signed_in()
     if account.member is not None:
-        raise Refused(i18n.gettext("you are a member already"), value=account.member)
-    if account.asks_as is not None:
+        with visit.register() as register:
+            if register.members[account.member].left is None:
+                raise Refused(i18n.gettext("you are a member already"), value=account.member)
+        visit.service.private.accounts.release(account.account)
+    elif account.asks_as is not None:
         return account.asks_as
     member = "m-" + secrets.token_hex(8)
     visit.service.private.accounts.ask(account.account, member)

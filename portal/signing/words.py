@@ -15,6 +15,7 @@ from portal.proposal_rows import title_of
 from portal.rendering import short
 from portal.service import Service
 from portal.signing.kinds import ACCOUNT, ERASURE
+from portal.store.accounts import masked
 
 __all__ = ["Words", "words_of"]
 
@@ -106,9 +107,12 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             after = _("They cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
             return Words(_("Erasure"), (count, after))
         case kind if kind == ACCOUNT:
+            account = service.private.accounts.find(account=payload["account"])
             lines = [
                 _("You show that %(member)s is you.") % {"member": author},
-                _("This connects your mail address on %(portal)s with your pseudonym. It does not go into the log.") % {"portal": payload["portal"]},
+                _("Whoever reads the mail of %(mail)s will see your texts and drafts on %(portal)s. If that is not you, do not sign.")
+                % {"mail": masked(account.mail) if account else "?", "portal": payload["portal"]},
+                _("This does not go into the log."),
             ]
             return Words(_("Your account"), tuple(lines))
     return Words(value["type"], (_("There are no plain words for this statement: read the text itself."),))

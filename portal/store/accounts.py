@@ -14,7 +14,7 @@ from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import BadInput
 from portal.store.schema import accounts, basket, drafted, outbox, remarks, scores, sessions
 
-__all__ = ["Account", "Accounts", "mail_address"]
+__all__ = ["Account", "Accounts", "mail_address", "masked"]
 
 # One @, no blanks or controls, no quoting: what is stricter than RFC 5321 refuses nobody we met. No newline can reach a header.
 _MAIL = re.compile(r"[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,64}@[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,189}")
@@ -27,6 +27,12 @@ def mail_address(text: str) -> str:
         raise BadInput("this is no mail address", value=found[:80], allowed="name@example.org")
     name, _, domain = found.partition("@")
     return f"{name}@{domain.lower()}"
+
+
+def masked(mail: str) -> str:
+    """Return a mail address as its owner recognises it and nobody else reads it."""
+    name, _, domain = mail.partition("@")
+    return f"{name[:2]}…@{domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class Accounts:
                 connection.execute(update(accounts).where(accounts.c.account == account).values(member=member, asks_as=None))
         except IntegrityError as error:
             raise BadInput("this member has an account already", value=member, next="sign in with its mail address") from error
+
+    def release(self, account: str) -> None:
+        """Part an account from the pseudonym of a member who left, so that somebody can join again as another."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(accounts).where(accounts.c.account == account).values(member=None, asks_as=None))
 
     def settle(self, account: str, *, language: str | None = None, notices: bool | None = None) -> None:
         """Keep somebody's settings."""

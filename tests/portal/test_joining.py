@@ -117,3 +117,19 @@ def test_a_registrar_declines_and_nobody_else_can(portal: Portal) -> None:
     portal.founder(0).post(f"/stewards/admissions/{drafted.id}/decline")
     assert portal.service.private.drafts.open(kind="coop.admission/v1") == []
     assert "Make a passkey" in person.get("/join").words
+
+
+def test_who_left_can_join_again_as_somebody_new(portal: Portal) -> None:
+    person, member = portal.joined()
+    person.sign(person.post("/mine/leave", sure=member))
+    person.touch(person.make_passkey(person.post("/join/passkey")))
+    account = portal.service.private.accounts.find(mail="new@example.org")
+    assert account is not None
+    assert account.asks_as not in (None, member)
+
+
+def test_the_proof_of_an_account_says_whose_mail_it_is(portal: Portal) -> None:
+    thief = portal.stranger()
+    thief.sign_in("thief@example.org")
+    page = thief.post("/join/prove", line=portal.keys[portal.members[1]].public.line)
+    assert "Whoever reads the mail of th…@example.org will see your texts" in page.words

@@ -1,18 +1,23 @@
 """Voting on pages: what is shown is what is signed, one touch casts, and the log is what counts."""
 
+import re
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from governance_hooks.bylaws import Rules
-from governance_hooks.canonical import digest, sha256
+from governance_hooks.canonical import digest, dumps, sha256
+from governance_hooks.cooperative import Cooperative
 from governance_hooks.motions import Consult, subject_of
 from governance_hooks.sshsig import NAMESPACE, PrivateKey
 from governance_hooks.statement import Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
+from portal.diffs import line_changes, readable, word_changes
 from tests.portal.conftest import Portal
-from tests.village import RULES
+from tests.village import RULES, Approved, Village
 
 
 def propose(portal: Portal, kind: str = "run", subject: str | None = None, **changes: object) -> str:
@@ -126,8 +131,6 @@ def test_objections_are_signed_in_the_challenge_window(make_portal: object) -> N
     proposal = propose(portal, closes=shift(now(), 2))
     founder = portal.founder(2)
     founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for"))
-    import time
-
     time.sleep(2.5)
     with portal.service.view.reading() as register:
         kind, payload = portal.service.house.close_payload(register.proposals[proposal])
@@ -137,3 +140,71 @@ def test_objections_are_signed_in_the_challenge_window(make_portal: object) -> N
     founder.paste(founder.post(f"/proposals/{proposal}/objection", reason="I see it now."))
     with portal.service.view.reading() as register:
         assert portal.members[2] in register.proposals[proposal].objections
+
+
+def test_a_member_asks_everybody_and_proposes_a_plan_of_the_folder(portal: Portal, tmp_path: Path) -> None:
+    founder = portal.founder(1)
+    assert "no plan that waits" in founder.get("/propose").words
+    assert founder.post("/propose/question", question="Which first?", options="one", method="ranked").status == 422
+    page = founder.post("/propose/question", question="Which first?", options="Kiswahili\r\nالعربية\r\n", method="ranked")
+    assert "5 members may vote" in page.words
+    founder.paste(page)
+    with portal.service.view.reading() as register:
+        (proposal,) = register.proposals
+    shown = founder.get(f"/proposals/{proposal}").words
+    assert "Which first?" in shown
+    assert "العربية" in shown
+    assert founder.post("/propose/file", subject=digest("no file")).status == 409
+
+
+@pytest.fixture
+def planned(portal: Portal) -> str:
+    """A plan in the folder, made as an engineer would; its digest."""
+    with Cooperative.open(portal.root) as coop:
+        approved = Approved(Village(portal.root, coop, portal.keys, portal.operator))
+        plan = approved.make_plan(name="second-run")
+    data = dumps(plan.model_dump())
+    (portal.root / "plans").mkdir(exist_ok=True)
+    (portal.root / "plans" / "second-run.json").write_bytes(data)
+    return sha256(data)
+
+
+def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal, planned: str) -> None:
+    founder = portal.founder(1)
+    assert "second-run" in founder.get("/propose").words
+    receipt = founder.paste(founder.post("/propose/file", subject=planned))
+    proposal = receipt.path.removeprefix("/receipts/")
+    assert "no plan that waits" in founder.get("/propose").words
+    page = founder.get(f"/proposals/{proposal}")
+    assert "It is trained on 9 texts of members." in page.words
+    assert "It may start 2 times, on 2 devices at most, for 30 minutes each time." in page.words
+    assert "device minutes one start on one device 30 all starts on all devices, at most 120" in page.words
+    assert "<svg" in page.text
+    why = founder.get(f"/proposals/{proposal}/why")
+    assert "checks do not pass" in why.words or "check does not pass" in why.words
+    assert portal.stranger().get(f"/proposals/{proposal}/why").path == "/signin"
+
+
+def test_what_changed_from_draft_to_draft_is_shown(portal: Portal) -> None:
+    texts = ["Budget: 120 hours.\nLanguages: Swahili.\n", "Budget: 90 hours.\nLanguages: Swahili.\n<b>Open</b>.\n"]
+    previous: str | None = None
+    for text in texts:
+        payload = {"kind": "run", "subject": portal.service.house.keep_text(text.encode()), "previous": previous}
+        previous = say(portal, "coop.draft/v1", payload, portal.members[0], portal.keys[portal.members[0]]).id
+    proposal = propose(portal, subject=sha256(texts[1].encode()), draft=previous)
+    page = portal.stranger().get(f"/proposals/{proposal}/changes")
+    assert re.search(r"<del[^>]*>Budget: 120 hours.</del>", page.text)
+    assert re.search(r"<ins[^>]*>&lt;b&gt;Open&lt;/b&gt;.</ins>", page.text)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda i: str(i), lambda i: "ab"[i % 2], lambda i: str(i * 7 % 110), lambda i: "x" * 3000], ids=["distinct", "two", "many", "long"]
+)
+def test_no_pair_of_texts_keeps_the_server_busy(make: Callable[[int], str]) -> None:
+    old, new = [make(i) for i in range(20_000)], [make(i * 3 + 1) for i in range(20_000)]
+    started = time.process_time()
+    for size in (150, 199, 400, 800, 20_000):
+        pieces, _ = line_changes(readable("\n".join(old[:size])), readable("\n".join(new[:size])))
+        assert len(pieces) <= 400
+        word_changes(" ".join(old[:size]), " ".join(new[:size]))
+    assert time.process_time() - started < 3

@@ -1,0 +1,241 @@
+"""The portal as a process: it starts on a folder, loses nothing it acknowledged, and keeps its tables where it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from commonweights.commands.portal import open_service
+from data_pipeline.record import Draft
+from governance_hooks.bylaws import Rules
+from governance_hooks.canonical import digest, dumps
+from governance_hooks.cooperative import Cooperative
+from governance_hooks.errors import BadInput
+from governance_hooks.statement import body, now, shift, sign
+from governance_hooks.tally import roll_root
+from portal.app import make_app
+from portal.settings import Settings
+from portal.store.accounts import mail_address
+from portal.store.private import PrivateStore
+from tests.portal.conftest import Portal
+from tests.portal.people import MAIN, SIGNING
+from tests.portal.test_voting import propose
+from tests.postgres import Server
+from tests.village import RULES, found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def process(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "commonweights.cli", "-C", str(root), "portal", "--port", str(port)]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE) as running:
+        try:
+            for _ in range(300):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                        break
+                except OSError:
+                    assert running.poll() is None, running.stderr.read() if running.stderr else b""
+                    time.sleep(0.1)
+            yield running
+        finally:
+            running.kill()
+
+
+def post(port: int, path: str, fields: dict[str, str]) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("POST", path, urlencode(fields), {"content-type": "application/x-www-form-urlencoded"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers.get("location", "")
+    finally:
+        connection.close()
+
+
+def test_it_starts_on_a_folder_and_says_nothing_about_itself(tmp_path: Path) -> None:
+    found(tmp_path / "village")
+    port = free_port()
+    with process(tmp_path / "village", port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert b"village" in answer.read()
+            assert "server" not in answer.headers
+        assert post(port, "/statements", {"statement": "{}", "signatures": ""})[0] == 422
+    assert oct((tmp_path / "village" / "private" / "portal.sqlite").stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3])
+def test_killed_under_load_it_has_every_ballot_it_acknowledged(tmp_path: Path, seconds: float) -> None:
+    keys, _ = found(tmp_path / "village", founders=40, kinds={"run": Rules(minimum_period_s=3600).model_dump(), "release": RULES.model_dump()})
+    with Cooperative.open(tmp_path / "village") as coop:
+        roll = coop.register.roll("run")
+        payload = {
+            "kind": "run",
+            "subject": digest("x"),
+            "rules": coop.register.bylaws.rules("run").model_dump(),
+            "roll": {"root": roll_root(roll), "members": len(roll)},
+            "closes": shift(now(), 3700),
+            "uses": 1,
+            "motion": None,
+            "draft": None,
+        }
+        proposal, name = coop.state("coop.proposal/v1", payload, key=keys[roll[0]], author=roll[0]).id, coop.pin
+    acknowledged, port = list[str](), free_port()
+
+    def vote(member: str) -> None:
+        for sequence in range(1, 200):
+            ballot = {"proposal": proposal, "choice": "for", "sequence": sequence, "reason": None}
+            made = body("coop.ballot/v1", ballot, coop=name, author=member)
+            try:
+                status, where = post(port, "/statements", {"statement": dumps(made).decode(), "signatures": sign(made, keys[member])})
+            except OSError:
+                return
+            if status == 303:
+                acknowledged.append(where.removeprefix("/receipts/"))
+
+    with process(tmp_path / "village", port) as running:
+        people = [threading.Thread(target=vote, args=(member,)) for member in roll[:8]]
+        for one in people:
+            one.start()
+        time.sleep(seconds)
+        running.send_signal(signal.SIGKILL)
+        for one in people:
+            one.join()
+    assert acknowledged
+    with Cooperative.open(tmp_path / "village") as coop:
+        assert all(identifier in coop.register.seen for identifier in acknowledged)
+        assert len(set(acknowledged)) == len(acknowledged)
+
+
+@pytest.mark.postgres
+def test_the_log_the_texts_and_the_private_tables_in_postgresql(postgres: Server, make_portal: Callable[..., Portal], monkeypatch: pytest.MonkeyPatch) -> None:
+    log = make_url(postgres.url("postgres", postgres.new_schema()))
+    for name in ("COOP_STORE_URL", "COOP_PORTAL_URL"):
+        monkeypatch.setenv(name, postgres.url("postgres", postgres.new_schema()))
+    portal = make_portal(log=log)
+    person, member = portal.joined()
+    proposal = propose(portal)
+    founder = portal.founder(2)
+    assert "In the log, for good" in founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for")).words
+    person.post("/contribute", id="0123456789abcdef", inputs="q", targets="a", language="en")
+    assert person.sign(person.post("/contribute/give")).path == "/contribute/given"
+    assert not (portal.root / "private" / "portal.sqlite").exists()
+    assert person.post("/account/erase", mail="new@example.org").status == 200
+    with portal.service.view.reading() as register:
+        assert member in register.members
+
+
+def test_without_the_logs_key_it_does_not_start(tmp_path: Path) -> None:
+    found(tmp_path / "village")
+    (tmp_path / "village" / "keys" / "log.key").unlink()
+    with pytest.raises(BadInput, match="the log's key"), open_service(tmp_path / "village", Settings(MAIN, SIGNING)):
+        pass
+
+
+def test_what_another_process_appends_is_seen_and_folded_once(portal: Portal) -> None:
+    person = portal.founder(0)
+    before = portal.service.view.log.size
+    with Cooperative.open(portal.root) as other:
+        other.operate("coop.time/v1", {})
+    folded: list[int] = []
+    original = portal.service.view._fold
+    portal.service.view._fold = lambda data: (folded.append(1), original(data))[1]  # type: ignore[method-assign]
+    for _ in range(3):
+        assert person.get("/").status == 200
+    assert len(folded) == 1
+    assert portal.service.view.register.size == before + 1
+
+
+def test_a_batch_signed_before_a_crash_is_sealed_when_it_starts_again(tmp_path: Path) -> None:
+    root = tmp_path / "village"
+    keys, _ = found(root)
+    member = sorted(keys)[0]
+    with open_service(root, Settings(MAIN, SIGNING)) as service:
+        batch = service.house.contributions().add_batch(member, [Draft("q", "a", "eng")])
+    with Cooperative.open(root) as coop:
+        statement = coop.state("coop.contribution/v1", batch.payload(), key=keys[member], author=member).id
+    with open_service(root, Settings(MAIN, SIGNING)) as service:
+        assert service.house.contributions().batch(batch.batch).statement == statement
+        assert make_app(service) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a@",
+        "@b.example",
+        "a@b",
+        "a@b..example",
+        "a b@c.example",
+        "a@b.example\nBcc: c@d.example",
+        "<a@b.example>",
+        "a@b@c.example",
+        "x" * 70 + "@b.example",
+    ],
+)
+def test_what_is_no_mail_address_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        mail_address(text)
+
+
+def test_a_letter_goes_to_an_address_once_for_an_event_and_is_tried_again_later(tmp_path: Path) -> None:
+    clock = ["2026-11-29T00:00:00Z"]
+    with PrivateStore(tmp_path / "portal.sqlite", lambda: clock[0]) as private:
+        assert private.outbox.put("closing:1", "a@example.org", "en", "reminder", {"url": "x"})
+        assert not private.outbox.put("closing:1", "a@example.org", "en", "reminder", {"url": "y"})
+        (letter,) = private.outbox.due()
+        private.outbox.failed(letter.number, "421 busy")
+        assert private.outbox.due() == []
+        clock[0] = shift(clock[0], 121)
+        (letter,) = private.outbox.due()
+        assert letter.tries == 1
+        private.outbox.sent(letter.number)
+        assert private.outbox.due() == []
+
+
+def test_a_session_and_a_link_end_when_their_time_is_over(tmp_path: Path) -> None:
+    clock = ["2026-11-29T00:00:00Z"]
+    with PrivateStore(tmp_path / "portal.sqlite", lambda: clock[0]) as private:
+        late = private.sessions.make_link("a@example.org", "en", "/")
+        clock[0] = shift(clock[0], 901)
+        assert private.sessions.link(late) is None
+        session, _, _ = private.sessions.sign_in(private.sessions.make_link("a@example.org", "en", "/"), None)
+        assert private.sessions.account(session) is not None
+        clock[0] = shift(clock[0], 12 * 3600)
+        assert private.sessions.account(session) is None
+        kept = (tmp_path / "portal.sqlite").read_bytes() + (tmp_path / "portal.sqlite-wal").read_bytes()
+        assert session.encode() not in kept
+
+
+def test_the_oversight_body_halts_and_nobody_else(portal: Portal) -> None:
+    proposal = propose(portal)
+    page = portal.founder(0).post("/stewards/halts", proposal=proposal, hours="24")
+    assert "no part in this statement" in portal.founder(0).paste(page).words
+    overseer = portal.founder(3)
+    page = overseer.post("/stewards/halts", proposal=proposal, hours="24")
+    assert "It stops until" in page.words
+    assert overseer.paste(page).path == f"/proposals/{proposal}"
+    with portal.service.view.reading() as register:
+        assert len(register.halts) == 1
