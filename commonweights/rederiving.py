@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from commonweights.progress import Progress
 from governance_hooks.atomic import PREFIX
-from governance_hooks.canonical import loads
+from governance_hooks.canonical import digest, loads
+from governance_hooks.errors import BadInput
 from governance_hooks.inventory import inventory, sha256_file
 from governance_hooks.links import check_base
 from governance_hooks.report import Checklist, Report, StepFailed, StepSkipped, StepUnknown
@@ -31,10 +32,18 @@ class _Again:
         self.found, self.base, self.scratch, self.threads, self.show = found, base, scratch, threads, show
         self.facts = found.facts("adapter", "model", "gguf", "derivation")
         self.source = ""
+        self.has_base = False
 
     def base_weights(self) -> str:
-        """Hash the base against the plan."""
-        return check_base(self.base, self.facts.plan.base)
+        """Hash the base against the plan; another one is no fault of the release."""
+        try:
+            said = check_base(self.base, self.facts.plan.base)
+        except StepFailed as failed:
+            raise StepUnknown(failed.why, todo=f"give the folder of {self.facts.plan.base.name} with --base") from failed
+        except BadInput as error:
+            raise StepUnknown(error.what, todo=f"give the folder of {self.facts.plan.base.name} with --base") from error
+        self.has_base = True
+        return said
 
     def _same(self, path: str, made: dict[str, Any]) -> None:
         """Compare a record with the one in the bundle, but for the measured differences, which are of one machine."""
@@ -48,10 +57,10 @@ class _Again:
 
         files = model_files(self.facts)
         if MERGE not in self.facts.found:
-            from governance_hooks.canonical import digest
-
             self.source = digest(files)
             raise StepSkipped("nothing was merged: the weights at the root are the run's own" if files else "this release holds no merged weights")
+        if not self.has_base:
+            raise StepUnknown("needs the voted base")
         plan, release, out = self.facts.plan, self.found.release, self.scratch / "merged"
         origin = Origin(release.name, release.licence, run=release.run, plan=release.plan, base=plan.base.digest)
         made = merge(self.base, self.found.bundle.folder / "adapter", out, origin, check=False, threads=self.threads, progress=self.show)

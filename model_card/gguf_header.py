@@ -158,7 +158,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
     with opened(path) as (fd, size):
         if size < 24:
             raise _refuse(path, "it is too short", size)
-        with mmap.mmap(fd, min(size, _LONGEST_HEADER), prot=mmap.PROT_READ) as data:
+        with mmap.mmap(fd, min(size, _LONGEST_HEADER), access=mmap.ACCESS_READ) as data:
             cursor = _Cursor(path, data, size)
             start = cursor.skip(4)
             if bytes(data[start:4]) != b"GGUF" or cursor.number("<I") != 3:

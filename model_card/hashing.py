@@ -16,6 +16,8 @@ __all__ = ["copy_hashed", "hash_files", "opened"]
 
 BLOCK = 1 << 20
 """Bytes; larger blocks do not fit the caches, smaller ones cost more calls."""
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""Those this system has: no link is followed, and a pipe does not make us wait."""
 Told = Callable[[int], None]
 """Called with the bytes done since the last call."""
 
@@ -23,7 +25,7 @@ Told = Callable[[int], None]
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[int, int]]:
     """Yield descriptor and size of a regular file; raise BadInput for a link, a pipe or a device, OSError for what cannot be read."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
+    fd = os.open(path, _FLAGS)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -35,21 +37,26 @@ def opened(path: Path) -> Iterator[tuple[int, int]]:
 
 def _pass(fd: int, size: int, write: Callable[[memoryview], object] | None, told: Told | None) -> str:
     """Read `size` bytes once, hash them, hand them to `write`; raise BadInput if there are fewer or more."""
-    digest, buffer, done = hashlib.sha256(), bytearray(BLOCK), 0
-    view = memoryview(buffer)
-    while count := os.readv(fd, [view]):
-        part = view[:count]
-        digest.update(part)
-        if write is not None:
-            write(part)
-        done += count
-        if told is not None:
-            told(count)
-        if done > size:
-            break
+    digest, view, done = hashlib.sha256(), memoryview(bytearray(BLOCK)), 0
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        while count := file.readinto(view):
+            part = view[:count]
+            digest.update(part)
+            if write is not None:
+                write(part)
+            done += count
+            if told is not None:
+                told(count)
+            if done > size:
+                break
     if done != size:
         raise BadInput("a file changed while it was read", value=done, allowed=f"{size} bytes", next="let nobody write to it, then try again")
     return "sha256:" + digest.hexdigest()
+
+
+def _cores() -> int:
+    """Return the cores this process may use, where the system tells it, else those there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hash_files(paths: Mapping[str, Path], *, threads: int | None = None, told: Told | None = None) -> dict[str, tuple[int, str] | OSError | BadInput]:
@@ -65,7 +72,7 @@ def hash_files(paths: Mapping[str, Path], *, threads: int | None = None, told: T
         except (OSError, BadInput) as error:
             return error
 
-    workers = min(len(paths), threads or len(os.sched_getaffinity(0)) or 1)
+    workers = min(len(paths), threads or _cores())
     if workers <= 1:
         return {name: one(path) for name, path in paths.items()}
     with ThreadPoolExecutor(workers) as pool:

@@ -89,6 +89,8 @@ def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) 
         allowed=PUBLIC,
         todo="ask for that consent, build, plan and vote anew",
     )
+    if "adapter/adapter_config.json" in files:
+        check_adapter_config(records.plan, files["adapter/adapter_config.json"])
     _require(run.get("coop") == records.coop, "the run record names another cooperative", value=run.get("coop"), allowed=records.coop)
     _require(run.get("proposal") == run_proposal, "the run was not made under this proposal", value=run.get("proposal"), allowed=run_proposal)
     for name in ("ledger.jsonl", "batches.jsonl"):
@@ -130,8 +132,6 @@ def _check_weights(records: CardRecords, facts: Facts) -> None:
     if full:
         check_config(facts.held["config.json"])
         check_copied(facts.plan, model_files(facts))
-    else:
-        check_adapter_config(facts.plan, facts.held["adapter/adapter_config.json"])
     check_derived(facts)
 
 
@@ -267,7 +267,7 @@ def assemble(
     card = make_card(records)  # refuses records that belong to others
     if accept is not None:
         accept(card)
-    _check(records, data, run_proposal)
+    _check(records, data | small, run_proposal)
     total = 1 + sum(path.stat().st_size for path in (*weights.values(), *made.values()))
     with atomic_directory(out) as temporary:
         folder = _Folder(temporary, total, progress)

@@ -116,7 +116,7 @@ def test_weights_that_say_they_were_merged_and_were_not_are_found_out(merged: Pa
     assert "model.safetensors" in again.steps[1].why
     other = Path(shutil.copytree(tiny_base, tmp_path / "other"))
     (other / "chat_template.jinja").write_text("{{ other }}")
-    assert rederive(found, other).steps[0].status == "FAIL"
+    assert [step.status for step in rederive(found, other).steps][:2] == ["UNKNOWN", "UNKNOWN"]  # no fault of the release
 
 
 def test_verifying_imports_nothing_heavy(bundle: Path) -> None:
