@@ -29,7 +29,8 @@ def show_evaluation(report: dict[str, Any]) -> str:
         numbers = "".join("        -" if row[name] is None else f"{row[name]:>9.3f}" for name in ("base", "tuned", "difference"))
         interval = "too few answers" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
         lines.append(f"{code:<10}{row['items']:>6}{numbers}   {interval:<18}  {row['verdict']}{'  (better)' if row['improved'] else ''}")
-    return "\n".join(lines) + show_tasks(report)
+    tasks = show_tasks(report)
+    return "\n".join(lines) + (f"\n{tasks}" if tasks else "")
 
 
 def _words(report: dict[str, Any]) -> str:
