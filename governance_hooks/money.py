@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
 from governance_hooks.errors import BadInput
 
@@ -29,7 +29,7 @@ def _known(code: str) -> str:
     return code
 
 
-Currency = Annotated[str, AfterValidator(_known)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known)]
 
 _AMOUNT = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,3}))?")
 
