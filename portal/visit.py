@@ -90,6 +90,12 @@ def _visit(request: Request) -> Visit:
     service: Service = request.app.state.service
     token = request.cookies.get(cookie_name(service.settings)) if request.app.state.sessions else None
     account = service.private.sessions.account(token) if token and len(token) < 100 else None
+    if account is not None and account.member is None and account.asks_as is not None:
+        with service.view.reading() as register:
+            admitted = account.asks_as in register.members
+        if admitted:  # by a statement another program appended, or just before this one was killed
+            service.private.accounts.bind(account.account, account.asks_as)
+            account = service.private.accounts.find(account=account.account)
     return Visit(request, service, account)
 
 
