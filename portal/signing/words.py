@@ -132,7 +132,8 @@ def _asked(service: Service, payload: dict[str, Any]) -> list[str]:
     if motion.get("kind") == "consultation":
         texts = [service.house.text(one) or _("(the text is not here)") for one in (motion["question"], *motion["options"])]
         return [texts[0][:1000], *(f"{number}. {text[:300]}" for number, text in enumerate(texts[1:], start=1))]
-    return [_("Its name here: %(name)s") % {"name": plan.name if plan else folder.name}] if plan or folder else []
+    name = plan.name if plan else folder.name if folder else None
+    return [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
 
 
 def _option(service: Service, register: Register, proposal: str, number: int) -> str:
