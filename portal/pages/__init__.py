@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from portal.pages import consent, contribute, home, join, keys, mine, proposals, propose, receipts, review, signin, signing, stewards, votes
+from portal.pages import consent, contribute, home, join, keys, log, mine, proposals, propose, receipts, review, signin, signing, stewards, unsubscribe, votes
 
 __all__ = ["MAIN", "SIGNING", "Parts"]
 
 Parts = tuple[ModuleType, ...]
 
-MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, stewards)
+MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, log, stewards, unsubscribe)
 SIGNING: Parts = (signing,)

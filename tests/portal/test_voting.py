@@ -208,3 +208,22 @@ def test_no_pair_of_texts_keeps_the_server_busy(make: Callable[[int], str]) -> N
         assert len(pieces) <= 400
         word_changes(" ".join(old[:size]), " ".join(new[:size]))
     assert time.process_time() - started < 3
+
+
+def test_everybody_looks_through_the_log(portal: Portal) -> None:
+    for _ in range(60):
+        say(portal, "coop.time/v1", {}, "operator", portal.operator)
+    proposal = propose(portal)
+    stranger = portal.stranger()
+    page = stranger.get("/log")
+    assert "62 entries" in page.words
+    assert "proposal 61" in page.words
+    assert portal.service.view.pin in page.text
+    older = stranger.get(page.links("/log?until=")[0])
+    assert "founding 0" in older.words
+    assert stranger.get("/log/entries/61").path == f"/receipts/{proposal}"
+    assert stranger.get("/log/entries/62").status == 404
+    assert stranger.get("/log?until=0").status == 200
+    assert stranger.get("/log/checkpoint").text == portal.service.view.log.checkpoint()
+    founding = stranger.get("/log/entries/0")
+    assert "In the log, for good" in founding.words

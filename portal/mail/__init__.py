@@ -1,0 +1,1 @@
+"""Mail: what the portal writes to members, when, and how it goes out."""
