@@ -71,9 +71,12 @@ def verify(
 
     if bundle is None and explained is not None and Path(explained).is_dir():  # --explain DIR
         bundle, explained = Path(explained), "all"
-    if explained is not None:
-        _explain(session, None if explained == "all" else link_number(explained))
+    explanation = _explained(None if explained == "all" else link_number(explained)) if explained is not None else None
+    if explanation is not None and not session.json:
+        click.echo(_words(explanation))
     if bundle is None:
+        if explanation is not None and session.json:
+            click.echo(json.dumps(explanation, sort_keys=True))
         if explained is None:
             raise click.UsageError("Missing argument 'BUNDLE'.")
         return
@@ -98,14 +101,11 @@ def verify(
         again = _rederived(found, base, show) if rederive and base is not None and report.valid else None
     seen = compare_with_memory(bundle) if report.valid else ""
     view = _view(found, member) if member is not None and report.valid else None
-    if view is not None and session.json:
-        click.echo(json.dumps(view | {"verification": report.as_dict()}, sort_keys=True))
+    if session.json:
+        told = report.as_dict() | {"log": seen or None, "made_again": again.as_dict() if again is not None else None, "explained": explanation}
+        click.echo(json.dumps(told if view is None else view | {"verification": told}, sort_keys=True))
     else:
-        _show(session, report, seen, again, pinned=pin is not None)
-    if view is not None and not session.json:
-        from model_card.member import member_words
-
-        click.echo("\n" + "\n".join(member_words(view)))
+        click.echo(_text(report, seen, again, view, pinned=pin is not None))
     raise click.exceptions.Exit(report.exit_code if again is None or not _bad(again) else _bad(again))
 
 
@@ -129,7 +129,7 @@ def _view(found: Evidence, said: str) -> dict[str, Any]:
     return member_view(found, asked)
 
 
-def _show(session: Session, report: Verification, seen: str, again: Report | None, *, pinned: bool) -> None:
+def _text(report: Verification, seen: str, again: Report | None, view: dict[str, Any] | None, *, pinned: bool) -> str:
     colour = "green" if report.passed else "yellow" if report.valid else "red"
     lines = [show_report(report), "", click.style(report.words, fg=colour, bold=True)]
     if report.valid:
@@ -140,7 +140,11 @@ def _show(session: Session, report: Verification, seen: str, again: Report | Non
         bad = _bad(again)
         said = {0: "MADE AGAIN: every byte is the same.", 1: "NOT THE SAME: something differs from what was made again.", 2: "COULD NOT BE MADE AGAIN."}[bad]
         lines += ["", show_report(again), "", click.style(said, fg="red" if bad else "green", bold=True)]
-    session.show(report.as_dict() | {"log": seen or None, "made_again": again.as_dict() if again is not None else None}, "\n".join(lines))
+    if view is not None:
+        from model_card.member import member_words
+
+        lines += ["", *member_words(view)]
+    return "\n".join(lines)
 
 
 def _hashed(bundle: Path, show: Progress) -> Callable[[int], None] | None:
@@ -160,18 +164,20 @@ def _hashed(bundle: Path, show: Progress) -> Callable[[int], None] | None:
     return told
 
 
-def _explain(session: Session, number: int | None) -> None:
-    from model_card.explain import EXIT, NOT_PROVEN, PROVES
+def _explained(number: int | None) -> dict[str, Any]:
+    from model_card.explain import NOT_PROVEN, PROVES
     from model_card.verify import LINKS
 
     chosen = [number] if number is not None else list(range(1, len(LINKS) + 1))
     told = [{"number": one, "name": LINKS[one - 1][0], "proves": PROVES[one - 1][0], "leaves_open": PROVES[one - 1][1]} for one in chosen]
-    if session.json:
-        click.echo(json.dumps({"links": told, "not_proven": NOT_PROVEN.split("\n- ")[1:]}, sort_keys=True))
-        return
-    for link in told:
-        click.echo(f"{link['number']:>3}  {link['name']}\n     proves: {link['proves']}\n     leaves open: {link['leaves_open']}")
-    click.echo(f"\n{NOT_PROVEN}\n\n{EXIT}\n" if number is None else "")
+    return {"links": told, "not_proven": NOT_PROVEN.split("\n- ")[1:]}
+
+
+def _words(explanation: dict[str, Any]) -> str:
+    from model_card.explain import EXIT, NOT_PROVEN
+
+    told = [f"{link['number']:>3}  {link['name']}\n     proves: {link['proves']}\n     leaves open: {link['leaves_open']}" for link in explanation["links"]]
+    return "\n".join(told) + (f"\n\n{NOT_PROVEN}\n\n{EXIT}\n" if len(told) > 1 else "\n")
 
 
 def compare_with_memory(bundle: Path) -> str:

@@ -18,7 +18,23 @@ from tests.model_card.conftest import _released, _whole_of, bundle, merged, tiny
 
 __all__ = ["_released", "_whole_of", "bundle", "merged", "tiny_base", "whole"]
 
-FIELDS = ["coop", "exit_code", "format", "log", "made_again", "name", "passed", "pinned", "release", "standing", "steps", "subject", "valid", "verdict"]
+FIELDS = [
+    "coop",
+    "exit_code",
+    "explained",
+    "format",
+    "log",
+    "made_again",
+    "name",
+    "passed",
+    "pinned",
+    "release",
+    "standing",
+    "steps",
+    "subject",
+    "valid",
+    "verdict",
+]
 
 
 def test_json_has_one_form_whatever_the_outcome(coop: Any, bundle: Path) -> None:
@@ -64,6 +80,7 @@ def test_explain_tells_of_one_link_or_of_all_and_of_what_nothing_proves(coop: An
     with_table = coop("verify", bundle, "--explain")
     assert (with_table.code, "What this does not prove" in with_table.out, "VERIFIED" in with_table.out) == (0, True, True)
     assert [link["number"] for link in coop("--json", "verify", "--explain", "release").json["links"]] == [4]
+    assert [link["number"] for link in coop("--json", "verify", bundle, "--explain", "4").json["explained"]["links"]] == [4]
 
 
 def test_a_member_asks_and_nothing_is_shown_of_a_release_that_does_not_hold(coop: Any, bundle: Path) -> None:

@@ -176,7 +176,7 @@ def _write(source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind:
                 )
             writer.write_tensor_data(data)
             if progress is not None:
-                progress("writing GGUF, tensors", done, len(names))
+                progress(f"writing GGUF {kind}, tensors", done, len(names))
     finally:
         writer.close()
 
