@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from model_card import front_matter
 from model_card.decisions import LABELS
 from model_card.hostile import code, fenced
@@ -29,6 +30,14 @@ def _outcome(card: Mapping[str, Any]) -> str:
         return "passed"
     waiver = card["votes"]["run"].get("waiver", {}).get("value")
     return f"**not passed; members decided by vote {code(waiver)} to release it all the same**" if waiver else "not passed"
+
+
+def _beside(card: Mapping[str, Any]) -> str:
+    """Return what else of the weights lies in the folder: somebody who reads `adapter` need not think that the base is needed."""
+    derived = card["weights"]["derived"]
+    files = any(path.startswith("derived/") and path != "derived/merge.json" for path in derived)
+    found = [told for told, here in (("merged into it", "derived/merge.json" in derived), ("as GGUF files", files)) if here]
+    return f" ({'alone, ' * (card['training']['method']['value'] != 'full')}{' and '.join(found)})" if found else ""
 
 
 def _names(languages: list[str]) -> str:
@@ -58,6 +67,13 @@ def _status(card: Mapping[str, Any]) -> str:
     )
 
 
+def _how(policy: Mapping[str, Any]) -> str:
+    """Return how the intervals of the held-out loss were made, by the policy members voted."""
+    if policy.get("interval", "bootstrap") == "t":
+        return f"by leaving out one contributor at a time (Student's t); where fewer than {MINIMUM_CLUSTERS} contributed none is stated, and nothing is shown"
+    return f"by resampling contributors, or rows (marked) where fewer than {MINIMUM_CLUSTERS} contributed"
+
+
 def _results(card: Mapping[str, Any]) -> str:
     head = ["Language", "Members", "Rows trained on / held out", "Tokens trained on", "Base", "Tuned", "Difference", "Interval", "Verdict", "Better than base?"]
     rows = []
@@ -79,7 +95,9 @@ def _unproven(card: Mapping[str, Any]) -> str:
     if worse:
         parts.append(f"**Measured worse than the base weights:** {_names(worse)}.")
     if rest := [language for language in unproven if language not in worse]:
-        parts.append(f"**Not shown to be better than the base weights** (too few held-out rows, or the interval includes zero): {_names(rest)}.")
+        parts.append(
+            f"**Not shown to be better than the base weights** (too few held-out rows or contributors, or the interval includes zero): {_names(rest)}."
+        )
     if not parts:
         parts.append("In every language of this release the whole interval lies below zero: the held-out loss fell.")
     parts.append("A lower loss on members' held-out answers is not proof that the answers are true, useful or safe.")
@@ -224,7 +242,7 @@ def _provenance(card: Mapping[str, Any]) -> str:
         ["Dataset build", show(card["data"]["manifest"])],
         ["Base weights", f"{show(card['base']['name'])}, {show(card['base']['licence'])}, {show(card['base']['digest'])}"],
     ]
-    rows += [[label, show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
+    rows += [[label, number(card["run"][name]) if name in _COUNTS else show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
                                                                   ("steps", "Optimizer steps"), ("trained_records", "Records trained on"), ("trainable_parameters", "Trained parameters"),
                                                                   ("packages", "Packages"), ("environment", "All packages (digest of the list)"))]  # fmt: skip
     return table(["What", "Value"], rows)
@@ -238,6 +256,8 @@ def _dissent(card: Mapping[str, Any]) -> str:
     parts += [f"{quote(one['text'])}\n>\n> (member {code(one['author'])}, whose ballot names this text)" for one in found["value"]]
     return "\n\n".join(parts)
 
+
+_COUNTS: Final = ("steps", "trained_records", "trainable_parameters")
 
 _PAGES: Final = """| Page | For whom |
 | --- | --- |
@@ -263,12 +283,12 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
     method, objective = card["training"]["method"]["value"], card["training"]["objective"]["value"]
     sections = [
         f"# {code(card['name']['value'])}",
-        f"{_METHODS[method]} for {code(card['base']['name']['value'])}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}. [In plain words](card/summary.eng.md).",
+        f"{_METHODS[method]} for {code(card['base']['name']['value'])}{_beside(card)}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}. [In plain words](card/summary.eng.md).",
         _status(card),
         "## What is where",
         _PAGES,
         "## Results by language",
-        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
+        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, {_how(policy)}. "
         f"Policy voted before the run: margin {words(policy['margin'])}, at least {words(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
         _results(card),
         "![Change of the held-out loss by language, with intervals](card/charts/loss.svg)",
