@@ -10,7 +10,7 @@ from governance_hooks.inventory import file_entry, inventory_digest
 __all__ = ["renderer_digest"]
 
 _SOURCES = (
-    "card.py", "compute.py", "decisions.py", "front_matter.py", "hostile.py", "iso639.py", "measurements.py", "people.py", "previous.py", "promise.py", "records.py", "run_outline.py",
+    "card.py", "compute.py", "decisions.py", "front_matter.py", "hostile.py", "iso639.py", "layout.py", "measurements.py", "people.py", "previous.py", "promise.py", "records.py", "run_outline.py",
     "schemas.py", "statements.py", "votes.py",
 )  # fmt: skip
 """The files of this package that decide, with all of `renderers`, what the rendered files of a release look like."""
