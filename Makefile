@@ -11,12 +11,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -qq --constra
 # Two test processes with one compute thread each: more threads only get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup parts demo test lint unit slow wheel bench clean
+.PHONY: help setup parts demo test lint unit slow wheel zipapp bench clean
 
 help:
 	@echo "make demo [DIR=folder] [ARGS=--quick]   play the whole story; with DIR it can be cut off and goes on"
 	@echo "make test                               lint, types, import arrows, all tests, the wheel"
 	@echo "make lint | unit | slow | wheel         parts of it"
+	@echo "make zipapp                             coop verify as one file, dist/coop-verify.pyz"
 	@echo "make bench                              benchmarks, as JSON into benchmarks/results/"
 	@echo "make clean                              remove the virtual environment and caches"
 
@@ -54,6 +55,9 @@ slow: $(STAMP)
 
 wheel: $(STAMP)
 	@sh .ci/wheel $(BIN)/python
+
+zipapp: $(STAMP)
+	@$(BIN)/python .ci/zipapp dist/coop-verify.pyz
 
 # The others want folders of real contributions, or weights, or hours: run them by hand, their --help says how.
 bench: $(STAMP)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from eval.answers import heldout_answers, prompt_tokens
+from eval.compute import device_name, packages, threads_of, where_of
 from eval.generate import before_and_after, without_prompt
 from eval.heldout import Answer
 from eval.inputs import Inputs, check_inputs
@@ -30,20 +27,7 @@ from governance_hooks.task_verdict import judge_evaluation
 __all__ = ["evaluate", "partial_of"]
 
 Progress = Callable[[str, int, int], None]
-PACKAGES = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 TASK_PACKAGES = ("evalica", "lm-eval", "sacrebleu")
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[int]:
-    """Set the number of compute threads for the block; yield the number in force."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write(run_dir: Path, lines: bytes, partial: Partial, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,8 +105,8 @@ def evaluate(
         Refused: a task waits for members' judgements.
     """
     started = time.monotonic()
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _threads(threads) as used:
+    where = where_of(device)
+    with threads_of(threads) as used:
         inputs: Inputs = check_inputs(run_dir, base=base, build=build, progress=progress)
         plan = inputs.plan
         together = Processes(processes, run_dir, base, build, where, memory, threads)
@@ -166,10 +150,10 @@ def evaluate(
             "skipped": skipped,
             "generations": generations,
             "languages_without_prompt": without_prompt(plan.build.languages),
-            "device": torch.cuda.get_device_name() if where.startswith("cuda") else where,
+            "device": device_name(where),
             "threads": used,
             "precision": "float32",
-            "packages": {name: version(name) for name in (*PACKAGES, *(TASK_PACKAGES if items else ()))},
+            "packages": packages(*(TASK_PACKAGES if items else ())),
             "wall_s": round(time.monotonic() - started),
         },
     )

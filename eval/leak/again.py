@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from eval.compute import threads_of, where_of
 from eval.leak.canaries import measure_canaries
-from eval.leak.compute import longest, threads_of, where_of
 from eval.leak.record import CANARIES, LEAK
-from eval.weights import load_weights
+from eval.weights import load_weights, longest
 from governance_hooks.canaries import canaries
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.compute import threads_of, where_of
 from eval.heldout import answer_losses
 from eval.inputs import Inputs, check_inputs
 from eval.leak.canaries import canary_answers
-from eval.leak.compute import longest, threads_of, where_of
 from eval.leak.record import read_seed
-from eval.weights import load_weights
+from eval.weights import load_weights, longest
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canaries import canaries
 from governance_hooks.canonical import dumps, loads

@@ -19,9 +19,9 @@ from typing import Any, Final
 from data_pipeline.chat import Conversation, Renderer, TooLong
 from data_pipeline.manifest import read_build
 from data_pipeline.reader import rows
+from eval.compute import threads_of, where_of
 from eval.heldout import Answer, answer_losses
 from eval.inputs import check_inputs
-from eval.leak.compute import threads_of, where_of
 from eval.weights import load_weights
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput

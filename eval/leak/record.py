@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eval.compute import device_name, packages, threads_of, where_of
 from eval.inputs import check_inputs
 from eval.leak.canaries import measure_canaries
-from eval.leak.compute import device_name, longest, packages, threads_of, where_of
-from eval.weights import load_weights
+from eval.weights import load_weights, longest
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canaries import canaries, commitment
 from governance_hooks.canonical import dumps, sha256

@@ -36,8 +36,7 @@ def release_vote(found: Evidence) -> str:
         went_out = max((run.releases.get(other, -1) for run in register.runs.values()), default=-1)
         if not 0 <= went_out < found.published:
             raise StepFailed(f"it says it supersedes {other[:19]}, which the log does not know as an earlier release", todo="ask the cooperative")
-    stated = getattr(proposal, "supersedes", None)  # logs of versions without it name none
-    if stated is not None and tuple(stated) != superseded:
+    if proposal.supersedes != superseded:
         raise StepFailed("members voted on another list of superseded releases than release.json has", todo="ask the cooperative")
     return counted + (f"; supersedes {len(superseded)} earlier" if superseded else "")
 

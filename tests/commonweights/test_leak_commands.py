@@ -57,7 +57,7 @@ def test_a_leak_test_from_the_plan_to_the_log_to_the_release_after_it(coop, home
     assert "no record of yours" in coop("-C", home, "mine", "--exposure", "second", "--key", keys["caro"], *base).out
     everybody = coop("-C", home, "--json", "leak", "second", "--members", *base)
     assert everybody.json == {"languages": {}, "withheld": ["eus", "spa"], "overall": None}
-    assert not any(told.json["member"] in path.read_text(errors="replace") for path in (home / "runs/second/card").iterdir())
+    assert not any(told.json["member"] in path.read_text(errors="replace") for path in (home / "runs/second/card").rglob("*") if path.is_file())
 
     unknown = plan(coop, home, folder, "third", LEAK | {"differential": {"previous": sha256(b"a plan nobody ran")}})
     assert (unknown.code, "the log knows no completed run of the plan" in unknown.err) == (2, True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from votelib.convert import RankedToCondorcetVotes
 from votelib.evaluate.condorcet import Schulze
@@ -26,7 +26,9 @@ def test_our_pairwise_matrix_and_schulze_winners_are_votelibs(ranked: list[tuple
     theirs = RankedToCondorcetVotes().convert(votes)
     assert {(i, j): n for i, row in enumerate(pairwise(ranked, 5)) for j, n in enumerate(row) if n} == {pair: n for pair, n in theirs.items() if n}
     everything = {(i, j): theirs.get((i, j), 0) for i in range(5) for j in range(5) if i != j}
-    [first] = Schulze().evaluate(everything, n_seats=1)
+    found = Schulze().evaluate(everything, n_seats=1)
+    assume(found)  # votelib names nobody at all in some ties
+    [first] = found
     ours = winners(ranked, 5, "ranked")
     assert set(ours) >= (set(first) if isinstance(first, Tie) else {first})
     if len(ours) == 1:

@@ -12,12 +12,11 @@ import pytest
 
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.sshsig import generate_key
+from model_card import attestations
 from model_card.bundle import read_bundle
 from model_card.verify import verify
 from tests.model_card.conftest import Finished, finish, sign_evaluation
 from tests.village import Village, found
-
-attestations = pytest.importorskip("model_card.attestations")
 
 LINK = "attestations signed by stewards"
 STEWARDS = [f"m-{number:016x}" for number in (2, 3, 4)]

@@ -227,3 +227,30 @@ def test_everybody_looks_through_the_log(portal: Portal) -> None:
     assert stranger.get("/log/checkpoint").text == portal.service.view.log.checkpoint()
     founding = stranger.get("/log/entries/0")
     assert "In the log, for good" in founding.words
+
+
+def test_a_release_is_downloaded_file_by_file_and_nothing_beside_it(portal: Portal) -> None:
+    folder = portal.root / "releases" / "first"
+    (folder / "card").mkdir(parents=True)
+    (folder / "README.md").write_text("# <script>alert(1)</script>")
+    (folder / "card" / "bom.json").write_text("{}")
+    (folder / "secret").write_text("not listed")
+    names = ["../../keys/operator", "/etc/passwd", "README.md", "card/bom.json", "link"]
+    (folder / "link").symlink_to(portal.root / "keys" / "operator")
+    files = [{"path": name, "role": "x", "sha256": digest(name), "size": 1} for name in names]
+    (folder / "release.json").write_bytes(dumps({"files": files}))
+    released, stranger = sha256((folder / "release.json").read_bytes()), portal.stranger()
+    assert stranger.get(f"/releases/{released}").status == 404  # nobody let it out
+    assert stranger.get(f"/releases/{released}/files/README.md").status == 404
+    portal.service.view.register.releases[released] = propose(portal, "release", released)
+    page = stranger.get(f"/releases/{released}")
+    assert f"coop verify first --pin {portal.service.view.pin}" in page.words
+    assert "card/bom.json" in page.words
+    got = stranger.get(f"/releases/{released}/files/README.md")
+    assert got.text == "# <script>alert(1)</script>"
+    assert got.answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in got.answer.headers["content-security-policy"]
+    assert stranger.get(f"/releases/{released}/files/card/bom.json").text == "{}"
+    for name in ("secret", "link", "../../keys/operator", "..%2f..%2fkeys%2foperator", "/etc/passwd", "%2fetc%2fpasswd", "nothing"):
+        assert stranger.get(f"/releases/{released}/files/{name}").status == 404, name
+    assert "first" in stranger.get("/releases").words

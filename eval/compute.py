@@ -1,15 +1,15 @@
-"""Where and with what a leak test is measured: threads, device, versions, and how much the model can read."""
+"""Where and with what is measured: threads, device, versions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import torch
 
-__all__ = ["device_name", "longest", "packages", "threads_of", "where_of"]
+__all__ = ["device_name", "packages", "threads_of", "where_of"]
 
 _PACKAGES: Final = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 
@@ -36,11 +36,6 @@ def device_name(where: str) -> str:
     return torch.cuda.get_device_name() if where.startswith("cuda") else where
 
 
-def packages() -> dict[str, str]:
-    """Return the versions of the libraries that decide the last digits."""
-    return {name: version(name) for name in _PACKAGES}
-
-
-def longest(model: Any) -> int:
-    """Return the most tokens a model can read."""
-    return int(getattr(model.config, "max_position_embeddings", 0) or 2048)
+def packages(*more: str) -> dict[str, str]:
+    """Return the versions of the libraries that decide the last digits, and of others."""
+    return {name: version(name) for name in (*_PACKAGES, *more)}
