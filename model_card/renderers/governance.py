@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
@@ -46,6 +46,27 @@ def _dissent(card: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+_COMPARED: Final = {"base": "the base", "previous": "the release before"}
+_TIERS: Final = {"required": "without it no release", "supporting": "a proven failure blocks the release", "advisory": "shown, and blocks nothing"}
+
+
+def _task_policy(value: Mapping[str, Any]) -> str:
+    kind, tier = (words(value.get(name)) for name in ("kind", "tier"))
+    few = f"at least {words(value.get('minimum_items'))} items in a language"
+    return f"{kind}, no worse than {_COMPARED[value['comparison']]} by more than {percent(value['margin'])} in any language; {few}; {tier}: {_TIERS.get(str(value.get('tier')), '-')}"
+
+
+def _leak_policy(value: Mapping[str, Any]) -> str:
+    """Return the limits members voted for what the weights may give away, in words."""
+    told = [
+        f"{label} {words(value[name]) if name == 'maximum_epsilon' else percent(value[name])}"
+        for name, label in (("maximum_epsilon", "epsilon not shown above"), ("maximum_extraction", "planted lines repeated word for word, at most"), ("maximum_tpr", "recognised at 1 % false alarms, at most"))
+        if isinstance(value.get(name), (int, float))
+    ]  # fmt: skip
+    told += [f"at least {words(value.get('minimum_canaries'))} planted lines"] if value.get("minimum_canaries") else []
+    return "; ".join([*told, "if the test cannot tell, " + ("a release is allowed" if value.get("allow_insufficient") else "there is no release")])
+
+
 def _policy(name: str, policy: Mapping[str, Any]) -> str:
     """Return what members voted in words, where this version knows the gate; else every setting."""
     value = value_of(policy)
@@ -56,12 +77,14 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         who = f" or contributors to them than {MINIMUM_CLUSTERS}" if value.get("interval") == "t" else ""
         return (
             f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt (at {percent(value['confidence'])}); "
-            f"a language with fewer than {words(value.get('minimum_items'))} held-out rows{who} {few}"
+            f"a language with fewer than {words(value.get('minimum_items'))} held-out rows{who} {few}; at least one language passes"
         )
     if name == WHOLE:
-        return "no language and no required task below what members voted"
+        return "held-out quality as above, every required task passed, and no supporting task failed"
     if name == "leak test" and isinstance(value, Mapping):
-        return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items() if item is not None)
+        return _leak_policy(value)
+    if isinstance(value, Mapping) and value.get("comparison") in _COMPARED:
+        return _task_policy(value)
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key in ("kind", "comparison", "margin", "threshold", "tier", "waiver", "minimum_items")}
         return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in kept.items() if item is not None) or show(policy)
@@ -71,6 +94,8 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
 def _outcome(name: str, outcome: Mapping[str, Any]) -> str:
     """Return what came out of a gate; languages by their verdict, the worst first."""
     verdicts = value_of(outcome)
+    if name == WHOLE and isinstance(verdicts, bool):
+        return "passed" if verdicts else "did not pass"
     if name != "held-out quality" or not isinstance(verdicts, Mapping):
         return show(outcome)
     groups = {verdict: [language_name(language) for language in verdicts if verdicts[language] == verdict] for verdict in ("FAIL", "INSUFFICIENT", "PASS")}

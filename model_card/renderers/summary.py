@@ -68,13 +68,13 @@ def _quality(card: Mapping[str, Any]) -> str:
     if worse:
         parts.append(f"In {_listed(worse)} it does worse.")
     if rest:
-        parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, or the difference is too small.")
+        parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, too few people who gave them, or the answers differ too much.")
     if card["evaluation"]["passed"]["value"] is not True:
         parts.append(
             "It did not pass the test members had set."
             + (" They decided by a further vote to release it all the same." if value_of(card["votes"]["run"].get("waiver", {})) else "")
         )
-    parts.append("That says how likely it finds such answers, not that its answers are true, useful or safe.")
+    parts.append("Such a test says how likely it finds such answers, not that its own answers are true, useful or safe.")
     return " ".join(parts)  # fmt: skip
 
 
