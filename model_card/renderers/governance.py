@@ -9,6 +9,7 @@ from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
 from model_card.decisions import WHOLE
 from model_card.hostile import code
+from model_card.measurements import LOWER_IS_BETTER
 from model_card.records import CardRecords
 from model_card.renderers.words import language_name, number, percent, prose, quote, reason, show, table, value_of, words
 
@@ -53,7 +54,12 @@ _TIERS: Final = {"required": "without it no release", "supporting": "a proven fa
 def _task_policy(value: Mapping[str, Any]) -> str:
     kind, tier = (words(value.get(name)) for name in ("kind", "tier"))
     few = f"at least {words(value.get('minimum_items'))} items in a language"
-    return f"{kind}, no worse than {_COMPARED[value['comparison']]} by more than {percent(value['margin'])} in any language; {few}; {tier}: {_TIERS.get(str(value.get('tier')), '-')}"
+    if value["comparison"] == "threshold":
+        most = value.get("kind") in LOWER_IS_BETTER
+        asked = f"{'at most' if most else 'at least'} {100 * value['threshold']:g} of 100 in every language"
+    else:
+        asked = f"no worse than {_COMPARED[value['comparison']]} by more than {100 * value['margin']:g} points of 100 in any language"
+    return f"{kind}, {asked}; {few}; {tier}: {_TIERS.get(str(value.get('tier')), '-')}"
 
 
 def _leak_policy(value: Mapping[str, Any]) -> str:
@@ -83,7 +89,7 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         return "held-out quality as above, every required task passed, and no supporting task failed"
     if name == "leak test" and isinstance(value, Mapping):
         return _leak_policy(value)
-    if isinstance(value, Mapping) and value.get("comparison") in _COMPARED:
+    if isinstance(value, Mapping) and value.get("comparison") in (*_COMPARED, "threshold"):
         return _task_policy(value)
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key in ("kind", "comparison", "margin", "threshold", "tier", "waiver", "minimum_items")}

@@ -38,6 +38,7 @@ def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, ke
     assert coop("-C", home, "train", "first", *base, "--check").code == 0
     trained = coop("-C", home, "train", "first", *base)
     assert trained.code == 0, trained.err
+    assert "evaluation: passed the voted policy; the table: coop eval first" in trained.out
     report = loads((home / "runs/first/eval/report.json").read_bytes(), floats=True)
     assert report["passed"], report
     card = (home / "runs/first/card/README.md").read_text(encoding="utf-8")

@@ -355,3 +355,18 @@ def test_the_chart_explains_its_colours_and_rows_without_an_interval(bundle: Pat
     )
     assert ">shown to be better</text>" in drawn
     assert ">not shown to be better</text>" in drawn
+
+
+def test_voted_limits_are_told_in_words() -> None:
+    task = {"kind": "over_refusal", "comparison": "threshold", "threshold": 0.4, "margin": 0.0, "minimum_items": 8, "tier": "advisory"}
+    told = governance._policy("task over-refusal", {"value": task})
+    assert told == "`over_refusal`, at most 40 of 100 in every language; at least 8 items in a language; `advisory`: shown, and blocks nothing"
+    told = governance._policy("task xcopa", {"value": task | {"kind": "multiple_choice", "comparison": "base", "margin": 0.1, "tier": "supporting"}})
+    assert "no worse than the base by more than 10 points of 100 in any language" in told
+    assert "at least 40 of 100" in governance._policy("task x", {"value": task | {"kind": "exact_match"}})
+    leak = {"maximum_epsilon": 2.5, "maximum_tpr": 0.5, "maximum_extraction": None, "minimum_canaries": 200, "allow_insufficient": False}
+    told = governance._policy("leak test", {"value": leak})
+    assert (
+        told
+        == "epsilon not shown above 2.5; recognised at 1 % false alarms, at most 50 %; at least 200 planted lines; if the test cannot tell, there is no release"
+    )
