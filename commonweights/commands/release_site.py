@@ -81,7 +81,16 @@ def site(session: Session, folder: Path, address: str | None, torrents: bool, va
         )  # fmt: skip
     lines = [f"  {one.name:<24} {one.status.status}" for one in made.releases] or ["  no release is out yet"]
     value = {"site": str(folder), "releases": [one.as_dict() for one in made.releases], "copied": made.copied, "until": made.until}
-    session.show(value, "\n".join([f"site {folder}, {made.copied} files written", *lines, f"its word is good until {made.until}: make it again before"]))
+    session.show(
+        value,
+        "\n".join(
+            [
+                f"site {folder}, {made.copied} release file(s) copied, the others were there; pages, log and metadata are new",
+                *lines,
+                f"its word is good until {made.until}: make it again before",
+            ]
+        ),
+    )
 
 
 def _root_of_operator(space: Workspace) -> None:

@@ -80,6 +80,9 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
             lines.append(f"operator: run {run.id} is {run.status or 'started, not ended'}: coop train {run.id} goes on")
         elif run.report is None:
             lines.append(f"operator: run {run.id} is not measured: coop eval {run.id}")
+        elif not run.passed and run.waived is None:
+            rest = f"to release it all the same: coop propose waiver {run.id}" if run.waivable else "and by that policy nobody may release it"
+            lines.append(f"members: run {run.id} did not pass the policy you voted; {rest}")
         elif not run.releases:
             lines.append(f"operator: run {run.id} is not released: coop release assemble {run.id}")
     if not register.builds and register.contributions and any(grant.withdrawn is None for given in register.grants.values() for grant in given):

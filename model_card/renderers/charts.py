@@ -65,9 +65,9 @@ def loss_by_language(card: Mapping[str, Any], records: CardRecords) -> bytes:
 
 
 def data_mix(card: Mapping[str, Any], records: CardRecords) -> bytes:
-    """Return the chart of records by language: those trained on, and those held out."""
+    """Return the chart of records by language: those for training, of which a short run reads a part, and those held out."""
     rows = {language: [value_of(row[name], 0) or 0 for name in ("train", "heldout")] for language, row in card["languages"].items()}
-    title = "Records by language: trained on, and held out for the test"
+    title = "Records by language: for training, and held out for the test"
     marks = round_marks(0, max([sum(row) for row in rows.values()] or [1]))
     height, right = 64 + _ROW * len(rows) + 44, _WIDTH - 60
     scale = (right - _LEFT) / (marks[-1] or 1)
@@ -81,8 +81,8 @@ def data_mix(card: Mapping[str, Any], records: CardRecords) -> bytes:
         parts.append(f'<rect class="a" x="{_LEFT}" y="{y}" width="{train * scale:.1f}" height="18"/>')
         parts.append(f'<rect class="c" x="{_LEFT + train * scale:.1f}" y="{y}" width="{heldout * scale:.1f}" height="18"/>')
         parts.append(text(_LEFT + (train + heldout) * scale + 6, y + 14, f"{train + heldout:,}"))
-        told.append(f"{iso639.name(language)}: {train} trained on, {heldout} held out")
-    parts += [f'<rect class="a" x="{_LEFT}" y="{height - 24}" width="12" height="12"/>', text(_LEFT + 18, height - 13, "trained on"),
+        told.append(f"{iso639.name(language)}: {train} for training, {heldout} held out")
+    parts += [f'<rect class="a" x="{_LEFT}" y="{height - 24}" width="12" height="12"/>', text(_LEFT + 18, height - 13, "for training"),
               f'<rect class="c" x="{_LEFT + 120}" y="{height - 24}" width="12" height="12"/>', text(_LEFT + 138, height - 13, "held out")]  # fmt: skip
     return figure(title, f"{title}. {'; '.join(told)}.", _WIDTH, height, parts)
 

@@ -55,7 +55,7 @@ def _languages(card: Mapping[str, Any]) -> str:
         train = value_of(row["train"], 0) or 0
         share = f"{100 * train / total:.1f} %" if total else "-"
         rows.append([language_name(language), "yes" if language in EU_OFFICIAL else "no", number(row["train"]), share, number(row["supervised_tokens"])])
-    return table(["Language", "Official language of the EU", "Records trained on", "Share", "Tokens learned"], rows)
+    return table(["Language", "Official language of the EU", "Records for training", "Share", "Tokens learned"], rows)
 
 
 def _size(tokens: int) -> str:

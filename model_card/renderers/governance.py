@@ -146,7 +146,7 @@ def _consent(card: Mapping[str, Any]) -> str:
         ["Withdrawn since", show(consent["withdrawn_since"])],
         ["If somebody withdraws while it trains", {"stop": "the run stops at the next step", "finish-unreleased": "the run ends, and is never released"}.get(value_of(consent["on_withdrawal"]), show(consent["on_withdrawal"]))],
     ]  # fmt: skip
-    people = table(["Language", "Members", "Records trained on", "Records held out"], [[language_name(language), number(row["members"]), number(row["train"]), number(row["heldout"])] for language, row in card["languages"].items()])  # fmt: skip
+    people = table(["Language", "Members", "Records for training", "Records held out"], [[language_name(language), number(row["members"]), number(row["train"]), number(row["heldout"])] for language, row in card["languages"].items()])  # fmt: skip
     return f"{table(['What', 'Value'], rows)}\n\n{people}\n\nCounts of fewer than five people are not shown, nor totals from which one could be worked out."
 
 

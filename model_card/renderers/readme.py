@@ -86,7 +86,7 @@ def _results(card: Mapping[str, Any]) -> str:
         "Difference",
         "Interval",
         "Members",
-        "Rows: trained on / held out",
+        "Rows: for training / held out",
         "Tokens trained on",
     ]
     rows = []
@@ -95,6 +95,16 @@ def _results(card: Mapping[str, Any]) -> str:
         rows.append([language_name(language), *_measured(row), *given])
     rows.append(["All", *_measured(card["evaluation"]["overall"]), "", "", ""])
     return table(head, rows)
+
+
+def _read(card: Mapping[str, Any]) -> list[str]:
+    """Say it where a run was too short to read all rows it might have."""
+    read, there = value_of(card["run"]["trained_records"]), value_of(card["data"]["splits"], {}).get("train")
+    return (
+        [f"The run read {read:,} of the {there:,} rows for training; the rest were in the build and not learned from."]
+        if read is not None and there and read < there
+        else []
+    )
 
 
 def _measured(row: Mapping[str, Any]) -> list[str]:
@@ -316,6 +326,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
         f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, {_how(policy)}. "
         f"Policy voted before the run: margin {words(policy['margin'])}, at least {words(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
         _results(card),
+        *_read(card),
         "![Change of the held-out loss by language, with intervals](card/charts/loss.svg)",
         "## Where it is worse or unproven",
         _unproven(card),

@@ -101,6 +101,7 @@ def english(card: Mapping[str, Any]) -> str:
     use, run, compute = value_of(card["consent"]["use"], {}), card["run"], card["compute"]
     method = value_of(card["training"]["method"])
     flop = value_of(compute["flop"])
+    read = value_of(run["trained_records"])
     time, splits = value_of(run["wall_s"]), value_of(card["data"]["splits"], {})
     kwh = value_of(card["energy"]["kwh"])
     effort = [f"It took {_duration(time)} of training" if time is not None else "How long training took is not recorded"]
@@ -112,7 +113,7 @@ def english(card: Mapping[str, Any]) -> str:
     lines = [
         "# In plain words",
         f"This is a language model made by a cooperative. Its members wrote {value_of(card['data']['records']):,} questions with answers in {_listed(list(card['languages']))}. "
-        f"An existing model learned from {splits.get('train', 0):,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; the other {splits.get('heldout', 0):,} were kept back to test it.",
+        f"An existing model learned from {splits.get('train', 0) if read is None else read:,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; {splits.get('heldout', 0):,} others were kept back to test it.",
         f"Everybody whose texts are in it agreed to this use: {processing}, for {WORDS.get(use.get('purpose'), use.get('purpose'))}, for {recipients}. "
         "Members handed them in; the cooperative took nothing from the web for it.",
         _vote(card),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from governance_hooks.bylaws import Bylaws
+from governance_hooks.vocabulary import WORDS
 from model_card import iso639
 from model_card.overdue import terms
 from model_card.promise import PROMISE
@@ -137,7 +138,7 @@ def _facts(one: Shown, *, full: bool) -> str:
     if full:
         rows += [
             ("Withdrawals", _e(_withdrawals(one))),
-            ("Data", f"{one.manifest['records']} records of members, for <bdi>{_e(one.plan['use']['purpose'])}</bdi>"),
+            ("Data", f"{one.manifest['records']} records of members, for <bdi>{_e(WORDS.get(one.plan['use']['purpose'], one.plan['use']['purpose']))}</bdi>"),
             ("Run", _e(one.document["run"])),
             ("Method", _e(one.plan["training"]["method"])),
         ]

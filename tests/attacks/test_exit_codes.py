@@ -74,6 +74,9 @@ def test_eval_leaves_with_1_for_weights_that_did_not_pass(coop: Coop, tmp_path: 
     else:
         assert "did NOT pass the voted policy" in done.out
         assert done.out.endswith(f"members may release it all the same: coop propose waiver {RUN}\n")
+        told = coop("-C", root, "status").out
+        assert f"run {RUN} did not pass the policy you voted; to release it all the same: coop propose waiver {RUN}" in told
+        assert "coop release assemble" not in told
 
 
 def test_eval_leaves_with_0_for_weights_that_passed(coop: Coop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from model_card import front_matter, iso639
 from model_card.promise import PROMISE
 from model_card.records import CardRecords
 from model_card.renderers import readme
+from model_card.renderers.summary import english
 
 
 @pytest.fixture
@@ -177,3 +178,12 @@ def test_an_adapter_that_lies_beside_merged_and_gguf_weights_is_said_to(card: di
     beside = card | {"weights": card["weights"] | {"derived": {"derived/merge.json": field, "derived/village-lm-f16.json": field}}}
     assert "A LoRA adapter for `example/base` (alone, merged into it and as GGUF files), trained" in render(beside)
     assert "A LoRA adapter for `example/base`, trained" in render(card)
+
+
+def test_a_run_that_read_only_a_part_of_the_rows_says_how_many(card: dict[str, Any]) -> None:
+    there = card["data"]["splits"]["value"]["train"]
+    few = card | {"run": card["run"] | {"trained_records": {"value": 1, "source": "run.json#/trained_records", "sha256": None}}}
+    assert f"The run read 1 of the {there} rows for training" in render(few)
+    assert "learned from 1 of them" in english(few)
+    every = card | {"run": card["run"] | {"trained_records": {"value": there, "source": "run.json#/trained_records", "sha256": None}}}
+    assert "The run read" not in render(every)
