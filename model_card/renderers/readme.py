@@ -126,6 +126,11 @@ def _unproven(card: Mapping[str, Any]) -> str:
         )
     if not parts:
         parts.append("In every language of this release the whole interval lies below zero: the held-out loss fell.")
+    few = [language for language, row in card["languages"].items() if value_of(row["resampled"]) == "items"]
+    if few:
+        parts.append(
+            f"**Of few people:** {_names(few)}. Fewer than {MINIMUM_CLUSTERS} gave the held-out answers, so rows were resampled: such an interval is too narrow, and says nothing about other people."
+        )
     parts.append("A lower loss on members' held-out answers is not proof that the answers are true, useful or safe.")
     return " ".join(parts)
 

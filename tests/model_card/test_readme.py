@@ -187,3 +187,12 @@ def test_a_run_that_read_only_a_part_of_the_rows_says_how_many(card: dict[str, A
     assert "learned from 1 of them" in english(few)
     every = card | {"run": card["run"] | {"trained_records": {"value": there, "source": "run.json#/trained_records", "sha256": None}}}
     assert "The run read" not in render(every)
+
+
+def test_a_language_of_few_people_is_named_although_it_passes(card: dict[str, Any]) -> None:
+    def with_resampled(how: str) -> str:
+        field = {"value": how, "source": "eval/report.json#/languages/spa/resampled", "sha256": None}
+        return render(card | {"languages": {name: row | {"resampled": field} for name, row in card["languages"].items()}})
+
+    assert "**Of few people:** " in with_resampled("items")
+    assert "**Of few people:** " not in with_resampled("clusters")
