@@ -59,6 +59,8 @@ class _Lines:
     def __call__(self, label: str, done: int, total: int, /) -> None:
         moment = time.monotonic()
         began, first = self.started.setdefault(label, (moment, done))  # a resumed run does not begin at 0
+        if done == total:
+            self.started.pop(label)  # the next piece of work may have the same name, and takes its own time
         text, self.text = self.text, ""
         if moment - self.last < EVERY_S and done != total:
             return

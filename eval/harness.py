@@ -78,6 +78,7 @@ class _Reporting(HFLM):
         # In order of length, so that the rows of a batch are alike although each part is batched for itself.
         order = sorted(range(len(requests)), key=lambda place: -sum(len(str(part)) for part in requests[place].args))
         out: list[Any] = [None] * len(requests)
+        self.report(0, len(order))  # generating a part takes minutes: say at once what is being done, and take the time from here
         for start in range(0, len(order), REQUESTS):
             places = order[start : start + REQUESTS]
             for place, one in zip(places, answer([requests[place] for place in places]), strict=True):

@@ -42,7 +42,9 @@ def _with_failed(records: CardRecords, flops: Field) -> Field:
     useful = sum(known) - sum(lost)
     if useful <= 0:
         return not_collected("no start has a measured time that counts")
-    method = f"the run's estimate x time of all starts / time of those that did not fail; {silent} killed start(s) left no time and are not in it"
+    method = "the run's estimate x time of all starts / time of those that did not fail" + (
+        f"; {silent} killed start(s) left no time and are not in it" if silent else ""
+    )
     return estimated(flops["estimated"] * sum(known) / useful, method, records.run.field("segments"))
 
 
@@ -87,7 +89,7 @@ def energy_of(records: CardRecords) -> dict[str, Any]:
     told = ", ".join(map(str, methods)) if isinstance(methods, list) else "the meter named in run.json#/energy"
     kwh, carbon = run.field("energy", "kwh"), run.field("energy", "co2e_kg", missing="nobody said in which country it ran (coop train --country)")
     silent = found.get("segments_unmeasured")
-    note = f"{told}; {silent} start(s) left no measurement and are not in it"
+    note = told + (f"; {silent} start(s) left no measurement and are not in it" if silent else "; of every start")
     return {
         "total": run.field("energy"),
         "kwh": estimated(kwh["value"], note, kwh),

@@ -35,10 +35,25 @@ def show_evaluation(report: dict[str, Any]) -> str:
 
 def _words(report: dict[str, Any]) -> str:
     verdict = "passed" if report["passed"] else "did NOT pass"
-    blocking = show_blocking(report)
-    return f"{show_evaluation(report)}\n\n{verdict} the voted policy (held-out loss: nats per token of the answer; lower is better)" + (
-        f"\n{blocking}" if blocking else ""
-    )
+    parts = [f"{show_evaluation(report)}\n\n{verdict} the voted policy (held-out loss: nats per token of the answer; lower is better)", *reasons(report)]
+    return "\n".join(parts)
+
+
+def reasons(report: dict[str, Any]) -> list[str]:
+    """Return why a run did not pass, and what may be done about it; nothing if it passed."""
+    if report["passed"]:
+        return []
+    verdicts = {row["verdict"] for row in [*report["languages"].values(), report["overall"]]}
+    lines = [f"measured worse than the base: {', '.join(report['worse'])}"] if report["worse"] else []
+    if not any(row["verdict"] == "PASS" for row in report["languages"].values()):
+        lines.append("no language passes: a release must be shown to be no worse than the base in at least one (docs/eval.md, Verdicts)")
+    elif "FAIL" not in verdicts and "INSUFFICIENT" in verdicts and not show_blocking(report):
+        lines.append("the policy allows no language that is INSUFFICIENT")
+    if blocking := show_blocking(report):
+        lines.append(blocking)
+    elif report.get("waivable", True):
+        lines.append(f"members may release it all the same: coop propose waiver {report['run']}")
+    return lines
 
 
 class _EvalGroup(click.Group):

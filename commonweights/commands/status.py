@@ -15,6 +15,7 @@ from commonweights.people import People
 from commonweights.voting import describe, missing_voters
 from commonweights.witnesses import standing
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
+from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.standing import status_of
@@ -77,8 +78,28 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
     for run in register.runs.values():
         if run.status != "completed":
             lines.append(f"operator: run {run.id} is {run.status or 'started, not ended'}: coop train {run.id} goes on")
+        elif run.report is None:
+            lines.append(f"operator: run {run.id} is not measured: coop eval {run.id}")
         elif not run.releases:
             lines.append(f"operator: run {run.id} is not released: coop release assemble {run.id}")
+    if not register.builds and register.contributions and any(grant.withdrawn is None for given in register.grants.values() for grant in given):
+        lines.append("operator: members gave records and consent, and there is no dataset yet: coop build make NAME")
+    return lines + _approved(space)
+
+
+def _approved(space: Workspace) -> list[str]:
+    """Return which approvals of runs and releases nobody has used yet, by the names their files have in this folder."""
+    at, lines = now(), []
+    plans = {sha256(path.read_bytes()): path.stem for path in sorted(space.root.glob("plans/*.json"))}
+    releases = {sha256(path.read_bytes()): path.parent.name for path in sorted(space.root.glob("releases/*/release.json"))}
+    for proposal in space.coop.register.proposals.values():
+        ready = proposal.tally is not None and proposal.tally.approved and not proposal.contested() and proposal.used == 0 and not proposal.halted(at)
+        if ready and proposal.due() <= at < proposal.expires():
+            for kind, names, command in (("run", plans, "train"), ("release", releases, "release publish")):
+                if proposal.kind == kind and proposal.subject in names:
+                    lines.append(
+                        f"operator: the {kind} {names[proposal.subject]} is approved until {proposal.expires()}: coop {command} {names[proposal.subject]}"
+                    )
     return lines
 
 

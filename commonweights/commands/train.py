@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from commonweights.cli import Session
+from commonweights.leaking import logged_leak_test
 from commonweights.progress import progress
 from commonweights.running import approval_of, gate_plan, read_plan_file, run_plan
 from commonweights.table import finish, show_report
 from commonweights.voting import find_proposal as find_proposal_by_prefix
-from commonweights.workspace import open_workspace
+from commonweights.workspace import Workspace, open_workspace
+from governance_hooks.canonical import loads
 from governance_hooks.plan import read_plan
 from governance_hooks.report import Report
 
@@ -111,7 +113,22 @@ def train(
                 show=show,
                 passed=passed,
             )
-    _end(session, name, record)
+        outcome = _outcome(space, name)
+    _end(session, name, record, outcome)
+
+
+def _outcome(space: Workspace, run: str) -> list[str]:
+    """Return in a few lines how the evaluation and the leak test of a run came out; nothing if there was none."""
+    from commonweights.commands.evaluate import reasons
+
+    path = space.run(run) / "eval" / "report.json"
+    if space.coop.register.run(run).report is None or not path.is_file():
+        return []
+    report = loads(path.read_bytes(), floats=True)
+    lines = [f"evaluation: {'passed' if report['passed'] else 'did NOT pass'} the voted policy; the table: coop eval {run}", *reasons(report)]
+    tested = logged_leak_test(space, run)
+    said = [f"{'against the release before: ' * (name != 'leak')}{one['verdict'] or 'no limit voted'}" for name, one in (tested or {}).items()]
+    return lines + ([f"leak test: {', '.join(said)}; the numbers: coop leak {run}"] if said else [])
 
 
 def _train_job(session: Session, job: Path, threads: int | None, passed: Callable[[Report], object]) -> None:
@@ -125,11 +142,14 @@ def _train_job(session: Session, job: Path, threads: int | None, passed: Callabl
     _end(session, str(record["run"]), record)
 
 
-def _end(session: Session, name: str, record: dict[str, Any]) -> None:
+def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[str] = ()) -> None:
     """Say how a run ended, and leave with the exit code that says so too."""
     from train.callbacks.interruption import PREEMPTED
 
-    text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps, loss {record['loss']}")
+    first, last = (record["loss"][name] for name in ("first", "last"))
+    fell = f", loss {first:.3f} at first, {last:.3f} at last" if first is not None and last is not None else ""
+    text = f"run {name}: {record['status']}" + (f" ({record['reason']})" if record["reason"] else f", {record['steps']} steps{fell}")
+    text = "\n".join([text, *outcome])
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
         f"{text}\nlook at it: coop report {name}" + (f"\nnext: coop release assemble {name}" if record["status"] == "completed" else ""),

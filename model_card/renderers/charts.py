@@ -28,15 +28,15 @@ def loss_by_language(card: Mapping[str, Any], records: CardRecords) -> bytes:
     title = "Change of the held-out loss by language, nats per token (left of 0 is better)"
     numbers = [number for row in rows.values() for number in row if number is not None]
     marks = round_marks(min([0.0, *numbers]), max([0.0, *numbers]))
-    height, right = 64 + _ROW * len(rows) + 24, _WIDTH - 24
+    height, right = 64 + _ROW * len(rows) + 48, _WIDTH - 24
 
     def x_of(value: float) -> float:
         return _LEFT + (value - marks[0]) / (marks[-1] - marks[0]) * (right - _LEFT)
 
     parts, told = [], []
     for mark in marks:
-        parts.append(f'<line class="{"zero" if mark == 0 else "grid"}" x1="{x_of(mark):.1f}" x2="{x_of(mark):.1f}" y1="40" y2="{height - 34}"/>')
-        parts.append(text(x_of(mark), height - 14, f"{mark:g}", anchor="middle"))
+        parts.append(f'<line class="{"zero" if mark == 0 else "grid"}" x1="{x_of(mark):.1f}" x2="{x_of(mark):.1f}" y1="40" y2="{height - 58}"/>')
+        parts.append(text(x_of(mark), height - 38, f"{mark:g}", anchor="middle"))
     for position, (language, (difference, low, high)) in enumerate(rows.items()):
         y = 56 + _ROW * position
         parts.append(text(_LEFT - 12, y + 4, iso639.name(language), anchor="end", strong=True, most=22))
@@ -48,8 +48,19 @@ def loss_by_language(card: Mapping[str, Any], records: CardRecords) -> bytes:
             parts.append(f'<line class="whisker" x1="{x_of(low):.1f}" x2="{x_of(high):.1f}" y1="{y}" y2="{y}"/>')
             told.append(f"{iso639.name(language)}: {difference:+.3f}, from {low:+.3f} to {high:+.3f}")
         else:
+            parts.append(
+                text(
+                    x_of(difference) + (12 if x_of(difference) < right - 100 else -12),
+                    y + 4,
+                    "no interval",
+                    anchor="start" if x_of(difference) < right - 100 else "end",
+                )
+            )
             told.append(f"{iso639.name(language)}: {difference:+.3f}, no interval")
         parts.append(f'<circle class="{"a" if high is not None and high < 0 else "b"}" cx="{x_of(difference):.1f}" cy="{y}" r="6"/>')
+    parts += [f'<circle class="a" cx="{_LEFT + 6}" cy="{height - 14}" r="6"/>', text(_LEFT + 18, height - 10, "shown to be better"),
+              f'<circle class="b" cx="{_LEFT + 176}" cy="{height - 14}" r="6"/>', text(_LEFT + 188, height - 10, "not shown to be better"),
+              text(right, height - 10, f"line: interval at {confidence:.0%}", anchor="end")]  # fmt: skip
     return figure(title, f"{title}; intervals at {confidence:.0%}. {'; '.join(told)}.", _WIDTH, height, parts)
 
 

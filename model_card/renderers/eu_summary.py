@@ -81,7 +81,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
         "### 1.1 Provider",
         f"A cooperative, identified by the digest of its founding statement: {show(card['coop'])}.\n\n{said(statements['provider'])}\n\nContact:\n\n{said(statements['contact'])}",
         "### 1.2 Model",
-        table(["", ""], [
+        table(["What", "Value"], [
             ["Name", show(card["name"])],
             ["Depends on", f"{show(base['name'])} (digest {show(base['digest'])}), whose own training content is not described here: ask its provider for its summary"],
             ["Kind of modification", f"{show(card['training']['method'])}, objective {show(card['training']['objective'])}"],
@@ -89,7 +89,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
             ["Licence", show(card["licence"])],
         ]),
         "### 1.3 Modalities, size and characteristics",
-        table(["", ""], [
+        table(["What", "Value"], [
             ["Modality", "text"],
             ["Size", f"{_size(tokens)}: {tokens:,} tokens read in this run, from {number(card['data']['records'])} records ({show(card['data']['splits'])})"],
             ["Types of content", "questions or instructions with answers, written or edited by members"],

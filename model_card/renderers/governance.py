@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
 from model_card.decisions import WHOLE
 from model_card.hostile import code
+from model_card.measurements import LOWER_IS_BETTER
 from model_card.records import CardRecords
-from model_card.renderers.words import language_name, number, prose, quote, reason, show, table, value_of, words
+from model_card.renderers.words import language_name, number, percent, prose, quote, reason, show, table, value_of, words
 
 __all__ = ["render"]
 
@@ -22,7 +24,7 @@ _VOTE = (
 
 def _vote(vote: Mapping[str, Any]) -> str:
     return (
-        table(["", ""], [[label, show(vote[name])] for name, label in _VOTE if name in vote])
+        table(["What", "Value"], [[label, show(vote[name])] for name, label in _VOTE if name in vote])
         if "for" in vote
         else f"{reason(vote)[0].upper()}{reason(vote)[1:]}."
     )
@@ -30,13 +32,45 @@ def _vote(vote: Mapping[str, Any]) -> str:
 
 def _dissent(card: Mapping[str, Any]) -> str:
     found = card["dissent"]
-    parts = [f"Reasons against, by digest: {show(found['reasons'])}."]
+    reasons = value_of(found["reasons"])
+    if not isinstance(reasons, list):
+        return f"{show(found['reasons'])[0].upper()}{show(found['reasons'])[1:]}."
+    against = value_of(card["votes"]["run"].get("against", {}), 0)
+    if not reasons:
+        return f"Ballots against: {against}. No member gave a reason with theirs."
+    parts = [f"Ballots against: {against}; with a reason: {len(reasons)}. Digests of the reasons, as the ballots name them: {show(found['reasons'])}."]
     if "value" in found["published"]:
-        parts.append("Published by their authors, word for word:")
+        parts.append(f"Published by their authors, word for word ({len(found['published']['value'])} of {len(reasons)}):")
         parts += [f"{quote(one['text'])}\n>\n> (member {code(one['author'])}, statement {code(one['statement'])})" for one in found["published"]["value"]]
     else:
         parts.append(f"{reason(found['published'])[0].upper()}{reason(found['published'])[1:]}.")
     return "\n\n".join(parts)
+
+
+_COMPARED: Final = {"base": "the base", "previous": "the release before"}
+_TIERS: Final = {"required": "without it no release", "supporting": "a proven failure blocks the release", "advisory": "shown, and blocks nothing"}
+
+
+def _task_policy(value: Mapping[str, Any]) -> str:
+    kind, tier = (words(value.get(name)) for name in ("kind", "tier"))
+    few = f"at least {words(value.get('minimum_items'))} items in a language"
+    if value["comparison"] == "threshold":
+        most = value.get("kind") in LOWER_IS_BETTER
+        asked = f"{'at most' if most else 'at least'} {100 * value['threshold']:g} of 100 in every language"
+    else:
+        asked = f"no worse than {_COMPARED[value['comparison']]} by more than {100 * value['margin']:g} points of 100 in any language"
+    return f"{kind}, {asked}; {few}; {tier}: {_TIERS.get(str(value.get('tier')), '-')}"
+
+
+def _leak_policy(value: Mapping[str, Any]) -> str:
+    """Return the limits members voted for what the weights may give away, in words."""
+    told = [
+        f"{label} {words(value[name]) if name == 'maximum_epsilon' else percent(value[name])}"
+        for name, label in (("maximum_epsilon", "epsilon not shown above"), ("maximum_extraction", "planted lines repeated word for word, at most"), ("maximum_tpr", "recognised at 1 % false alarms, at most"))
+        if isinstance(value.get(name), (int, float))
+    ]  # fmt: skip
+    told += [f"at least {words(value.get('minimum_canaries'))} planted lines"] if value.get("minimum_canaries") else []
+    return "; ".join([*told, "if the test cannot tell, " + ("a release is allowed" if value.get("allow_insufficient") else "there is no release")])
 
 
 def _policy(name: str, policy: Mapping[str, Any]) -> str:
@@ -46,18 +80,32 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         return f"at least {words(value)} % of for and against"
     if name == "held-out quality" and isinstance(value, Mapping):
         few = "may be released all the same, and is named" if value.get("allow_insufficient") else "blocks the release"
+        who = f" or contributors to them than {MINIMUM_CLUSTERS}" if value.get("interval") == "t" else ""
         return (
-            f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt ({words(value.get('confidence'))}); "
-            f"a language with fewer than {words(value.get('minimum_items'))} held-out rows {few}"
+            f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt (at {percent(value['confidence'])}); "
+            f"a language with fewer than {words(value.get('minimum_items'))} held-out rows{who} {few}; at least one language passes"
         )
     if name == WHOLE:
-        return "no language and no required task below what members voted"
+        return "held-out quality as above, every required task passed, and no supporting task failed"
     if name == "leak test" and isinstance(value, Mapping):
-        return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items() if item is not None)
+        return _leak_policy(value)
+    if isinstance(value, Mapping) and value.get("comparison") in (*_COMPARED, "threshold"):
+        return _task_policy(value)
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key in ("kind", "comparison", "margin", "threshold", "tier", "waiver", "minimum_items")}
         return "; ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in kept.items() if item is not None) or show(policy)
     return show(policy)
+
+
+def _outcome(name: str, outcome: Mapping[str, Any]) -> str:
+    """Return what came out of a gate; languages by their verdict, the worst first."""
+    verdicts = value_of(outcome)
+    if name == WHOLE and isinstance(verdicts, bool):
+        return "passed" if verdicts else "did not pass"
+    if name != "held-out quality" or not isinstance(verdicts, Mapping):
+        return show(outcome)
+    groups = {verdict: [language_name(language) for language in verdicts if verdicts[language] == verdict] for verdict in ("FAIL", "INSUFFICIENT", "PASS")}
+    return "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items() if names)
 
 
 def _gates(card: Mapping[str, Any]) -> str:
@@ -74,7 +122,12 @@ def _gates(card: Mapping[str, Any]) -> str:
     for name in [*(name for name in first if name in card["gates"]), *(name for name in card["gates"] if name not in first)]:
         gate = card["gates"][name]
         rows.append(
-            [code(name) if name.startswith("task ") else name, _policy(name, gate["policy"]), show(gate["outcome"]), marks.get(gate["result"], gate["result"])]
+            [
+                code(name) if name.startswith("task ") else name,
+                _policy(name, gate["policy"]),
+                _outcome(name, gate["outcome"]),
+                marks.get(gate["result"], gate["result"]),
+            ]
         )
     return table(["Gate", "What members voted", "What came out", "Result"], rows)
 
@@ -94,7 +147,7 @@ def _consent(card: Mapping[str, Any]) -> str:
         ["If somebody withdraws while it trains", {"stop": "the run stops at the next step", "finish-unreleased": "the run ends, and is never released"}.get(value_of(consent["on_withdrawal"]), show(consent["on_withdrawal"]))],
     ]  # fmt: skip
     people = table(["Language", "Members", "Records trained on", "Records held out"], [[language_name(language), number(row["members"]), number(row["train"]), number(row["heldout"])] for language, row in card["languages"].items()])  # fmt: skip
-    return f"{table(['', ''], rows)}\n\n{people}\n\nCounts of fewer than five people are not shown, nor totals from which one could be worked out."
+    return f"{table(['What', 'Value'], rows)}\n\n{people}\n\nCounts of fewer than five people are not shown, nor totals from which one could be worked out."
 
 
 def _shares(card: Mapping[str, Any]) -> str:
@@ -157,6 +210,6 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
         "## Who runs the cooperative",
         "Members decide, one member one vote. The operator keeps the log and executes what was voted; it holds no member's key and cannot vote. "
         "Rules, members' keys, ballots and consents are in the log inside `proof.jsonl.gz`: `coop audit` replays it.",
-        f"Funding: {'see README.md' if 'value' in card['statements']['funding'] else show(card['statements']['funding'])}.",
+        f"Funding: {'stands in README.md, in the words of a member' if 'value' in card['statements']['funding'] else reason(card['statements']['funding'])}.",
     ]  # fmt: skip
     return ("\n\n".join(sections) + "\n").encode()

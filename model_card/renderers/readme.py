@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from model_card import front_matter
 from model_card.decisions import LABELS
 from model_card.hostile import code, fenced
@@ -28,7 +29,16 @@ def _outcome(card: Mapping[str, Any]) -> str:
     if card["evaluation"]["passed"]["value"] is True:
         return "passed"
     waiver = card["votes"]["run"].get("waiver", {}).get("value")
-    return f"**not passed; members decided by vote {code(waiver)} to release it all the same**" if waiver else "not passed"
+    why = "" if any(value_of(row["verdict"]) == "PASS" for row in card["languages"].values()) else ": no language passes"
+    return f"**not passed{why}; members decided by vote {code(waiver)} to release it all the same**" if waiver else f"**not passed{why}**"
+
+
+def _beside(card: Mapping[str, Any]) -> str:
+    """Return what else of the weights lies in the folder: somebody who reads `adapter` need not think that the base is needed."""
+    derived = card["weights"]["derived"]
+    files = any(path.startswith("derived/") and path != "derived/merge.json" for path in derived)
+    found = [told for told, here in (("merged into it", "derived/merge.json" in derived), ("as GGUF files", files)) if here]
+    return f" ({'alone, ' * (card['training']['method']['value'] != 'full')}{' and '.join(found)})" if found else ""
 
 
 def _names(languages: list[str]) -> str:
@@ -58,17 +68,39 @@ def _status(card: Mapping[str, Any]) -> str:
     )
 
 
+def _how(policy: Mapping[str, Any]) -> str:
+    """Return how the intervals of the held-out loss were made, by the policy members voted."""
+    if policy.get("interval", "bootstrap") == "t":
+        return f"by leaving out one contributor at a time (Student's t); where fewer than {MINIMUM_CLUSTERS} contributed none is stated, and nothing is shown"
+    return f"by resampling contributors, or rows (marked) where fewer than {MINIMUM_CLUSTERS} contributed"
+
+
 def _results(card: Mapping[str, Any]) -> str:
-    head = ["Language", "Members", "Rows trained on / held out", "Tokens trained on", "Base", "Tuned", "Difference", "Interval", "Verdict", "Better than base?"]
+    # What a reader came for stands first: on a narrow page the table ends at the edge.
+    head = [
+        "Language",
+        "Better than base?",
+        "Verdict",
+        "Base",
+        "Tuned",
+        "Difference",
+        "Interval",
+        "Members",
+        "Rows: trained on / held out",
+        "Tokens trained on",
+    ]
     rows = []
     for language, row in card["languages"].items():
-        cells = [number(row["members"]), f"{number(row['train'])} / {number(row['heldout'])}", number(row["supervised_tokens"])]
-        cells += [number(row["base"], 3), number(row["tuned"], 3), number(row["difference"], 3, sign=True), interval(row)]
-        rows.append([language_name(language), *cells, str(value_of(row["verdict"], "-")), "yes" if value_of(row["improved"]) is True else "**not shown**"])
-    overall = card["evaluation"]["overall"]
-    rows.append(["All", "", "", "", number(overall["base"], 3), number(overall["tuned"], 3), number(overall["difference"], 3, sign=True), interval(overall),
-                 str(value_of(overall["verdict"], "-")), "yes" if value_of(overall["improved"]) is True else "**not shown**"])  # fmt: skip
+        given = [number(row["members"]), f"{number(row['train'])} / {number(row['heldout'])}", number(row["supervised_tokens"])]
+        rows.append([language_name(language), *_measured(row), *given])
+    rows.append(["All", *_measured(card["evaluation"]["overall"]), "", "", ""])
     return table(head, rows)
+
+
+def _measured(row: Mapping[str, Any]) -> list[str]:
+    better = "yes" if value_of(row["improved"]) is True else "**not shown**"
+    losses = [number(row["base"], 3), number(row["tuned"], 3), number(row["difference"], 3, sign=True)]
+    return [better, str(value_of(row["verdict"], "-")), *losses, interval(row)]
 
 
 def _unproven(card: Mapping[str, Any]) -> str:
@@ -79,7 +111,9 @@ def _unproven(card: Mapping[str, Any]) -> str:
     if worse:
         parts.append(f"**Measured worse than the base weights:** {_names(worse)}.")
     if rest := [language for language in unproven if language not in worse]:
-        parts.append(f"**Not shown to be better than the base weights** (too few held-out rows, or the interval includes zero): {_names(rest)}.")
+        parts.append(
+            f"**Not shown to be better than the base weights** (too few held-out rows or contributors, or the interval includes zero): {_names(rest)}."
+        )
     if not parts:
         parts.append("In every language of this release the whole interval lies below zero: the held-out loss fell.")
     parts.append("A lower loss on members' held-out answers is not proof that the answers are true, useful or safe.")
@@ -98,17 +132,26 @@ def _tasks(card: Mapping[str, Any]) -> list[str]:
         return []
     rows = []
     for name, task in tasks.items():
-        label = code(name) + (" (lower is better)" if task["lower_is_better"] else "")
+        policy = value_of(card["gates"].get(f"task {name}", {}).get("policy", {}), {})
+        level = policy.get("comparison") == "threshold"
+        notes = [*([str(policy["tier"])] if policy.get("tier") else []), *(["lower is better"] if task["lower_is_better"] else [])]
+        label = code(name) + (f" ({', '.join(notes)})" if notes else "")
         for language, row in [*task["languages"].items(), ("", task["overall"])]:
             if "value" not in row["tuned"] and "value" not in row["verdict"]:
                 continue
-            points = {key: _points(row[key]) for key in ("base", "tuned", "difference", "low", "high")}
+            points = {key: _points(row[key]) for key in ("base", "tuned", "difference", "low", "high", "tuned_low", "tuned_high")}
+            shown = f"{number(points['tuned_low'], 1)} to {number(points['tuned_high'], 1)} (of the score)" if level else interval(points, 1)
             rows.append(
                 [label, language_name(language) if language else "all", number(row["items"]), number(row["clusters"]), number(points["base"], 1), number(points["tuned"], 1),
-                 number(points["difference"], 1, sign=True), interval(points, 1), str(value_of(row["verdict"], "-"))]
+                 number(points["difference"], 1, sign=True), shown, str(value_of(row["verdict"], "-"))]
             )  # fmt: skip
-    return ["## Tasks", "Scores of the tasks members voted for, in points of 100, base and tuned, with the interval of the difference.",
-            table(["Task", "Language", "Items", "Clusters", "Base", "Tuned", "Difference", "Interval", "Verdict"], rows)]  # fmt: skip
+    return ["## Tasks", "Scores of the tasks members voted for, in points of 100, base and tuned, with the interval of the difference, or of the score itself where members voted a threshold. "
+            "Required: without PASS no release; supporting: FAIL blocks; advisory: shown only. Translations of one item count once as independent.",
+            table(["Task", "Language", "Items", "Independent", "Base", "Tuned", "Difference", "Interval", "Verdict"], rows)]  # fmt: skip
+
+
+def _share(value: object) -> str:
+    return percent(round(value, 3)) if isinstance(value, (int, float)) else "-"
 
 
 def _leak(card: Mapping[str, Any]) -> str:
@@ -120,7 +163,7 @@ def _leak(card: Mapping[str, Any]) -> str:
         ["epsilon, lower bound", f"{show(leak['epsilon_lower'])} (no audit with so many canaries could show more than {show(leak['epsilon_ceiling'])})"],
         [
             "planted lines recognised as trained on, at 1 % false alarms",
-            f"{words(tpr.get('count'))} of {words(tpr.get('of'))} ({words(tpr.get('low'))} to {words(tpr.get('high'))})",
+            f"{words(tpr.get('count'))} of {words(tpr.get('of'))} ({_share(tpr.get('low'))} to {_share(tpr.get('high'))})",
         ],
         ["planted lines repeated word for word", f"{words(extraction.get('whole', {}).get('count'))} of {words(extraction.get('whole', {}).get('of'))}"],
         ["exposure, bits: trained on / not", f"{words(exposure.get('included'))} / {words(exposure.get('others'))}"],
@@ -224,7 +267,7 @@ def _provenance(card: Mapping[str, Any]) -> str:
         ["Dataset build", show(card["data"]["manifest"])],
         ["Base weights", f"{show(card['base']['name'])}, {show(card['base']['licence'])}, {show(card['base']['digest'])}"],
     ]
-    rows += [[label, show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
+    rows += [[label, number(card["run"][name]) if name in _COUNTS else show(card["run"][name])] for name, label in (("run", "Run"), ("started", "Started"), ("ended", "Ended"), ("wall_s", "Seconds"), ("device", "Device"),
                                                                   ("steps", "Optimizer steps"), ("trained_records", "Records trained on"), ("trainable_parameters", "Trained parameters"),
                                                                   ("packages", "Packages"), ("environment", "All packages (digest of the list)"))]  # fmt: skip
     return table(["What", "Value"], rows)
@@ -238,6 +281,8 @@ def _dissent(card: Mapping[str, Any]) -> str:
     parts += [f"{quote(one['text'])}\n>\n> (member {code(one['author'])}, whose ballot names this text)" for one in found["value"]]
     return "\n\n".join(parts)
 
+
+_COUNTS: Final = ("steps", "trained_records", "trainable_parameters")
 
 _PAGES: Final = """| Page | For whom |
 | --- | --- |
@@ -263,12 +308,12 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
     method, objective = card["training"]["method"]["value"], card["training"]["objective"]["value"]
     sections = [
         f"# {code(card['name']['value'])}",
-        f"{_METHODS[method]} for {code(card['base']['name']['value'])}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}. [In plain words](card/summary.eng.md).",
+        f"{_METHODS[method]} for {code(card['base']['name']['value'])}{_beside(card)}, trained{' by preference between pairs of answers (DPO)' * (objective == 'dpo')} by a cooperative on what its members gave for this use. Licence: {show(card['licence'])}. [In plain words](card/summary.eng.md).",
         _status(card),
         "## What is where",
         _PAGES,
         "## Results by language",
-        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, by resampling contributors, or rows (marked) where fewer than five contributed. "
+        f"Loss on held-out answers in nats per token; lower is better. Difference is tuned minus base; interval at {percent(policy['confidence'])}, {_how(policy)}. "
         f"Policy voted before the run: margin {words(policy['margin'])}, at least {words(policy['minimum_items'])} rows. Outcome: {_outcome(card)}.",
         _results(card),
         "![Change of the held-out loss by language, with intervals](card/charts/loss.svg)",

@@ -29,6 +29,19 @@ def _in_words(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def _duration(seconds: float) -> str:
+    """Return a length of time in the unit people would say it in."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _electricity(kwh: float) -> str:
+    """Return an energy in kilowatt-hours, or in watt-hours where that would be a long row of zeros."""
+    return f"{amount(float(f'{kwh:.2g}'))} kilowatt-hours" if kwh >= 0.1 else f"{amount(float(f'{1000 * kwh:.2g}'))} watt-hours"
+
+
 def _vote(card: Mapping[str, Any]) -> str:
     vote = card["votes"]["run"]
     if "for" not in vote:
@@ -55,13 +68,13 @@ def _quality(card: Mapping[str, Any]) -> str:
     if worse:
         parts.append(f"In {_listed(worse)} it does worse.")
     if rest:
-        parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, or the difference is too small.")
+        parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, too few people who gave them, or the answers differ too much.")
     if card["evaluation"]["passed"]["value"] is not True:
         parts.append(
             "It did not pass the test members had set."
             + (" They decided by a further vote to release it all the same." if value_of(card["votes"]["run"].get("waiver", {})) else "")
         )
-    parts.append("That says how likely it finds such answers, not that its answers are true, useful or safe.")
+    parts.append("Such a test says how likely it finds such answers, not that its own answers are true, useful or safe.")
     return " ".join(parts)  # fmt: skip
 
 
@@ -90,10 +103,10 @@ def english(card: Mapping[str, Any]) -> str:
     flop = value_of(compute["flop"])
     time, splits = value_of(run["wall_s"]), value_of(card["data"]["splits"], {})
     kwh = value_of(card["energy"]["kwh"])
-    effort = [f"It took {time} seconds of training" if time is not None else "How long training took is not recorded"]
+    effort = [f"It took {_duration(time)} of training" if time is not None else "How long training took is not recorded"]
     if flop is not None:
         effort.append(f"about {_in_words(flop)} calculations")
-    effort.append(f"and an estimated {amount(float(f'{kwh:.2g}'))} kilowatt-hours of electricity" if kwh is not None else "and nobody measured the electricity")
+    effort.append(f"and an estimated {_electricity(kwh)} of electricity" if kwh is not None else "and nobody measured the electricity")
     processing = " and ".join(WORDS.get(term, term) for term in use.get("processing", []))
     recipients = " and ".join(WORDS.get(term, term) for term in use.get("recipients", []))
     lines = [

@@ -32,6 +32,7 @@ def make_torrent(folder: Path, paths: Collection[str], seed: str | None) -> Torr
     """
     import libtorrent
 
+    folder = folder.resolve()  # libtorrent answers with whole paths, whatever it is given
     wanted = {str(folder / path) for path in paths}
     folders = {str(parent) for path in wanted for parent in Path(path).parents}
     files = libtorrent.list_files(str(folder), lambda path: str(path) in wanted or str(path) in folders)

@@ -69,7 +69,11 @@ def test_eval_leaves_with_1_for_weights_that_did_not_pass(coop: Coop, tmp_path: 
     monkeypatch.setitem(sys.modules, "eval.report", SimpleNamespace(evaluate=None))  # it is measured already; no torch needed
     done = coop("-C", root, "eval", RUN, "--base", tmp_path, *as_json)
     assert done.code == 1
-    assert ("did NOT pass the voted policy" in done.out) if not as_json else (done.json["passed"] is False)
+    if as_json:
+        assert done.json["passed"] is False
+    else:
+        assert "did NOT pass the voted policy" in done.out
+        assert done.out.endswith(f"members may release it all the same: coop propose waiver {RUN}\n")
 
 
 def test_eval_leaves_with_0_for_weights_that_passed(coop: Coop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,11 @@ def ready(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> Path:
     return prepare(coop, home, keys, tmp_path)
 
 
+def approved(coop, home: Path) -> list[str]:
+    """Return the commands that `coop status` gives for what members approved and nobody has used."""
+    return [line.rpartition(": ")[2] for line in coop("-C", home, "--json", "status").json["todo"] if " is approved until " in line]
+
+
 def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, keys: dict[str, Path]) -> None:
     base = ["--base", ready / "tiny"]
     blocked = coop("-C", home, "train", "first", *base)
@@ -29,9 +34,11 @@ def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, ke
     assert not (home / "runs" / "first").exists()
 
     decide(coop, home, keys, "run", "first", "for for against")
+    assert approved(coop, home) == ["coop train first"]
     assert coop("-C", home, "train", "first", *base, "--check").code == 0
     trained = coop("-C", home, "train", "first", *base)
     assert trained.code == 0, trained.err
+    assert "evaluation: passed the voted policy; the table: coop eval first" in trained.out
     report = loads((home / "runs/first/eval/report.json").read_bytes(), floats=True)
     assert report["passed"], report
     card = (home / "runs/first/card/README.md").read_text(encoding="utf-8")
@@ -43,9 +50,12 @@ def test_from_contribution_to_verified_release(coop, ready: Path, home: Path, ke
     assert assembled.code == 0, assembled.err
     unvoted = coop("-C", home, "release", "publish", "first")
     assert (unvoted.code, "never voted on exactly this" in unvoted.err) == (2, True)
+    assert approved(coop, home) == []
     decide(coop, home, keys, "release", "first")
+    assert approved(coop, home) == ["coop release publish first"]
     published = coop("-C", home, "release", "publish", "first")
     assert published.code == 0, published.out + published.err
+    assert approved(coop, home) == []
     pin = coop("-C", home, "--json", "status").json["coop"]
     verified = coop("--json", "verify", home / "releases/first", "--pin", pin)
     assert verified.code == 0, verified.out

@@ -42,6 +42,16 @@ def test_a_status_is_told_once(moment: list[float], capsys: pytest.CaptureFixtur
     ]
 
 
+def test_work_of_the_same_name_takes_its_own_time(moment: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as show:
+        for pause in (0.0, 600.0):
+            moment[0] += pause
+            show("look for items", 1, 9)
+            moment[0] += 3.0
+            show("look for items", 9, 9)
+    assert [line.partition(", ")[2] for line in capsys.readouterr().err.splitlines() if "9 of 9" in line] == ["3 s", "3 s"]
+
+
 def test_quiet_shows_nothing(moment: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with progress(quiet=True) as show:
         show.status("loss 2")

@@ -162,3 +162,18 @@ def test_the_language_table_agrees_with_the_registry() -> None:
         assert LANGUAGE_ALPHA3[two] == three
     assert len(iso639.TWO_LETTER) == len(set(iso639.TWO_LETTER.values())) == 183
     assert iso639.code("cmn") == "cmn"
+
+
+def test_the_page_says_how_its_intervals_were_made_by_the_policy_members_voted(card: dict[str, Any]) -> None:
+    policy = card["evaluation"]["policy"]
+    other = card | {"evaluation": card["evaluation"] | {"policy": policy | {"value": policy["value"] | {"interval": "t"}}}}
+    assert "by resampling contributors" in render(card)
+    assert "resampling" not in body_of(render(other))
+    assert "by leaving out one contributor at a time (Student's t); where fewer than 5 contributed none is stated" in render(other)
+
+
+def test_an_adapter_that_lies_beside_merged_and_gguf_weights_is_said_to(card: dict[str, Any]) -> None:
+    field = {"value": "sha256:" + "0" * 64, "source": "derived/merge.json#", "sha256": None}
+    beside = card | {"weights": card["weights"] | {"derived": {"derived/merge.json": field, "derived/village-lm-f16.json": field}}}
+    assert "A LoRA adapter for `example/base` (alone, merged into it and as GGUF files), trained" in render(beside)
+    assert "A LoRA adapter for `example/base`, trained" in render(card)

@@ -21,7 +21,8 @@ from markdown_it import MarkdownIt
 from governance_hooks.canonical import digest, dumps, sha256
 from model_card.card import make_card
 from model_card.records import CardRecords
-from model_card.renderers import is_rendered, render_all
+from model_card.renderers import governance, is_rendered, render_all
+from model_card.renderers.charts import loss_by_language
 from model_card.renderers.cyclonedx import dangling
 from model_card.renderers.openness import openness
 from model_card.renderers.summary import english
@@ -315,3 +316,57 @@ def test_the_digest_of_the_renderer_covers_every_file_that_writes_a_word() -> No
                 seen.add(file.name)
                 queue.append(file)
     assert seen - {"renderer.py"} <= named, seen - named
+
+
+def test_the_governance_page_groups_languages_by_verdict_worst_first(bundle: Path) -> None:
+    records = records_of(bundle)
+    card = make_card(records)
+    card["gates"]["held-out quality"]["outcome"]["estimated"] = {"deu": "PASS", "kin": "INSUFFICIENT", "nor": "FAIL", "spa": "PASS"}
+    page = governance.render(card, records).decode()
+    assert "FAIL: Norwegian (`nor`); INSUFFICIENT: Kinyarwanda (`kin`); PASS: German (`deu`), Spanish (`spa`)" in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kwh", "told"),
+    [
+        (104, 0.00038, "104 seconds of training, "),
+        (432, 0.02, "7.2 minutes of training, "),
+        (90_000, 4.0, "25 hours of training, "),
+        (864_000, 4.0, "10 days of training, "),
+    ],
+)
+def test_the_summary_says_time_and_electricity_as_people_do(bundle: Path, seconds: int, kwh: float, told: str) -> None:
+    card = make_card(records_of(bundle))
+    card["run"]["wall_s"] = {"value": seconds, "source": "run.json#/wall_s", "sha256": None}
+    card["energy"]["kwh"] = {"estimated": kwh, "method": "a meter", "from": []}
+    page = english(card)
+    assert f"It took {told}" in page
+    assert ("an estimated 4 kilowatt-hours" if kwh >= 0.1 else f"an estimated {1000 * kwh:g} watt-hours") in page
+
+
+def test_the_chart_explains_its_colours_and_rows_without_an_interval(bundle: Path) -> None:
+    records = records_of(bundle)
+    card = make_card(records)
+    for name in ("low", "high"):
+        card["languages"]["spa"][name] = {"not_collected": "too few contributors"}
+    drawn = loss_by_language(card, records).decode()
+    assert drawn.count(">no interval</text>") == 1 + sum(
+        "value" not in row["low"] and "value" in row["difference"] for name, row in card["languages"].items() if name != "spa"
+    )
+    assert ">shown to be better</text>" in drawn
+    assert ">not shown to be better</text>" in drawn
+
+
+def test_voted_limits_are_told_in_words() -> None:
+    task = {"kind": "over_refusal", "comparison": "threshold", "threshold": 0.4, "margin": 0.0, "minimum_items": 8, "tier": "advisory"}
+    told = governance._policy("task over-refusal", {"value": task})
+    assert told == "`over_refusal`, at most 40 of 100 in every language; at least 8 items in a language; `advisory`: shown, and blocks nothing"
+    told = governance._policy("task xcopa", {"value": task | {"kind": "multiple_choice", "comparison": "base", "margin": 0.1, "tier": "supporting"}})
+    assert "no worse than the base by more than 10 points of 100 in any language" in told
+    assert "at least 40 of 100" in governance._policy("task x", {"value": task | {"kind": "exact_match"}})
+    leak = {"maximum_epsilon": 2.5, "maximum_tpr": 0.5, "maximum_extraction": None, "minimum_canaries": 200, "allow_insufficient": False}
+    told = governance._policy("leak test", {"value": leak})
+    assert (
+        told
+        == "epsilon not shown above 2.5; recognised at 1 % false alarms, at most 50 %; at least 200 planted lines; if the test cannot tell, there is no release"
+    )

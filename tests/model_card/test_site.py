@@ -425,6 +425,17 @@ def test_a_torrent_is_v2_of_what_members_voted_on_and_its_infohash_does_not_chan
     assert json.loads((place.out / "releases.json").read_bytes())["releases"][0]["torrent"]["infohash"] == first.infohash
 
 
+def test_a_torrent_is_the_same_from_wherever_the_command_is_given(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libtorrent")
+    from model_card.site.torrent import make_torrent
+
+    folder = next(iter(place.bundles.values()))
+    made = make_torrent(folder, ["release.json", "plan.json"], None)
+    (folder.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(folder.parent / "elsewhere")
+    assert make_torrent(Path("..") / folder.name, ["release.json", "plan.json"], None).infohash == made.infohash
+
+
 def test_tuf_s_own_client_downloads_release_json_by_the_site_s_metadata(place: Place) -> None:
     from tuf.api.exceptions import DownloadHTTPError
     from tuf.ngclient import Updater
