@@ -47,8 +47,8 @@ def two_processes(tmp_path: Path, runs: list[tuple[Path, bytes]], base: Path, bu
     listed = []
     for number, (folder, plan) in enumerate(runs):
         (tmp_path / f"plan-{number}").write_bytes(plan)
-        listed.append({"run_dir": str(folder), "plan": str(tmp_path / f"plan-{number}")})
-    asked = {"base": str(base), "build": str(build), "coop": COOP, "signals": [], "runs": listed}
+        listed.append({"run_dir": str(folder), "plan": str(tmp_path / f"plan-{number}"), "signals": []})
+    asked = {"base": str(base), "build": str(build), "coop": COOP, "runs": listed}
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
