@@ -109,7 +109,6 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
     from train.clock import WallClock
     from train.data import StepData, StepDataset
     from train.data_wait import DataWait
-    from train.model import load_model
     from train.module import TrainingModule
     from train.step_log import StepLog
     from train.strategies.strategy import strategy_of
@@ -119,7 +118,7 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
     world.connect()
     dataset = StepDataset(Schedule(tokens.train, mixture(tokens.train_counts, Mix(), epochs=1), training), pad=_pad(given.base), world=world)
     spread = strategy_of(training, world)
-    module = TrainingModule(load_model(given.base, training).to(world.device), training, dataset.total_steps, world=world, spread=spread).to(world.device)
+    module = TrainingModule(spread.load(given.base), training, dataset.total_steps, world=world, spread=spread).to(world.device)
     clock, wait = WallClock(), DataWait()
 
     class Measure(pl.Callback):

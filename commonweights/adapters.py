@@ -71,7 +71,7 @@ def bundle_adapter(bundle: Path) -> tuple[Path, Origin]:
         raise BadInput(f"{bundle} is not a whole release", value=found.wrong[:3] or missing or found.malformed, next=f"coop verify {bundle}")
     plan = read_plan(found.data["plan.json"])
     origin = Origin(found.release.name, found.release.licence, run=found.release.run, plan=found.release.plan, base=plan.base.digest)
-    return bundle / "weights", origin
+    return bundle / "adapter", origin
 
 
 def folder_adapter(adapter: Path) -> tuple[Path, Origin]:

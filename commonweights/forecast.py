@@ -40,7 +40,9 @@ def forecast(plan: Plan, base: Path, size: Size, *, devices: int, hardware: Hard
     strategies = []
     for layout in _layouts(plan, devices):
         found = memory(shape, training, layout, devices)
-        row: dict[str, Any] = {"strategy": layout.name, "planned": layout == own} | {part: getattr(found, part) for part in (*PARTS, "peak", "host")}
+        row: dict[str, Any] = {"strategy": layout.name, "planned": layout == own} | {
+            part: getattr(found, part) for part in (*PARTS, "peak", "host", "loading", "loading_host")
+        }
         if hardware is not None and hardware.memory is not None:
             row["largest_forward"] = largest_forward(shape, training, layout, devices, hardware.memory)
         strategies.append(row)
@@ -82,6 +84,16 @@ def _fits(largest: int | None) -> str:
     return "-" if largest is None else f"{largest} a pass" if largest else "no"
 
 
+def _loading(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what loading the base takes, strategies with the same figures together, and which ones need more for it than for a step."""
+    alike: dict[tuple[float, float], list[str]] = {}
+    for row in rows:
+        alike.setdefault((round(row["loading"] / GIB, 2), round(row["loading_host"] / GIB, 2)), []).append(row["strategy"])
+    told = [f"  {', '.join(names)}: {device:.2f}" + (f", and {host:.2f} of main memory" if host else "") for (device, host), names in alike.items()]
+    over = [row["strategy"] for row in rows if row["loading"] > sum(row[part] for part in PARTS[:-1])]
+    return ["while the base is loaded, each process:", *told, *([f"  which is the peak of {', '.join(over)}"] if over else [])]
+
+
 def forecast_text(found: dict[str, Any], plan: Plan) -> str:
     """Return a forecast as two tables of at most 100 columns, with what they assume."""
     if "why" in found:
@@ -99,7 +111,7 @@ def forecast_text(found: dict[str, Any], plan: Plan) -> str:
         mark = "* " if row["planned"] else "  "
         cells = "".join(f"{row[part] / GIB:>12.2f}" for part in PARTS) + f"{row['peak'] / GIB:>8.1f}"
         lines.append(f"{mark}{row['strategy']:<13}{cells}" + (f"{_fits(row.get('largest_forward')):>12}" if named else ""))
-    lines += ["* what the plan says (training.strategy)"]
+    lines += ["* what the plan says (training.strategy)", *_loading(found["memory"])]
     largest = found["hardware"][0]["largest_forward"] if named else None
     if largest is not None and largest < training.sequences_per_forward:
         lower = f"set training.sequences_per_forward to {largest} or less" if largest else "use gradient_checkpointing, bf16-true, or another strategy above"

@@ -13,14 +13,16 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from commonweights.end_of_run import log_end, write_card
+from commonweights.end_of_run import log_end
+from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_build
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.fields import Instant
+from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.ledger import read_ledger
-from governance_hooks.plan import File, explain_validation, read_plan
+from governance_hooks.plan import File, Plan, explain_validation, read_plan
 from governance_hooks.process_lock import process_lock
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.site.order import Order, order_of, read_order
@@ -68,6 +70,8 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
             yield "ended"
         known = space.coop.register.run(run.id)
         if known.status != "completed":
+            emit_card(space, run.id)
+            yield "card"
             return
         if known.report is None and (folder / "eval" / "report.json").exists():
             _log_evaluation(space, known, sites)
@@ -75,9 +79,7 @@ def finish_run(space: Workspace, run: Run, sites: Iterable[Path]) -> Iterator[St
         evaluated = space.coop.register.run(run.id)
         if evaluated.report is not None and not (folder / "card" / "card.json").exists():
             _check_files(space, evaluated)
-            if (folder / "card").is_symlink():  # the writer may write where the job's user may not
-                raise BadInput(f"{folder / 'card'} is a link", next="remove it")
-            write_card(space.coop.register, run.id, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))
+            emit_card(space, run.id)
             yield "card"
 
 
@@ -109,11 +111,40 @@ def _log_evaluation(space: Workspace, run: Run, sites: Iterable[Path]) -> None:
         )
     plan, record = _check_files(space, run)
     report, results = (read_small(folder / "eval" / name, MAX_RESULTS, owner=job.user) for name in ("report.json", "results.jsonl"))
-    build = find_build(space, read_plan(plan))
+    made = read_plan(plan)
+    build = find_build(space, made)
     records = CardRecords(run.id, space.coop.pin, plan, record, (build / "manifest.json").read_bytes(), report)
-    judged = judge_again(records, results, read_ledger(build / "ledger.jsonl")[0])
+    files = {"eval/results.jsonl": results}
+    for path in (f"eval/{kind}/{task.name}.jsonl" for task in made.evaluation.tasks for kind in ("items", "previous")):
+        if (folder / path).is_file():
+            files[path] = read_small(folder / path, MAX_RESULTS, owner=job.user)
+    judged = judge_again(records, files, read_ledger(build / "ledger.jsonl")[0])
     payload = {"run": run.id, "report": sha256(report), "results": sha256(results), "passed": judged["passed"]}
+    if not judged.get("waivable", True):
+        payload["waivable"] = False
+    if made.evaluation.leak is not None:
+        payload["leak"] = _leak_test(folder, made, record, job.user)
     space.coop.operate("coop.evaluation/v1", payload)
+
+
+def _leak_test(folder: Path, plan: Plan, record: bytes, user: int) -> dict[str, object]:
+    """Return what is signed of the leak test an eval job left, judged again; raise CoopError if it is missing, of other weights, or does not follow.
+
+    A comparison with an earlier release is not made at a site: its weights are not there.
+    """
+    assert plan.evaluation.leak is not None
+    if plan.evaluation.leak.differential is not None:
+        raise Refused("the plan asks for a comparison with the release before, which is made where both are", next=f"coop eval {folder.name}")
+    leak, items = (read_small(folder / "privacy" / name, MAX_RESULTS, owner=user) for name in ("leak.json", "canaries.jsonl"))
+    found = read_leak(leak)
+    for name, stated, expected in (
+        ("plan", found.plan, sha256((folder / "plan.json").read_bytes())),
+        ("run", found.run, folder.name),
+        ("set of weights", [file.model_dump(mode="json") for file in found.weights], loads(record, floats=True)["outputs"]),
+    ):
+        if stated != expected:
+            raise Refused(f"the leak test in {folder / 'privacy'} is of another {name}", value=stated, allowed=str(expected), next=f"coop eval {folder.name}")
+    return {"record": sha256(leak), "differential": None, "passed": judge_leak(plan, leak, items)["passed"]}
 
 
 def _check_files(space: Workspace, run: Run) -> tuple[bytes, bytes]:

@@ -18,6 +18,7 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.gate import Request, apply_pending, run_gate
 from governance_hooks.hooks.guard import Guard
+from governance_hooks.plan import read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Report
@@ -176,6 +177,7 @@ def evaluate_job(path: Path, *, threads: int | None, show: Progress) -> dict[str
         Blocked: the gate does not pass.
         Refused, BadInput: this start is not cleared, or the run is not completed.
     """
+    from eval.leak.record import make_leak_test
     from eval.report import evaluate
 
     node = Node.open(path, "eval")
@@ -183,6 +185,9 @@ def evaluate_job(path: Path, *, threads: int | None, show: Progress) -> dict[str
     run_gate(request).require()
     logged = node.register()[0].run(node.folder.job.run).report
     if logged is None:
+        plan, seed = read_plan(request.plan), Path(node.folder.job.canary_seed)
+        if plan.evaluation.leak is not None:  # first: `coop collect` takes a report for the sign that all is there
+            make_leak_test(run_dir, base=request.base, build=request.build, seed=seed, progress=show, threads=threads)
         return evaluate(run_dir, base=request.base, build=request.build, progress=show, threads=threads)
     report: dict[str, Any] = loads((run_dir / "eval" / "report.json").read_bytes(), floats=True)
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOTICE", "NOTICE_LANGUAGE"]
+__all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE"]
 
 NOTICE = """\
 What you allow
@@ -18,5 +18,14 @@ What a withdrawal cannot do
   Weights that were released before cannot be called back from people who copied them, and may still carry traces
   of what they were trained on. The next build, and every run after it, leaves your records out.
 """
+NOTICE_OUTSIDE = """\
+
+What you also allow, which goes further
+  Organisations outside of the kinds you name may ask for data. Members vote on each request: who asks, for what, at
+  what price. If members say yes, they get what you name below: counts, or your texts themselves, without your name.
+  They sign for terms: no passing on, no guessing who wrote what, deletion when you withdraw. You can withdraw at any
+  time, and they are told what to delete; whether they did, nobody can prove to you.
+"""
+"""Shown beside `NOTICE` to who lets data go to outsiders."""
 NOTICE_LANGUAGE = "eng"
 """ISO 639-3."""

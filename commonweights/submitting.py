@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from commonweights.commands.train import approval_of, check_run_name, gate_plan
 from commonweights.run_inputs import find_base, find_build
+from commonweights.running import approval_of, check_run_name, gate_plan
 from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import atomic_directory, write_bytes

@@ -9,7 +9,7 @@ from governance_hooks.report import Report
 
 __all__ = ["finish", "show_report"]
 
-_COLOURS = {"PASS": "green", "FAIL": "red", "UNKNOWN": "yellow"}
+_COLOURS = {"PASS": "green", "FAIL": "red", "UNKNOWN": "yellow", "SKIP": "cyan", "NOTE": "yellow"}
 
 
 def show_report(report: Report) -> str:

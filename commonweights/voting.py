@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.bylaws import ProposalKind
-from governance_hooks.canonical import dumps, sha256
+from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Strict
@@ -47,18 +48,37 @@ def subject_of(space: Workspace, kind: str, target: Path) -> tuple[str, int]:
             raise BadInput(f"there is no plan {target}", next="coop plan CONFIG")
         data = path.read_bytes()
         return sha256(data), read_plan(data, source=str(path)).limits.max_starts
-    if kind == "payout":
+    if kind in ("payout", "access"):
         if not target.is_file():
-            raise BadInput(f"there is no file {target}", allowed="the payout, as members are to approve it")
+            raise BadInput(f"there is no file {target}", allowed=f"the {kind}, as members are to approve it")
         return sha256(target.read_bytes()), 1
+    return sha256(release_file(space, target).read_bytes()), 1
+
+
+def release_file(space: Workspace, target: Path) -> Path:
+    """Return release.json of a bundle, by its name or folder."""
     path = target / "release.json" if (target / "release.json").is_file() else space.release(str(target)) / "release.json"
     if not path.is_file():
         raise BadInput(f"there is no release bundle {target}", next="coop release assemble RUN")
-    return sha256(path.read_bytes()), 1
+    return path
+
+
+def superseded_by(space: Workspace, target: Path) -> list[str]:
+    """Return the releases that a bundle's release.json says it takes the place of."""
+    value = loads(release_file(space, target).read_bytes(), source="release.json")
+    return list(value.get("supersedes") or [])
 
 
 def proposal_payload(
-    coop: Cooperative, kind: ProposalKind, subject: str, *, uses: int = 1, period_s: int = 0, motion: Strict | None = None, draft: str | None = None
+    coop: Cooperative,
+    kind: ProposalKind,
+    subject: str,
+    *,
+    uses: int = 1,
+    period_s: int = 0,
+    motion: Strict | None = None,
+    draft: str | None = None,
+    supersedes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the payload of a proposal under the rules and the roll of this moment, open for at least the bylaws' minimum."""
     register = coop.register
@@ -73,6 +93,7 @@ def proposal_payload(
         "uses": uses,
         "motion": None if motion is None else motion.model_dump(mode="json"),
         "draft": draft,
+        **({"supersedes": sorted(supersedes)} if supersedes else {}),
     }
 
 
@@ -142,6 +163,7 @@ def describe(proposal: Proposal) -> dict[str, Any]:
         "state": standing_of(proposal, now()),
         "motion": None if proposal.motion is None else proposal.motion.model_dump(mode="json"),
         "draft": proposal.draft,
+        "supersedes": list(proposal.supersedes),
         "objections": len(proposal.objections),
         "halts": [
             {"halt": one.id, "until": one.until, "by": "members" if one.by_members else "oversight body", "ratified": one.ratified, "lifted": one.lifted}

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import sha256
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.database import parse_url
 from governance_hooks.errors import BadInput, Refused
@@ -106,6 +107,19 @@ class Workspace:
     def canary_seed(self, plan: str) -> Path:
         """File with the secret seed of a plan's canaries."""
         return self.root / "private" / "canaries" / f"{plan}.seed"
+
+    @property
+    def evals(self) -> Path:
+        """Files of evaluation tasks by digest, and with mode 0700: safety tasks hold prompts nobody should come upon."""
+        return self.root / "evals"
+
+    def keep_task_file(self, digest: str, path: Path) -> None:
+        """Copy a file that a plan's task names, so that the evaluation finds it; BadInput if it changed meanwhile."""
+        data = path.read_bytes()
+        if sha256(data) != digest:
+            raise BadInput(f"{path} changed while the plan was made", value=sha256(data), allowed=digest, next="coop plan again")
+        self.evals.mkdir(mode=0o700, exist_ok=True)
+        write_bytes(self.evals / digest.removeprefix("sha256:"), data, mode=0o600)
 
     def run(self, name: str) -> Path:
         """Folder of a run."""

@@ -159,9 +159,7 @@ class StoreDatabase:
         told = self._told(error)
         if write:
             advice = "free space, or close what holds the file" if self.sqlite else "see that the server runs and lets you in (COOP_STORE_URL, ~/.pgpass)"
-            return CoopError(
-                f"cannot write the {self._of} {self.name}: {told}", next=f"{advice}, then run the same command again; nothing was half-written"
-            )
+            return CoopError(f"cannot write the {self._of} {self.name}: {told}", next=f"{advice}, then run the same command again; nothing was half-written")
         return CoopError(f"cannot read the {self._of} {self.name}: {told}")
 
     def _told(self, error: Exception) -> str:

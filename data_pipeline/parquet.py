@@ -52,6 +52,8 @@ class StoredRow:
     parents: tuple[str, ...]
     marks: tuple[str, ...]
     credited: tuple[str, ...]
+    salt: str = field(repr=False)
+    """With it, and only with it, the text can be compared with its line."""
 
 
 def row_batch(candidates: Sequence[Candidate], lines: Sequence[LedgerRow]) -> pa.RecordBatch:
@@ -126,7 +128,7 @@ def checked_rows(path: Path, lines: Sequence[LedgerRow]) -> Iterator[StoredRow]:
                 raise CoopError(f"{where}: {name} of record {line.record} differs from the ledger", value=row[name], allowed=str(getattr(line, name)))
         number += 1
         parents, credited = tuple(row["parents"]), tuple(row["credited"])
-        yield StoredRow(line, row["inputs"], row["targets"], row["licence"], history, row["tag"], parents, tuple(row["marks"]), credited)
+        yield StoredRow(line, row["inputs"], row["targets"], row["licence"], history, row["tag"], parents, tuple(row["marks"]), credited, row["salt"])
     if number != len(lines):
         raise CoopError(f"{path}: fewer rows than the ledger has lines", value=number, allowed=str(len(lines)))
 

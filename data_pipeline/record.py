@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from data_pipeline.language import allowed_languages, is_language, parse_tag
-from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.text import MAX_TEXT_BYTES, Problem, is_blank, text_problems
+from governance_hooks.canaries import PREFIX
 from governance_hooks.canonical import digest_of_texts
 from governance_hooks.errors import BadInput
+from governance_hooks.ledger import content_digest
 
 __all__ = [
     "ANNOTATION_TYPES",
@@ -156,7 +157,7 @@ def commitment(salt: str, record: str, draft: Draft | Record) -> str:
 
 def content(salt: str, record: str, inputs: str, targets: str, language: str, history: Sequence[Sequence[str]] = ()) -> str:
     """Return the digest that binds a build's normalised row to its ledger line."""
-    return digest_of_texts({"salt": salt, "record": record, "history": _turns(history), "inputs": inputs, "targets": targets, "language": language})
+    return content_digest(salt, record, inputs, targets, language, history)
 
 
 def _turns(history: Sequence[Sequence[str]]) -> list[list[str]]:

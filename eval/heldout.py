@@ -100,7 +100,14 @@ def answer_losses(
     return out
 
 
-def compare(weights: Weights, answers: Sequence[Answer], *, tokens: int = TOKENS_PER_BATCH, progress: Progress | None = None) -> list[dict[str, Any]]:
+def compare(
+    weights: Weights,
+    answers: Sequence[Answer],
+    *,
+    tokens: int = TOKENS_PER_BATCH,
+    progress: Progress | None = None,
+    losses: Callable[..., dict[str, float]] = answer_losses,
+) -> list[dict[str, Any]]:
     """Return the rows of `results.jsonl`: each answer's loss under the base and the tuned weights, sorted by item.
 
     Args:
@@ -108,10 +115,11 @@ def compare(weights: Weights, answers: Sequence[Answer], *, tokens: int = TOKENS
         answers: the held-out answers.
         tokens: bound on the padded size of a batch.
         progress: called with label, done, total.
+        losses: what measures them; several processes take a share each (`eval.ranks`).
     """
     with weights.before() as model:
-        base = answer_losses(model, answers, tokens=tokens, progress=progress, label="held-out loss, base")
-    tuned = answer_losses(weights.tuned, answers, tokens=tokens, progress=progress, label="held-out loss, tuned")
+        base = losses(model, answers, tokens=tokens, progress=progress, label="held-out loss, base")
+    tuned = losses(weights.tuned, answers, tokens=tokens, progress=progress, label="held-out loss, tuned")
     return [
         {
             "item": answer.item,

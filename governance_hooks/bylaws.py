@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from governance_hooks.errors import Refused
 from governance_hooks.fields import Instant, Stages, Strict
@@ -15,7 +15,9 @@ __all__ = ["DRAFT_S", "KINDS", "Bylaws", "MemberId", "PasskeyOrigin", "ProposalK
 MemberId = Annotated[str, StringConstraints(pattern=r"^m-[0-9a-f]{16}$")]
 """A random pseudonym; names live in a separate, erasable store."""
 
-ProposalKind = Literal["run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "appeal", "appointment", "operator", "consultation"]
+ProposalKind = Literal[
+    "run", "release", "payout", "bylaws", "waiver", "admission", "suspension", "halt", "recall", "appeal", "appointment", "operator", "consultation", "access"
+]
 """What members can decide; `motions.py` says what each asks for."""
 
 KINDS: tuple[ProposalKind, ...] = get_args(ProposalKind)
@@ -90,9 +92,9 @@ def default_rules(kind: ProposalKind) -> Rules:
     match kind:
         case "bylaws" | "operator":
             return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=7 * day, late_quorum_s=day, challenge_s=2 * day)
-        case "suspension" | "waiver":
+        case "suspension" | "waiver" | "access":
             return Rules(quorum_percent=50, approval_percent=67, minimum_period_s=3 * day, late_quorum_s=day, challenge_s=day)
-        case "halt" | "appeal":
+        case "halt" | "recall" | "appeal":
             return Rules(quorum_percent=30, approval_percent=50, minimum_period_s=day)
         case "consultation":
             return Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=day)
@@ -116,6 +118,9 @@ class PasskeyOrigin(Strict):
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             raise ValueError("valid_until is not after valid_from")
         return self
+
+
+_LATER = frozenset(("stewards", "stewards_required", "withdrawal_max_s", "supersede_after_withdrawals", "supersede_within_s"))
 
 
 class Bylaws(Strict):
@@ -160,6 +165,21 @@ class Bylaws(Strict):
     """Verifier keys (C2SP vkeys) of other parties who cosign checkpoints; see docs/witness.md."""
     witnesses_required: Annotated[int, Field(ge=0)] = 0
     """So many of them must have cosigned a checkpoint before a gate, a guard or a verifier relies on it."""
+    stewards: list[MemberId] = Field(default_factory=list)
+    """Members who sign the attestations of a release and the root of the download site, and who may withdraw a release in an emergency."""
+    stewards_required: Annotated[int, Field(ge=1)] = 1
+    """So many distinct stewards it takes for each of these."""
+    withdrawal_max_s: Length = 30 * 86_400
+    """Longest time a withdrawal of a release by the stewards stands before it lapses, unless members ratify it, seconds."""
+    supersede_after_withdrawals: Annotated[int, Field(ge=1)] | None = None
+    """So many members who withdrew consent since a release make a superseding one due; null if the bylaws promise no number."""
+    supersede_within_s: Length | None = None
+    """So long after the first such withdrawal a superseding release is due, seconds; null if the bylaws promise no time."""
+
+    @model_serializer(mode="wrap")
+    def _absent_stays_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later fields that nobody set: bylaws voted before there were any keep their digest."""
+        return {name: value for name, value in write(self).items() if name not in _LATER or name in self.model_fields_set}
 
     @model_validator(mode="after")
     def _reachable(self) -> Bylaws:
@@ -172,6 +192,11 @@ class Bylaws(Strict):
         halt = self.rules("halt")
         if self.halt_max_s <= halt.minimum_period_s + halt.late_quorum_s + halt.challenge_s:
             raise ValueError("halt_max_s is too short: a halt would lapse before members can ratify it (rules of kind halt)")
+        if self.stewards and self.stewards_required > len(set(self.stewards)):
+            raise ValueError("stewards_required is more than there are stewards")
+        recall = self.rules("recall")
+        if self.stewards and self.withdrawal_max_s <= recall.minimum_period_s + recall.late_quorum_s + recall.challenge_s:
+            raise ValueError("withdrawal_max_s is too short: a withdrawal would lapse before members can ratify it (rules of kind recall)")
         try:
             Policy.parse(self.witnesses, self.witnesses_required)
         except Refused as error:
@@ -183,6 +208,11 @@ class Bylaws(Strict):
     def rules(self, kind: ProposalKind) -> Rules:
         """Return the rules of a kind: those named here, else the defaults."""
         return self.kinds.get(kind) or default_rules(kind)
+
+    @property
+    def offices(self) -> set[str]:
+        """Everybody these bylaws name."""
+        return {*self.registrars, *self.oversight, *self.stewards}
 
     @property
     def policy(self) -> Policy:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from governance_hooks.fields import Digest, Instant, Language, Strict
 from governance_hooks.vocabulary import PURPOSES, covers
 
-__all__ = ["Consent", "Scope", "Use", "permits"]
+__all__ = ["Consent", "Form", "Licence", "Outside", "Outsider", "Purpose", "Scope", "Use", "permits"]
 
 
 def _known(purpose: str) -> str:
@@ -22,6 +22,10 @@ Purpose = Annotated[str, AfterValidator(_known)]
 Processing = Literal["ai:ModelFineTuning", "coop:ModelEvaluation"]
 Recipient = Literal["coop:Members", "coop:PublicViaReleasedWeights"]
 Licence = Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
+
+
+Outsider = Literal["dpv:AcademicScientificOrganisation", "dpv:ForProfitOrganisation", "dpv:GovernmentalOrganisation", "dpv:NonProfitOrganisation"]
+Form = Literal["aggregate", "extract"]
 
 
 class Use(Strict):
@@ -40,6 +44,14 @@ class Scope(Strict):
     batches: list[Digest] | None = None
 
 
+class Outside(Strict):
+    """What goes to organisations outside, each time by a vote of the members; a consent without it lets nothing out."""
+
+    recipients: Annotated[list[Outsider], Field(min_length=1)]
+    forms: Annotated[list[Form], Field(min_length=1)]
+    """aggregate: counts only. extract: the texts."""
+
+
 class Consent(Strict):
     """The payload of a consent statement: everything a member allows in one act."""
 
@@ -56,6 +68,8 @@ class Consent(Strict):
     """Digest of the plain-words text the member was shown."""
     notice_language: Language = "eng"
     """Language of that text."""
+    outside: Outside | None = None
+    """What may go to organisations outside; null for nothing."""
 
 
 def permits(consent: Consent, use: Use, *, language: str, batch: str, at: str) -> bool:

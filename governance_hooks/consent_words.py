@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from governance_hooks.consent import Consent
-from governance_hooks.vocabulary import WORDS, narrower
+from governance_hooks.vocabulary import OUTSIDE_FORMS, WORDS, narrower
 
 __all__ = ["in_words"]
 
 
 def _either(words: Sequence[str], joint: str) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
+
+
+def _who(consent: Consent) -> str:
+    if consent.outside is None:
+        return "Who may use it: the cooperative, and nobody else."
+    forms = _either([WORDS[OUTSIDE_FORMS[form]] for form in sorted(consent.outside.forms)], "and")
+    return f"Who may use it: the cooperative; and {_either([WORDS[one] for one in consent.outside.recipients], 'or')} members vote to admit, by {forms}."
 
 
 def in_words(consent: Consent) -> list[str]:
@@ -29,7 +36,7 @@ def in_words(consent: Consent) -> list[str]:
         runs = "one training run that members approve" if consent.occurrences == 1 else f"{consent.occurrences} training runs that members approve"
         runs += "; starting it again after an interruption is not another run"
     lines = [
-        "Who may use it: the cooperative, and nobody else.",
+        _who(consent),
         f"What it may do: {_either([WORDS[step] for step in consent.processing], 'and')}.",
         f"What for: {_either([WORDS[purpose] for purpose in consent.purposes], 'or')}." + (f" This includes {_either(included, 'and')}." if included else ""),
         f"With which texts: {texts}.",

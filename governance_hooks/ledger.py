@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from governance_hooks.canonical import dumps, loads
+from governance_hooks.canonical import digest_of_texts, dumps, loads
 from governance_hooks.errors import BadInput
 from governance_hooks.ownership import OwnershipTree
 
-__all__ = ["LedgerRow", "count_languages", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
+__all__ = ["LedgerRow", "content_digest", "count_languages", "ledger_bytes", "ledger_root", "parse_ledger", "read_ledger"]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
@@ -58,6 +58,12 @@ class LedgerRow:
         if not _LINE.fullmatch(data.decode()) or len(self.authors) != len(self.consents):
             raise ValueError(f"no line of a ledger: {data.decode()[:200]}")
         return data
+
+
+def content_digest(salt: str, record: str, inputs: str, targets: str, language: str, history: Sequence[Sequence[str]] = ()) -> str:
+    """Return the digest that binds a build's normalised row to its ledger line."""
+    turns = [list(turn) for turn in history]
+    return digest_of_texts({"salt": salt, "record": record, "history": turns, "inputs": inputs, "targets": targets, "language": language})
 
 
 def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:

@@ -1,6 +1,6 @@
 """Motions: what a proposal asks for when its effect is on the cooperative itself; the motion stands in the proposal, in full.
 
-A proposal about a file (run, release, payout) names the file's digest instead and has no motion.
+A proposal about a file (run, release, payout, access) names the file's digest instead and has no motion.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ __all__ = [
     "HaltUse",
     "Motion",
     "OperatorKey",
+    "Reason",
+    "Recall",
     "Suspend",
     "Waive",
     "subject_of",
@@ -39,11 +41,13 @@ class AmendBylaws(Strict):
 
 
 class Waive(Strict):
-    """Let a run be released although its evaluation did not pass; names the very report members have read."""
+    """Let a run be released although its evaluation or its leak test did not pass; names the very records members have read."""
 
     kind: Literal["waiver"] = "waiver"
     run: Slug
     report: Digest
+    leak: Annotated[Digest | None, Field(exclude_if=lambda record: record is None)] = None
+    """Digest of leak.json, if the leak test did not pass; else absent."""
 
 
 class Admit(Strict):
@@ -71,8 +75,21 @@ class HaltUse(Strict):
     ratifies: Digest | None
 
 
+Reason = Literal["consent-withdrawals", "safety", "privacy", "licence", "defect", "improved"]
+"""Why a release is superseded or withdrawn; what there is to say besides is said elsewhere."""
+
+
+class Recall(Strict):
+    """The withdrawal of a release by the members; with `ratifies`, that of the stewards, which would lapse, stands for good."""
+
+    kind: Literal["recall"] = "recall"
+    release: Digest
+    reason: Reason
+    ratifies: Digest | None
+
+
 class AppealAgainst(Strict):
-    """The end of a halt (its statement) or of a suspension (its proposal)."""
+    """The end of a halt (its statement), of a status of a release (its statement, or the members' proposal) or of a suspension (its proposal)."""
 
     kind: Literal["appeal"] = "appeal"
     against: Digest
@@ -104,7 +121,7 @@ class Consult(Strict):
 
 
 Motion = Annotated[
-    AmendBylaws | Waive | Admit | Suspend | HaltUse | AppealAgainst | Appoint | ChangeOperator | Consult,
+    AmendBylaws | Waive | Admit | Suspend | HaltUse | Recall | AppealAgainst | Appoint | ChangeOperator | Consult,
     Field(discriminator="kind"),
 ]
 

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from governance_hooks.bylaws import Bylaws, MemberId, ProposalKind, Rules
+from governance_hooks.card_statement import CardStatement
 from governance_hooks.consent import Consent
 from governance_hooks.fields import Digest, Instant, KeyLine, Language, SiteKey, SiteName, Slug, Stages, Strict
-from governance_hooks.motions import Motion, OperatorKey
+from governance_hooks.money import Currency
+from governance_hooks.motions import Motion, OperatorKey, Reason
 from governance_hooks.polls import Count, Draw, PanelOpened, Roll, SecretEvent, SecretPoll, SecretResult
 
 __all__ = ["PAYLOADS"]
@@ -127,9 +129,11 @@ class ProposalOpened(Strict):
     uses: Annotated[int, Field(ge=1)]
     """Starts of the run the approval allows (the plan's `max_starts`); 1 for every other kind."""
     motion: Motion | None
-    """What is asked for, in full; null where the subject is a file (run, release, payout)."""
+    """What is asked for, in full; null where the subject is a file (run, release, payout, access)."""
     draft: Digest | None
     """The draft statement whose last version this is, if it was drafted in the log."""
+    supersedes: Annotated[list[Digest], Field(max_length=64)] = Field(default_factory=list)
+    """Of a release: those that are out and that it takes the place of once it is out itself, sorted."""
 
 
 class Draft(Strict):
@@ -195,6 +199,35 @@ class Payout(Strict):
 
     payout: Digest
     proposal: Digest
+    incomes: list[Digest] = Field(default_factory=list)
+    """The statements that booked what is shared out, sorted; each is shared out once."""
+
+
+class IncomeBooked(Strict):
+    """The operator took in money for the cooperative: amounts and ids only."""
+
+    amount: Annotated[int, Field(gt=0, lt=2**53)]
+    """In the currency's minor unit, cents for example."""
+    currency: Currency
+    source: Literal["access", "donation", "grant", "licence-fee"]
+    paper: Digest
+    """Of the contract or letter, which stays with the cooperative; with source access of the request members approved."""
+    proposal: Digest | None
+    """With source access: the vote that approved the request; null with every other."""
+
+
+class Delivered(Strict):
+    """The operator handed data, or an answer, to an outsider as members approved."""
+
+    request: Digest
+    proposal: Digest
+    delivery: Digest
+    """Of the delivery's own list of files."""
+    kind: Literal["aggregate", "extract"]
+    records: Count
+    """Rows handed over, or counted for the answer."""
+    income: Digest | None
+    """The statement that booked its price; null where there is none."""
 
 
 class Halt(Strict):
@@ -264,6 +297,16 @@ class RunSegment(Strict):
         return self
 
 
+class LeakTest(Strict):
+    """The leak test of a run's weights, where its plan asks for one."""
+
+    record: Digest
+    """Of leak.json, which names the measured canaries and reveals their seed."""
+    differential: Digest | None
+    """Of the comparison with the release before; null if the plan asks for none."""
+    passed: bool
+
+
 class Evaluation(Strict):
     """The evaluation of a run's weights."""
 
@@ -271,6 +314,10 @@ class Evaluation(Strict):
     report: Digest
     results: Digest
     passed: bool
+    """Of report and results; the leak test has its own."""
+    waivable: bool = True
+    """Whether members may decide to release it although it did not pass; the voted policy says so for each task."""
+    leak: LeakTest | None = None
 
 
 class Released(Strict):
@@ -279,6 +326,16 @@ class Released(Strict):
     run: Slug
     release: Digest
     proposal: Digest
+
+
+class ReleaseStatus(Strict):
+    """Stewards say that a release that is out is withdrawn, or superseded by a later one whose vote did not name it."""
+
+    release: Digest
+    status: Literal["superseded", "withdrawn"]
+    by: Digest | None
+    """The release that takes its place; null of a withdrawn one."""
+    reason: Reason
 
 
 PAYLOADS: dict[str, type[BaseModel]] = {
@@ -305,6 +362,8 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.objection/v1": Objection,
     "coop.exit/v1": Exit,
     "coop.payout/v1": Payout,
+    "coop.income/v1": IncomeBooked,
+    "coop.delivery/v1": Delivered,
     "coop.halt/v1": Halt,
     "coop.run-start/v1": RunStart,
     "coop.site/v1": Site,
@@ -312,10 +371,12 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.run-end/v1": RunEnd,
     "coop.evaluation/v1": Evaluation,
     "coop.release/v1": Released,
+    "coop.release-status/v1": ReleaseStatus,
     "coop.secret-poll/v1": SecretPoll,
     "coop.secret-event/v1": SecretEvent,
     "coop.secret-result/v1": SecretResult,
     "coop.panel/v1": PanelOpened,
     "coop.draw/v1": Draw,
+    "coop.card-statement/v1": CardStatement,
 }
 """Statement type -> payload model. A type that is not here is refused."""

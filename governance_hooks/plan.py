@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, StringConstraints, ValidationError, model_serializer, model_validator
 
+from governance_hooks.attribution import Attribution
 from governance_hooks.canonical import digest, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Language, SiteName, Slug, Strict
+from governance_hooks.leak_policy import LeakPolicy
+from governance_hooks.tasks import LanguageRules, Task
 from governance_hooks.training import Training
 
 __all__ = [
@@ -175,6 +178,29 @@ class EvaluationPolicy(Strict):
     """Whether a release may contain languages that are INSUFFICIENT; the card names them."""
     generations_per_language: Annotated[int, Field(ge=0)] = 1
     """Sample answers on the card."""
+    interval: Literal["bootstrap", "t"] = "bootstrap"
+    """How the held-out loss gets its interval. t: leave one contributor out, Student's t; with few contributors bootstrap intervals are too narrow."""
+    correction: Literal["holm", "none"] = "holm"
+    """How claims that single languages improved are corrected for their number, in tasks."""
+    between_languages: LanguageRules = LanguageRules()
+    tasks: Annotated[list[Task], Field(max_length=64)] = Field(default_factory=list)
+    """What else is measured."""
+    leak: Annotated[LeakPolicy | None, Field(exclude_if=lambda policy: policy is None)] = None
+    """What the weights may give away; where nothing was voted the field is absent, as in plans before there was one."""
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> EvaluationPolicy:
+        names = [task.name for task in self.tasks]
+        if len(names) != len(set(names)):
+            raise ValueError("two tasks have the same name")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is as it was before there were tasks: plans and reports of then keep their bytes."""
+        fields: dict[str, Any] = handler(self)
+        later: dict[str, Any] = {"interval": "bootstrap", "correction": "holm", "between_languages": LanguageRules(), "tasks": []}
+        return {name: value for name, value in fields.items() if name not in later or getattr(self, name) != later[name]}
 
 
 class Limits(Strict):
@@ -222,6 +248,8 @@ class Plan(Strict):
     evaluation: EvaluationPolicy
     limits: Limits
     policies: Policies
+    attribution: Attribution | None = None
+    """How the credit is shared among guilds; null if it is not."""
 
     @model_validator(mode="after")
     def _tokens_are_of_the_build(self) -> Plan:
@@ -246,11 +274,19 @@ class Plan(Strict):
     def _canaries_are_those_voted(self) -> Plan:
         if self.canaries is not None and self.training.objective == "dpo":
             raise ValueError("a canary has no better or worse answer: leave the canaries out, or train with objective sft")
+        if self.canaries is None and self.evaluation.leak is not None:
+            raise ValueError("evaluation.leak asks for a leak test, which needs canaries: plan with canaries, or without that policy")
         included = self.tokens.languages.get(CANARY_LANGUAGE)
         if included is not None and (self.canaries is None or included.too_long or not 0 < included.rows <= self.canaries.count):
             raise ValueError(f"the rows of tokens.languages.{CANARY_LANGUAGE} are not canaries of this plan")
         if self.canaries is not None and self.training.max_steps is not None:
             raise ValueError("training.max_steps could end the run before a canary is read: leave it out, or the canaries")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_of_single_answers(self) -> Plan:
+        if self.attribution is not None and self.training.objective == "dpo":
+            raise ValueError("a pair of answers belongs to no one guild: attribution is of objective sft")
         return self
 
     @model_validator(mode="after")
@@ -280,6 +316,8 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
     if first["type"] == "extra_forbidden":
         owner: Any = model
         for part in first["loc"][:-1]:
+            if isinstance(part, int):  # an item of a list, whose model _section has found already
+                continue
             field = owner.model_fields.get(str(part)) if owner is not None else None
             owner = _section(field.annotation) if field is not None else None
         names = sorted(owner.model_fields) if owner is not None else []

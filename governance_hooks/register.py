@@ -10,15 +10,52 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from governance_hooks.bylaws import Bylaws, ProposalKind
+from governance_hooks.card_statement import CardStatementMade
 from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Founding
-from governance_hooks.rules import ballots, closing, community, consents, effects, halts, keys, membership, panels, proposals, recovery, runs, secret, sites
+from governance_hooks.rules import (
+    ballots,
+    card_statements,
+    closing,
+    community,
+    consents,
+    effects,
+    halts,
+    keys,
+    membership,
+    panels,
+    proposals,
+    recalls,
+    recovery,
+    runs,
+    secret,
+    sites,
+    stake,
+)
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Contribution, Draft, Grant, Halt, Member, Panel, Proposal, Recovery, Review, Run, Seats, SecretPoll, Site
+from governance_hooks.state import (
+    Contribution,
+    Delivery,
+    Draft,
+    Grant,
+    Halt,
+    Income,
+    Mark,
+    Member,
+    Panel,
+    Proposal,
+    Recovery,
+    Review,
+    Run,
+    Seats,
+    SecretPoll,
+    Site,
+    Stewards,
+)
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]
@@ -58,10 +95,19 @@ class Register:
         self.sites: dict[str, Site] = {}
         self.releases: dict[str, str] = {}
         """Release digest -> proposal that allowed it."""
+        self.stewards: dict[str, Stewards] = {}
+        """Release digest -> who were the stewards when it went out, and with which keys."""
+        self.marks: dict[str, Mark] = {}
+        """Statement or proposal -> what it says about a release that is out: superseded or withdrawn."""
         self.payouts: dict[str, str] = {}
         """Payout digest -> proposal that allowed it."""
+        self.incomes: dict[str, Income] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        """By digest of the request."""
         self.secret_polls: dict[str, SecretPoll] = {}
         self.panels: dict[str, Panel] = {}
+        self.card_statements: dict[str, CardStatementMade] = {}
+        """What members said on cards, in the order of the log."""
         self.operator_clock = ""
         self.seen = Seen()
 
@@ -121,7 +167,7 @@ class Register:
         check_origins(payload.bylaws, statement, clock=statement.issued)
         if payload.bylaws.version != 1:  # from a version near 2^53 there would be no next one
             raise Refused("the first bylaws are version 1", value=payload.bylaws.version)
-        strangers = (set(payload.bylaws.registrars) | set(payload.bylaws.oversight)) - set(keys)
+        strangers = payload.bylaws.offices - set(keys)
         if strangers:
             raise Refused("bylaws name somebody who is no founder", value=sorted(strangers))
         log_key = NoteVerifier.parse(payload.log)
@@ -271,16 +317,20 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.halt/v1": halts.halt,
     "coop.exit/v1": community.exit_to_community,
     "coop.payout/v1": runs.pay,
+    "coop.income/v1": stake.book,
+    "coop.delivery/v1": stake.deliver,
     "coop.run-start/v1": runs.start,
     "coop.site/v1": sites.state,
     "coop.run-segment/v1": sites.account,
     "coop.run-end/v1": runs.end,
     "coop.evaluation/v1": runs.evaluate,
     "coop.release/v1": runs.release,
+    "coop.release-status/v1": recalls.state_status,
     "coop.secret-poll/v1": secret.open_poll,
     "coop.secret-event/v1": secret.anchor,
     "coop.secret-result/v1": secret.state_result,
     "coop.panel/v1": panels.open_panel,
     "coop.draw/v1": panels.draw,
+    "coop.card-statement/v1": card_statements.speak,
     "coop.founding/v1": membership.refuse_second_founding,
 }

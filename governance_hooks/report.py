@@ -9,15 +9,21 @@ from typing import Any
 
 from governance_hooks.errors import CoopError
 
-__all__ = ["Blocked", "Checklist", "Report", "Status", "Step", "StepFailed", "StepUnknown"]
+__all__ = ["Blocked", "Checklist", "Report", "Status", "Step", "StepFailed", "StepNoted", "StepSkipped", "StepUnknown"]
 
 
 class Status(StrEnum):
-    """Verdict of one step; UNKNOWN means it could not be checked, which never counts as a pass."""
+    """Verdict of one step; UNKNOWN means it could not be checked, which never counts as a pass.
+
+    The last two are for what anybody verifies after the fact, and no gate passes with them: SKIP, there is nothing of the kind to check;
+    NOTE, it holds, and there is something newer to know.
+    """
 
     PASS = "PASS"
     FAIL = "FAIL"
     UNKNOWN = "UNKNOWN"
+    SKIP = "SKIP"
+    NOTE = "NOTE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,18 @@ class StepUnknown(StepFailed):
     """Raised inside a step: it could not be checked (a missing file, an unknown version)."""
 
     status = Status.UNKNOWN
+
+
+class StepSkipped(StepFailed):
+    """Raised inside a step: there is nothing of this kind to check."""
+
+    status = Status.SKIP
+
+
+class StepNoted(StepFailed):
+    """Raised inside a step: the rule holds, and the reader should know this."""
+
+    status = Status.NOTE
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.consent import Consent
@@ -12,9 +13,12 @@ from governance_hooks.tally import Tally, count
 
 __all__ = [
     "Contribution",
+    "Delivery",
     "Draft",
     "Grant",
     "Halt",
+    "Income",
+    "Mark",
     "Member",
     "Panel",
     "Proposal",
@@ -25,6 +29,7 @@ __all__ = [
     "SecretPoll",
     "Segment",
     "Site",
+    "Stewards",
     "Vote",
 ]
 
@@ -144,6 +149,48 @@ class Halt:
 
 
 @dataclass(slots=True)
+class Mark:
+    """What was said about a release that is out: that it is superseded, or withdrawn."""
+
+    id: str
+    """The statement of the stewards, the members' recall, or the vote on the release that supersedes it."""
+    release: str
+    status: Literal["superseded", "withdrawn"]
+    by: str | None
+    """The release that takes its place."""
+    reason: str | None
+    """None where a vote on a later release says it, which gives none."""
+    since: str
+    until: str | None
+    """Instant at which a withdrawal by stewards lapses; None if it stands."""
+    by_members: bool
+    ratified: bool = False
+    lifted: bool = False
+    """Ended by an appeal."""
+
+    @property
+    def who(self) -> str:
+        """Who said it, for people."""
+        if self.by_members:
+            return "the members"
+        return "the stewards and the members" if self.ratified else "the stewards"
+
+    def stands(self, at: str) -> bool:
+        """Tell whether it holds at an instant (RFC 3339 UTC)."""
+        return not self.lifted and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Stewards:
+    """The stewards in good standing when a release went out, by member with their raw keys, and how many it takes."""
+
+    keys: dict[str, frozenset[bytes]]
+    required: int
+    named: int
+    """How many the bylaws name: with none, the operator signs alone; with some of whom all are gone, nobody can."""
+
+
+@dataclass(slots=True)
 class Proposal:
     """A proposal from opening to close, and what came of it."""
 
@@ -164,6 +211,8 @@ class Proposal:
     """Starts of a run (or publications of a release) the approval allows."""
     motion: Strict | None
     draft: str | None
+    supersedes: tuple[str, ...] = ()
+    """Releases that are superseded once this one is out."""
     votes: dict[str, Vote] = field(default_factory=dict)
     extended: bool = False
     """The quorum was reached late, and the vote prolonged."""
@@ -274,6 +323,8 @@ class Run:
     """Where each start was; None on a machine of the cooperative."""
     segments: dict[int, Segment] = field(default_factory=dict)
     """What starts at sites used, by number of the start."""
+    endings: list[tuple[int, str]] = field(default_factory=list)
+    """Log position and status of each end, oldest first."""
     ended: int | None = None
     status: str | None = None
     record: str | None = None
@@ -281,8 +332,14 @@ class Run:
     report: str | None = None
     results: str | None = None
     evaluation_passed: bool | None = None
+    waivable: bool = True
+    """Whether the voted policy lets members release it although the evaluation did not pass."""
+    leak: str | None = None
+    """Digest of the record of its leak test; None if the plan asked for none."""
+    leak_differential: str | None = None
+    leak_passed: bool | None = None
     waiver: str | None = None
-    """The members' decision to release it although the evaluation did not pass."""
+    """The members' decision to release it although the evaluation or the leak test did not pass."""
     waived: int | None = None
     """Log position at which that decision took effect."""
     releases: dict[str, int] = field(default_factory=dict)
@@ -292,10 +349,46 @@ class Run:
         """Return the wall time and the device time of its segments, seconds."""
         return sum(one.seconds for one in self.segments.values()), sum(one.seconds * one.devices for one in self.segments.values())
 
+    @property
+    def passed(self) -> bool:
+        """Whether the evaluation is there and nothing of it failed, the leak test included."""
+        return bool(self.evaluation_passed) and self.leak_passed is not False
+
     def waived_before_release(self) -> str | None:
         """Return the vote that waived the run's evaluation before its first release, if there is one; a later one changes nothing."""
         first = next(iter(self.releases.values()), None)
-        return self.waiver if self.waived is not None and (first is None or self.waived < first) else None
+        return self.waiver if self.waivable and self.waived is not None and (first is None or self.waived < first) else None
+
+
+@dataclass(slots=True)
+class Income:
+    """Money taken in, and the payout that shared it out."""
+
+    id: str
+    amount: int
+    """Minor units."""
+    currency: str
+    source: str
+    paper: str
+    proposal: str | None
+    position: int
+    paid: str | None = None
+    """Digest of the payout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Data, or an answer, handed to an outsider."""
+
+    id: str
+    request: str
+    proposal: str
+    delivery: str
+    kind: str
+    records: int
+    income: str | None
+    issued: str
+    position: int
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """Verdict per language: paired held-out losses of base and tuned weights against the policy the members voted.
 
 Pure Python and exact: losses become whole micro-nats before anything is added, and the resampling uses only
-`random.Random(int).random()`, the one sequence Python promises to keep. So everybody recomputes the same bytes
-from `eval/results.jsonl`.
+`random.Random(int).random()`, the one sequence Python promises to keep; with `interval: t` nothing is resampled (see `statistics`).
+So everybody recomputes the same bytes from `eval/results.jsonl`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import math
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Any
 
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import EvaluationPolicy
+from governance_hooks.statistics import estimate, rounded
 
 __all__ = ["MINIMUM_CLUSTERS", "interval", "judge"]
 
 MINIMUM_CLUSTERS = 5
-"""With fewer contributors than this, items are resampled: too few clusters give no usable interval."""
+"""With fewer contributors than this, items are resampled, or with interval t none is stated: too few clusters give no usable interval."""
 
 DECIMALS = 6
 _MICRO = 10**DECIMALS
@@ -125,14 +127,21 @@ def _judge_group(items: Sequence[Item], policy: EvaluationPolicy, language: str)
     if len(items) < policy.minimum_items:
         return out  # no interval is stated: that of two or three items would look like knowledge
     enough = len(clusters) >= MINIMUM_CLUSTERS
+    if policy.interval == "t":
+        made = estimate(clusters.values()) if enough else None
+        if made is None or not made.error:
+            return out
+        below, above = made.interval(policy.confidence)
+        return _against_margin(out | {"resampled": "none"}, rounded(below, toward=ROUND_FLOOR), rounded(above, toward=ROUND_CEILING), policy.margin)
     units = [clusters[name] for name in sorted(clusters)] if enough else sorted((tuned - base, tokens) for _, _, tokens, base, tuned in items)
     low, high = interval(units, confidence=policy.confidence, resamples=policy.resamples, seed=_seed(policy, language))
-    out |= {"low": low, "high": high, "resampled": "clusters" if enough else "items", "improved": high < 0}
-    if low > policy.margin:
-        out["verdict"] = "FAIL"
-    elif high <= policy.margin:
-        out["verdict"] = "PASS"
-    return out
+    return _against_margin(out | {"resampled": "clusters" if enough else "items"}, low, high, policy.margin)
+
+
+def _against_margin(out: dict[str, Any], low: float, high: float, margin: float) -> dict[str, Any]:
+    """Return the row with its interval, and what follows from it."""
+    verdict = "FAIL" if low > margin else "PASS" if high <= margin else "INSUFFICIENT"
+    return out | {"low": low, "high": high, "improved": high < 0, "verdict": verdict}
 
 
 def judge(rows: Sequence[Mapping[str, Any]], policy: EvaluationPolicy, *, languages: Iterable[str] = ()) -> dict[str, Any]:

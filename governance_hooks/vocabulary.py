@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LICENCES", "MEMBERS", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "WORDS", "covers", "narrower"]
+__all__ = ["LICENCES", "MEMBERS", "OUTSIDERS", "OUTSIDE_FORMS", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "WORDS", "covers", "narrower"]
 
 PURPOSES: dict[str, tuple[str, ...]] = {
     "dpv:CommercialPurpose": (),
@@ -36,6 +36,11 @@ RECIPIENTS = (MEMBERS, PUBLIC)
 LICENCES = ("Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0")
 """Licences of the resulting weights a member can agree to."""
 
+OUTSIDERS = ("dpv:AcademicScientificOrganisation", "dpv:ForProfitOrganisation", "dpv:GovernmentalOrganisation", "dpv:NonProfitOrganisation")
+"""Kinds of organisations outside that members can vote to admit to data."""
+OUTSIDE_FORMS = {"aggregate": "dpv:Analyse", "extract": "dpv:Share"}
+"""What an outsider can ask for -> the processing it is in DPV."""
+
 WORDS = {
     "dpv:CommercialPurpose": "anything done for profit",
     "dpv:NonCommercialPurpose": "anything done without profit in mind",
@@ -57,6 +62,12 @@ WORDS = {
     "coop:ModelEvaluation": "evaluating a model",
     MEMBERS: "the members",
     PUBLIC: "the public, through released weights",
+    "dpv:AcademicScientificOrganisation": "universities and research institutes",
+    "dpv:ForProfitOrganisation": "companies",
+    "dpv:GovernmentalOrganisation": "public bodies",
+    "dpv:NonProfitOrganisation": "non-profit organisations",
+    "dpv:Analyse": "counting over the texts, of which only the counts go out",
+    "dpv:Share": "handing out the texts themselves",
 }
 """Plain words for every term a consent can name."""
 

@@ -35,13 +35,14 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{where}/{number}")
 
 
-def check_no_leaks(path: str, document: Any, *, free_text: tuple[str, ...] = ()) -> None:
+def check_no_leaks(path: str, document: Any, *, free_text: tuple[str, ...] = (), anywhere: bool = False) -> None:
     """Refuse a record that holds a secret, or a path of the machine it was made on (BadInput names the field, never the secret).
 
     Args:
         path: name of the record, for the message.
         document: its parsed JSON.
         free_text: top-level fields with model output, in which a path is no leak; a secret always is one.
+        anywhere: model output may stand in every field.
     """
     for where, text in _texts(document, ""):
         for what, pattern in _SECRETS.items():
@@ -49,5 +50,5 @@ def check_no_leaks(path: str, document: Any, *, free_text: tuple[str, ...] = ())
                 raise BadInput(
                     f"{path}: field {where} holds {what}", allowed="records without secrets", next="revoke it, then make the record again without it"
                 )
-        if _PATH.search(text) and not where.startswith(tuple(f"/{name}/" for name in free_text)):
+        if not anywhere and _PATH.search(text) and not where.startswith(tuple(f"/{name}/" for name in free_text)):
             raise BadInput(f"{path}: field {where} holds a path of this machine", value=text, allowed="relative names", next="make the record again without it")

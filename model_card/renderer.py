@@ -9,12 +9,15 @@ from governance_hooks.inventory import file_entry, inventory_digest
 
 __all__ = ["renderer_digest"]
 
-_SOURCES = ("card.py", "front_matter.py", "hostile.py", "iso639.py", "readme.py", "records.py", "schemas.py", "votes.py")
-"""The files of this package that decide what card.json and README.md look like."""
+_SOURCES = (
+    "card.py", "compute.py", "decisions.py", "front_matter.py", "hostile.py", "iso639.py", "measurements.py", "people.py", "previous.py", "promise.py", "records.py", "run_outline.py",
+    "schemas.py", "statements.py", "votes.py",
+)  # fmt: skip
+"""The files of this package that decide, with all of `renderers`, what the rendered files of a release look like."""
 
 
 @cache
 def renderer_digest() -> str:
     """Return the digest of the source files that render cards here."""
     folder = Path(__file__).resolve().parent
-    return inventory_digest([file_entry(folder, folder / name) for name in _SOURCES])
+    return inventory_digest([file_entry(folder, path) for path in (*(folder / name for name in _SOURCES), *sorted((folder / "renderers").glob("*.py")))])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from governance_hooks.canonical import loads
 from governance_hooks.consent import Use
 from governance_hooks.fields import Digest, Instant, Language, Slug, Strict
 from governance_hooks.plan import EvaluationPolicy, File, explain_validation
+from model_card.layout import MOST_FILES, Role, odd_paths, rule_of, wrong_selection
 
 __all__ = ["Entry", "EvaluationReport", "Manifest", "ReleaseDocument", "RunRecord", "read"]
 
@@ -19,7 +20,6 @@ Nats = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Hardware = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){1,3}$")]
-Role = Literal["card", "data", "evaluation", "plan", "run", "weights"]
 
 
 class _Open(BaseModel):
@@ -159,6 +159,21 @@ class EvaluationReport(_Open):
     skipped: list[_Skipped]
     generations: list[_Sample]
     languages_without_prompt: list[Language]
+    tasks: dict[Slug, _Task] = Field(default_factory=dict)
+    blocking: list[dict[str, Any]] = Field(default_factory=list)
+    waivable: bool = True
+
+
+class _Task(_Open):
+    """What a task came to; every figure in it is recomputed from its items by `judge_again`."""
+
+    kind: str
+    tier: Literal["required", "supporting", "advisory"]
+    languages: dict[Language, dict[str, Any]]
+    overall: dict[str, Any]
+    verdict: Literal["PASS", "FAIL", "INSUFFICIENT"]
+    missing: bool
+    items: File | None
 
 
 class Entry(File):
@@ -166,11 +181,22 @@ class Entry(File):
 
     role: Role
 
+    @model_validator(mode="after")
+    def _known(self) -> Entry:
+        rule = rule_of(self.path)
+        if rule is None:
+            raise ValueError(f"no release holds a file {self.path[:200]}")
+        if self.role != rule.role:
+            raise ValueError(f"{self.path} is of role {rule.role}")
+        if self.size > rule.most:
+            raise ValueError(f"{self.path} has at most {rule.most:,} bytes")
+        return self
+
 
 class ReleaseDocument(Strict):
     """`release.json`: the document members vote on."""
 
-    format: Literal["coop.release/v1"]
+    format: Literal["coop.release/v2"]
     coop: Digest
     name: Slug
     run: Slug
@@ -181,7 +207,18 @@ class ReleaseDocument(Strict):
     report: Digest
     licence: Literal["Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0"]
     created: Instant
-    files: Annotated[list[Entry], Field(min_length=1)]
+    supersedes: Annotated[list[Digest], Field(min_length=1, max_length=64)] | None = None
+    """Earlier releases of the cooperative that this one takes the place of, sorted; absent if there are none."""
+    files: Annotated[list[Entry], Field(min_length=1, max_length=MOST_FILES)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> ReleaseDocument:
+        paths = [entry.path for entry in self.files]
+        if wrong := odd_paths(paths) + wrong_selection(paths, self.name):
+            raise ValueError("files: " + "; ".join(wrong[:5]))
+        if self.supersedes is not None and self.supersedes != sorted(set(self.supersedes)):
+            raise ValueError("supersedes is sorted, each digest once")
+        return self
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -2,8 +2,9 @@
 
     python -m tests.follower FILE    with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT
 
-FILE is JSON: base, build, run_dir, plan (a file), coop, and `signals`: [[rank, step, signal], ...] that processes send themselves once the step is done.
-The first process prints the run record; whoever fails prints the error to stderr.
+FILE is JSON: base, build, run_dir, plan (a file), coop, and `signals`: [[rank, step, signal], ...] that processes send themselves once the step is done;
+in place of run_dir and plan there may be `runs`: [{run_dir, plan}, ...], made one after the other.
+The first process prints the run records; whoever fails prints the error to stderr.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ def main() -> int:
 
     world.connect(timeout_s=120)
     try:
-        record = train(
-            Path(asked["run_dir"]), Path(asked["plan"]).read_bytes(), base=Path(asked["base"]), build=Path(asked["build"]), guard=Passing(),
-            run_id="run", coop=asked["coop"], proposal=None, progress=progress, threads=1, world=world,
-        )  # fmt: skip
+        for one in asked.get("runs") or [asked]:
+            record = train(
+                Path(one["run_dir"]), Path(one["plan"]).read_bytes(), base=Path(asked["base"]), build=Path(asked["build"]), guard=Passing(),
+                run_id="run", coop=asked["coop"], proposal=None, progress=progress, threads=1, world=world,
+            )  # fmt: skip
+            if world.rank == 0:
+                print(json.dumps(record))
     except CoopError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     finally:
         world.close()
-    if world.rank == 0:
-        print(json.dumps(record))
     return 0
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from governance_hooks.attribution import AttributionPolicy
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
 from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, explain_validation
 from governance_hooks.training import Training
+from train.task_config import name_files
 
 __all__ = ["RunConfig", "read_config", "resolve_precision"]
 
@@ -45,6 +47,14 @@ class RunConfig(Strict):
     evaluation: EvaluationPolicy = EvaluationPolicy()
     limits: Limits = Limits()
     policies: Policies = Policies()
+    attribution: AttributionPolicy | None = None
+    """How the credit is shared among guilds; without it nothing is shared."""
+
+    @model_validator(mode="after")
+    def _leak_test_has_its_canaries(self) -> RunConfig:
+        if self.evaluation.leak is not None and not self.canaries:
+            raise ValueError("evaluation.leak needs canaries: 200 or more (and no training.max_steps)")
+        return self
 
 
 class _Loader(yaml.SafeLoader):
@@ -111,8 +121,11 @@ def _parse(text: str, source: str) -> tuple[Any, dict[tuple[str, ...], int]]:
         loader.dispose()
 
 
-def read_config(path: Path) -> RunConfig:
-    """Read a run config; raise BadInput with file, line and nearest name for anything that is not exactly right."""
+def read_config(path: Path, *, files: dict[str, Path] | None = None) -> RunConfig:
+    """Read a run config; raise BadInput with file, line and nearest name for anything that is not exactly right.
+
+    `files` gets digest -> path of every file that evaluation tasks name.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -123,6 +136,9 @@ def read_config(path: Path) -> RunConfig:
     training = document.setdefault("training", {})
     if isinstance(training, dict) and training.get("precision", "auto") == "auto":
         training["precision"] = resolve_precision()
+    evaluation = document.get("evaluation")
+    if isinstance(evaluation, dict) and isinstance(evaluation.get("tasks"), list):
+        name_files(evaluation["tasks"], path.parent, {} if files is None else files)
     try:
         return RunConfig.model_validate(document)
     except ValidationError as error:

@@ -75,6 +75,8 @@ class Forwarded:
     labels_BT: Tensor
     pairs: PairsIn | None = None
     """With objective dpo."""
+    learned: tuple[tuple[str, int], ...] = ()
+    """Language and supervised tokens of each sample, in the order of the labels."""
 
     def to(self, device: torch.device) -> Forwarded:
         """Return the same tensors on `device`."""
@@ -119,7 +121,8 @@ def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
             labels[row, begin + sample.start : begin + sample.stop] = sample.ids[sample.start : sample.stop]
         # Restarting positions make the tail one more sample, so no real token can see it.
         positions[row, end:] = np.arange(width - end)
-    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels))
+    learned = tuple((sample.language, sample.supervised) for sequence in sequences for sample in sequence)
+    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels), learned=learned)
 
 
 def batch_units(sequences: Sequence[Sequence[Unit]], pad: int) -> Forwarded:

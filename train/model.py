@@ -18,12 +18,12 @@ from governance_hooks.training import Training
 from train.attention import implementation, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
-from train.lora_product import fuse, multiplies_wide
+from train.lora_product import fuse
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
 from train.sample_attention import SAMPLES, attends_to_all, register
 
-__all__ = ["DTYPES", "AdaptedModel", "load_model", "require_fit"]
+__all__ = ["DTYPES", "AdaptedModel", "adapt", "add_adapter", "load_model", "require_fit"]
 
 DTYPES = {"bf16-true": torch.bfloat16, "32-true": torch.float32}
 
@@ -62,6 +62,14 @@ class AdaptedModel(nn.Module):
     def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
         return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
+
+    def states(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Return `hidden` to a caller outside of the model, who may hold shards of the weights only (`train.strategies.fsdp2` gathers them for this)."""
+        return self.hidden(ids_BT, positions_BT)
+
+    def both_logits(self, ids_BT: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits as the loss makes them, head after hidden states, and as the model's own forward pass does; whoever holds shards may call it too."""
+        return self.head(self.hidden(ids_BT, positions_BT)), self.lm(input_ids=ids_BT, position_ids=positions_BT, use_cache=False).logits
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -106,7 +114,7 @@ def adapter_config(training: Training) -> LoraConfig:
     )
 
 
-def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
+def add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
     """Return the model with a fresh adapter, the only part that is trained (LoRA arXiv 2106.09685, DoRA arXiv 2402.09353)."""
     config = adapter_config(training)
     try:
@@ -120,6 +128,23 @@ def _add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
         if parameter.requires_grad:
             parameter.data = parameter.data.to(DTYPES[training.precision])  # over 4-bit weights PEFT makes them float32
     return peft_model
+
+
+def adapt(model: PreTrainedModel, training: Training) -> AdaptedModel:
+    """Make of a model what the plan trains, and of its blocks what this machine computes fastest; the adapter's start is fixed by torch's seed."""
+    apply_kernels(model, training)
+    if implementation(training) == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
+        register()
+        model.set_attn_implementation(SAMPLES)
+    adapted = AdaptedModel(model if training.method == "full" else add_adapter(model, training), training)
+    if adapted.peft is not None and training.strategy != "zero3":  # ZeRO-3 hands a layer its weights only when that layer is called
+        fuse(adapted.peft)
+        if not training.compile:
+            fuse_norms(adapted.peft)
+    prepare_blocks(adapted.blocks, training)
+    # transformers hands out models in eval mode and Lightning keeps what it finds; dropout would silently stay off.
+    adapted.train()
+    return adapted
 
 
 def load_model(base: Path, training: Training) -> AdaptedModel:
@@ -146,19 +171,7 @@ def load_model(base: Path, training: Training) -> AdaptedModel:
             # On a CPU they may still be the file, mapped into memory: whoever writes to it during the run would change what is trained.
             for tensor in chain(model.parameters(), model.buffers()):
                 tensor.data = tensor.data.clone()
-        apply_kernels(model, training)
-        if attention == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
-            register(wide=multiplies_wide(DTYPES[training.precision]))
-            model.set_attn_implementation(SAMPLES)
-        adapted = AdaptedModel(model if training.method == "full" else _add_adapter(model, training), training)
-        if adapted.peft is not None and training.strategy != "zero3":  # ZeRO-3 hands a layer its weights only when that layer is called
-            fuse(adapted.peft)
-            if not training.compile:
-                fuse_norms(adapted.peft)
-    prepare_blocks(adapted.blocks, training)
-    # transformers hands out models in eval mode and Lightning keeps what it finds; dropout would silently stay off.
-    adapted.train()
-    return adapted
+        return adapt(model, training)
 
 
 def require_fit(model: AdaptedModel, *, tokens: int, sequence_tokens: int) -> None:

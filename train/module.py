@@ -37,6 +37,8 @@ class StepResult:
     supervised: int
     measures: dict[str, float] = field(default_factory=dict)
     """What the objective tells beside the loss, divided like it."""
+    languages: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Language -> (loss in nats, summed over its supervised tokens; their number), over all processes."""
 
 
 class TrainingModule(pl.LightningModule):
@@ -72,9 +74,7 @@ class TrainingModule(pl.LightningModule):
         self.last: StepResult | None = None
 
     def configure_model(self) -> None:
-        """Split the model over the processes, as the plan's strategy does."""
-        if not hasattr(self, "weights"):
-            self.spread.shard(self.model)
+        """Do nothing: the model was spread over the processes when it was loaded. Lightning asks for this method where weights are in shards."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Hand Lightning the optimizer over the float32 masters."""
@@ -96,18 +96,21 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
         total, divisor = 0.0, self.objective.divisor(batch)
         measures: dict[str, float] = {}
+        languages = dict.fromkeys(batch.tokens, 0.0)  # of the whole step, so the same in all processes
         for number, forwarded in enumerate(batch.passes, start=1):
             nll = self.nll(forwarded)
             part = self.objective.total(nll, forwarded)
             total += float(part.detach())
             for name, value in self.objective.measures(nll.detach(), forwarded).items():
                 measures[name] = measures.get(name, 0.0) + value
+            for language, value in self.objective.by_language(nll, forwarded).items():
+                languages[language] += value
             last = number == len(batch.passes)
             self.spread.before_backward(self, last=last)
             self.manual_backward(part * (self.spread.loss_scale / divisor))
             self.weights.collect(last=last)
         # Summed before it is looked at: all processes stop here, or none.
-        total, *sums = self.world.sum([total, *measures.values()])
+        total, *sums = self.world.sum([total, *measures.values(), *languages.values()])
         loss = require_finite(total, "loss", batch.step) / divisor
         rate = learning_rate(batch.step, self.total_steps, self.training_plan)
         optimizer = self.optimizers()
@@ -128,7 +131,8 @@ class TrainingModule(pl.LightningModule):
             grad_norm,
             sum(read for read, _ in batch.tokens.values()),
             batch.supervised,
-            {name: value / divisor for name, value in zip(measures, sums, strict=True)},
+            {name: value / divisor for name, value in zip(measures, sums, strict=False)},
+            {language: (value, batch.tokens[language][1]) for language, value in zip(languages, sums[len(measures) :], strict=True) if value},
         )
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from governance_hooks.errors import CoopError
+from governance_hooks.plan import CANARY_LANGUAGE
 from train.data import Forwarded, StepBatch
 
 __all__ = ["Dpo", "Objective", "Sft", "likelihoods"]
@@ -29,6 +30,10 @@ class Objective(Protocol):
         """Return what else is told of a step, as sums over one forward pass, always by the same names; the caller divides them like the loss."""
         ...
 
+    def by_language(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return the loss of one forward pass by language, in nats, summed over its supervised tokens; canaries are no language."""
+        ...
+
 
 class Sft:
     """Supervised fine-tuning: the mean over all supervised tokens of the optimizer step."""
@@ -44,6 +49,20 @@ class Sft:
     def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
         """Return nothing: the loss says it all."""
         return {}
+
+    @torch.no_grad()
+    def by_language(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return the loss of each language: sums in double precision over samples, in an order that does not depend on the device."""
+        lengths = torch.tensor([tokens for _, tokens in forwarded.learned], device=nll_N.device)
+        if int(lengths.sum()) != len(nll_N):
+            raise CoopError("a forward pass learns other tokens than its samples name", value=len(nll_N), next="this is a mistake in the trainer")
+        sums: dict[str, float] = {}
+        if len(nll_N):
+            each = torch.segment_reduce(nll_N.detach().double(), "sum", lengths=lengths).tolist()
+            for (language, _), loss in zip(forwarded.learned, each, strict=True):
+                if language != CANARY_LANGUAGE:
+                    sums[language] = sums.get(language, 0.0) + loss
+        return sums
 
 
 def likelihoods(nll_N: Tensor, forwarded: Forwarded) -> Tensor:
@@ -90,6 +109,10 @@ class Dpo:
     def divisor(self, batch: StepBatch) -> int:
         """Return the pairs of the whole step."""
         return batch.pairs
+
+    def by_language(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:
+        """Return nothing: the loss is one of pairs, and held-out pairs are measured by language."""
+        return {}
 
     @torch.no_grad()
     def measures(self, nll_N: Tensor, forwarded: Forwarded) -> dict[str, float]:

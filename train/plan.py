@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_pipeline.guilds import assign
 from data_pipeline.language import language_name
-from data_pipeline.manifest import read_build
+from data_pipeline.manifest import Build, read_build, read_ledger
 from data_pipeline.tokens.canary_rows import canary_words, create_seed, sealed
 from data_pipeline.tokens.make import Progress, make_tokens
 from data_pipeline.tokens.mixture import canary_passes, mix_lines, mixture
 from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
+from governance_hooks.attribution import Attribution, AttributionPolicy
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
+from governance_hooks.leak_policy import policy_words
 from governance_hooks.plan import BuildRef, Code, Limits, Mix, Plan, TokensRef, read_plan
+from governance_hooks.stake.guilds import assignment_bytes
+from governance_hooks.tasks import HELDOUT
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
 from train.explain import choices, limit_words
+from train.task_words import task_lines
 
-__all__ = ["describe", "resolve", "size_of"]
+__all__ = ["describe", "frozen_guilds", "resolve", "size_of"]
 
 
 def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code, canary_seed: Path | None = None, progress: Progress | None = None) -> bytes:
@@ -55,6 +61,10 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
             raise BadInput("canaries need a file for their secret seed", value=config.canaries)
         create_seed(canary_seed)
         canaries = sealed(config.canaries, canary_seed)
+    for task in config.evaluation.tasks:
+        absent = [language for language in task.languages if not manifest["languages"].get(language, {}).get("heldout")]
+        if task.kind in HELDOUT and absent:
+            raise BadInput(f"task {task.name}: no row of the build is held out in these languages", value=absent, allowed="languages with held-out rows")
     tokens = make_tokens(
         found,
         base,
@@ -79,10 +89,45 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         evaluation=config.evaluation,
         limits=config.limits,
         policies=config.policies,
+        attribution=frozen_guilds(found, config.attribution),
     )
     data = dumps(plan.model_dump(mode="json"))
     read_plan(data)  # what we write must be what the gate reads
     return data
+
+
+def frozen_guilds(build: Build, policy: AttributionPolicy | None) -> Attribution | None:
+    """Return the plan's section about shares: the policy, and the guilds of the build as they stand; raise BadInput where there is but one."""
+    if policy is None:
+        return None
+    made = assign(build, guilds=policy.guilds, minimum_members=policy.minimum_members)
+    players = made.players(read_ledger(build))
+    if not 2 <= len(players) <= 32:
+        raise BadInput(
+            f"build {build.folder} has {len(players)} guild(s) to share among",
+            value=", ".join(players),
+            allowed=f"2 to 32, each of attribution.minimum_members = {policy.minimum_members} members or more; smaller ones are one together",
+            next="leave attribution out, or set guilds or minimum_members otherwise",
+        )
+    digest = sha256(assignment_bytes(made))
+    return Attribution(**policy.model_dump(), assignment=digest, players=players, collapsed=len(made.copies))
+
+
+def _guild_words(shared: Attribution) -> list[str]:
+    """Return what members approve about shares, as lines."""
+    worth = {
+        "languages": "how much better it foresees answers kept aside, every language counting the same",
+        "tokens": "how much better it foresees answers kept aside, every token counting the same",
+        "accuracy": "how many more tokens of answers kept aside it gets right, every language counting the same",
+    }[shared.utility]
+    count = len(shared.players)
+    how = f"each of the {2**count} ways in which they can come together" if shared.exact else f"{shared.permutations} orders in which they can come together"
+    return [
+        "",
+        f"Who made it good: the credit is shared among {count} guilds by what {how} would have been worth (Shapley values). Worth is {worth}.",
+        *(f"  {guild}: {found.records} rows of {found.members} member{'s' * (found.members != 1)}" for guild, found in sorted(shared.players.items())),
+        f"  {shared.collapsed} near copies count nowhere. The trainings for it take at most {shared.max_minutes} minutes, and their weights are thrown away.",
+    ]
 
 
 def _list(items: list[str]) -> str:
@@ -139,6 +184,7 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
+        *task_lines(plan.evaluation),
     ]
     counted = "rows" if plan.tokens.pairs is None else "pairs"
     if plan.tokens.pairs is not None:
@@ -147,6 +193,10 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
     lines += ["", f"How often the languages are seen: {_mix_words(plan.mix, counted[:-1])}", *(f"  {line}" for line in mix_lines(mixed, counted=counted))]
     if plan.canaries is not None:
         lines.append(canary_words(plan.canaries))
+    if plan.evaluation.leak is not None:
+        lines.append(policy_words(plan.evaluation.leak))
+    if plan.attribution is not None:
+        lines += _guild_words(plan.attribution)
     if size is not None:
         too_long = sum(count.too_long for count in plan.tokens.languages.values())
         lines += [

@@ -44,6 +44,18 @@ def _words(register: Register) -> list[str]:
         f"  recovery    {bylaws.recovery_required} registrars or guardians, after {_span(bylaws.recovery_delay_s)}",
         f"  proposals   {bylaws.open_proposals} open at a time for each member",
     ]
+    if bylaws.stewards:
+        lines.append(
+            f"  stewards    {bylaws.stewards_required} of {len(bylaws.stewards)} sign a release's attestations, "
+            f"or withdraw a release for {_span(bylaws.withdrawal_max_s)}, once, unless members ratify"
+        )
+    else:
+        lines.append("  stewards    none: the operator signs attestations alone; only members withdraw a release")
+    due = [f"{bylaws.supersede_after_withdrawals} withdrawals"] if bylaws.supersede_after_withdrawals else []
+    due += [f"{_span(bylaws.supersede_within_s)} from the first withdrawal"] if bylaws.supersede_within_s else []
+    lines.append(
+        f"  renewal     a superseding release is due after {' or '.join(due)}" if due else "  renewal     no promise when a superseding release is due"
+    )
     for name, parameters in bylaws.stages.items():
         lines.append(f"  builds      run {name}" + "".join(f", {key} {value}" for key, value in parameters.items()))
     if register.exited is not None:

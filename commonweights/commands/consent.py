@@ -10,7 +10,7 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.commands.consent_papers import check, export, receipt
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_OUTSIDE
 from commonweights.options import draft_option, key_option, language_code
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -20,7 +20,7 @@ from governance_hooks.consent_words import in_words
 from governance_hooks.errors import BadInput
 from governance_hooks.state import Grant
 from governance_hooks.statement import body, now
-from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS
+from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PURPOSES, RECIPIENTS
 
 __all__ = ["consent"]
 
@@ -59,6 +59,10 @@ for paper in (export, receipt, check):
 @click.option(
     "--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=list(RECIPIENTS), show_default=True, help="Who may get the weights."
 )
+@click.option(
+    "--outsider", "outsiders", multiple=True, type=click.Choice(OUTSIDERS), help="Organisations outside that members may vote to admit [default: none]."
+)
+@click.option("--outside-form", "forms", multiple=True, type=click.Choice(list(OUTSIDE_FORMS)), help="What they may get: counts, or the texts themselves.")
 @click.option("--language", "languages", multiple=True, help="Only records in this language: yor or yo, not yo-NG [default: all].")
 @click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
 @click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")
@@ -76,6 +80,8 @@ def give(
     purposes: tuple[str, ...],
     licences: tuple[str, ...],
     recipients: tuple[str, ...],
+    outsiders: tuple[str, ...],
+    forms: tuple[str, ...],
     languages: tuple[str, ...],
     batches: tuple[str, ...],
     occurrences: int | None,
@@ -91,7 +97,9 @@ def give(
     A new consent stands beside the ones you gave before: withdraw those you want to replace.
     """
     own = load_key(key)
-    text = NOTICE if notice is None else notice.read_text(encoding="utf-8")
+    if bool(outsiders) != bool(forms):
+        raise BadInput("what goes to outsiders is said by whom it may go to and in which form", allowed="--outsider together with --outside-form, or neither")
+    text = NOTICE + (NOTICE_OUTSIDE if outsiders else "") if notice is None else notice.read_text(encoding="utf-8")
     with open_workspace(session.folder, read_only=draft is not None) as space:
         member = member_of(space.coop, own)
         payload: dict[str, Any] = {
@@ -108,6 +116,8 @@ def give(
             "notice": sha256(text.encode()),
             "notice_language": language_code(notice_language, "--notice-language"),
         }
+        if outsiders:
+            payload["outside"] = {"recipients": sorted(set(outsiders)), "forms": sorted(set(forms))}
         body("coop.consent/v1", payload, coop=space.coop.register.coop, author=member)  # a mistake in it shows before the question, not after
         if not yes:
             click.echo(text)

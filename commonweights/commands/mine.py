@@ -11,27 +11,38 @@ import click
 
 from commonweights.cli import Session
 from commonweights.consequences import Made, made_of
+from commonweights.exposing import exposure_words, make_reports
 from commonweights.options import key_option
+from commonweights.payouts import stakes_of
+from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
+from governance_hooks.money import show_amount
 
 if TYPE_CHECKING:
     from data_pipeline.views.given import Given
     from data_pipeline.views.place import Place
+    from governance_hooks.sshsig import Signer
+    from governance_hooks.stake.payout import Payout
 
 __all__ = ["mine", "read_given", "whereabouts"]
 
 
 @click.command()
 @click.option("--records", "listed", is_flag=True, help="List each of your records that a build left out, with the reason.")
+@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your records; the report is private.")
+@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --exposure: folder of the base weights [default: the cache].")
 @key_option
 @click.pass_obj
-def mine(session: Session, listed: bool, key: Path | None) -> None:
+def mine(session: Session, listed: bool, exposure: str | None, base: Path | None, key: Path | None) -> None:
     """Show what you gave, where each build put it, and what was made of these builds.
 
     Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
     """
     own = load_key(key)
+    if exposure is not None:
+        _exposure(session, exposure, own, base)
+        return
     with open_workspace(session.folder, read_only=True) as space:
         register = space.coop.register
         member = member_of(space.coop, own)
@@ -39,8 +50,10 @@ def mine(session: Session, listed: bool, key: Path | None) -> None:
         rated = sum(review.ratings for review in register.reviews.values() if review.author == member)
         gave, records = read_given(space, member)
         places = _places(space, member, records)
+        stakes = stakes_of(space, member)
     value: dict[str, Any] = {
         "member": member,
+        "stake": [{"payout": name, "state": state} | payout.allocation.members[member].model_dump() for name, payout, state in stakes],
         "logged": {"batches": [{"batch": given.id, "records": given.records, "languages": given.languages} for given in logged], "ratings": rated},
         "given": None if gave is None else asdict(gave),
         "builds": {name: asdict(found) | {"made": [asdict(one) for one in made]} for name, (found, made) in places.items()},
@@ -49,8 +62,16 @@ def mine(session: Session, listed: bool, key: Path | None) -> None:
     lines += _gave(gave) if gave is not None else ["  The texts are not in this folder; this is what the log says."]
     lines += [f"  The log holds {sum(given.records for given in logged)} records of yours in {len(logged)} batch(es), and {rated} rating(s)."]
     lines += _whither(places, listed=listed)
+    lines += _stake(stakes, member)
     lines += ["", "What a withdrawal would do: coop consent preview"]
     session.show(value, "\n".join(lines))
+
+
+def _exposure(session: Session, run: str, own: Signer, base: Path | None) -> None:
+    with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
+        member = member_of(space.coop, own)
+        report = make_reports(space, run, [member], base=base, show=show)[0][member]
+    session.show(report, "\n".join(exposure_words(report)))
 
 
 def whereabouts(space: Workspace, member: str) -> list[str]:
@@ -88,6 +109,17 @@ def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, s
         return None, None
     with ContributionStore(space.contributions) as store:
         return given(store, member), own_records(store, member)
+
+
+def _stake(stakes: list[tuple[str, Payout, str]], member: str) -> list[str]:
+    lines = ["", "Your stake, which only you are shown:"] if stakes else []
+    for name, payout, state in stakes:
+        mine, currency = payout.allocation.members[member], payout.rule.currency
+        lines.append(
+            f"  payout {name}, {state}: {show_amount(mine.paid, currency)}, of it {show_amount(mine.guilds, currency)} by your guilds' shares and "
+            f"{show_amount(mine.patronage, currency)} by your work, before what the rule takes off"
+        )
+    return lines
 
 
 def _counts(counts: dict[str, int]) -> str:

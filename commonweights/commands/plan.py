@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from commonweights.cli import Session
+from commonweights.leaking import require_secret
 from commonweights.progress import Progress, progress
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
@@ -139,10 +140,13 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     from train.plan import describe, resolve, size_of
 
     named = find_hardware(hardware) if hardware else None
-    wanted = read_config(config)
+    task_files: dict[str, Path] = {}
+    wanted = read_config(config, files=task_files)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
         base, build = locate_base(wanted.base, config.parent, show), locate_build(space, wanted.build, config.parent)
         seed = space.canary_seed(wanted.name)
+        if wanted.canaries:
+            require_secret(space, seed)
         data = resolve(wanted, coop=space.coop.register.coop, base=base, build=build, code=installed_code(), canary_seed=seed, progress=show)
         made = read_plan(data)
         count = _devices(made, devices)
@@ -151,6 +155,8 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
             raise BadInput(
                 f"{out} is another plan of this name", value=sha256(data), allowed=sha256(out.read_bytes()), next="give the config another name, or use --force"
             )
+        for name, path in task_files.items():
+            space.keep_task_file(name, path)
         write_bytes(out, data)
         size = size_of(made, base=base, build=build, canary_seed=seed)
         spent = cost_line(made, base, size, named, count, pue) if named else None
@@ -184,9 +190,9 @@ def explain(session: Session, name: str, base: Path | None, hardware: str | None
 
     Where base weights and build are at hand, also how many steps it takes, and with --hardware how long and how much energy.
     """
-    from commonweights.commands.train import read_plan_file
     from commonweights.forecast import cost_line, forecast
     from commonweights.run_inputs import find_base, find_build
+    from commonweights.running import read_plan_file
     from governance_hooks.plan import read_plan
     from train.plan import describe, size_of
 

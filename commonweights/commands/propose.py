@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -14,7 +14,7 @@ from commonweights.cli import Session
 from commonweights.cosigning import together
 from commonweights.options import draft_option, key_option
 from commonweights.texts import keep_text
-from commonweights.voting import find_proposal, proposal_payload, subject_of
+from commonweights.voting import find_proposal, proposal_payload, subject_of, superseded_by
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks import motions
 from governance_hooks.bylaws import ProposalKind
@@ -31,7 +31,7 @@ __all__ = ["propose"]
 def propose() -> None:
     """Open a vote on a file or on a motion.
 
-    A run, a release and a payout are files: members vote on exactly these bytes. Everything else is a motion, which stands in the
+    A run, a release, a payout and an access are files: members vote on exactly these bytes. Everything else is a motion, which stands in the
     proposal in full and takes effect by itself once it is approved and its challenge window is over.
     The bylaws' rules are copied in and the roll is frozen when it opens. `coop bylaws` shows the rules of each kind.
     """
@@ -50,7 +50,15 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 Options = dict[str, Any]
 
 
-def _open(session: Session, kind: ProposalKind, make: Callable[[Workspace], tuple[str, int] | Strict], options: Options, *, new: Signer | None = None) -> None:
+def _open(
+    session: Session,
+    kind: ProposalKind,
+    make: Callable[[Workspace], tuple[str, int] | Strict],
+    options: Options,
+    *,
+    new: Signer | None = None,
+    supersedes: Callable[[Workspace], list[str]] = lambda space: [],
+) -> None:
     """Open a proposal about what `make` returns: (subject digest, uses), or a motion."""
     own, draft = load_key(options["key"]), options["draft"]
     keys = [own, *map(load_key, options["sponsors"]), *([new] if new else [])]
@@ -60,7 +68,8 @@ def _open(session: Session, kind: ProposalKind, make: Callable[[Workspace], tupl
         motion = made if isinstance(made, Strict) else None
         subject, uses = (motions.subject_of(made), 1) if isinstance(made, Strict) else made
         drafted = space.coop.find(options["drafted"]).id if options["drafted"] else None
-        payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=options["period_s"], motion=motion, draft=drafted)
+        named = supersedes(space)
+        payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=options["period_s"], motion=motion, draft=drafted, supersedes=named)
         statement = together(session, space.coop, "coop.proposal/v1", payload, author, keys, draft)
     if statement is None:
         return
@@ -81,16 +90,24 @@ def run(session: Session, plan: Path, **options: Any) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @_options
 def release(session: Session, bundle: Path, **options: Any) -> None:
-    """A release, by its BUNDLE (name or folder)."""
-    _open(session, "release", lambda space: subject_of(space, "release", bundle), options)
+    """A release, by its BUNDLE (name or folder). Once it is out, the releases its release.json names are superseded."""
+    _open(session, "release", lambda space: subject_of(space, "release", bundle), options, supersedes=lambda space: superseded_by(space, bundle))
 
 
 @propose.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_options
 def payout(session: Session, file: Path, **options: Any) -> None:
-    """A payout, by the FILE that lists it."""
+    """A payout, or the rule of payouts, by the FILE that states it (coop payout)."""
     _open(session, "payout", lambda space: subject_of(space, "payout", file), options)
+
+
+@propose.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_options
+def access(session: Session, file: Path, **options: Any) -> None:
+    """An outsider's access to data, by the FILE of its request (coop access request)."""
+    _open(session, "access", lambda space: subject_of(space, "access", file), options)
 
 
 @propose.command()
@@ -105,13 +122,13 @@ def bylaws(session: Session, file: Path, **options: Any) -> None:
 @click.argument("run")
 @_options
 def waiver(session: Session, run: str, **options: Any) -> None:
-    """The release of RUN although its evaluation did not pass; the card will say so."""
+    """The release of RUN although its evaluation or its leak test did not pass; the card will say so."""
 
     def make(space: Workspace) -> Strict:
         found = space.coop.register.run(run)
         if found.report is None:
             raise BadInput("this run is not evaluated yet", value=run, next="coop eval")
-        return motions.Waive(run=run, report=found.report)
+        return motions.Waive(run=run, report=found.report, leak=found.leak if found.leak_passed is False else None)
 
     _open(session, "waiver", make, options)
 
@@ -153,10 +170,27 @@ def halt(session: Session, proposal: str, days: int, ratifies: str | None, **opt
 
 
 @propose.command()
+@click.argument("release")
+@click.option("--reason", required=True, type=click.Choice(get_args(motions.Reason)))
+@click.option("--ratifies", help="The stewards' withdrawal this makes stand (its statement).")
+@_options
+def recall(session: Session, release: str, reason: motions.Reason, ratifies: str | None, **options: Any) -> None:
+    """The withdrawal of RELEASE (name or digest) by the members, or the ratification of one by the stewards, which would lapse."""
+
+    def make(space: Workspace) -> Strict:
+        from commonweights.attesting import release_digest
+
+        stated = space.coop.find(ratifies).id if ratifies else None
+        return motions.Recall(release=release_digest(space, release), reason=reason, ratifies=stated)
+
+    _open(session, "recall", make, options)
+
+
+@propose.command()
 @click.argument("against")
 @_options
 def appeal(session: Session, against: str, **options: Any) -> None:
-    """The end of a halt or a suspension: AGAINST is the halt, or the proposal that suspended. Suspended members may appeal."""
+    """The end of a halt, a withdrawal of a release or a suspension: AGAINST is the statement or proposal that made it. Suspended members may appeal."""
     _open(session, "appeal", lambda space: motions.AppealAgainst(against=space.coop.find(against).id), options)
 
 

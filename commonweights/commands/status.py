@@ -8,16 +8,33 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
+from commonweights.commands.release_standing import dues
 from commonweights.options import key_option
+from commonweights.payouts import stakes_of
 from commonweights.people import People
 from commonweights.voting import describe, missing_voters
 from commonweights.witnesses import standing
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.sshsig import PublicKey
+from governance_hooks.standing import status_of
 from governance_hooks.statement import now
 
 __all__ = ["status"]
+
+
+def _releases(space: Workspace) -> list[str]:
+    """Return what is to do about releases that are out: a withdrawal that would lapse, a superseding release that is due."""
+    register, at, lines = space.coop.register, now(), []
+    for mark in register.marks.values():
+        if mark.status == "withdrawn" and mark.until is not None and mark.stands(at):
+            short = f"coop propose recall {mark.release[7:19]} --reason {mark.reason} --ratifies {mark.id[7:19]}"
+            lines.append(f"members: the withdrawal of release {mark.release[7:19]} lapses at {mark.until} unless ratified: {short}")
+    try:
+        lines += [f"operator: {due.line(at)}: coop release stale" for due in dues(space).values() if due.is_due(at)]
+    except CoopError as error:
+        lines.append(f"operator: cannot tell whether a superseding release is due: {error.what}")
+    return lines
 
 
 def _todo(space: Workspace, member: str | None) -> list[str]:
@@ -39,6 +56,7 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
         if halt.stands(now()) and not halt.by_members and not halt.ratified:
             short = halt.proposal[7:19]
             lines.append(f"members: the halt of {short} lapses at {halt.until} unless ratified: coop propose halt {short} --ratifies {halt.id[7:19]}")
+    lines += _releases(space)
     if register.bylaws.oversight and not register.oversight():
         lines.append("members: the term of the oversight body is over and its seats are empty: coop propose appointment MEMBER ...")
     for pending in register.recoveries.values():
@@ -100,7 +118,9 @@ def status(session: Session, key: Path | None) -> None:
                 for r in register.runs.values()
             ],
             "releases": list(register.releases),
+            "standing": [status_of(register, one, at=now()).as_dict() for one in register.releases],
             "todo": _todo(space, member),
+            "stake": len(stakes_of(space, member)) if member is not None else 0,
         }
         shown = people.show(member) if member else "no member (give your key with --key)"
     lines = [
@@ -116,5 +136,12 @@ def status(session: Session, key: Path | None) -> None:
         lines.append(
             f"  run {row['run']}  {row['status'] or 'not ended'}, {row['starts']} start(s){', evaluated' if row['evaluated'] else ''}{', released' if row['releases'] else ''}"
         )
+    if value["stake"]:
+        lines.append(f"  you have a part in {value['stake']} payout(s); how much, only you are shown: coop mine")
+    for row in value["standing"]:
+        if row["status"] != "current":
+            lines.append(
+                f"  release {row['release'][7:19]}  {row['status']}{' by ' + row['by'][7:19] if row['by'] else ''}{': ' + row['reason'] if row['reason'] else ''}"
+            )
     lines += ["what is next:", *(f"  {line}" for line in value["todo"] or ["nothing"])]
     session.show(value, "\n".join(lines))

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.train import read_plan_file
 from commonweights.progress import progress
+from commonweights.running import read_plan_file
 from commonweights.submitting import Draft, draft, send
 from commonweights.table import show_report
 from commonweights.voting import find_proposal

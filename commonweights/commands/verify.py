@@ -2,42 +2,176 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commonweights.cli import Session
-from commonweights.table import finish
+from commonweights.progress import Progress, progress
+from commonweights.table import show_report
+
+if TYPE_CHECKING:
+    from governance_hooks.report import Report
+    from model_card.evidence import Evidence
+    from model_card.verification import Verification
 
 __all__ = ["verify"]
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--pin", help="Digest of the founding statement of the cooperative you trust (sha256:...).")
-@click.option("--now", is_flag=True, help="Also look whether the release is halted at this moment; needs a fresh proof.jsonl.gz.")
-@click.option("--max-age-days", type=click.IntRange(1), default=7, show_default=True, help="With --now: refuse a proof whose checkpoint is older.")
-@click.option("--explain", is_flag=True, help="Also print what a green result does not prove.")
+@click.option("--now", is_flag=True, help="Also look whether it is halted at this moment and the proof is fresh: exit codes 3 and 4.")
+@click.option("--max-age-days", type=click.IntRange(1), default=7, show_default=True, help="With --now: how old the log's checkpoint may be.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --now: a copy of the cooperative's download site, which says what is current.",
+)
+@click.option(
+    "--require", "required", multiple=True, metavar="LINK", help="This link (number or name) must have something to check; may be given several times."
+)
+@click.option(
+    "--explain", "explained", is_flag=False, flag_value="all", metavar="[LINK]", help="Say what each link proves, or this one, and what nothing proves."
+)
+@click.option(
+    "--rederive", is_flag=True, help="Also make merged and GGUF weights again from base and adapter, and compare every byte. Needs --base and [train]."
+)
+@click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --rederive: folder of the base weights.")
+@click.option("--member", metavar="ID", help="Your member id, or that of your consent, record, ballot, or a receipt file: what of yours is in this release.")
 @click.pass_obj
-def verify(session: Session, bundle: Path, pin: str | None, now: bool, max_age_days: int, explain: bool) -> None:
+def verify(
+    session: Session,
+    bundle: Path | None,
+    pin: str | None,
+    now: bool,
+    max_age_days: int,
+    site: Path | None,
+    required: tuple[str, ...],
+    explained: str | None,
+    rederive: bool,
+    base: Path | None,
+    member: str | None,
+) -> None:
     """Check the release in BUNDLE offline: one line per link, from the files to the votes and the consents.
 
+    \b
     Exit code 0: every link holds. 1: a link is broken, do not use it. 2: something is missing, could not check.
+    3: every link holds, and it is superseded, withdrawn or halted. 4: every link holds, and the proof is too old (with --now).
     """
+    from governance_hooks.errors import BadInput
+    from governance_hooks.memory import state_folder
     from governance_hooks.statement import now as this_moment
-    from model_card.verify import NOT_PROVEN
-    from model_card.verify import verify as run_verify
+    from model_card.verify import examine, link_number
 
-    report = run_verify(bundle, pin=pin, now=this_moment() if now else None, max_age_s=max_age_days * 86_400)
-    seen = compare_with_memory(bundle) if report.passed else ""
-    if explain and not session.json:
-        click.echo(NOT_PROVEN + "\n")
-    good = (
-        "VERIFIED: every link holds."
-        + ("" if pin else " Compare the fingerprint of link 2 with one you got elsewhere, or give it with --pin.")
-        + f" Log: {seen}."
-    )
-    finish(session, report, good=good, bad="NOT VERIFIED." if report.exit_code == 1 else "COULD NOT CHECK.")
+    if bundle is None and explained is not None and Path(explained).is_dir():  # --explain DIR
+        bundle, explained = Path(explained), "all"
+    if explained is not None:
+        _explain(session, None if explained == "all" else link_number(explained))
+    if bundle is None:
+        if explained is None:
+            raise click.UsageError("Missing argument 'BUNDLE'.")
+        return
+    if rederive and (find_spec("train") is None or find_spec("torch") is None):
+        raise BadInput("making weights again needs torch", allowed="an installation with the extra [train]", next="pip install 'commonweights[train]'")
+    if rederive and base is None:
+        raise BadInput(
+            "--rederive makes weights again from the base", allowed="coop verify DIR --rederive --base FOLDER", next="coop base fetches or checks base weights"
+        )
+    require = {link_number(link) for link in required}
+    with progress(quiet=session.json) as show:
+        report, found = examine(
+            bundle,
+            pin=pin,
+            now=this_moment() if now else None,
+            max_age_s=max_age_days * 86_400,
+            require=require,
+            site=site,
+            remember=state_folder() / "sites" if site is not None else None,
+            told=_hashed(bundle, show),
+        )
+        again = _rederived(found, base, show) if rederive and base is not None and report.valid else None
+    seen = compare_with_memory(bundle) if report.valid else ""
+    view = _view(found, member) if member is not None and report.valid else None
+    if view is not None and session.json:
+        click.echo(json.dumps(view | {"verification": report.as_dict()}, sort_keys=True))
+    else:
+        _show(session, report, seen, again, pinned=pin is not None)
+    if view is not None and not session.json:
+        from model_card.member import member_words
+
+        click.echo("\n" + "\n".join(member_words(view)))
+    raise click.exceptions.Exit(report.exit_code if again is None or not _bad(again) else _bad(again))
+
+
+def _bad(again: Report) -> int:
+    """Return the exit code of what was made again, 0 if every byte is the same."""
+    statuses = {step.status.value for step in again.steps}
+    return 1 if "FAIL" in statuses else 2 if "UNKNOWN" in statuses else 0
+
+
+def _rederived(found: Evidence, base: Path, show: Progress) -> Report:
+    from commonweights.rederiving import rederive
+
+    return rederive(found, base, show=show)
+
+
+def _view(found: Evidence, said: str) -> dict[str, Any]:
+    from model_card.member import ask, ask_with_receipt, member_view
+
+    receipt = Path(said)
+    asked = ask_with_receipt(found, receipt.read_bytes()) if receipt.is_file() else ask(found, said)
+    return member_view(found, asked)
+
+
+def _show(session: Session, report: Verification, seen: str, again: Report | None, *, pinned: bool) -> None:
+    colour = "green" if report.passed else "yellow" if report.valid else "red"
+    lines = [show_report(report), "", click.style(report.words, fg=colour, bold=True)]
+    if report.valid:
+        if not pinned:
+            lines[-1] += " Compare the fingerprint of link 2 with one you got elsewhere, or give it with --pin."
+        lines[-1] += f" Log: {seen}."
+    if again is not None:
+        bad = _bad(again)
+        said = {0: "MADE AGAIN: every byte is the same.", 1: "NOT THE SAME: something differs from what was made again.", 2: "COULD NOT BE MADE AGAIN."}[bad]
+        lines += ["", show_report(again), "", click.style(said, fg="red" if bad else "green", bold=True)]
+    session.show(report.as_dict() | {"log": seen or None, "made_again": again.as_dict() if again is not None else None}, "\n".join(lines))
+
+
+def _hashed(bundle: Path, show: Progress) -> Callable[[int], None] | None:
+    """Return what tells of the bytes hashed, for folders large enough that somebody waits."""
+    total = sum(path.lstat().st_size for path in bundle.rglob("*") if path.suffix in (".safetensors", ".gguf"))
+    if total < 1 << 28:
+        return None
+    lock, done = Lock(), 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        with lock:
+            before, done = done, min(done + count, total)
+            if done > before:
+                show("hashing, bytes", done, total)
+
+    return told
+
+
+def _explain(session: Session, number: int | None) -> None:
+    from model_card.explain import EXIT, NOT_PROVEN, PROVES
+    from model_card.verify import LINKS
+
+    chosen = [number] if number is not None else list(range(1, len(LINKS) + 1))
+    told = [{"number": one, "name": LINKS[one - 1][0], "proves": PROVES[one - 1][0], "leaves_open": PROVES[one - 1][1]} for one in chosen]
+    if session.json:
+        click.echo(json.dumps({"links": told, "not_proven": NOT_PROVEN.split("\n- ")[1:]}, sort_keys=True))
+        return
+    for link in told:
+        click.echo(f"{link['number']:>3}  {link['name']}\n     proves: {link['proves']}\n     leaves open: {link['leaves_open']}")
+    click.echo(f"\n{NOT_PROVEN}\n\n{EXIT}\n" if number is None else "")
 
 
 def compare_with_memory(bundle: Path) -> str:

@@ -87,7 +87,8 @@ def tally(session: Session, proposal: str | None, methods: bool) -> None:
 
 def _counts(value: dict[str, Any]) -> list[str]:
     line = f"  for {value['for']}  against {value['against']}  abstain {value['abstain']}  of {value['roll']} on the roll"
-    return [line] if value["closed"] else [line, f"  as it stands: {value['would_be']}"]
+    replaces = [f"  once it is out, it supersedes release {one}" for one in value["supersedes"]]
+    return [*replaces, line] if value["closed"] else [*replaces, line, f"  as it stands: {value['would_be']}"]
 
 
 def _answers(space: Workspace, proposal: Proposal, value: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ def weights() -> None:
     coop weights gguf first-voices --type q8_0            for llama.cpp and what is built on it
 
     The merge adds in a fixed order: the same adapter and base give the same bytes on any processor, so anybody can make them again
-    and compare. What members vote on and publish stays the adapter.
+    and compare. `coop release assemble` makes both for a release.
     """
 
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import click
 
 from commonweights.cli import Session
-from commonweights.commands.train import gate_plan, read_plan_file
+from commonweights.running import gate_plan, read_plan_file
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.report import Report
 
 __all__ = ["checks_of", "why"]
+
+
+def _standing(session: Session, thing: str) -> str:
+    """Say how a release that is out stands if it is not current."""
+    from governance_hooks.canonical import sha256
+    from governance_hooks.standing import status_of
+    from governance_hooks.statement import now
+
+    with open_workspace(session.folder, read_only=True) as space:
+        path = space.release(thing) / "release.json"
+        if not path.is_file():
+            return ""
+        found = status_of(space.coop.register, sha256(path.read_bytes()), at=now())
+    return "" if found.status == "current" else f"release {thing} is {found.line}"
 
 
 @click.command()
@@ -28,6 +42,9 @@ def why(session: Session, thing: str) -> None:
         if report.passed
         else [f"{thing} is blocked by {len(report.blocking)} of {len(report.steps)} checks:"]
     )
+    standing = _standing(session, thing)
+    if standing:
+        lines.append(f"  {standing}")
     for step in report.blocking:
         lines += [f"  {step.number}. {step.name}: {step.why}"] + ([f"     to unblock: {step.todo}"] if step.todo else [])
     session.show({"thing": thing, "blocked": [step.as_dict() for step in report.blocking]}, "\n".join(lines))

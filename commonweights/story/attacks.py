@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from commonweights.commands.train import gate_plan
+from commonweights.running import gate_plan
 from commonweights.story.cast import CAST
 from commonweights.story.scenes import Players
 from commonweights.voting import proposal_payload, subject_of
@@ -64,7 +64,7 @@ def flip_byte(bundle: Path, scratch: Path) -> Report:
     """Flip one bit in the middle of the weights of a copy, and verify the copy."""
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(bundle, scratch)
-    weights = scratch / "weights" / "adapter_model.safetensors"
+    weights = scratch / "adapter" / "adapter_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(bytes(data))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CAST", "LANGUAGES", "QUICK_LANGUAGES", "Person"]
+__all__ = ["CAST", "LANGUAGES", "QUICK_LANGUAGES", "SAID", "Person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,13 @@ LANGUAGES = ("spa", "ita", "por", "fra", "ind", "fas", "hin", "eng")
 """ISO 639-3 codes of the demo's build; the last is what the base model knows best."""
 
 QUICK_LANGUAGES = ("spa", "ind")
+
+SAID = (
+    ("Amina", "intended_use", "To try out, on one machine and in a few minutes, how a cooperative trains and releases a model. Ask it simple questions in the languages of the table."),
+    ("Beatriz", "out_of_scope_use", "Anything that matters: advice on health, law or money, and anything about a real person. It was made to show the way, not to be relied on."),
+    ("Chandra", "limits", "It is small, it saw a few hundred short answers, and it makes things up. Outside the languages of the table it is the English model it was made from."),
+    ("Dmitri", "bias_and_risks", "The answers come from a public collection of small talk, with the jokes and the blind spots of whoever wrote it. Nobody has gone through all of them."),
+    ("Esperanza", "contact", "The cooperative of this demo is played by one computer. Questions about the software go to whoever gave it to you."),
+    ("Farah", "legal_measures", "Rules took out copies and broken texts; which ones stands in the manifest. Nobody checked every text by eye."),
+)  # fmt: skip
+"""What members say on the card: person, field, words."""

@@ -11,8 +11,9 @@ import click
 
 from commonweights.commands.evaluate import show_evaluation
 from commonweights.commands.release import assemble_release, publish_release
-from commonweights.commands.train import gate_plan, run_plan
 from commonweights.progress import Progress, progress
+from commonweights.run_card import emit_card
+from commonweights.running import gate_plan, run_plan
 from commonweights.story import attacks, scenes
 from commonweights.story.cast import CAST, LANGUAGES, QUICK_LANGUAGES
 from commonweights.story.stage import Stage
@@ -23,6 +24,7 @@ from data_pipeline.manifest import read_build
 from governance_hooks.atomic import remove_leftovers
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import CoopError
+from model_card.lint import lint_pages
 from model_card.verify import verify
 from train.base_weights import cached_base
 from train.console import quiet_libraries
@@ -44,7 +46,8 @@ _SCENES: list[tuple[str, float]] = [
     ("A run without a vote", 3),
     ("The vote on exactly this plan", 7),
     ("The run: gate, training, evaluation, card", 200),
-    ("The release bundle, and the vote on exactly these bytes", 9),
+    ("The card: what only people can say, in their own words", 1),
+    ("The release bundle, and the vote on exactly these bytes", 60),
     ("Verification, as the public does it", 2),
     ("Three attacks", 6),
 ]
@@ -90,6 +93,7 @@ class Play:
                 self._plan(space, build, show)
                 self._run_vote(space, players, show)
                 self._run(space, show)
+                self._card(space, players)
                 bundle = self._release(space, players, show)
                 self._verify(space, bundle)
                 self._attack(space, players, bundle)
@@ -171,10 +175,19 @@ class Play:
                 self.say(f"\n{sample['language']}  {_short(sample['prompt'])}\n     before  {_short(sample['base'])}\n     after   {_short(sample['tuned'])}")
             self.say(f"\nmodel card, emitted by the end-of-run hook: {space.run(NAME) / 'card' / 'README.md'}")
 
+    def _card(self, space: Workspace, players: scenes.Players) -> None:
+        with self.stage.scene():
+            self.stage.command("coop card statement limits --text limits.txt --lang eng;  ...;  coop card dissent  (Giulia)")
+            scenes.speak(space, players, NAME)
+            folder = emit_card(space, NAME)
+            self.say("what only people can say, they sign: use, limits, risks, whom to ask; Giulia publishes her reason against, word for word")
+            found = lint_pages({path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()})
+            self.say(f"card and {sum(path.is_file() for path in folder.rglob('*')) - 1} pages made of it in {folder}; coop card lint: {found.grade}")
+
     def _release(self, space: Workspace, players: scenes.Players, show: Progress) -> Path:
         with self.stage.scene():
             self.stage.command(f"coop release assemble {NAME};  coop propose release {NAME};  ...;  coop release publish {NAME}")
-            bundle = assemble_release(space, NAME, NAME, show)
+            bundle = assemble_release(space, NAME, NAME, show, check="quick", threads=self.threads)
             result = scenes.decide(space, players, "release", NAME, "Chandra", dissent=False, show=show)
             self.say(f"{result['outcome']}: {result['why']}")
             publish_release(space, bundle).require()

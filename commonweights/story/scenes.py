@@ -10,13 +10,15 @@ from pathlib import Path
 
 from commonweights import drafts
 from commonweights.building import make_build
+from commonweights.card_statements import standing_statements
 from commonweights.commands.contribute import seal_batches
 from commonweights.commands.plan import example
 from commonweights.founding import default_bylaws, found, founding_body, new_member_id, operator_keys
 from commonweights.notice import NOTICE, NOTICE_LANGUAGE
 from commonweights.people import People
 from commonweights.progress import Progress
-from commonweights.story.cast import CAST, Person
+from commonweights.story.cast import CAST, SAID, Person
+from commonweights.texts import keep_text
 from commonweights.voting import close_statement, describe, keep_reason, proposal_payload, subject_of
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
@@ -29,7 +31,7 @@ from governance_hooks.state import Proposal
 from governance_hooks.statement import now, sign
 from governance_hooks.vocabulary import PROCESSING
 
-__all__ = ["PERIOD_S", "USE", "Players", "consent", "contribute", "decide", "found_cooperative", "join", "make_build", "plan"]
+__all__ = ["PERIOD_S", "USE", "Players", "consent", "contribute", "decide", "found_cooperative", "join", "make_build", "plan", "speak"]
 
 PERIOD_S = 4
 """Voting period of the demo's bylaws, seconds; a real cooperative takes days."""
@@ -176,6 +178,23 @@ def decide(space: Workspace, players: Players, kind: ProposalKind, target: str, 
         while now() < proposal.closes:
             time.sleep(0.2)
         space.coop.operate(*close_statement(proposal))
+
+
+def speak(space: Workspace, players: Players, run: str) -> None:
+    """Have members say what only people can say on the card, each with their own key; who voted against with a reason publishes it."""
+    register = space.coop.register
+    said = {(one.author, one.field) for one in standing_statements(register, run)}
+    votes = register.proposal(register.run(run).proposal).votes
+    words = [(person, field, keep_text(space, text.encode())) for name, field, text in SAID for person in CAST if person.name == name]
+    for person in CAST:
+        vote = votes.get(players.member(space, person))
+        if vote is not None and vote.choice == "against" and vote.reason is not None:
+            words.append((person, "dissent", vote.reason))
+    for person, field, text in words:
+        member = players.member(space, person)
+        if (member, field) not in said:
+            payload = {"run": run, "field": field, "language": "eng", "text": text, "absent": None, "translates": None}
+            space.coop.state("coop.card-statement/v1", payload, key=players.keys[person.name], author=member)
 
 
 def _cast(space: Workspace, players: Players, person: Person, proposal: Proposal, dissent: bool) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from data_pipeline.reader import Row
-from data_pipeline.stages.canaries import PREFIX, SEED_BYTES, canaries, commitment
+from governance_hooks.canaries import PREFIX, SEED_BYTES, canaries, commitment
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import CANARY_LANGUAGE, Canaries
 

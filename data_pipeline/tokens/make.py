@@ -22,7 +22,6 @@ from data_pipeline.chat import Conversation, Renderer, TooLong, frame_of
 from data_pipeline.manifest import Build
 from data_pipeline.reader import Row, rows
 from data_pipeline.split import Split
-from data_pipeline.stages.canaries import RULE
 from data_pipeline.tokens.arrow import ArrowWriter
 from data_pipeline.tokens.canary_rows import canary_rows, check_member_row
 from data_pipeline.tokens.counts import Tally, check_too_long, fitting
@@ -33,6 +32,7 @@ from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer, tokenizer_digest
 from data_pipeline.tokens.tokens import Tokens, open_tokens
 from governance_hooks.atomic import atomic_directory, remove_leftovers, write_bytes
+from governance_hooks.canaries import RULE
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import sha256_file

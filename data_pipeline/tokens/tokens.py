@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from data_pipeline.stages.canaries import PREFIX
 from data_pipeline.tokens.arrow import ArrowRows
 from data_pipeline.tokens.counts import Tally, fitting
 from data_pipeline.tokens.description import ARROW, LEFT_OUT, Description, LeftOut, read_tokens_file
 from data_pipeline.tokens.pairs import Pairs, check_found, read_preferences
 from data_pipeline.tokens.preferences import Preference
 from data_pipeline.tokens.sample import Sample
+from governance_hooks.canaries import PREFIX
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import sha256_file

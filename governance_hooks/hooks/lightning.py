@@ -17,10 +17,13 @@ class GovernanceCallback(pl.Callback):
     """Blocks `fit` unless the gate passes; stops it at a step boundary, in all processes at the same one, when the guard says so.
 
     `stopped` says why training ended early. Raises governance_hooks.report.Blocked from `on_fit_start`.
+
+    Args:
+        hands_on: hand how training ended to `guard.end` here, for loops that write no run record of their own.
     """
 
-    def __init__(self, guard: Guard, *, timeout_s: int = PEER_TIMEOUT_S) -> None:
-        self.guard, self.timeout_s = guard, timeout_s
+    def __init__(self, guard: Guard, *, timeout_s: int = PEER_TIMEOUT_S, hands_on: bool = False) -> None:
+        self.guard, self.timeout_s, self.hands_on = guard, timeout_s, hands_on
         self.stopped: Stop | None = None
         self._watch: Watch | None = None
 
@@ -46,12 +49,22 @@ class GovernanceCallback(pl.Callback):
         self.look(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look once more at the end; whoever writes the run record hands it to `guard.end`."""
+        """Look once more at the end; whoever writes the run record hands it to `guard.end`, and with `hands_on` this does."""
         self._obey(trainer, self._started().finish())
+        self._end(trainer, "completed" if self.stopped is None else "halted", None if self.stopped is None else self.stopped.reason)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """With `hands_on`: hand on that training broke, and by what kind of error."""
+        stopped = isinstance(exception, KeyboardInterrupt)
+        self._end(trainer, "halted" if stopped else "failed", "interrupted" if stopped else type(exception).__name__)
 
     def look(self, trainer: pl.Trainer) -> None:
         """Look at the log now, whatever the clock says; for loops that write checkpoints of their own."""
         self._obey(trainer, self._started().look())
+
+    def _end(self, trainer: pl.Trainer, status: str, reason: str | None) -> None:
+        if self.hands_on and trainer.is_global_zero:
+            self.guard.end({"status": status, "reason": reason, "steps": trainer.global_step, "unreleasable": self.guard.unreleasable})
 
     def _started(self) -> Watch:
         if self._watch is None:

@@ -45,3 +45,5 @@ def _require_community_offices(register: Register, bylaws: Bylaws) -> None:
         raise Refused("a registrar who is no founder is needed first", value=bylaws.registrars, next="coop propose bylaws FILE")
     if bylaws.oversight_seated == "bylaws" and bylaws.oversight and not community & set(bylaws.oversight):
         raise Refused("a member of the oversight body who is no founder is needed first", value=bylaws.oversight, next="coop propose bylaws FILE")
+    if bylaws.stewards and not community & set(bylaws.stewards):
+        raise Refused("a steward who is no founder is needed first", value=bylaws.stewards, next="coop propose bylaws FILE")

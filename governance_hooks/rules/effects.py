@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from governance_hooks.bylaws import Bylaws
 from governance_hooks.errors import CoopError, Refused
-from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, HaltUse, Motion, Suspend, Waive
+from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, HaltUse, Motion, Recall, Suspend, Waive
+from governance_hooks.rules import recalls
 from governance_hooks.rules.community import check_founders
 from governance_hooks.rules.halts import require_haltable
 from governance_hooks.rules.keys import fresh
@@ -56,7 +57,7 @@ def _check_bylaws(register: Register, motion: AmendBylaws) -> None:
     bylaws = motion.bylaws
     if bylaws.version != register.bylaws.version + 1:
         raise Refused("an amendment is of the bylaws in force, and has the next version", value=bylaws.version, allowed=str(register.bylaws.version + 1))
-    strangers = (set(bylaws.registrars) | set(bylaws.oversight)) - set(register.active())
+    strangers = bylaws.offices - set(register.active())
     if strangers:
         raise Refused("the new bylaws name somebody who is no member in good standing", value=sorted(strangers))
     bylaws.policy.require_independent(register.log_key, register.operator)
@@ -81,8 +82,15 @@ def _check_waiver(register: Register, motion: Waive) -> None:
     run = register.run(motion.run)
     if run.report != motion.report:
         raise Refused("a waiver is about the evaluation the log knows", value=motion.report, allowed=run.report or "this run is not evaluated yet")
-    if run.evaluation_passed:
+    if run.passed:
         raise Refused("this evaluation passed: there is nothing to waive", value=run.id)
+    if not run.waivable:
+        raise Refused(
+            "the policy members voted before this run lets nobody waive what is missing or failed here", value=run.id, next="plan, vote and train anew"
+        )
+    refused = run.leak if run.leak_passed is False else None
+    if motion.leak != refused:
+        raise Refused("a waiver names the leak test that did not pass, and no other", value=motion.leak, allowed=refused or "none")
     if run.waiver is not None:
         raise Refused("this evaluation is waived already", value=run.waiver)
 
@@ -135,18 +143,36 @@ def _halt(register: Register, proposal: Proposal, motion: HaltUse) -> None:
     ratified.until, ratified.ratified = max(ratified.until, motion.until), True
 
 
+def _check_recall(register: Register, motion: Recall) -> None:
+    recalls.check(register, motion)
+
+
+def _recall(register: Register, proposal: Proposal, motion: Recall) -> None:
+    recalls.recall(register, proposal.id, motion)
+
+
 def _check_appeal(register: Register, motion: AppealAgainst) -> None:
     halt = register.halts.get(motion.against)
     if halt is not None and halt.stands(register.operator_clock):
         return
+    mark = register.marks.get(motion.against)
+    if mark is not None and mark.stands(register.operator_clock):
+        return
     if any(member.suspended_by == motion.against and register.suspended(member) for member in register.members.values()):
         return
-    raise Refused("there is no halt or suspension in force with this digest", value=motion.against, allowed="a halt statement, or a suspension's proposal")
+    raise Refused(
+        "there is no halt or suspension in force, nor a status of a release, with this digest",
+        value=motion.against,
+        allowed="a statement that halts or withdraws, or the proposal that did",
+    )
 
 
 def _lift(register: Register, proposal: Proposal, motion: AppealAgainst) -> None:
     if motion.against in register.halts:
         register.halts[motion.against].lifted = True
+        return
+    if motion.against in register.marks:
+        register.marks[motion.against].lifted = True
         return
     for member in register.members.values():
         if member.suspended_by == motion.against:
@@ -192,6 +218,7 @@ _CHECKS: dict[str, Callable[[Register, Any], None]] = {
     "admission": _check_admission,
     "suspension": _check_suspension,
     "halt": _check_halt,
+    "recall": _check_recall,
     "appeal": _check_appeal,
     "appointment": _check_appointment,
     "operator": _check_operator,
@@ -203,6 +230,7 @@ _EFFECTS: dict[str, Callable[[Register, Proposal, Any], None]] = {
     "admission": _admit,
     "suspension": _suspend,
     "halt": _halt,
+    "recall": _recall,
     "appeal": _lift,
     "appointment": _appoint,
     "operator": _change_operator,

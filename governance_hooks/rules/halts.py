@@ -17,9 +17,9 @@ __all__ = ["halt", "require_haltable"]
 
 
 def require_haltable(proposal: Proposal) -> None:
-    """Refuse a halt of anything but a run or a release: a motion takes effect by itself, and a payout has its own vote."""
-    if proposal.kind not in ("run", "release"):
-        raise Refused("what is halted is the approval of a run or a release", value=proposal.kind)
+    """Refuse a halt of anything but a run, a release or an access: a motion takes effect by itself, and a payout has its own vote."""
+    if proposal.kind not in ("run", "release", "access"):
+        raise Refused("what is halted is the approval of a run, a release or an access", value=proposal.kind)
 
 
 def halt(register: Register, statement: Statement) -> None:

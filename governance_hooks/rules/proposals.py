@@ -9,7 +9,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Admit, AppealAgainst, ChangeOperator, Motion, subject_of
 from governance_hooks.payloads import Draft as DraftPayload
 from governance_hooks.payloads import ProposalOpened
-from governance_hooks.rules import effects
+from governance_hooks.rules import effects, recalls
 from governance_hooks.rules.keys import fresh
 from governance_hooks.state import Draft, Proposal
 from governance_hooks.statement import shift
@@ -57,6 +57,7 @@ def open_proposal(register: Register, statement: Statement) -> None:
         raise Refused("only an approval of a run is used more than once", value=payload.uses, allowed="1")
     _check_draft(register, payload)
     _check_motion(register, payload)
+    recalls.check_superseded(register, payload)
     register.proposals[statement.id] = Proposal(
         id=statement.id,
         kind=payload.kind,
@@ -73,6 +74,7 @@ def open_proposal(register: Register, statement: Statement) -> None:
         uses=payload.uses,
         motion=payload.motion,
         draft=payload.draft,
+        supersedes=tuple(payload.supersedes),
     )
 
 

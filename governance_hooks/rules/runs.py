@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
-from governance_hooks.rules import consents, sites
+from governance_hooks.rules import consents, recalls, sites
 from governance_hooks.state import Proposal, Run
 from governance_hooks.statement import SITE
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["build", "end", "evaluate", "pay", "release", "require_usable", "start"]
+__all__ = ["build", "end", "evaluate", "pay", "release", "require_counted", "require_usable", "start"]
 
 
 def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begun: bool = False) -> None:
@@ -41,7 +42,7 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         raise Refused(f"this approval is halted by {halt.by}", value=at, allowed=f"after {halt.until}, when the halt lapses")
 
 
-def _require_counted(register: Register, at: str) -> None:
+def require_counted(register: Register, at: str) -> None:
     """Refuse to use an approval while a vote that could stop its use, or its user, has ended and is not closed: the operator closes votes."""
     for one in register.proposals.values():
         if one.kind in ("halt", "operator") and one.closed is None and one.closes <= at:
@@ -54,11 +55,26 @@ def pay(register: Register, statement: Statement) -> None:
     payload = cast(Payout, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "payout", payload.payout, statement.issued)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     if proposal.used >= proposal.uses or payload.payout in register.payouts:
         raise Refused("this payout is made already", value=payload.payout, allowed="one payment of what one digest names, however often members approve it")
+    _share_out(register, payload.incomes, payload.payout)
     proposal.used += 1
     register.payouts[payload.payout] = proposal.id
+
+
+def _share_out(register: Register, incomes: Sequence[str], payout: str) -> None:
+    """Mark incomes as shared out by a payout; refuse one the log does not know, or that was shared out before."""
+    if list(incomes) != sorted(set(incomes)):
+        raise Refused("the incomes of a payout are listed once each, sorted", value=list(incomes))
+    for one in incomes:
+        known = register.incomes.get(one)
+        if known is None:
+            raise Refused("no such income in this log", value=one, next="coop payout income")
+        if known.paid is not None:
+            raise Refused("this income is shared out already", value=one, allowed=f"once, by payout {known.paid}")
+    for one in incomes:
+        register.incomes[one].paid = payout
 
 
 def build(register: Register, statement: Statement) -> None:
@@ -85,7 +101,7 @@ def start(register: Register, statement: Statement) -> None:
     payload = cast(RunStart, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "run", payload.plan, statement.issued, begun=site is not None)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     other = next((run.id for run in register.runs.values() if run.proposal == proposal.id and run.id != payload.run), None)
     if other is not None:
         raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
@@ -120,6 +136,7 @@ def end(register: Register, statement: Statement) -> None:
     halt = register.proposal(run.proposal).halted(statement.issued)
     if payload.status == "completed" and halt is not None:
         raise Refused(f"this run is halted by {halt.by} and cannot be completed", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
+    run.endings.append((register.size, payload.status))
     run.ended, run.status, run.record, run.outputs = register.size, payload.status, payload.record, payload.outputs
 
 
@@ -132,7 +149,9 @@ def evaluate(register: Register, statement: Statement) -> None:
         raise Refused("only a completed run is evaluated", value=run.status, allowed="completed")
     if run.report is not None:
         raise Refused("this run is evaluated already: another try would be picking the better result", value=run.report)
-    run.report, run.results, run.evaluation_passed = payload.report, payload.results, payload.passed
+    run.report, run.results, run.evaluation_passed, run.waivable = payload.report, payload.results, payload.passed, payload.waivable
+    if payload.leak is not None:
+        run.leak, run.leak_differential, run.leak_passed = payload.leak.record, payload.leak.differential, payload.leak.passed
 
 
 def release(register: Register, statement: Statement) -> None:
@@ -141,17 +160,21 @@ def release(register: Register, statement: Statement) -> None:
     payload = cast(Released, statement.payload)
     proposal = register.proposal(payload.proposal)
     require_usable(proposal, "release", payload.release, statement.issued)
-    _require_counted(register, statement.issued)
+    require_counted(register, statement.issued)
     if proposal.used >= proposal.uses:
         raise Refused("this approval is used up", value=payload.release, allowed=f"{proposal.uses} release")
     if payload.release in register.releases:  # a later log position would move what the first release is judged by
         raise Refused("this release is out already", value=payload.release, allowed=f"once, under {register.releases[payload.release]}")
     run = register.run(payload.run)
-    if not run.evaluation_passed and run.waiver is None:
-        raise Refused("the run's evaluation is missing or did not pass the policy members voted", value=run.id, next="coop propose waiver RUN")
+    if not run.evaluation_passed and not run.waivable:
+        raise Refused("the run's evaluation did not pass, and the policy members voted lets nobody waive that", value=run.id, next="plan, vote and train anew")
+    if not run.passed and run.waiver is None:
+        what = "leak test did not pass" if run.evaluation_passed else "evaluation is missing or did not pass"
+        raise Refused(f"the run's {what} the policy members voted", value=run.id, next="coop propose waiver RUN")
     halt = register.proposal(run.proposal).halted(statement.issued)
     if halt is not None:
         raise Refused(f"the run's approval is halted by {halt.by}", value=run.id, allowed=f"after {halt.until}, when the halt lapses")
     run.releases[payload.release] = register.size
     proposal.used += 1
     register.releases[payload.release] = proposal.id
+    recalls.went_out(register, payload.release, proposal, statement)

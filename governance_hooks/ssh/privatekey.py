@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance_hooks.atomic import write_bytes
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, Refused
 from governance_hooks.ssh.envelope import Envelope, to_be_signed
 from governance_hooks.ssh.publickey import ED25519, PublicKey
 from governance_hooks.ssh.wire import string
@@ -63,6 +63,19 @@ class PrivateKey:
         """Return an armored SSHSIG over `message` in our namespace."""
         signature = string(ED25519.encode()) + string(self._key.sign(to_be_signed(message, "sha512")))
         return Envelope(self.public, "sha512", signature).armored
+
+    def sign_plain(self, message: bytes) -> bytes:
+        """Return the bare Ed25519 signature (64 bytes) over a message of another format: a DSSE envelope, TUF metadata.
+
+        What SSH signs begins with `SSHSIG`, with the length of a session id (RFC 4252) or of an agent's blob, so neither a statement nor a
+        login is ever a message of these formats, which begin with `DSSEv1 ` or `{`; anything else is refused.
+
+        Raises:
+            Refused: the message could be read as something else.
+        """
+        if not message.startswith((b"DSSEv1 ", b"{")):
+            raise Refused("bytes like these are not signed without a namespace", value=message[:16], allowed="a DSSE envelope, or a JSON object of TUF")
+        return self._key.sign(message)
 
 
 def generate_key(path: Path, *, comment: str = "") -> PrivateKey:

@@ -17,12 +17,12 @@ from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
 from governance_hooks.gate import run_gate
 from governance_hooks.proof import Proof, read_proof
-from governance_hooks.report import Report
 from governance_hooks.statement import shift
 from governance_hooks.tally import roll_root
 from model_card.release import add_proof
+from model_card.verification import Verification
 from model_card.verify import verify
-from tests.attacks.forge import broken, forged_proof, history, only_broken, proof_of, request_for
+from tests.attacks.forge import broken, forged_proof, history, proof_of, request_for
 from tests.attacks.story import Story
 from tests.attacks.test_11_split_view import Witnessed
 from tests.village import Approved, Village
@@ -177,10 +177,12 @@ def test_who_asks_about_now_is_shown_no_frozen_log(tmp_path: Path) -> None:
     assert story.play().passed
     now = shift(story.village.clock, 8 * 86_400)
 
-    def ask() -> Report:
+    def ask() -> Verification:
         return verify(story.release.folder, pin=story.village.coop.pin, now=now)
 
-    only_broken(ask(), "signatures and rules", "old, 604800 s allowed: halts and withdrawals since would go unseen")
+    frozen = ask()
+    assert (frozen.exit_code, frozen.verdict, [step.name for step in frozen.blocking]) == (4, "stale", ["status and freshness"])
+    assert "old, 604800 s allowed: halts and withdrawals since would go unseen" in frozen.blocking[0].why
     with Cooperative.open(story.root) as coop:  # the same log, seen again eight days later to be still the newest
         village = Village(story.root, coop, story.keys, story.operator, story.witnesses)
         village.clock = now

@@ -150,24 +150,24 @@ def test_base_weights_swapped_between_gate_and_trainer_are_not_loaded(workshop: 
 
 
 def test_base_weights_swapped_between_the_trainers_check_and_its_load_are_not_trained(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from train import prepare
+    from train.strategies import ddp
 
-    load = prepare.load_model
+    load = ddp.load_model
 
     def swapped(base: Path, *rest: Any) -> Any:
         other_weights(base)
         return load(base, *rest)
 
-    monkeypatch.setattr(prepare, "load_model", swapped)
+    monkeypatch.setattr(ddp, "load_model", swapped)
     with pytest.raises(BadInput, match=r"base weights at .* are not those of the plan"):
         workshop.train()
     assert not workshop.adapter().exists()
 
 
 def test_a_folder_behind_a_link_that_is_turned_during_the_start_is_not_trained_on(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from train import prepare
+    from train.strategies import ddp
 
-    other, link, load = shutil.copytree(workshop.base, tmp_path / "other"), tmp_path / "link", prepare.load_model
+    other, link, load = shutil.copytree(workshop.base, tmp_path / "other"), tmp_path / "link", ddp.load_model
     other_weights(other)
     link.symlink_to(workshop.base)
 
@@ -176,7 +176,7 @@ def test_a_folder_behind_a_link_that_is_turned_during_the_start_is_not_trained_o
         link.symlink_to(other)
         return load(base, *rest)
 
-    monkeypatch.setattr(prepare, "load_model", turned)
+    monkeypatch.setattr(ddp, "load_model", turned)
     with pytest.raises(BadInput, match=r"base weights at .* are not those of the plan"):
         workshop.train(base=link)
     assert not workshop.adapter().exists()

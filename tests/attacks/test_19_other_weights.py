@@ -23,7 +23,7 @@ from tests.attacks.story import RUN, Story
 from tests.model_card.conftest import tiny_safetensors
 from tests.village import Village
 
-WEIGHTS = "weights/adapter_model.safetensors"
+WEIGHTS = "adapter/adapter_model.safetensors"
 
 
 def other_weights() -> bytes:
@@ -103,7 +103,7 @@ def test_weights_that_were_not_the_ones_measured_are_not_released(tmp_path: Path
     broken(Measured(tmp_path).play(), "evaluation under the voted policy", "the evaluation is of other weights than the run's")
 
 
-@pytest.mark.parametrize("exchange", [("weights/adapter_config.json", "plan.json"), ("data/manifest.json", "run.json")])
+@pytest.mark.parametrize("exchange", [("adapter/adapter_config.json", "plan.json"), ("data/manifest.json", "run.json")])
 def test_two_files_that_change_places_are_two_other_files(bundle: Path, exchange: tuple[str, str]) -> None:
     one, other = (bundle / name for name in exchange)
     shutil.move(one, bundle / "aside")
@@ -114,7 +114,7 @@ def test_two_files_that_change_places_are_two_other_files(bundle: Path, exchange
     broken(verify(bundle), "release vote", "members never voted on exactly this")
 
 
-@pytest.mark.parametrize("name", ["weights/adapter_model.bin", "weights/model-00002.safetensors", ".git/config", "weights/../extra", "tokenizer_config.json"])
+@pytest.mark.parametrize("name", ["adapter/adapter_model.bin", "adapter/model-00002.safetensors", ".git/config", "adapter/../extra", "tokenizer_config.json"])
 def test_a_file_that_was_not_voted_on_does_not_ride_along(bundle: Path, name: str) -> None:
     path = bundle / name
     path.parent.mkdir(exist_ok=True)

@@ -2,8 +2,9 @@
 
 The attacker is a member with fresh keys and registrars who admit them, or the operator who pays. Blocked: members vote on one file with every
 share in it, by digest, on a roll frozen before; who splits later gains no vote and no place in that file, and it is paid once. A split before the
-proposal is for the members to see in the file: whose contributions are whose is in the log from the day of each. Shares by the worth of a
-group's data (Shapley values) are not computed yet.
+proposal is for the members to see in the file: whose contributions are whose is in the log from the day of each. Nobody founds a guild: guilds
+follow from the build. Accepted work adds up the same under one name or three, but where a rule has a cap, a limit on pieces or equal parts:
+there only registrars stand in the way (docs/stake.md).
 """
 
 import json
@@ -14,6 +15,9 @@ import pytest
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.gate import run_gate
 from governance_hooks.sshsig import PrivateKey, generate_key
+from governance_hooks.stake.allocation import allocate
+from governance_hooks.stake.rule import PayoutRule, rule_words
+from governance_hooks.stake.work import Done
 from governance_hooks.state import Proposal
 from tests.attacks.forge import blocked, broken, request_for
 from tests.commonweights.conftest import Coop
@@ -127,3 +131,33 @@ def test_a_payout_that_opens_after_the_split_shows_who_was_let_in_when(village: 
     split(village, shells)
     joined = {name: village.coop.register.members[name].joined for name in SHELLS}
     assert joined == {SHELLS[0]: before, SHELLS[1]: before + 1}  # a member reads there that two came on one day, and who signed for them
+
+
+def test_work_earns_the_same_under_one_name_or_three(village: Village) -> None:
+    honest, other = village.members[:2]
+    rule = PayoutRule(coop=village.coop.register.coop, name="plain", currency="EUR")
+    shares = {"spa": 1_000_000}
+
+    def earned(split: list[tuple[str, int]]) -> int:
+        done = [Done(member=member, guild="spa", work="record", pieces=pieces) for member, pieces in [*split, (other, 40)]]
+        found = allocate(rule, 1_000_000, shares, done, [])
+        return sum(found.members[member].paid for member, _ in split)
+
+    assert abs(earned([(honest, 30)]) - earned([(honest, 10), *((shell, 10) for shell in SHELLS)])) <= 3  # the odd cents of three roundings
+
+
+def test_what_a_split_gains_under_a_cap_is_stated_and_bounded_by_the_uncapped_amount(village: Village) -> None:
+    honest, other = village.members[:2]
+    done = {
+        "one": [Done(member=honest, guild="spa", work="record", pieces=30), Done(member=other, guild="spa", work="record", pieces=10)],
+        "three": [Done(member=one, guild="spa", work="record", pieces=10) for one in (honest, *SHELLS, other)],
+    }
+    capped = PayoutRule(coop=village.coop.register.coop, name="capped", currency="EUR", member_cap_percent=30)
+    free = capped.model_copy(update={"member_cap_percent": 100})
+
+    def paid(rule: PayoutRule, which: str) -> int:
+        return sum(one.paid for member, one in allocate(rule, 1_000_000, {"spa": 1_000_000}, done[which], []).members.items() if member != other)
+
+    assert paid(capped, "one") < paid(capped, "three") <= paid(free, "one")
+    assert any("pay to be two members" in line for line in rule_words(capped))
+    assert not any("pay to be two members" in line for line in rule_words(free))

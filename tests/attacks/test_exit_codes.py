@@ -56,8 +56,8 @@ def test_why_leaves_with_0_for_a_plan_that_may_run(coop: Coop, approved: Approve
     root = approved.village.root
     (root / "plans").mkdir()
     (root / "plans/first-run.json").write_bytes(approved.plan_bytes)
-    monkeypatch.setattr("commonweights.commands.train.now", lambda: approved.village.clock)
-    monkeypatch.setattr("commonweights.commands.train.find_base", lambda plan, given: approved.base)
+    monkeypatch.setattr("commonweights.running.now", lambda: approved.village.clock)
+    monkeypatch.setattr("commonweights.running.find_base", lambda plan, given: approved.base)
     done = coop("-C", root, "why", "first-run")
     assert done.code == 0, done.out
     assert "first-run is not blocked: all 9 checks pass." in done.out

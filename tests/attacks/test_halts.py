@@ -107,7 +107,8 @@ def test_who_asks_about_now_is_told_of_a_halt_of_the_run_since_the_release(tmp_p
     from model_card.verify import verify
 
     report = verify(story.release.folder, pin=story.village.coop.pin, now=story.village.clock)
-    only_broken(report, "run vote", f"the oversight body halted this run until {story.until}")
+    assert (report.exit_code, report.verdict) == (3, "halted")
+    assert f"the oversight body halted this run until {story.until}" in report.blocking[0].why
 
 
 def test_a_second_approval_of_the_same_plan_does_not_hide_a_halt_of_the_runs_own(approved: Approved) -> None:

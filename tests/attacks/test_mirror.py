@@ -82,11 +82,11 @@ def test_what_no_vote_stands_behind_is_not_computed(bundle: Path, monkeypatch: p
     def never(*_: object) -> None:
         raise AssertionError("minutes of work for a stranger")
 
-    monkeypatch.setattr("model_card.verify.judge_again", never)
-    monkeypatch.setattr("model_card.verify.make_card", never)
+    monkeypatch.setattr("model_card.links.evaluation.judge_again", never)
+    monkeypatch.setattr("model_card.pages.make_card", never)
     found = verify(bundle)
     broken(found, "run vote", "the run proposal is about another plan than plan.json")
-    last = {step.name: step for step in found.steps[-2:]}
+    last = {step.name: step for step in found.steps}
     for name in ("evaluation under the voted policy", "card renders identically"):
         assert (last[name].status, last[name].why) == (Status.UNKNOWN, "needs the run vote (link 5)")
 
@@ -115,15 +115,15 @@ SHADOWED = header().replace(b'"dtype": "F32"', b'"dtype": "F16", "dtype": "F32"'
     ids=["metadata twice", "a field twice", "another format", "more metadata"],
 )
 def test_a_weights_header_hides_nothing(bundle: Path, raw: bytes, words: str) -> None:
-    weights = bundle / "weights/adapter_model.safetensors"
+    weights = bundle / "adapter/adapter_model.safetensors"
     assert safetensors(header()) != safetensors(raw)
     weights.write_bytes(safetensors(raw))
     with pytest.raises(BadInput, match=f"adapter_model.safetensors is not a plain safetensors file: .*{words}"):
         check_safetensors(weights)
-    broken(verify(bundle), "files match release.json", "weights/adapter_model.safetensors")
+    broken(verify(bundle), "files match release.json", "adapter/adapter_model.safetensors")
 
 
 def test_the_header_the_tests_start_from_is_accepted(bundle: Path) -> None:
-    weights = bundle / "weights/adapter_model.safetensors"
+    weights = bundle / "adapter/adapter_model.safetensors"
     weights.write_bytes(safetensors(header()))
     assert check_safetensors(weights) == (2, 16)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from commonweights.commands.train import run_plan
 from commonweights.end_of_run import evaluate_run, log_end
+from commonweights.running import run_plan
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.errors import BadInput
@@ -24,7 +24,7 @@ from tests.village import Approved
 @pytest.fixture
 def started(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> Approved:
     """A run whose start is logged and that never trained; the commands go by the village's clock."""
-    monkeypatch.setattr("commonweights.commands.train.now", lambda: approved.village.clock)
+    monkeypatch.setattr("commonweights.running.now", lambda: approved.village.clock)
     approved.start()
     (approved.village.root / "runs" / RUN / "adapter").mkdir(parents=True)
     return approved

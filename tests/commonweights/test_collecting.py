@@ -104,7 +104,7 @@ def cleared_eval(lent: Lent, job: int = 90, kind: str = "eval", run: str = RUN) 
 def test_starts_and_segments_reach_the_log_once_and_each_site_gets_a_proof_that_holds_them(lent: Lent, collector: Collector) -> None:
     trained(lent, status="failed")
     events = collector.round()
-    assert told(events) == ["appended", "appended", "ended"]
+    assert told(events) == ["appended", "appended", "ended", "card"]
     register = lent.village.coop.register
     assert register.run(RUN).segments[1].seconds == 60
     assert (register.run(RUN).status, register.run(RUN).report) == ("failed", None)

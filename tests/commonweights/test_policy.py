@@ -74,6 +74,10 @@ def test_a_page_names_only_commands_and_options_there_are(page: Path) -> None:
                     continue
                 command = found
                 options |= {option for parameter in command.params for option in parameter.opts}
+                if isinstance(command, click.Group) and command.name == "eval":  # `coop eval RUN --check`
+                    default = command.get_command(context, "run")
+                    assert default is not None
+                    options |= {option for parameter in default.params for option in parameter.opts}
             elif word.startswith("--"):
                 assert word.split("=")[0] in options, f"{page.name}: coop {' '.join(words)}: {word}"
 

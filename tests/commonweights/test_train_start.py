@@ -2,7 +2,7 @@
 
 import pytest
 
-from commonweights.commands.train import run_plan
+from commonweights.running import run_plan
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
@@ -21,7 +21,7 @@ class Seen(Exception):
 @pytest.fixture
 def ready(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> Approved:
     """An approved plan; the commands go by the village's clock."""
-    monkeypatch.setattr("commonweights.commands.train.now", lambda: approved.village.clock)
+    monkeypatch.setattr("commonweights.running.now", lambda: approved.village.clock)
     return approved
 
 

@@ -25,7 +25,7 @@ def test_from_a_finished_run_to_gguf(coop, home: Path, keys: dict[str, Path], tm
     assert loads((home / "runs/first/first-f16.json").read_bytes(), floats=True)["source"] == merged.json["weights"]
 
     # From the release bundle anybody makes the same weights.
-    assert coop("-C", home, "release", "assemble", "first").code == 0
+    assert coop("-C", home, "release", "assemble", "first", "--incomplete", "--no-derived").code == 0
     bundle = home / "releases/first"
     again = coop("--json", "weights", "merge", "--adapter", bundle, *base, "--out", tmp_path / "again", "--threads", "3")
     assert again.code == 0, again.out
@@ -40,7 +40,7 @@ def test_from_a_finished_run_to_gguf(coop, home: Path, keys: dict[str, Path], tm
     (other / "chat_template.jinja").write_text("{{ other }}")
     out = ["--out", tmp_path / "never"]
     assert "not the base the adapter was trained on" in coop("-C", home, "weights", "merge", "first", "--base", other, *out).err
-    (bundle / "weights/extra.bin").write_bytes(b"\x80")
+    (bundle / "adapter/extra.bin").write_bytes(b"\x80")
     assert "is not a whole release" in coop("weights", "merge", "--adapter", bundle, *base, *out).err
     assert coop("weights", "merge", "--adapter", bundle, *base).code == 2
     assert coop("-C", home, "weights", "merge", "first", "--adapter", bundle, *base, *out).code == 2

@@ -113,13 +113,13 @@ def test_an_appointment_lapses_when_one_of_its_members_leaves_before_it(founded:
     assert village.coop.register.seats is None
 
 
-def test_the_oversight_body_halts_an_approval_once_and_only_that_of_a_run_or_release(founded: Founded) -> None:
+def test_the_oversight_body_halts_an_approval_once_and_only_that_of_a_run_release_or_access(founded: Founded) -> None:
     village = founded(kinds={"run": LASTING, "release": LASTING, "payout": LASTING})
     run, pay = village.approve("run", SUBJECT), village.approve("payout", SUBJECT)
     motion = village.move(HaltUse(proposal=run, until=later(village, 9), ratifies=None)).id
     for about in (pay, motion):
-        village.refuses("approval of a run or a release", "coop.halt/v1", {"proposal": about, "until": later(village, 1)}, village.members[3])
-    refuses(village, "approval of a run or a release", HaltUse(proposal=pay, until=later(village, 9), ratifies=None))
+        village.refuses("approval of a run, a release or an access", "coop.halt/v1", {"proposal": about, "until": later(village, 1)}, village.members[3])
+    refuses(village, "approval of a run, a release or an access", HaltUse(proposal=pay, until=later(village, 9), ratifies=None))
     refuses(village, "no such proposal", HaltUse(proposal=SUBJECT, until=later(village, 9), ratifies=None))
     refuses(village, "a time to come", HaltUse(proposal=run, until=later(village, -1), ratifies=None))
     halt(village, run, DAY)

@@ -168,3 +168,32 @@ def test_an_item_counted_twice_is_refused() -> None:
     rows = rows_of(noisy(0.0, 10))
     with pytest.raises(BadInput, match="twice"):
         judge([*rows, rows[0]], FAST)
+
+
+def test_with_interval_t_the_interval_is_the_jackknife_of_the_ratio_over_contributors() -> None:
+    draw = random.Random(8)
+    rows = rows_of(noisy(-0.1, 60), clusters=9)
+    for row in rows:
+        row["tokens"] = draw.randint(3, 40)
+        row["tuned"] = round(row["base"] + draw.gauss(-0.1, 0.3) * row["tokens"], 6)
+    judged = judge(rows, FAST.model_copy(update={"interval": "t"}))["languages"]["spa"]
+    parts = [
+        (sum(r["tuned"] - r["base"] for r in rows if r["cluster"] == c), sum(r["tokens"] for r in rows if r["cluster"] == c))
+        for c in sorted({r["cluster"] for r in rows})
+    ]
+    d, t = np.array(parts).T
+    left_out = (d.sum() - d) / (t.sum() - t)
+    error = np.sqrt(8 / 9 * ((left_out - d.sum() / t.sum()) ** 2).sum())
+    half = stats.t.ppf(0.975, int(t.sum() ** 2 // (t**2).sum()) - 1) * error
+    assert judged["low"] == pytest.approx(d.sum() / t.sum() - half, abs=2e-6)
+    assert judged["high"] == pytest.approx(d.sum() / t.sum() + half, abs=2e-6)
+    assert judged["resampled"] == "none"
+
+
+def test_with_interval_t_few_contributors_or_no_variation_state_nothing() -> None:
+    policy = FAST.model_copy(update={"interval": "t"})
+    for rows in (rows_of(noisy(-1.0), clusters=4), rows_of([-1.0] * 60)):
+        judged = judge(rows, policy)["languages"]["spa"]
+        assert (judged["low"], judged["verdict"]) == (None, "INSUFFICIENT")
+    assert judge(rows_of(noisy(-1.0), clusters=5), policy)["languages"]["spa"]["verdict"] == "PASS"
+    assert judge(rows_of(noisy(1.0), clusters=5), policy)["languages"]["spa"]["verdict"] == "FAIL"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from governance_hooks.consent import Consent, Scope, Use, permits
 from governance_hooks.errors import BadInput
-from governance_hooks.vocabulary import LICENCES, PROCESSING, PURPOSES, RECIPIENTS, WORDS, covers, narrower
+from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PURPOSES, RECIPIENTS, WORDS, covers, narrower
 from tests.village import Village
 
 with (Path(__file__).parent / "dpv-2.3.csv").open(newline="") as file:
@@ -42,7 +42,7 @@ def test_every_purpose_stands_under_the_purposes_dpv_puts_it_under() -> None:
 
 
 def test_every_word_of_consent_has_plain_words_and_no_other_has() -> None:
-    assert set(WORDS) == {*PURPOSES, *PROCESSING, *RECIPIENTS}
+    assert set(WORDS) == {*PURPOSES, *PROCESSING, *RECIPIENTS, *OUTSIDERS, *OUTSIDE_FORMS.values()}
     assert len(set(WORDS.values())) == len(WORDS)
     assert set(LICENCES).isdisjoint(WORDS)
 

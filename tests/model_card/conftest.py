@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import struct
@@ -16,7 +17,7 @@ import pytest
 
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.inventory import file_entry
+from governance_hooks.inventory import file_entry, inventory
 from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
 from governance_hooks.merkle import leaf_hash
 from governance_hooks.merkle import root as root_of
@@ -126,8 +127,51 @@ def write_evaluation(run_dir: Path, plan: Plan, results: list[dict[str, Any]], o
     (folder / "report.json").write_bytes(dumps(report))
 
 
+def safetensors(tensors: dict[str, tuple[int, ...]]) -> bytes:
+    """A safetensors file of float32 tensors with small numbers."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    draw, data = random.Random(3), bytearray()
+    for name, shape in tensors.items():
+        count = math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(data), len(data) + 4 * count]}
+        data += struct.pack(f"<{count}f", *(draw.uniform(-0.02, 0.02) for _ in range(count)))
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    return struct.pack("<Q", len(raw)) + raw + bytes(data)
+
+
+def write_output(run_dir: Path, base: Path | None, method: str) -> None:
+    """Write what a run leaves: an adapter (over the base, if there is one), or a whole model beside the base's tokenizer."""
+    if method == "full":
+        assert base is not None
+        shutil.copytree(base, run_dir / "model", ignore=shutil.ignore_patterns("base.json"))
+        weights = run_dir / "model/model.safetensors"
+        raw = bytearray(weights.read_bytes())
+        raw[-4:] = struct.pack("<f", 0.015)
+        weights.write_bytes(bytes(raw))
+        return
+    (run_dir / "adapter").mkdir(parents=True)
+    config = {"base_model_name_or_path": "example/base", "peft_type": "LORA", "r": 16, "lora_alpha": 32, "lora_dropout": 0}
+    weights_bytes = tiny_safetensors()
+    if base is not None:
+        config |= {"base_model_name_or_path": "village/tiny", "task_type": "CAUSAL_LM", "target_modules": ["q_proj"]}
+        prefix = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+        weights_bytes = safetensors({prefix.format(layer, half): shape for layer in (0, 1) for half, shape in (("A", (16, 64)), ("B", (64, 16)))})
+    (run_dir / "adapter/adapter_model.safetensors").write_bytes(weights_bytes)
+    (run_dir / "adapter/adapter_config.json").write_bytes(dumps(config))
+
+
 def finish(
-    root: Path, coop: Cooperative, village: Village, *, log_build: bool = True, log_root: str | None = None, canaries: dict[str, Any] | None = None
+    root: Path,
+    coop: Cooperative,
+    village: Village,
+    *,
+    log_build: bool = True,
+    log_root: str | None = None,
+    canaries: dict[str, Any] | None = None,
+    base: Path | None = None,
+    method: str = "lora",
+    output: Callable[[Path, Path | None, str], None] | None = None,
 ) -> Finished:
     members, rows, consents = village.members, [], []
     for member in members:
@@ -187,34 +231,33 @@ def finish(
     (build_dir / "manifest.json").write_bytes(dumps(manifest))
     if log_build:
         village.say("coop.build/v1", {"manifest": digest(manifest), "root": root_digest, "records": len(rows)}, "operator")
-    files = [{"path": "model.safetensors", "size": 3, "sha256": sha256(b"abc")}]
+    files = inventory(base) if base is not None else [{"path": "model.safetensors", "size": 3, "sha256": sha256(b"abc")}]
     plan = Plan.model_validate(
         {
             "coop": coop.register.coop,
             "name": "first-run",
             "use": USE,
-            "base": Base.model_validate({"name": "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}),
+            "base": Base.model_validate(
+                {"name": "village/tiny" if base is not None else "example/base", "licence": "Apache-2.0", "digest": digest(files), "files": files}
+            ),
             "build": BuildRef(manifest=digest(manifest), root=root_digest, records=len(rows), languages=languages),  # type: ignore[arg-type]
             "code": Code(digest=sha256(b"code"), packages={"torch": "2.13.0"}),
             "tokens": tokens_of(languages),
             "canaries": canaries,
             "mix": Mix(),
-            "training": Training(),
+            "training": Training.model_validate({"method": method}),
             "evaluation": EvaluationPolicy(resamples=200),
             "limits": Limits(),
             "policies": Policies(),
         }
     )
-    (run_dir / "adapter").mkdir(parents=True)
+    run_dir.mkdir(parents=True)
     (run_dir / "plan.json").write_bytes(dumps(plan.model_dump(mode="json")))
     plan_digest = sha256((run_dir / "plan.json").read_bytes())
     proposal = village.approve("run", plan_digest, uses=plan.limits.max_starts)
     village.say("coop.run-start/v1", {"run": RUN, "plan": plan_digest, "proposal": proposal, "start": 1}, "operator")
-    (run_dir / "adapter/adapter_model.safetensors").write_bytes(tiny_safetensors())
-    (run_dir / "adapter/adapter_config.json").write_bytes(
-        dumps({"base_model_name_or_path": "example/base", "peft_type": "LORA", "r": 16, "lora_alpha": 32, "lora_dropout": 0})
-    )
-    outputs = [file_entry(run_dir, path) for path in sorted((run_dir / "adapter").iterdir())]
+    (output or write_output)(run_dir, base, method)
+    outputs = [file_entry(run_dir, path) for path in sorted((run_dir / plan.training.output).iterdir())]
     record = {
         "format": "coop.run/v1", "run": RUN, "coop": coop.register.coop, "plan": plan_digest, "proposal": proposal, "status": "completed", "reason": None,
         "unreleasable": None, "started": village.clock, "ended": village.clock, "wall_s": 12, "starts": 1, "steps": 5, "total_steps": 5,
@@ -286,3 +329,69 @@ def _released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(_released: Path, tmp_path: Path) -> Path:
     """A copy of a released bundle, for the test to harm."""
     return shutil.copytree(_released, tmp_path / "bundle")
+
+
+def finished_run_of(done: Finished) -> Any:
+    """The same run as the commands see it."""
+    from commonweights.adapters import Finished as OfCommands
+    from governance_hooks.plan import read_plan
+
+    raw = (done.run_dir / "plan.json").read_bytes()
+    return OfCommands(RUN, done.run_dir, read_plan(raw), sha256(raw), None)
+
+
+def publish_whole(done: Finished, base: Path, out: Path) -> Release:
+    """Assemble with merged and GGUF weights, have members vote, and publish."""
+    from commonweights.deriving import derived_weights
+
+    sign_evaluation(done)
+    with derived_weights(finished_run_of(done), base, out.parent, "village-lm", check="none", threads=1) as derived:
+        release = done.assemble(out, derived=derived)
+    done.publish(release)
+    return release
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real base of two layers."""
+    pytest.importorskip("torch")
+    from tests.tiny import write_base
+
+    return write_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def _whole_of(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make, once, the release of a run of a method with everything that loads."""
+    made: dict[str, Path] = {}
+
+    def of(method: str) -> Path:
+        if method not in made:
+            root = tmp_path_factory.mktemp(f"whole-{method}")
+            keys, operator = found(root / "village")
+            with Cooperative.open(root / "village") as coop:
+                done = finish(root / "village", coop, Village(root / "village", coop, keys, operator), base=tiny_base, method=method)
+                publish_whole(done, tiny_base, root / "bundle")
+            made[method] = root / "bundle"
+        return made[method]
+
+    return of
+
+
+@pytest.fixture(params=["lora", "full"])
+def whole(request: pytest.FixtureRequest, _whole_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of a released bundle with everything that loads: of a run that made an adapter, and of one that trained all weights."""
+    return shutil.copytree(_whole_of(request.param), tmp_path / "whole")
+
+
+@pytest.fixture
+def merged(_whole_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of a released bundle with merged weights beside the adapter."""
+    return shutil.copytree(_whole_of("lora"), tmp_path / "merged")
+
+
+@pytest.fixture
+def signed(finished: Finished) -> Finished:
+    """A finished run whose evaluation the operator has logged."""
+    sign_evaluation(finished)
+    return finished

@@ -12,7 +12,7 @@ from tests.model_card.test_card import fields_of
 from tests.model_card.test_verify import failed, rehash
 
 COMMITMENT = sha256(b"the seed")
-WORDS = "Canaries: `100` lines of random syllables that no member wrote"
+WORDS = "Canaries: 100 lines of random syllables that no member wrote"
 
 
 def test_a_card_states_the_canaries_of_the_plan_and_verifies(odd: Any, tmp_path: Path) -> None:

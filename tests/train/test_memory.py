@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Lora, Training
@@ -120,7 +120,6 @@ def test_activations_are_within_three_percent_of_what_autograd_holds(
     base: Path, precision: Any, attention: Any, sequences: int, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.model.fuse_norms", lambda _model: 0)  # the estimate is of a GPU, where neither of these is used
-    monkeypatch.setattr("train.model.multiplies_wide", lambda _kind: False)
     training = Training(precision=precision, attention=attention, sequence_tokens=tokens, lora=Lora(rank=16))
     assert activations(read_shape(base), training, sequences) == pytest.approx(kept(base, training, sequences), rel=0.03)
 
@@ -155,6 +154,34 @@ def test_shards_divide_what_their_strategy_divides() -> None:
     away = memory(EIGHT_B, training, Layout("zero2", True), 8)
     assert (away.optimizer, away.step) == (0, 0)
     assert away.host >= optimizer_only.optimizer
+
+
+def test_loading_takes_a_shard_and_a_block_in_shards_and_the_whole_base_anywhere_else() -> None:
+    training = Training(precision="bf16-true")
+    whole, trained = 2 * EIGHT_B.parameters, 2 * EIGHT_B.trainable(training)
+    unit = 2 * max(EIGHT_B.block, EIGHT_B.embeddings + EIGHT_B.head)
+    found = {layout.name: memory(EIGHT_B, training, layout, 8) for layout in STRATEGIES}
+    assert found["fsdp2"].loading == pytest.approx((whole + trained) / 8 + unit, abs=8)
+    assert found["fsdp2"].loading_host == 0
+    for name in ("ddp", "zero2", "zero3", "zero3+offload"):
+        assert (found[name].loading, found[name].loading_host) == (whole + trained, whole)
+    # DeepSpeed splits what was loaded whole: with weights in main memory the peak is that of loading, and a base that does not fit whole never fits.
+    assert found["zero3+offload"].peak > whole
+    assert largest_forward(EIGHT_B, training, Layout("zero3", True), 64, whole - 1) == 0
+    assert largest_forward(EIGHT_B, training, Layout("fsdp2"), 64, whole - 1) > 0
+
+
+def test_loading_in_shards_takes_what_was_measured(tmp_path: Path) -> None:
+    """tests/train/test_sharded_base.py measures this base in two processes: 0.55 of it; the estimate adds a block that only a GPU touches whole."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=2000, hidden_size=512, intermediate_size=1408, num_hidden_layers=18, num_attention_heads=8, num_key_value_heads=2,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    shape = read_shape(tmp_path)
+    estimate = memory(shape, Training(strategy="fsdp2", lora=Lora(rank=4)), Layout("fsdp2"), 2).loading
+    assert 0.50 * 4 * shape.parameters < estimate < 0.58 * 4 * shape.parameters
 
 
 def test_a_four_bit_base_takes_about_half_a_byte_a_weight() -> None:

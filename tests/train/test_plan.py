@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from data_pipeline.manifest import read_build
-from data_pipeline.stages.canaries import canaries, commitment
 from data_pipeline.tokens.make import make_tokens
+from governance_hooks.canaries import canaries, commitment
 from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput

@@ -80,7 +80,8 @@ def test_the_page_shows_every_language_start_and_the_estimate(run: Path) -> None
     for told in ("Spanish", "Basque", "completed", "kWh", "estimated", "Learning rate", "Peak memory", "waiting for data", "load x rated power"):
         assert told in page
     assert "Model FLOPs" not in page
-    assert page.count('role="img"') == 1 + 2 + 5  # loss, two languages, five curves
+    assert page.count('role="img"') == 1 + 2 + 2 + 5  # loss, two languages in training and in validation, five curves
+    assert page.count("Training loss in ") == 2
     validated = [line["validation"]["eus"] for line in map(loads_line, (run / "metrics.jsonl").read_bytes().splitlines()) if "validation" in line]
     assert f"{validated[0]:.3f} → {validated[-1]:.3f}" in page
 

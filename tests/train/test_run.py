@@ -18,8 +18,8 @@ import torch
 from safetensors import safe_open
 
 from data_pipeline.manifest import read_build
-from data_pipeline.stages.canaries import canaries
 from data_pipeline.tokens.mixture import mixture
+from governance_hooks.canaries import canaries
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.hooks.guard import Stop

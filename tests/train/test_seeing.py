@@ -2,14 +2,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from pytorch_lightning.loggers import Logger
 
+from data_pipeline.tokens.sample import Sample
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import CoopError
+from governance_hooks.plan import CANARY_LANGUAGE
 from train import optimizer
+from train.data import batch_rows
 from train.data_wait import DataWait
+from train.objective import Sft
 from train.record import records_root
 from train.step_log import StepLog
 
@@ -92,3 +100,55 @@ def test_only_the_wait_for_data_is_counted(monkeypatch: pytest.MonkeyPatch) -> N
         wait.stop(action)
     assert wait.take() == 0.75
     assert wait.take() == 0.0
+
+
+def test_each_step_says_the_loss_of_each_language_and_together_they_are_the_loss(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+    record = go(tmp_path / "run", plan_of(sequences_per_step=3, sequences_per_forward=1))
+    steps = [line for line in StepLog(tmp_path / "run/metrics.jsonl").lines() if "loss" in line]
+    assert len(steps) == 8
+    for line in steps:
+        assert set(line["languages"]) <= {"eus", "spa"}
+        assert sum(one["supervised"] for one in line["languages"].values()) == line["supervised"]
+        assert sum(one["nll"] for one in line["languages"].values()) / line["supervised"] == pytest.approx(line["loss"], rel=1e-6)
+    for language in ("eus", "spa"):
+        assert sum(line["languages"].get(language, {"supervised": 0})["supervised"] for line in steps) == record["tokens"][language]["supervised"]
+    assert len({round(one["nll"] / one["supervised"], 9) for line in steps for one in line["languages"].values()}) > 8  # no copies of the mean
+
+
+def test_the_loss_of_a_language_is_that_of_its_own_tokens_and_canaries_are_none() -> None:
+    samples = [
+        Sample(f"r{number}", language, "train", np.arange(10, 10 + length, dtype=np.uint16), start, length)
+        for number, (language, length, start) in enumerate([("spa", 6, 2), ("eus", 5, 4), (CANARY_LANGUAGE, 4, 1), ("spa", 7, 5)])
+    ]
+    forwarded = batch_rows([samples[:2], samples[2:]], 0)
+    nll = torch.arange(1, 11, dtype=torch.float32)  # 4 of spa, 1 of eus, 3 of a canary, 2 of spa
+    assert Sft().by_language(nll, forwarded) == {"spa": 1 + 2 + 3 + 4 + 9 + 10, "eus": 5}
+    assert Sft().by_language(torch.zeros(0), batch_rows([[]], 0)) == {}
+    with pytest.raises(CoopError, match="other tokens than its samples name"):
+        Sft().by_language(nll[:-1], forwarded)
+
+
+class Listening(Logger):
+    """Keeps the names of what it is told, in place of wandb."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.experiment = SimpleNamespace(finish=lambda: None)
+
+    name = version = "listening"
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.names |= set(metrics)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def test_a_logger_whose_files_may_be_published_never_gets_a_language_s_loss(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = Listening()
+    monkeypatch.setattr("train.tracking.offline_wandb", lambda folder, run: logger)
+    go(tmp_path / "run", plan_of(max_steps=1), wandb=True)
+    training = {name for name in logger.names if not name.startswith("validation")}
+    assert {"loss", "grad_norm", "tokens_per_s"} <= training
+    assert not [name for name in training if "spa" in name.split("/") or "eus" in name.split("/") or name == "languages"]

@@ -75,6 +75,11 @@ def norms(folder: Path) -> list[float]:
     return [line["grad_norm"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
 
 
+def by_language(folder: Path) -> list[dict[str, float]]:
+    lines = [line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+    return [{language: one["nll"] / one["supervised"] for language, one in line["languages"].items()} for line in lines]
+
+
 def validations(folder: Path) -> list[dict[str, float]]:
     return [line["validation"] for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "validation" in line]
 
@@ -102,6 +107,8 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: 
     for name, gradient in of_one.items():  # to 1e-6 of each parameter's largest element
         assert float((gradients[name] - gradient).abs().max()) <= 1e-6 * float(gradient.abs().max()), name
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    for two, one in zip(by_language(tmp_path / "two"), by_language(tmp_path / "one"), strict=True):
+        assert two == pytest.approx(one, rel=1e-5)
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "one"), rel=1e-4)
     for two, one in zip(validations(tmp_path / "two"), validations(tmp_path / "one"), strict=True):
         assert two == pytest.approx(one, rel=1e-5)

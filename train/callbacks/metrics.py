@@ -19,7 +19,7 @@ __all__ = ["Metrics"]
 
 
 class Metrics(pl.Callback):
-    """Measures each step: loss, learning rate, gradient norm, real tokens and their rate (padding never counts), time, memory, MFU where honest.
+    """Measures each step: loss, also by language, learning rate, gradient norm, real tokens and their rate (padding never counts), time, memory, MFU where honest.
 
     `last` is the newest line.
     """
@@ -47,7 +47,7 @@ class Metrics(pl.Callback):
         assert isinstance(pl_module, TrainingModule)
         assert pl_module.last is not None
         last, seconds = pl_module.last, time.perf_counter() - self._started
-        line = {
+        line: dict[str, Any] = {
             "step": last.step,
             "epoch": last.epoch,
             "loss": last.loss,
@@ -63,10 +63,14 @@ class Metrics(pl.Callback):
             "wall_s": round(self.clock.seconds(), 3),
             **last.measures,
         }
+        numbers = dict(line)
+        if last.languages:
+            # Not to a logger, whose files may be published: a language can have so few members that its loss is one person's.
+            line["languages"] = {language: {"nll": nll, "supervised": tokens} for language, (nll, tokens) in last.languages.items()}
         if self._flops is not None and self._peak is not None:
             flops = self._flops.step(tokens=last.tokens, supervised=last.supervised, samples=len(batch.records))
-            line["mfu"] = round(flops / (seconds * self._peak * trainer.world_size), 4)
+            line["mfu"] = numbers["mfu"] = round(flops / (seconds * self._peak * trainer.world_size), 4)
         self.step_log.append(line)
         self.last = line
         for logger in trainer.loggers:
-            logger.log_metrics({key: float(value) for key, value in line.items() if key != "step"}, step=last.step)
+            logger.log_metrics({key: float(value) for key, value in numbers.items() if key != "step"}, step=last.step)

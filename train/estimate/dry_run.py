@@ -55,41 +55,17 @@ def dry_run(base: Path, training: Training, devices: int) -> dict[str, Any]:
 
 
 def _model(base: Path, training: Training) -> Any:
-    """Build the model, with its adapter, on torch's meta device."""
-    import torch
-    from peft import get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """Build the model with stand-ins for weights, as a run in shards does, and with its adapter; the blocks stay transformers' own."""
+    from train.empty_model import empty_model
+    from train.model import DTYPES, add_adapter
 
-    from train.model import adapter_config
-
-    dtype = torch.bfloat16 if training.precision == "bf16-true" else torch.float32
-    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=training.attention)
-        if training.lora is not None:
-            model = get_peft_model(model, adapter_config(training), autocast_adapter_dtype=False).to(dtype)
+    model: Any = empty_model(base, dtype=DTYPES[training.precision], attention=training.attention)
+    if training.lora is not None:
+        model = add_adapter(model, training)
     if training.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
-
-
-def _materialise(model: Any) -> None:
-    """Replace tensors on the meta device, which `fully_shard` refuses, by fake ones; tied ones stay tied. Call it in a FakeTensorMode."""
-    import torch
-
-    made: dict[int, Any] = {}
-    old = []  # kept, or an id could come twice
-    for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in made:
-                    fresh = torch.empty(tensor.shape, dtype=tensor.dtype)
-                    made[id(tensor)] = torch.nn.Parameter(fresh, requires_grad=tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else fresh
-                    old.append(tensor)
-                tensors[name] = made[id(tensor)]
 
 
 def _local_bytes(parameters: list[Any], devices: int) -> list[int]:
@@ -113,6 +89,7 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
+    from train.empty_model import replace_parameters
     from train.strategies.fsdp2 import shard_blocks
 
     training, devices = Training.model_validate(asked["training"]), int(asked["devices"])
@@ -120,7 +97,7 @@ def _step(asked: dict[str, Any]) -> dict[str, Any]:
     dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
     mesh = init_device_mesh("cpu", (devices,))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        _materialise(model)
+        replace_parameters(model, lambda parameter: torch.empty(parameter.shape, dtype=parameter.dtype))
         causal = model.get_base_model() if training.lora is not None else model
         decoder = getattr(causal, causal.base_model_prefix)
         if training.strategy == "fsdp2" and devices > 1:

@@ -67,6 +67,10 @@ class Memory:
     """What the optimizer's step needs for a moment, when activations and logits are gone."""
     host: int
     """Main memory for what is kept off the device."""
+    loading: int
+    """What lies on the device at most while the base is loaded, before there are gradients and an optimizer."""
+    loading_host: int
+    """Main memory of each process meanwhile; nothing to speak of where rows are read to their places."""
 
     @property
     def runtime(self) -> int:
@@ -75,7 +79,7 @@ class Memory:
 
     @property
     def _counted(self) -> int:
-        return self.weights + self.gradients + self.optimizer + max(self.activations + self.logits, self.step)
+        return max(self.weights + self.gradients + self.optimizer + max(self.activations + self.logits, self.step), self.loading)
 
     @property
     def peak(self) -> int:
@@ -153,6 +157,8 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
         weights = int(shape.matrices * NF4_BYTES) + (shape.parameters - shape.matrices + added) * size
     else:
         weights = (shape.parameters + added) * size
+    # 4-bit weights are made on the device while their file is read; all others come whole through main memory.
+    loading, loading_host = weights, 0 if training.method == "qlora" else shape.parameters * size
     # A gradient as the backward pass leaves it, and its float32 sum over the passes of a step.
     gradients = trained * (4 if size == 4 else 2 + 4)
     optimizer = trained * (8 if size == 4 and not deepspeed else 12)
@@ -164,6 +170,9 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
         # FSDP2: the block that computes and the one fetched ahead; embedding and output projection stay whole through a pass.
         gathered = (min(DEEPSPEED_LIVE, shape.parameters) if deepspeed else 2 * shape.block + shape.embeddings + shape.head) * size
         weights = -(-weights // devices)
+        if not deepspeed:
+            # A block, or embedding and head, is allocated whole before this process's rows of it stay (`train.empty_model`).
+            loading, loading_host = weights + max(shape.block, shape.embeddings + shape.head) * size, 0
     if rest_sharded:
         # FSDP2 holds the whole gradients of two blocks, and their float32 copies on the way to their owners.
         reduced = (1 + (layout.strategy == "zero2")) * DEEPSPEED_BUCKET * size if deepspeed else 2 * trained // shape.layers * (size + 4)
@@ -180,7 +189,8 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
     chunk = every if layout.strategy == "zero3" else min(training.loss_chunk_tokens, every)  # zero3: train.model
     # Logits as they come and, if not the same, in float32; their logarithmic softmax; the gradient.
     logits = chunk * shape.vocabulary * (12 if size == 4 else 2 + 12)
-    return Memory(weights + gathered, gradients + reduced, optimizer, activations(shape, training, sequences), logits, step, host)
+    kept = activations(shape, training, sequences)
+    return Memory(weights + gathered, gradients + reduced, optimizer, kept, logits, step, host, loading, loading_host)
 
 
 def largest_forward(shape: Shape, training: Training, layout: Layout, devices: int, available: int) -> int:

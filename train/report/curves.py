@@ -11,7 +11,7 @@ from data_pipeline.views.page import visible
 from train.report.line_chart import Line, Point, line_chart, smoothed
 from train.report.run_folder import RunFolder
 
-__all__ = ["loss", "named", "speed", "validation"]
+__all__ = ["by_language", "loss", "named", "speed", "validation"]
 
 
 def named(code: str) -> str:
@@ -29,6 +29,25 @@ def loss(run: RunFolder) -> str:
     )
     note = f"Pale: each step. Dark: mean of the last {window} steps. " if window > 1 else ""
     return f'{chart}<p class="quiet">{note}Steps hold different languages and lengths, so single steps jump; the validation loss below is measured on the same rows each time.</p>'
+
+
+def by_language(run: RunFolder) -> str:
+    """Return the training loss of each language, a small chart each: the mean over the learned tokens of the last steps that held it."""
+    points: dict[str, list[Point]] = {}
+    for line in run.steps:
+        for language, one in line.get("languages", {}).items():
+            points.setdefault(language, []).append((line["step"], one["nll"] / one["supervised"]))
+    if not points:
+        return ""
+    small = []
+    for language in sorted(points, key=named):
+        raw = points[language]
+        window = max(1, min(50, len(raw) // 5))
+        drawn = [Line(raw, pale=window > 1), *([Line(smoothed(raw, window))] if window > 1 else [])]
+        chart = line_chart(f"Training loss in {language}", drawn, width=250, height=130, ticks=4, number="{:.3g}".format)
+        small.append(f"<figure><figcaption><strong>{named(language)}</strong><br>in {len(raw):,} steps</figcaption>{chart}</figure>")
+    note = "Nats per learned token of the language in each step that held it; each chart has its own scale. For members only: a language may have few of them."
+    return f'<p class="quiet">{note}</p><div class="small">{"".join(small)}</div>'
 
 
 def validation(run: RunFolder) -> str:

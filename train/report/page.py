@@ -59,7 +59,7 @@ def page(run: RunFolder) -> str:
         f"<title>Run {name}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{name} <span class="badge {status}">{visible(shown)}</span></h1>\n'
         + (f"<p>{visible(reason)}</p>\n" if reason else "")
-        + f"{_summary(run)}\n<h2>Training loss</h2>\n{curves.loss(run)}\n<h2>Validation loss by language</h2>\n{curves.validation(run)}\n"
+        + f"{_summary(run)}\n<h2>Training loss</h2>\n{curves.loss(run)}\n{curves.by_language(run)}\n<h2>Validation loss by language</h2>\n{curves.validation(run)}\n"
         f"{tables.evaluation(run)}\n<h2>Sample answers before and after</h2>\n{tables.samples(run)}\n"
         f"<h2>Rate, speed and memory</h2>\n{curves.speed(run)}\n<h2>Tokens by language</h2>\n{tables.tokens(run)}\n"
         f"<h2>Starts</h2>\n{tables.segments(run)}\n<h2>Energy</h2>\n{tables.energy(run)}\n<h2>What it was made from</h2>\n{_provenance(run)}\n</body>\n</html>\n"

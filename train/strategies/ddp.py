@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from governance_hooks.training import Training
-from train.model import AdaptedModel
+from train.model import AdaptedModel, load_model
 from train.optimizer import MasterWeights
 from train.world import World
 
@@ -53,8 +54,9 @@ class DistributedDataParallel:
         """Return what Lightning's Trainer is told."""
         return processes(self.world) | ({"strategy": _Copies()} if self.world.size > 1 else {})
 
-    def shard(self, model: AdaptedModel) -> None:
-        """Leave the model whole."""
+    def load(self, base: Path) -> AdaptedModel:
+        """Load the whole model."""
+        return load_model(base, self.training).to(self.world.device)
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
         """Do nothing."""

@@ -1,8 +1,12 @@
-"""Weights, gradients and optimizer in shards: torch's `fully_shard`, through Lightning's ModelParallelStrategy."""
+"""Weights, gradients and optimizer in shards: torch's `fully_shard`, through Lightning's ModelParallelStrategy.
+
+The base is never whole in a process: the model is built without weights, sharded, and each process reads its own rows of the files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,11 +14,15 @@ import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from governance_hooks.training import Training
-from train.model import AdaptedModel
+from train.attention import implementation
+from train.blocks import require_kernels
+from train.console import quiet_libraries
+from train.empty_model import allocate, empty_model, fill
+from train.model import DTYPES, AdaptedModel, adapt, load_model
 from train.optimizer import MasterWeights
 from train.strategies.ddp import processes
 from train.world import World
@@ -23,11 +31,14 @@ __all__ = ["FullyShardedDataParallel2", "shard_blocks"]
 
 
 def shard_blocks(model: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-    """Shard each decoder block, and what is outside of them as one, over the processes of a mesh; gradients are summed in float32."""
-    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
-    for block in blocks:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    """Shard each decoder block, and what is outside of them as one, over the processes of a mesh; gradients are summed in float32.
+
+    Stand-ins for weights get their memory here, a block at a time, of which this process's part stays (`train.empty_model`).
+    """
+    policy, device = MixedPrecisionPolicy(reduce_dtype=torch.float32), torch.device(mesh.device_type)
+    for unit in (*blocks, model):
+        allocate(unit, device)
+        fully_shard(unit, mesh=mesh, mp_policy=policy)
 
 
 class FullyShardedDataParallel2:
@@ -43,11 +54,22 @@ class FullyShardedDataParallel2:
             return processes(self.world)
         return processes(self.world) | {"strategy": ModelParallelStrategy(data_parallel_size=self.world.size, tensor_parallel_size=1)}
 
-    def shard(self, model: AdaptedModel) -> None:
-        """Shard the model, unless this is the only process."""
+    def load(self, base: Path) -> AdaptedModel:
+        """Load this process's shards, or the whole model if this is the only process; see `train.model.load_model` for what is refused."""
+        training = self.training
         if self.world.size == 1:
-            return
-        shard_blocks(model, model.blocks, init_device_mesh(self.world.device.type, (self.world.size,)))
+            return load_model(base, training).to(self.world.device)
+        mesh = init_device_mesh(self.world.device.type, (self.world.size,))  # first: all meet here, before anything may fail in one
+        attention = implementation(training)
+        require_kernels(training)
+        torch.manual_seed(training.seed)
+        with quiet_libraries():
+            model = adapt(empty_model(base, dtype=DTYPES[training.precision], attention=attention), training)
+            shard_blocks(model, model.blocks, mesh)
+            fill(model, base)
+        for method in ("states", "both_logits"):  # `forward` is known to gather weights; the proofs call these
+            register_fsdp_forward_method(model, method)
+        return model
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:
         """Do nothing."""

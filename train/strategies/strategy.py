@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
@@ -27,8 +28,8 @@ class Strategy(Protocol):
         """Return what Lightning's Trainer is told."""
         ...
 
-    def shard(self, model: AdaptedModel) -> None:
-        """Split the model over the processes, before the optimizer is made."""
+    def load(self, base: Path) -> AdaptedModel:
+        """Return the model on this process's device: whole, or what this process holds of it; every process calls this."""
         ...
 
     def before_backward(self, module: pl.LightningModule, *, last: bool) -> None:

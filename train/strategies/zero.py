@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Final
 
 import pytorch_lightning as pl
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from governance_hooks.training import Training
 from train.loss import require_finite
-from train.model import AdaptedModel
+from train.model import AdaptedModel, load_model
 from train.optimizer import adamw
 from train.strategies.ddp import processes
 from train.world import World
@@ -82,8 +83,9 @@ class Zero:
         told = processes(self.world)
         return told | {"strategy": self._lightning, "plugins": [*told["plugins"], _Precision(self.training.precision)]}
 
-    def shard(self, model: AdaptedModel) -> None:
-        """Leave it to DeepSpeed, which splits the loaded model when training starts."""
+    def load(self, base: Path) -> AdaptedModel:
+        """Load the whole model; DeepSpeed splits it when training starts."""
+        return load_model(base, self.training).to(self.world.device)
 
     def weights(self, model: AdaptedModel) -> ZeroWeights:
         """Return the trainable weights, which DeepSpeed takes over."""

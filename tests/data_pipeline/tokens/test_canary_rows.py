@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from data_pipeline.manifest import Build
 from data_pipeline.record import Draft, problems
-from data_pipeline.stages.canaries import canaries, commitment
 from data_pipeline.tokens.canary_rows import canary_rows, create_seed, sealed
 from data_pipeline.tokens.counts import check_too_long
 from data_pipeline.tokens.make import make_tokens
@@ -19,6 +18,7 @@ from data_pipeline.tokens.sample import Sample
 from data_pipeline.tokens.tokenizer import load_tokenizer
 from data_pipeline.tokens.tokens import Tokens, open_tokens
 from data_pipeline.tokens.verify import verify_tokens
+from governance_hooks.canaries import canaries, commitment
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Canaries, TokenCounts
 from tests.data_pipeline.tokens.test_tokens import forge, sample

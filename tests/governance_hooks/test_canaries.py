@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_pipeline.stages.canaries import canaries, commitment
+from governance_hooks.canaries import canaries, commitment
 from governance_hooks.canonical import is_digest
 from governance_hooks.errors import BadInput
 

@@ -1,0 +1,1 @@
+"""The links of a verification, by what they are about; `model_card.verify` puts them in order."""

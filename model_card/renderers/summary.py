@@ -1,0 +1,126 @@
+"""card/summary.LANG.md: the release in plain words; English is rendered from the records, other languages are translations members signed and approved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from governance_hooks.canonical import sha256
+from governance_hooks.vocabulary import WORDS
+from model_card import iso639
+from model_card.decisions import translations_of
+from model_card.promise import PROMISE
+from model_card.records import CardRecords
+from model_card.renderers.words import amount, prose, quote, value_of
+
+__all__ = ["english", "render_summaries"]
+
+
+def _listed(languages: list[str]) -> str:
+    names = [iso639.name(language) for language in languages]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no language"
+
+
+def _in_words(count: float) -> str:
+    """Return a large number as people say it."""
+    for power, name in ((21, " billion trillion"), (18, " million trillion"), (15, " thousand trillion"), (12, " trillion"), (9, " billion"), (6, " million")):
+        if count >= 10**power:
+            return f"{count / 10**power:,.3g}{name}"
+    return f"{count:,.0f}"
+
+
+def _vote(card: Mapping[str, Any]) -> str:
+    vote = card["votes"]["run"]
+    if "for" not in vote:
+        return "How members voted on training it was not given to this page."
+    counts = {name: value_of(vote[name]) for name in ("for", "against", "abstain", "roll")}
+    return (
+        f"Members voted on training it before it was trained: {counts['for']} for, {counts['against']} against, {counts['abstain']} abstained, "
+        f"of {counts['roll']} who could vote. Their vote on releasing it comes after this page, because it is about this page too."
+    )
+
+
+def _quality(card: Mapping[str, Any]) -> str:
+    rows = card["languages"]
+    better = [language for language, row in rows.items() if value_of(row["improved"]) is True]
+    worse = value_of(card["evaluation"]["worse"], [])
+    rest = [language for language in rows if language not in better and language not in worse]
+    if "value" not in card["evaluation"]["passed"]:
+        return "It was not tested."
+    parts = [
+        f"On answers that it had not seen, it does better than the model it was made from in {_listed(better)}."
+        if better
+        else "In no language is it shown to do better than the model it was made from."
+    ]
+    if worse:
+        parts.append(f"In {_listed(worse)} it does worse.")
+    if rest:
+        parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, or the difference is too small.")
+    if card["evaluation"]["passed"]["value"] is not True:
+        parts.append(
+            "It did not pass the test members had set."
+            + (" They decided by a further vote to release it all the same." if value_of(card["votes"]["run"].get("waiver", {})) else "")
+        )
+    parts.append("That says how likely it finds such answers, not that its answers are true, useful or safe.")
+    return " ".join(parts)  # fmt: skip
+
+
+def _leak(card: Mapping[str, Any]) -> str:
+    leak = card["leak"]
+    bound = value_of(leak["epsilon_lower"])
+    if bound is None:
+        return "Whether it repeats what members wrote was not tested."
+    whole = value_of(leak["extraction"], {}).get("whole", {})
+    found = f"it repeats {whole.get('count')} of {whole.get('of')} of them. " if isinstance(whole, dict) and "count" in whole else ""
+    return (
+        f"To see how much it remembers, lines that nobody wrote were hidden in what it learned from: {found}"
+        + (
+            f"Yet it treats them differently from lines it never saw: it gives away at least so much that experts write epsilon {bound} or more. "
+            if bound
+            else "No other trace of them was found (epsilon at least 0). "
+        )
+        + "That nothing was repeated does not show that nothing can be."
+    )
+
+
+def english(card: Mapping[str, Any]) -> str:
+    """Return the English summary; it names no release, so that translations made before the release has its name stay valid."""
+    use, run, compute = value_of(card["consent"]["use"], {}), card["run"], card["compute"]
+    method = value_of(card["training"]["method"])
+    flop = value_of(compute["flop"])
+    time, splits = value_of(run["wall_s"]), value_of(card["data"]["splits"], {})
+    kwh = value_of(card["energy"]["kwh"])
+    effort = [f"It took {time} seconds of training" if time is not None else "How long training took is not recorded"]
+    if flop is not None:
+        effort.append(f"about {_in_words(flop)} calculations")
+    effort.append(f"and an estimated {amount(float(f'{kwh:.2g}'))} kilowatt-hours of electricity" if kwh is not None else "and nobody measured the electricity")
+    processing = " and ".join(WORDS.get(term, term) for term in use.get("processing", []))
+    recipients = " and ".join(WORDS.get(term, term) for term in use.get("recipients", []))
+    lines = [
+        "# In plain words",
+        f"This is a language model made by a cooperative. Its members wrote {value_of(card['data']['records']):,} questions with answers in {_listed(list(card['languages']))}. "
+        f"An existing model learned from {splits.get('train', 0):,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; the other {splits.get('heldout', 0):,} were kept back to test it.",
+        f"Everybody whose texts are in it agreed to this use: {processing}, for {WORDS.get(use.get('purpose'), use.get('purpose'))}, for {recipients}. "
+        "Members handed them in; the cooperative took nothing from the web for it.",
+        _vote(card),
+        _quality(card),
+        _leak(card),
+        f"{', '.join(effort)}.",
+        PROMISE,
+        "You need not believe this page. One command checks all of it, without a network and without asking us: `coop verify`.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def render_summaries(card: Mapping[str, Any], records: CardRecords) -> dict[str, bytes]:
+    """Return the summaries by path: English, and every translation that members approved and that is of this English one."""
+    text = english(card).encode()
+    pages = {"card/summary.eng.md": text}
+    for language, field in translations_of(records, sha256(text)).items():
+        if "value" not in field or language == "eng":
+            continue
+        one = field["value"][0]
+        how = "chosen by members in a vote" if one["approved"] else f"signed by its author and {one['reviewers']} other member(s)"
+        page = f"# {prose(iso639.name(language[:3]))}\n\n{quote(one['text'])}\n\nA member's translation of `summary.eng.md`, {how} (statement `{one['statement'][:19]}`, {one['issued'][:10]}).\n"
+        pages[f"card/summary.{language}.md"] = page.encode()
+    return pages
