@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,9 @@ __all__ = ["open_service", "portal"]
 @click.option("--origin", help="Where members reach the pages, https://coop.example [default: http://127.0.0.1:PORT].")
 @click.option("--signing-origin", help="Where keys sign: another domain, https://sign.coop.example [default: http://localhost:PORT].")
 @click.option("--mail-from", default="portal@localhost", show_default=True, help="Sender of the portal's mail.")
+@click.option("--smtp", envvar="COOP_SMTP_URL", metavar="URL", help="Server that takes mail: smtp://[USER@]HOST[:PORT] (STARTTLS) or smtps://...")
 @pass_session
-def portal(session: Session, host: str, port: int, origin: str | None, signing_origin: str | None, mail_from: str) -> None:
+def portal(session: Session, host: str, port: int, origin: str | None, signing_origin: str | None, mail_from: str, smtp: str | None) -> None:
     """Serve the pages on which members contribute, consent and vote, and the public looks.
 
     Two sites on one port, told apart by their host: members sign in on --origin, and their passkeys belong to the domain of
@@ -38,15 +39,21 @@ def portal(session: Session, host: str, port: int, origin: str | None, signing_o
     refused. Members without a passkey download each statement, sign it with ssh-keygen, and paste the signature.
 
     One such process writes a log at a time. Its own tables (addresses, sessions, drafts, mail) are in private/portal.sqlite, or where
-    COOP_PORTAL_URL says.
+    COOP_PORTAL_URL says. Mail (links to sign in, notices, reminders) goes out through --smtp, with the password in
+    COOP_SMTP_PASSWORD; without it, letters wait in the outbox.
     """
     import uvicorn
 
     from portal.app import make_app
+    from portal.mail.sender import sending
+    from portal.mail.smtp import Smtp
     from portal.settings import Settings
 
     settings = Settings(origin or f"http://127.0.0.1:{port}", signing_origin or f"http://localhost:{port}", mail_from)
-    with open_service(session.folder, settings) as service:
+    server = Smtp.of(smtp) if smtp else None
+    with open_service(session.folder, settings) as service, sending(service, server) if server else nullcontext():
+        if server is None:
+            click.echo("note: no --smtp, so no mail goes out and nobody can sign in by mail", err=True)
         click.echo(f"members: {settings.origin}   keys sign at: {settings.signing_origin}   stop with Ctrl-C", err=True)
         named = {one.origin for one in service.view.register.bylaws.passkey_origins}
         if settings.signing_origin not in named:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from portal.pages import consent, contribute, home, join, keys, log, mine, proposals, propose, receipts, releases, review, signin, signing, stewards, votes
+from portal.pages import (
+    consent,
+    contribute,
+    home,
+    join,
+    keys,
+    log,
+    mine,
+    proposals,
+    propose,
+    receipts,
+    releases,
+    review,
+    signin,
+    signing,
+    stewards,
+    stopping,
+    votes,
+)
 
 __all__ = ["MAIN", "SIGNING", "Parts"]
 
 Parts = tuple[ModuleType, ...]
 
-MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, stewards, releases, log)
+MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, stewards, releases, log, stopping)
 SIGNING: Parts = (signing,)

@@ -121,6 +121,8 @@ def _follow(service: Service, made: Statement, position: int) -> None:
         asked = service.private.accounts.find(asks_as=member)
         if asked is not None:
             service.private.accounts.bind(asked.account, member)
+            values = {"url": service.settings.origin + "/", "member": member}
+            service.private.outbox.put(f"admitted:{member}", asked.mail, asked.language, "admitted", values)
     account = service.private.accounts.find(member=made.author)
     if account is not None and account.notices:
         # Never what was decided: a mailbox is read by others. If it was not the member, they learn that their key was used.

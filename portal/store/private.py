@@ -19,6 +19,7 @@ from portal.store.outbox import Outbox
 from portal.store.remarks import Remarks
 from portal.store.schema import metadata
 from portal.store.sessions import Sessions
+from portal.store.stops import Stops
 
 __all__ = ["PRIVATE_URL", "PrivateStore"]
 
@@ -44,6 +45,7 @@ class PrivateStore:
         self.drafts = Drafts(self._database, clock)
         self.basket = Basket(self._database, clock)
         self.remarks = Remarks(self._database, clock)
+        self.stops = Stops(self._database, clock)
         self.outbox = Outbox(self._database, clock)
 
     @contextmanager

@@ -12,7 +12,7 @@ from commonweights.cli import coop
 
 ROOT = Path(__file__).parents[2]
 ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-NETWORK = {"aiohttp", "http", "httpx", "requests", "smtplib", "socket", "urllib.request", "urllib3", "websockets"}
+NETWORK = {"aiohttp", "aiosmtplib", "http", "httpx", "requests", "smtplib", "socket", "urllib.request", "urllib3", "websockets"}
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -31,6 +31,7 @@ def test_no_code_of_ours_speaks_to_a_network_but_that_of_witnesses() -> None:
     assert {str(path.relative_to(ROOT)) for path in SOURCES if imports(path) & NETWORK} == {
         "governance_hooks/witness/client.py",  # asks the addresses the operator gave with `coop log witnesses add`
         "governance_hooks/witness/server.py",  # `coop witness serve`
+        "portal/mail/sender.py",  # the mail server the operator gave with `coop portal --smtp`
         "train/launch.py",  # asks this machine for a free port, where its own processes meet
     }
 

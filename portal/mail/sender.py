@@ -1,0 +1,135 @@
+"""The postman: takes what is due from the outbox to the mail server, one connection for what there is, and comes back for what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import aiosmtplib
+
+from governance_hooks.errors import CoopError
+from portal.mail.letters import NOTICES, message_of
+from portal.mail.reminders import remind, still_needed
+from portal.mail.smtp import Smtp
+from portal.service import Service
+from portal.store.outbox import Letter
+
+__all__ = ["Sender", "sending"]
+
+_TIMEOUT_S: Final = 30.0
+_REMIND_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 300.0
+_say = logging.getLogger(__name__)
+
+
+class Sender:
+    """Sends what is in the outbox.
+
+    Args:
+        service: the portal.
+        smtp: the server that takes its mail.
+    """
+
+    def __init__(self, service: Service, smtp: Smtp) -> None:
+        self._service, self._smtp = service, smtp
+
+    async def send_due(self) -> int:
+        """Send the letters that are due; return how many a server took.
+
+        Raises:
+            aiosmtplib.SMTPException, OSError: no server takes mail now. No letter is to blame, and none counts a try.
+        """
+        outbox, sent = self._service.private.outbox, 0
+        letters = [letter for letter in await asyncio.to_thread(outbox.due) if await self._wanted(letter)]
+        if not letters:
+            return 0
+        async with self._connection() as server:
+            for letter in letters:
+                sent += await self._send(server, letter)
+        return sent
+
+    def _connection(self) -> aiosmtplib.SMTP:
+        smtp = self._smtp
+        return aiosmtplib.SMTP(
+            hostname=smtp.host,
+            port=smtp.port,
+            use_tls=smtp.tls,
+            start_tls=None if smtp.here else not smtp.tls,  # None: if the server offers it
+            username=smtp.user,
+            password=smtp.password,
+            timeout=_TIMEOUT_S,
+        )
+
+    async def _wanted(self, letter: Letter) -> bool:
+        if await asyncio.to_thread(still_needed, self._service, letter):
+            return True
+        await asyncio.to_thread(self._service.private.outbox.dropped, letter.number)
+        return False
+
+    async def _send(self, server: aiosmtplib.SMTP, letter: Letter) -> bool:
+        outbox = self._service.private.outbox
+        if not await self._wanted(letter):  # who votes while the letters before are on their way gets none
+            return False
+        try:
+            stop = await asyncio.to_thread(self._stop, letter) if letter.template in NOTICES else None
+            name = self._service.view.register.name
+            message = message_of(letter, sender=self._service.settings.mail_from, name=name, stop=stop)
+            await server.send_message(message, sender=self._service.settings.mail_from, recipients=[letter.mail])
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [one.code for one in error.recipients]
+            await asyncio.to_thread(outbox.failed, letter.number, "the server refuses this address", for_good=all(500 <= code < 600 for code in codes))
+        except aiosmtplib.SMTPResponseException as error:
+            await asyncio.to_thread(outbox.failed, letter.number, f"the server answered {error.code}", for_good=500 <= error.code < 600)
+        except (CoopError, ValueError, LookupError) as error:  # a letter that cannot be written must not keep others waiting
+            await asyncio.to_thread(outbox.failed, letter.number, type(error).__name__, for_good=True)
+        else:
+            await asyncio.to_thread(outbox.sent, letter.number)
+            return True
+        return False
+
+    def _stop(self, letter: Letter) -> str | None:
+        account = self._service.private.accounts.find(mail=letter.mail)
+        return None if account is None else f"{self._service.settings.origin}/mail/stop/{self._service.private.stops.token(account.account)}"
+
+    async def run(self, stop: asyncio.Event, every_s: float = 2.0) -> None:
+        """Send and remind until told to stop."""
+        pause, since = every_s, _REMIND_S
+        while not stop.is_set():
+            try:
+                if since >= _REMIND_S:
+                    since = 0.0
+                    await asyncio.to_thread(remind, self._service)
+                await self.send_due()
+                pause = every_s
+            except (aiosmtplib.SMTPException, OSError) as error:
+                pause = min(_LONGEST_PAUSE_S, pause * 2)
+                _say.warning("no mail goes out: %s; next try in %.0f s", type(error).__name__, pause)
+            since += pause
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+
+
+@contextmanager
+def sending(service: Service, smtp: Smtp, every_s: float = 2.0) -> Iterator[None]:
+    """Have mail sent in a thread of its own."""
+    ready, told = threading.Event(), list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        told.append((asyncio.get_running_loop(), stop))
+        ready.set()
+        await Sender(service, smtp).run(stop, every_s)
+
+    thread = threading.Thread(target=lambda: asyncio.run(work()), name="mail")
+    thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        loop, stop = told[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(_TIMEOUT_S * 2)
