@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -18,7 +19,7 @@ from portal import i18n, pages
 from portal.rendering import STATIC
 from portal.security import BODY_S, Guard, Hosts, headers_of
 from portal.service import Service
-from portal.visit import SignInFirst, Visit, cookie_name
+from portal.visit import SignInFirst, Visit, cookie_name, visit_of
 
 __all__ = ["make_app"]
 
@@ -85,19 +86,23 @@ class _Language:
         await self._app(scope, receive, answer)
 
 
-def _stranger(request: Request) -> Visit:
-    return Visit(request, request.app.state.service, None)
+async def _asker(request: Request) -> Visit:
+    """Return who asks; nobody, where the private store cannot say."""
+    try:
+        return await run_in_threadpool(visit_of, request)
+    except CoopError:
+        return Visit(request, request.app.state.service, None)
 
 
 async def _sign_in(request: Request, _: Exception) -> Response:
     then = request.url.path if request.method == "GET" else "/"
-    return _stranger(request).go(f"/signin?next={quote(then)}")
+    return (await _asker(request)).go(f"/signin?next={quote(then)}")
 
 
 async def _explain(request: Request, error: Exception) -> Response:
     assert isinstance(error, CoopError)
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 503)
-    return _stranger(request).page("error.html", status, error=error)
+    return (await _asker(request)).page("error.html", status, error=error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -114,4 +119,4 @@ async def _http(request: Request, error: Exception) -> Response:
         405: i18n.gettext("This page cannot be used like that."),
         429: i18n.gettext("Too many at once. Please wait a minute."),
     }
-    return _stranger(request).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, i18n.gettext("This cannot be done."))))
+    return (await _asker(request)).page("error.html", error.status_code, error=CoopError(words.get(error.status_code, i18n.gettext("This cannot be done."))))

@@ -47,7 +47,7 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
             words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
             found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
     if member in register.bylaws.registrars:
-        waiting = len(service.private.drafts.open(kind="coop.admission/v1"))
+        waiting = sum(bool(one.signatures) for one in service.private.drafts.open(kind="coop.admission/v1"))
         if waiting:
             words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", waiting) % {"num": waiting}
             found.append(Need(words, "/stewards/admissions", _("Look at it")))

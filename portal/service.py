@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from itsdangerous import URLSafeSerializer
+
 from governance_hooks.statement import now
 from governance_hooks.writer import Writer
 from portal.house import House
@@ -25,6 +27,12 @@ class Service:
     writer: Writer
     house: House
     private: PrivateStore
+    tokens: URLSafeSerializer
+    """Signs links that stay good, of mails that were sent long ago."""
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], str] = now
     """This machine's time, RFC 3339 UTC."""
+
+    def shown(self, text: str) -> str:
+        """Return a text for people elsewhere: where this machine keeps the folder is nobody's business."""
+        return text.replace(f"{self.house.root}/", "").replace(str(self.house.root), "the cooperative's folder")

@@ -19,7 +19,7 @@ from portal.service import Service
 from portal.settings import Settings
 from portal.store.accounts import Account
 
-__all__ = ["Here", "SignInFirst", "Visit", "cookie_name", "local_path"]
+__all__ = ["Here", "SignInFirst", "Visit", "cookie_name", "local_path", "visit_of"]
 
 
 class SignInFirst(Exception):
@@ -86,11 +86,18 @@ class Visit:
         return RedirectResponse(self.service.settings.origin + local_path(path), 303)
 
 
-def _visit(request: Request) -> Visit:
+def visit_of(request: Request) -> Visit:
+    """Return who asks."""
     service: Service = request.app.state.service
     token = request.cookies.get(cookie_name(service.settings)) if request.app.state.sessions else None
     account = service.private.sessions.account(token) if token and len(token) < 100 else None
+    if account is not None and account.member is None and account.asks_as is not None:
+        with service.view.reading() as register:
+            admitted = account.asks_as in register.members
+        if admitted:  # by a statement another program appended, or just before this one was killed
+            service.private.accounts.bind(account.account, account.asks_as)
+            account = service.private.accounts.find(account=account.account)
     return Visit(request, service, account)
 
 
-Here = Annotated[Visit, Depends(_visit)]
+Here = Annotated[Visit, Depends(visit_of)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from commonweights.cli import Session
 from commonweights.commands.contribute import open_store, seal_batches
 from commonweights.options import session as pass_session
 from commonweights.workspace import Workspace, open_workspace
+from governance_hooks.atomic import write_bytes
 from governance_hooks.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,9 +31,13 @@ __all__ = ["open_service", "portal"]
 @click.option("--origin", help="Where members reach the pages, https://coop.example [default: http://127.0.0.1:PORT].")
 @click.option("--signing-origin", help="Where keys sign: another domain, https://sign.coop.example [default: http://localhost:PORT].")
 @click.option("--mail-from", default="portal@localhost", show_default=True, help="Sender of the portal's mail.")
-@click.option("--smtp", envvar="COOP_SMTP_URL", metavar="URL", help="Server that takes mail: smtp://[USER@]HOST[:PORT] (STARTTLS) or smtps://...")
+@click.option(
+    "--smtp-url",
+    envvar="COOP_SMTP_URL",
+    help="Mail server: smtp://HOST:PORT or smtps://USER:PASSWORD@HOST; better in $COOP_SMTP_URL [default: print mails here].",
+)
 @pass_session
-def portal(session: Session, host: str, port: int, origin: str | None, signing_origin: str | None, mail_from: str, smtp: str | None) -> None:
+def portal(session: Session, host: str, port: int, origin: str | None, signing_origin: str | None, mail_from: str, smtp_url: str | None) -> None:
     """Serve the pages on which members contribute, consent and vote, and the public looks.
 
     Two sites on one port, told apart by their host: members sign in on --origin, and their passkeys belong to the domain of
@@ -39,8 +45,7 @@ def portal(session: Session, host: str, port: int, origin: str | None, signing_o
     refused. Members without a passkey download each statement, sign it with ssh-keygen, and paste the signature.
 
     One such process writes a log at a time. Its own tables (addresses, sessions, drafts, mail) are in private/portal.sqlite, or where
-    COOP_PORTAL_URL says. Mail (links to sign in, notices, reminders) goes out through --smtp, with the password in
-    COOP_SMTP_PASSWORD; without it, letters wait in the outbox.
+    COOP_PORTAL_URL says.
     """
     import uvicorn
 
@@ -49,11 +54,9 @@ def portal(session: Session, host: str, port: int, origin: str | None, signing_o
     from portal.mail.smtp import Smtp
     from portal.settings import Settings
 
+    smtp = Smtp.of(smtp_url) if smtp_url else None
     settings = Settings(origin or f"http://127.0.0.1:{port}", signing_origin or f"http://localhost:{port}", mail_from)
-    server = Smtp.of(smtp) if smtp else None
-    with open_service(session.folder, settings) as service, sending(service, server) if server else nullcontext():
-        if server is None:
-            click.echo("note: no --smtp, so no mail goes out and nobody can sign in by mail", err=True)
+    with open_service(session.folder, settings) as service, sending(service, smtp):
         click.echo(f"members: {settings.origin}   keys sign at: {settings.signing_origin}   stop with Ctrl-C", err=True)
         named = {one.origin for one in service.view.register.bylaws.passkey_origins}
         if settings.signing_origin not in named:
@@ -74,6 +77,8 @@ def portal(session: Session, host: str, port: int, origin: str | None, signing_o
 @contextmanager
 def open_service(folder: Path | None, settings: Settings) -> Iterator[Service]:
     """Open everything a portal works with; raise BadInput if this machine lacks the log's key."""
+    from itsdangerous import URLSafeSerializer
+
     from commonweights.portal_house import FolderHouse
     from governance_hooks.writer import Writer
     from portal.service import Service
@@ -87,4 +92,12 @@ def open_service(folder: Path | None, settings: Settings) -> Iterator[Service]:
         (space.root / "private").mkdir(mode=0o700, exist_ok=True)
         with open_store(space) as store, PrivateStore(place) as private, View.open(space.root, read_only=True) as view, Writer(space.coop) as writer:
             seal_batches(Workspace(view), store)
-            yield Service(settings, view, writer, FolderHouse(Workspace(view), store), private)
+            yield Service(settings, view, writer, FolderHouse(Workspace(view), store), private, URLSafeSerializer(_secret(space), salt="unsubscribe"))
+
+
+def _secret(space: Workspace) -> bytes:
+    """Return the key of links in mails, made at the first time."""
+    path = space.root / "private" / "portal.key"
+    if not path.is_file():
+        write_bytes(path, secrets.token_bytes(32), mode=0o600)
+    return path.read_bytes()

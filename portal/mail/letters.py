@@ -21,7 +21,7 @@ from portal.store.outbox import Letter
 
 __all__ = ["NOTICES", "message_of"]
 
-NOTICES: Final = frozenset({"reminder", "signed"})
+NOTICES: Final = frozenset({"opened", "reminder", "signed"})
 """Letters that somebody can do without: they carry a link that ends them."""
 
 
@@ -61,8 +61,16 @@ def _signed(values: dict[str, str]) -> _Said:
 def _admitted(values: dict[str, str]) -> _Said:
     return _Said(
         _("You are a member"),
-        (_("You were admitted, as %(member)s.") % {"member": values["member"]}, _("You have one vote. Nothing of yours is used until you allow it.")),
+        (_("You were admitted to the cooperative."), _("You have one vote. Nothing of yours is used until you allow it.")),
         _("What needs you"),
+    )
+
+
+def _opened(values: dict[str, str]) -> _Said:
+    return _Said(
+        _("A vote is open: %(title)s") % {"title": values["title"]},
+        (_("Members decide now: %(title)s") % {"title": values["title"]}, _("The vote ends on %(when)s.") % {"when": when(values["closes"])}),
+        _("Read and vote"),
     )
 
 
@@ -78,7 +86,13 @@ def _reminder(values: dict[str, str]) -> _Said:
     )
 
 
-_LETTERS: Final[dict[str, Callable[[dict[str, str]], _Said]]] = {"signin": _signin, "signed": _signed, "admitted": _admitted, "reminder": _reminder}
+_LETTERS: Final[dict[str, Callable[[dict[str, str]], _Said]]] = {
+    "signin": _signin,
+    "signed": _signed,
+    "admitted": _admitted,
+    "opened": _opened,
+    "reminder": _reminder,
+}
 
 
 def message_of(letter: Letter, *, sender: str, name: str, stop: str | None) -> EmailMessage:

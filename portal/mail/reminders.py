@@ -1,4 +1,4 @@
-"""Who is reminded of a vote: members on its roll who want mail and have not voted, once, when half of the time or a day is left."""
+"""Who is told of a vote: members on its roll who want mail and have not voted, when a long one opens, and when a day or half of a short one is left."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from governance_hooks.state import Proposal
 from governance_hooks.statement import shift
 from portal import i18n
+from portal.mail.letters import NOTICES
 from portal.proposal_rows import title_of
 from portal.service import Service
 from portal.store.accounts import Account
@@ -19,9 +20,12 @@ __all__ = ["remind", "still_needed"]
 _DAY_S: Final = 86_400
 
 
-def _due(one: Proposal) -> str:
+def _event(one: Proposal, now: str) -> str | None:
+    """Return which letter about a vote is due: a vote of less than two days is called once."""
     span = (datetime.fromisoformat(one.closes) - datetime.fromisoformat(one.issued)).total_seconds()
-    return shift(one.closes, -int(min(_DAY_S, span / 2)))
+    if now >= shift(one.closes, -int(min(_DAY_S, span / 2))):
+        return "reminder"
+    return "opened" if span >= 2 * _DAY_S else None
 
 
 def _title(service: Service, one: Proposal, language: str) -> str:
@@ -31,33 +35,33 @@ def _title(service: Service, one: Proposal, language: str) -> str:
 
 def remind(service: Service) -> int:
     """Put the reminders that are due into the outbox; return how many are new."""
-    now, found = service.clock(), list[tuple[Account, Proposal, str]]()
+    now, found = service.clock(), list[tuple[Account, Proposal, str, str]]()
     with service.view.reading() as register:
-        waiting = [one for one in register.proposals.values() if one.closed is None and _due(one) <= now < one.closes]
+        running = [one for one in register.proposals.values() if one.closed is None and now < one.closes]
+        waiting = [(one, event) for one in running if (event := _event(one, now)) is not None]
         if not waiting:
             return 0
         accounts = [one for one in service.private.accounts.members() if one.notices]
-        for one in waiting:
+        for one, event in waiting:
             for account in accounts:
                 if account.member in one.roll and account.member not in one.votes and account.member in register.active():
                     title = contextvars.copy_context().run(_title, service, one, i18n.choose(account.language))
-                    found.append((account, one, title))
+                    found.append((account, one, event, title))
     new = 0
-    for account, one, title in found:
+    for account, one, event, title in found:
         values = {
             "url": f"{service.settings.origin}/proposals/{one.id}",
             "title": title,
             "closes": one.closes,
             "proposal": one.id,
-            "member": account.member or "",
         }
-        new += service.private.outbox.put(f"reminder:{one.id}", account.mail, account.language, "reminder", values)
+        new += service.private.outbox.put(f"{event}:{one.id}", account.mail, account.language, event, values)
     return new
 
 
 def still_needed(service: Service, letter: Letter) -> bool:
     """Tell whether a letter shall go out now: no reminder to who voted meanwhile, nor after the end, and no notice to who wants none."""
-    if letter.template not in ("reminder", "signed"):
+    if letter.template not in NOTICES:
         return True
     account = service.private.accounts.find(mail=letter.mail)
     if account is None or not account.notices:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.message import EmailMessage
 from typing import Final
 
 import aiosmtplib
 
 from governance_hooks.errors import CoopError
+from governance_hooks.statement import shift
 from portal.mail.letters import NOTICES, message_of
 from portal.mail.reminders import remind, still_needed
 from portal.mail.smtp import Smtp
@@ -22,8 +25,15 @@ __all__ = ["Sender", "sending"]
 
 _TIMEOUT_S: Final = 30.0
 _REMIND_S: Final = 60.0
+_KEEP_S: Final = 30 * 86_400
+"""What went out, or never will, is forgotten after this time."""
 _LONGEST_PAUSE_S: Final = 300.0
 _say = logging.getLogger(__name__)
+
+
+async def _print(message: EmailMessage, to: str) -> None:
+    body = message.get_body(("plain",))
+    print(f"\n--- mail to {to}: {message['Subject']}\n{body.get_content() if body else ''}---", file=sys.stderr, flush=True)
 
 
 class Sender:
@@ -31,10 +41,10 @@ class Sender:
 
     Args:
         service: the portal.
-        smtp: the server that takes its mail.
+        smtp: the server that takes its mail; None prints it, for whoever tries the portal out on their own machine.
     """
 
-    def __init__(self, service: Service, smtp: Smtp) -> None:
+    def __init__(self, service: Service, smtp: Smtp | None) -> None:
         self._service, self._smtp = service, smtp
 
     async def send_due(self) -> int:
@@ -47,13 +57,20 @@ class Sender:
         letters = [letter for letter in await asyncio.to_thread(outbox.due) if await self._wanted(letter)]
         if not letters:
             return 0
-        async with self._connection() as server:
+        if self._smtp is None:
             for letter in letters:
-                sent += await self._send(server, letter)
+                sent += await self._send(_print, letter)
+            return sent
+        async with self._connection(self._smtp) as server:
+
+            async def hand_over(message: EmailMessage, to: str) -> None:
+                await server.send_message(message, sender=self._service.settings.mail_from, recipients=[to])
+
+            for letter in letters:
+                sent += await self._send(hand_over, letter)
         return sent
 
-    def _connection(self) -> aiosmtplib.SMTP:
-        smtp = self._smtp
+    def _connection(self, smtp: Smtp) -> aiosmtplib.SMTP:
         return aiosmtplib.SMTP(
             hostname=smtp.host,
             port=smtp.port,
@@ -70,7 +87,7 @@ class Sender:
         await asyncio.to_thread(self._service.private.outbox.dropped, letter.number)
         return False
 
-    async def _send(self, server: aiosmtplib.SMTP, letter: Letter) -> bool:
+    async def _send(self, hand_over: Callable[[EmailMessage, str], Awaitable[None]], letter: Letter) -> bool:
         outbox = self._service.private.outbox
         if not await self._wanted(letter):  # who votes while the letters before are on their way gets none
             return False
@@ -78,7 +95,7 @@ class Sender:
             stop = await asyncio.to_thread(self._stop, letter) if letter.template in NOTICES else None
             name = self._service.view.register.name
             message = message_of(letter, sender=self._service.settings.mail_from, name=name, stop=stop)
-            await server.send_message(message, sender=self._service.settings.mail_from, recipients=[letter.mail])
+            await hand_over(message, letter.mail)
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [one.code for one in error.recipients]
             await asyncio.to_thread(outbox.failed, letter.number, "the server refuses this address", for_good=all(500 <= code < 600 for code in codes))
@@ -93,7 +110,7 @@ class Sender:
 
     def _stop(self, letter: Letter) -> str | None:
         account = self._service.private.accounts.find(mail=letter.mail)
-        return None if account is None else f"{self._service.settings.origin}/mail/stop/{self._service.private.stops.token(account.account)}"
+        return None if account is None else f"{self._service.settings.origin}/unsubscribe/{self._service.tokens.dumps(account.account)}"
 
     async def run(self, stop: asyncio.Event, every_s: float = 2.0) -> None:
         """Send and remind until told to stop."""
@@ -103,9 +120,10 @@ class Sender:
                 if since >= _REMIND_S:
                     since = 0.0
                     await asyncio.to_thread(remind, self._service)
+                    await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
                 await self.send_due()
                 pause = every_s
-            except (aiosmtplib.SMTPException, OSError) as error:
+            except (aiosmtplib.SMTPException, OSError, CoopError) as error:  # a server or a database that is away for a while
                 pause = min(_LONGEST_PAUSE_S, pause * 2)
                 _say.warning("no mail goes out: %s; next try in %.0f s", type(error).__name__, pause)
             since += pause
@@ -114,7 +132,7 @@ class Sender:
 
 
 @contextmanager
-def sending(service: Service, smtp: Smtp, every_s: float = 2.0) -> Iterator[None]:
+def sending(service: Service, smtp: Smtp | None, every_s: float = 2.0) -> Iterator[None]:
     """Have mail sent in a thread of its own."""
     ready, told = threading.Event(), list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
 

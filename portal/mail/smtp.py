@@ -38,19 +38,17 @@ class Smtp:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Return the server of smtp://[USER@]HOST[:PORT] or smtps://...; the password is in the environment, where no list of processes shows it."""
+        """Return the server of smtp://[USER[:PASSWORD]@]HOST[:PORT] or smtps://...; no error repeats it, for it may hold a password."""
         allowed = "smtp://[USER@]HOST[:PORT] (STARTTLS) or smtps://[USER@]HOST[:PORT]"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadInput("this is no address of a mail server", value=url[:80], allowed=allowed) from error
-        if parts.password is not None:
-            raise BadInput("the password of the mail server does not belong into its address", value=f"{parts.scheme}://…", next=f"export {PASSWORD}")
+            raise BadInput("this is no address of a mail server", allowed=allowed, next=f"export {SMTP_URL}") from error
         if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise BadInput("this is no address of a mail server", value=url[:80], allowed=allowed)
+            raise BadInput("this is no address of a mail server", allowed=allowed, next=f"export {SMTP_URL}")
         user = unquote(parts.username) if parts.username else None
-        password = os.environ.get(PASSWORD) if user else None
+        password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD) if user else None
         if user and not password:
             raise BadInput("the mail server's password is missing", value=user, next=f"export {PASSWORD}")
         return cls(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "smtps", user, password)

@@ -20,7 +20,7 @@ from portal.pages import (
     signin,
     signing,
     stewards,
-    stopping,
+    unsubscribe,
     votes,
 )
 
@@ -28,5 +28,5 @@ __all__ = ["MAIN", "SIGNING", "Parts"]
 
 Parts = tuple[ModuleType, ...]
 
-MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, stewards, releases, log, stopping)
+MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, log, releases, stewards, unsubscribe)
 SIGNING: Parts = (signing,)

@@ -47,8 +47,14 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
     """
     value = drafted.value
     with service.view.reading() as register:
-        if drafted.digest in register.seen:  # sent twice: the answer to the first was lost
-            return Progress(0, 0, service.view.entry(service.view.positions[drafted.digest]))
+        known = service.view.statement(drafted.digest)
+    if known is not None:  # sent twice, since the answer to the first was lost; or this process was killed after the append
+        position, made = known
+        if drafted.state == "open":
+            _follow(service, made, position)
+            _settle(service, drafted, made)
+        return Progress(0, 0, made)
+    with service.view.reading() as register:
         if drafted.state != "open":
             raise Refused("this statement is not waiting for signatures", value=drafted.state)
         need, mine = needed(register, value), check(armored, drafted.body)
@@ -65,8 +71,7 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
         made = document
     else:
         made = submit(service, data)
-    service.private.drafts.settle(drafted.id, "logged", made.id)
-    _forget(service, drafted)
+    _settle(service, drafted, made)
     return Progress(need, need, made)
 
 
@@ -121,8 +126,7 @@ def _follow(service: Service, made: Statement, position: int) -> None:
         asked = service.private.accounts.find(asks_as=member)
         if asked is not None:
             service.private.accounts.bind(asked.account, member)
-            values = {"url": service.settings.origin + "/", "member": member}
-            service.private.outbox.put(f"admitted:{member}", asked.mail, asked.language, "admitted", values)
+            service.private.outbox.put(f"admitted:{member}", asked.mail, asked.language, "admitted", {"url": service.settings.origin + "/"})
     account = service.private.accounts.find(member=made.author)
     if account is not None and account.notices:
         # Never what was decided: a mailbox is read by others. If it was not the member, they learn that their key was used.
@@ -130,8 +134,9 @@ def _follow(service: Service, made: Statement, position: int) -> None:
         service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "signed", values)
 
 
-def _forget(service: Service, drafted: Drafted) -> None:
-    """Take what is given now out of the basket."""
+def _settle(service: Service, drafted: Drafted, made: Statement) -> None:
+    """Note that a drafted statement is in, and take what was given with it out of the basket."""
+    service.private.drafts.settle(drafted.id, "logged", made.id)
     given, rated = drafted.after.get("basket"), drafted.after.get("rated")
     account = service.private.accounts.find(member=drafted.author) if given or rated else None
     if account is not None:

@@ -11,7 +11,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import gettext as _
 from portal.i18n import ngettext, when
-from portal.proposal_rows import title_of
+from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
 from portal.signing.kinds import ACCOUNT, ERASURE
@@ -95,7 +95,8 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             return Words(_("A halt"), (_about(service, register, payload["proposal"]), until))
         case "coop.proposal/v1":
             lines = [
-                _("You put this to the vote: %(kind)s, %(subject)s") % {"kind": payload["kind"], "subject": short(payload["subject"])},
+                _("You put this to the vote: %(kind)s, %(subject)s") % {"kind": kind_in_words(payload["kind"]), "subject": short(payload["subject"])},
+                *_asked(service, payload),
                 _("The vote closes on %(when)s.") % {"when": when(payload["closes"])},
                 ngettext("%(num)d member may vote.", "%(num)d members may vote.", payload["roll"]["members"]) % {"num": payload["roll"]["members"]},
             ]
@@ -122,6 +123,17 @@ def _about(service: Service, register: Register, proposal: str) -> str:
     found = register.proposals.get(proposal)
     title = title_of(service, found)[:300] if found else _("a proposal that is not in this log")
     return _("“%(title)s” (proposal %(digest)s)") % {"title": title, "digest": short(proposal)}
+
+
+def _asked(service: Service, payload: dict[str, Any]) -> list[str]:
+    """Return what a proposal is about, where this folder knows it by its digest."""
+    plan, folder = service.house.plans().get(payload["subject"]), service.house.releases().get(payload["subject"])
+    motion = payload["motion"] or {}
+    if motion.get("kind") == "consultation":
+        texts = [service.house.text(one) or _("(the text is not here)") for one in (motion["question"], *motion["options"])]
+        return [texts[0][:1000], *(f"{number}. {text[:300]}" for number, text in enumerate(texts[1:], start=1))]
+    name = plan.name if plan else folder.name if folder else None
+    return [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
 
 
 def _option(service: Service, register: Register, proposal: str, number: int) -> str:

@@ -20,6 +20,8 @@ __all__ = ["ENROL_S", "Drafted", "Drafts", "Enrolment"]
 
 KEPT_S = 90 * 86_400
 """A statement nobody signed goes after this time, seconds."""
+OPEN = 100
+"""Statements of one author that may wait at a time; the oldest go."""
 ENROL_S = 600
 """How long the making of a passkey may take, seconds."""
 
@@ -72,6 +74,9 @@ class Drafts:
         made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
         with self._database.transaction(write=True) as connection:
             connection.execute(delete(drafted).where(drafted.c.created <= shift(self._clock(), -KEPT_S)))
+            mine = (drafted.c.author == author) & (drafted.c.state == "open")
+            newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(OPEN - 1).scalar_subquery()
+            connection.execute(delete(drafted).where(mine, drafted.c.id.not_in(newest)))
             connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
         return made
 

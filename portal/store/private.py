@@ -19,7 +19,6 @@ from portal.store.outbox import Outbox
 from portal.store.remarks import Remarks
 from portal.store.schema import metadata
 from portal.store.sessions import Sessions
-from portal.store.stops import Stops
 
 __all__ = ["PRIVATE_URL", "PrivateStore"]
 
@@ -45,7 +44,6 @@ class PrivateStore:
         self.drafts = Drafts(self._database, clock)
         self.basket = Basket(self._database, clock)
         self.remarks = Remarks(self._database, clock)
-        self.stops = Stops(self._database, clock)
         self.outbox = Outbox(self._database, clock)
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "remarks", "scores", "sessions", "stops"]
+__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "remarks", "scores", "sessions"]
 
 metadata = MetaData()
 
@@ -97,13 +97,6 @@ remarks = Table(
     Column("stance", String, nullable=False),  # for, against, question
     Column("text", Text, nullable=False),
     Column("created", String, nullable=False),
-)
-
-stops = Table(
-    "portal_stops",
-    metadata,
-    Column("account", String, primary_key=True),
-    Column("token", String, nullable=False, unique=True),  # in the link that ends notices; it can do nothing else
 )
 
 outbox = Table(

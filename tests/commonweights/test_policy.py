@@ -31,7 +31,7 @@ def test_no_code_of_ours_speaks_to_a_network_but_that_of_witnesses() -> None:
     assert {str(path.relative_to(ROOT)) for path in SOURCES if imports(path) & NETWORK} == {
         "governance_hooks/witness/client.py",  # asks the addresses the operator gave with `coop log witnesses add`
         "governance_hooks/witness/server.py",  # `coop witness serve`
-        "portal/mail/sender.py",  # the mail server the operator gave with `coop portal --smtp`
+        "portal/mail/sender.py",  # hands mail to the server the operator gave with `coop portal --smtp-url`
         "train/launch.py",  # asks this machine for a free port, where its own processes meet
     }
 
@@ -75,10 +75,6 @@ def test_a_page_names_only_commands_and_options_there_are(page: Path) -> None:
                     continue
                 command = found
                 options |= {option for parameter in command.params for option in parameter.opts}
-                if isinstance(command, click.Group) and command.name == "eval":  # `coop eval RUN --check`
-                    default = command.get_command(context, "run")
-                    assert default is not None
-                    options |= {option for parameter in default.params for option in parameter.opts}
             elif word.startswith("--"):
                 assert word.split("=")[0] in options, f"{page.name}: coop {' '.join(words)}: {word}"
 

@@ -192,3 +192,67 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
     assert (kept.draft.inputs, kept.draft.targets) == ("Half a thought", "<b>and its end</b>")
     assert page.evaluate("localStorage.getItem('outbox')") == "[]"
     assert not [one for one in screen.heard if "ERR_INTERNET_DISCONNECTED" not in one]
+
+
+@pytest.mark.openssh
+def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
+    from tests.portal.chromium import browser, free_port, serving
+
+    port = free_port()
+    portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"], check=True)
+
+    def paste() -> None:
+        page.wait_for_url("http://localhost:*/sign/**")
+        (tmp_path / "statement.json").write_bytes(page.request.get(page.url.partition("?")[0] + "/statement.json").body())
+        (tmp_path / "statement.json.sig").unlink(missing_ok=True)
+        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", "id", "statement.json"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        page.get_by_label("Signature").fill((tmp_path / "statement.json.sig").read_text())
+        page.get_by_role("button", name="Hand in").click()
+
+    with serving(portal.app, port), browser(tmp_path / "profile", java_script_enabled=False) as context:
+        page = context.new_page()
+        screen = Screen(portal, page, None)
+        sign_in(screen, "plain@example.org")
+        page.goto(screen.main + "/join")
+        page.get_by_text("Use a key in a file").click()
+        page.get_by_label("Your public key, for example").fill((tmp_path / "id.pub").read_text())
+        page.get_by_role("button", name="Go on").first.click()
+        paste()
+        for founder in portal.members[:2]:
+            (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+            submit_signature(portal.service, drafted, portal.keys[founder].sign(drafted.body))
+        account = portal.service.private.accounts.find(mail="plain@example.org")
+        assert account is not None
+        member = str(account.member)
+
+        page.goto(screen.main + "/contribute")
+        page.get_by_label("A question or a task").fill("¿Qué hora es?")
+        page.get_by_label("The answer, as you would give it").fill("Las tres.")
+        page.get_by_label(re.compile("^Its language")).fill("es")
+        page.get_by_role("button", name="Put it into the basket").click()
+        page.get_by_role("button", name=re.compile("^Give it")).click()
+        paste()
+        page.get_by_text("Your texts are given, under your signature.").wait_for()
+
+        page.goto(screen.main + "/consent")
+        page.get_by_role("switch", name=re.compile("^non-commercial research")).click()
+        page.get_by_role("button", name="Go on to sign").click()
+        paste()
+
+        proposal = propose(portal)
+        page.goto(f"{screen.main}/proposals/{proposal}")
+        page.get_by_label("I abstain").check()
+        page.get_by_role("button", name="Go on to sign").click()
+        paste()
+        page.get_by_text("In the log, for good").wait_for()
+
+        page.goto(screen.main + "/consent")
+        page.get_by_role("button", name="Withdraw everything").click()
+        paste()
+        page.wait_for_url("http://127.0.0.1:*/consent")
+    with portal.service.view.reading() as register:
+        assert register.proposals[proposal].votes[member].choice == "abstain"
+        assert register.grants[member][0].withdrawn is not None
+        assert [given.records for given in register.contributions.values() if given.author == member] == [1]

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from governance_hooks.canonical import dumps
+from governance_hooks.state import Run
 from tests.portal.conftest import Portal
 from tests.portal.people import Page, Person
 
@@ -165,3 +167,26 @@ def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
 )
 def test_every_page_of_a_member_is_there(portal: Portal, path: str) -> None:
     assert portal.founder(0).get(path).status == 200
+
+
+def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_that_is_none(portal: Portal) -> None:
+    person, _ = portal.joined()
+    give(person)
+    assert "No shares have been worked out yet" in person.get("/mine/stake").words
+    shares = {
+        "players": {"swa": {"members": 1, "records": 1}, "spa.edit": {"members": 3, "records": 9}},
+        "shares": {
+            "swa": {"share_ppm": 250_000, "low_ppm": 100_000, "high_ppm": 400_000, "value_micro": 1},
+            "spa.edit": {"share_ppm": 750_000, "low_ppm": 600_000, "high_ppm": 900_000, "value_micro": 3},
+        },
+        "utility": "languages",
+    }
+    for name, data in (("good", dumps(shares)), ("bad", b"{"), ("odd", dumps({"shares": {"x": {}}}))):
+        (portal.root / "runs" / name / "stake").mkdir(parents=True)
+        (portal.root / "runs" / name / "stake" / "shares.json").write_bytes(data)
+        portal.service.view.register.runs[name] = Run(name, "sha256:" + "0" * 64, "sha256:" + "1" * 64)
+    page = person.get("/mine/stake").words
+    assert "swa you are in it 25% 10–40% 1" in page
+    assert "spa.edit 75% 60–90% 3" in page
+    assert page.count("Run ") == 1
+    assert "you have one vote, as everybody" in page

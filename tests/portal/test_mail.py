@@ -15,7 +15,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from governance_hooks.errors import BadInput
-from governance_hooks.statement import shift
+from governance_hooks.statement import now, shift
 from portal.mail.letters import message_of
 from portal.mail.reminders import remind
 from portal.mail.sender import Sender, sending
@@ -158,7 +158,7 @@ def test_one_click_ends_notices_without_signing_in(portal: Portal, mailbox: Mail
     person.touch(person.post(f"/proposals/{propose(portal)}/vote", choice="for"))
     send(portal, mailbox)
     assert len(mailbox.taken) == before
-    assert stranger.client.post(f"{MAIN}/mail/stop/{'x' * 43}").status_code == 404
+    assert stranger.client.post(f"{MAIN}/unsubscribe/{'x' * 43}").status_code == 409
 
 
 def test_a_letter_that_is_put_off_goes_out_later_and_one_that_is_refused_never(portal: Portal, mailbox: Mailbox) -> None:
@@ -206,15 +206,15 @@ def test_the_postman_works_by_himself(portal: Portal, mailbox: Mailbox) -> None:
 
 
 def test_a_title_with_line_breaks_makes_no_header(portal: Portal) -> None:
-    values = {"url": f"{MAIN}/x", "title": "Shall we?\r\nBcc: all@example.org\u202e", "closes": "2027-01-01T00:00:00Z", "proposal": "p", "member": "m"}
-    made = message_of(Letter(1, "e", "a@example.org", "en", "reminder", values, 0), sender="portal@localhost", name="village", stop=f"{MAIN}/mail/stop/t")
+    values = {"url": f"{MAIN}/x", "title": "Shall we?\r\nBcc: all@example.org\u202e", "closes": "2027-01-01T00:00:00Z", "proposal": "p"}
+    made = message_of(Letter(1, "e", "a@example.org", "en", "reminder", values, 0), sender="portal@localhost", name="village", stop=f"{MAIN}/unsubscribe/t")
     assert made["Bcc"] is None
     assert "\u202e" not in made["Subject"]
     again = message_of(Letter(1, "e", "a@example.org", "en", "reminder", values, 3), sender="portal@localhost", name="village", stop=None)
     assert again["Message-ID"] == made["Message-ID"]
 
 
-@pytest.mark.parametrize("url", ["", "http://x", "smtp://", "smtp://u:secret@x", "smtp://x:99999", "smtp://x/path", "smtp://u@x"])
+@pytest.mark.parametrize("url", ["", "http://x", "smtp://", "smtp://u:secret@x/path", "smtp://x:99999", "smtp://x/path", "smtp://u@x"])
 def test_an_address_that_is_no_mail_server_is_refused_and_no_password_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD, raising=False)
     with pytest.raises(BadInput) as error:
@@ -231,10 +231,20 @@ def test_only_this_machine_is_spoken_to_in_clear(monkeypatch: pytest.MonkeyPatch
     assert "geheim" not in repr(made)
 
 
-def test_letters_that_never_go_out_are_forgotten_with_the_account(portal: Portal) -> None:
-    person = portal.founder(0)
-    outbox = portal.service.private.outbox
-    outbox.put("x", "founder0@village.example", "en", "signed", {"url": "u", "kind": "coop.ballot/v1", "entry": "1"})
-    portal.service.private.stops.token(portal.service.private.accounts.find(mail="founder0@village.example").account)  # type: ignore[union-attr]
-    person.post("/account/erase", mail="founder0@village.example")
-    assert not [one for one in outbox.due(500) if one.mail == "founder0@village.example"]
+def test_a_long_vote_is_called_when_it_opens_and_again_near_its_end(portal: Portal, mailbox: Mailbox) -> None:
+    portal.founder(0)
+    propose(portal, closes=shift(now(), 7 * 86_400))
+    assert remind(portal.service) == 1
+    send(portal, mailbox)
+    later(portal, 6 * 86_400 + 60)
+    assert remind(portal.service) == 1
+    send(portal, mailbox)
+    later(portal, 3600)
+    assert remind(portal.service) == 0
+    assert [one["Subject"].partition(":")[0] for one in mailbox.taken if "vote" in one["Subject"]] == ["A vote is open", "A vote ends soon"]
+
+
+def test_without_a_server_letters_are_printed(portal: Portal, capsys: pytest.CaptureFixture[str]) -> None:
+    portal.stranger().post("/signin", mail="somebody@example.org")
+    assert asyncio.run(Sender(portal.service, None).send_due()) == 1
+    assert f"{MAIN}/signin/" in capsys.readouterr().err

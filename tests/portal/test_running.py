@@ -25,7 +25,8 @@ from governance_hooks.bylaws import Rules
 from governance_hooks.canonical import digest, dumps
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
-from governance_hooks.statement import body, now, shift, sign
+from governance_hooks.sshsig import generate_key
+from governance_hooks.statement import body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
 from portal.app import make_app
 from portal.settings import Settings
@@ -84,8 +85,8 @@ def test_it_starts_on_a_folder_and_says_nothing_about_itself(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.3])
-def test_killed_under_load_it_has_every_ballot_it_acknowledged(tmp_path: Path, seconds: float) -> None:
+@pytest.mark.parametrize("count", [1, 20, 100])
+def test_killed_under_load_it_has_every_ballot_it_acknowledged(tmp_path: Path, count: int) -> None:
     keys, _ = found(tmp_path / "village", founders=40, kinds={"run": Rules(minimum_period_s=3600).model_dump(), "release": RULES.model_dump()})
     with Cooperative.open(tmp_path / "village") as coop:
         roll = coop.register.roll("run")
@@ -117,11 +118,13 @@ def test_killed_under_load_it_has_every_ballot_it_acknowledged(tmp_path: Path, s
         people = [threading.Thread(target=vote, args=(member,)) for member in roll[:8]]
         for one in people:
             one.start()
-        time.sleep(seconds)
+        until = time.monotonic() + 120
+        while len(acknowledged) < count and time.monotonic() < until:
+            time.sleep(0.001)
         running.send_signal(signal.SIGKILL)
         for one in people:
             one.join()
-    assert acknowledged
+    assert len(acknowledged) >= count
     with Cooperative.open(tmp_path / "village") as coop:
         assert all(identifier in coop.register.seen for identifier in acknowledged)
         assert len(set(acknowledged)) == len(acknowledged)
@@ -239,3 +242,48 @@ def test_the_oversight_body_halts_and_nobody_else(portal: Portal) -> None:
     assert overseer.paste(page).path == f"/proposals/{proposal}"
     with portal.service.view.reading() as register:
         assert len(register.halts) == 1
+
+
+def test_a_request_signed_just_before_a_crash_makes_the_account_a_members(portal: Portal) -> None:
+    """The statement is in the log, and nothing that follows from it was done."""
+    person = portal.stranger()
+    person.key = generate_key(portal.root / "own")
+    person.sign_in("new@example.org")
+    page = person.post("/join/key", line=person.key.public.line)
+    person.paste(page)
+    (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+    keys = [portal.keys[member] for member in portal.members[:2]]
+    portal.service.writer.append(entry(drafted.value, [*drafted.signatures, *(key.sign(drafted.body) for key in keys)]))
+    assert person.get("/join").words.count("You are a member") == 1
+    assert "this is signed" in person.get(page.url).words.lower()
+    assert person.paste(page, keys[0]).path == "/join"
+    assert portal.service.private.drafts.open(kind="coop.admission/v1") == []
+
+
+def test_a_ballot_that_many_threads_hand_in_at_once_is_counted_once(portal: Portal) -> None:
+    proposal = propose(portal)
+    founders = [portal.founder(number) for number in range(3)]
+    pages = [founder.post(f"/proposals/{proposal}/vote", choice="for") for founder in founders]
+    before, answers = portal.service.view.log.size, list[str]()
+    threads = [
+        threading.Thread(target=lambda founder=founder, page=page: answers.append(founder.paste(page).path))
+        for founder, page in zip(founders, pages, strict=True)
+        for _ in range(3)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    with portal.service.view.reading() as register:
+        assert portal.service.view.log.size == before + 3
+        assert portal.service.view.tally(register.proposals[proposal]).votes_for == 3
+    assert sum(path.startswith("/receipts/") for path in answers) >= 3
+
+
+def test_who_drafts_without_end_keeps_the_newest(portal: Portal) -> None:
+    drafts = portal.service.private.drafts
+    kept = [drafts.add("coop.leave/v1", "m-" + "1" * 16, b"{}", {}).id for _ in range(130)]
+    other = drafts.add("coop.leave/v1", "m-" + "2" * 16, b"{}", {}).id
+    assert len(drafts.open(author="m-" + "1" * 16)) == 100
+    assert drafts.find(kept[-1]) is not None
+    assert drafts.find(other) is not None
