@@ -124,7 +124,6 @@ def _written(letter: Letter, sender: str, name: str, stop: str | None) -> EmailM
     # The same letter always has the same id: if we stop between the server's yes and our note of it, the copy is known for one.
     made["Message-ID"] = f"<{hashlib.sha256(f'{letter.event} {letter.mail}'.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
     made["Auto-Submitted"] = "auto-generated"
-    made["Content-Language"] = i18n.current()
     ends = [_("No more such mail: %(url)s") % {"url": stop}] if stop else []
     if stop:
         made["List-Unsubscribe"] = f"<{stop}>"
@@ -137,4 +136,5 @@ def _written(letter: Letter, sender: str, name: str, stop: str | None) -> EmailM
         f'<body>{paragraphs}<p><a href="{escape(url)}">{escape(said.act)}</a></p><p>{escape(name)}</p>{end}</body></html>\n',
         subtype="html",
     )
+    made["Content-Language"] = i18n.current()  # last: making it multipart would move it to the first part
     return made
