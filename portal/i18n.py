@@ -18,7 +18,22 @@ from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
-__all__ = ["LANGUAGES", "NATIVE", "choose", "current", "direction", "gettext", "measure", "ngettext", "number", "unreviewed", "until", "use", "when", "with_dates"]
+__all__ = [
+    "LANGUAGES",
+    "NATIVE",
+    "choose",
+    "current",
+    "direction",
+    "gettext",
+    "measure",
+    "ngettext",
+    "number",
+    "unreviewed",
+    "until",
+    "use",
+    "when",
+    "with_dates",
+]
 
 LOCALES: Final = Path(__file__).parent / "locales"
 LANGUAGES: Final = ("en", *sorted(path.parent.parent.name for path in LOCALES.glob("*/LC_MESSAGES/portal.po")))

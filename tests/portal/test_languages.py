@@ -11,6 +11,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+from markupsafe import escape
 
 from portal import i18n
 from portal.i18n import LANGUAGES, LOCALES
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 METHODS = [("portal/**.py", "python"), ("portal/templates/**.html", "jinja2")]
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
 TRANSLATED = [one for one in LANGUAGES if one != "en"]
+UNREVIEWED = "Nobody whose first language this is has read these words yet (needs native review). In doubt the English ones count."
 PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]|%%")
 
 
@@ -92,7 +94,7 @@ def test_every_public_page_is_there_in_every_language(portal: Portal, language: 
         page = stranger.get(f"{path}?lang={language}")
         assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in page.text, path
         assert page.answer.headers["content-language"] == language
-        assert ("needs native review" in page.text or i18n.catalogue(language).gettext("Votes") != "Votes") == (language != "en")
+        assert (escape(i18n.catalogue(language).gettext(UNREVIEWED)) in page.text) == i18n.unreviewed(language)
         assert re.search(r"%\(|\{\{", page.words) is None, path
 
 
