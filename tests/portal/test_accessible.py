@@ -28,7 +28,8 @@ def test_axe_finds_nothing(make_portal: Callable[..., Portal], tmp_path: Path, s
     port = free_port()
     settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
     portal = make_portal(settings)
-    paths = [path.format(proposal=propose(portal)) for path in PAGES]
+    proposal = propose(portal)
+    paths = [path.format(proposal=proposal) for path in PAGES]
     found = list[str]()
     with serving(portal.app, port), browser(tmp_path / "profile", bypass_csp=True, color_scheme=scheme) as context:
         page = context.new_page()
@@ -42,4 +43,6 @@ def test_axe_finds_nothing(make_portal: Callable[..., Portal], tmp_path: Path, s
                     found += [f"{language} {width} {path}: {one}" for one in page.evaluate(RUN)]
                     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
                         found.append(f"{language} {width} {path}: wider than the screen")
+        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+        assert any("button-name" in one for one in page.evaluate(RUN))  # it would have been found
     assert found == []
