@@ -64,7 +64,7 @@ def kind_of(kind: str) -> str:
 
 def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> str:
     """Return a statement's body in one sentence; hold the register."""
-    payload, author = value["payload"], value["author"]
+    payload, author = value["payload"], _apart(value["author"])
     match value["type"]:
         case "coop.ballot/v1":
             choice = {"for": _("%(who)s votes for: %(what)s"), "against": _("%(who)s votes against: %(what)s"), "abstain": _("%(who)s abstains: %(what)s")}
@@ -75,7 +75,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             result = {"approved": _("Approved: %(what)s"), "rejected": _("Rejected: %(what)s")}[payload["outcome"]]
             return result % {"what": _title(service, register, payload["proposal"])}
         case "coop.admission/v1":
-            return _("%(who)s becomes a member") % {"who": payload["member"]}
+            return _("%(who)s becomes a member") % {"who": _apart(payload["member"])}
         case "coop.leave/v1":
             return _("%(who)s leaves") % {"who": author}
         case "coop.consent/v1":
@@ -85,13 +85,18 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.objection/v1":
             return _("%(who)s objects: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release/v1":
-            return _("The operator hands out release %(what)s, as members decided") % {"what": short(payload["release"])}
+            return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(short(payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 
 def _title(service: Service, register: Register, proposal: str) -> str:
     found = register.proposals.get(proposal)
-    return title_of(service, found)[:200] if found else short(proposal)
+    return _apart(title_of(service, found)[:200] if found else short(proposal))
+
+
+def _apart(text: str) -> str:
+    """Return a name or title set apart from the direction of the sentence around it (U+2068, U+2069)."""
+    return f"\u2068{text}\u2069"
 
 
 def facts_of(payload: dict[str, Any]) -> tuple[list[tuple[str, str]], bool]:

@@ -15,7 +15,19 @@ from tests.portal.test_voting import propose
 
 AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
 INSTALL = "npm install --prefix ~/.cache/commonweights/axe axe-core@4.11"
-PAGES = ("/", "/proposals", "/proposals/{proposal}", "/releases", "/log", "/log/entries/0", "/receipts/{proposal}", "/signin", "/join", "/statements", "/nowhere")
+PAGES = (
+    "/",
+    "/proposals",
+    "/proposals/{proposal}",
+    "/releases",
+    "/log",
+    "/log/entries/0",
+    "/receipts/{proposal}",
+    "/signin",
+    "/join",
+    "/statements",
+    "/nowhere",
+)
 RUN = """async () => (await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}))
     .violations.map(one => one.id + ": " + one.nodes.map(node => node.html.slice(0, 200)).join(" | "))"""
 
