@@ -118,8 +118,8 @@ def when(instant: str) -> str:
 
 
 def with_dates(text: str) -> str:
-    """Return a sentence with every RFC 3339 instant in it as this language writes it."""
-    return _INSTANT.sub(lambda found: when(found[0]), text)
+    """Return a sentence with every RFC 3339 instant in it as this language writes it, set apart from the direction of the sentence."""
+    return _INSTANT.sub(lambda found: f"\u2068{when(found[0])}\u2069", text)
 
 
 def until(instant: str, now: str) -> str:
