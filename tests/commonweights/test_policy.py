@@ -80,12 +80,9 @@ def test_a_page_names_only_commands_and_options_there_are(page: Path) -> None:
                     continue
                 command = found
                 options |= {option for parameter in command.params for option in parameter.opts}
-<<<<<<< HEAD
                 verb = DEFAULT_VERBS.get(str(command.name))  # `coop eval RUN --check`
                 default = command.get_command(context, verb) if isinstance(command, click.Group) and verb else None
                 options |= {option for parameter in default.params for option in parameter.opts} if default is not None else set()
-=======
->>>>>>> w-portal2
             elif word.startswith("--"):
                 assert word.split("=")[0] in options, f"{page.name}: coop {' '.join(words)}: {word}"
 
