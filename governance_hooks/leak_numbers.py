@@ -28,6 +28,8 @@ SHUFFLES: Final = 200
 FALSE_ALARMS: Final = 100
 """One in so many lines that were not in may be taken for one that was."""
 _DECIMALS: Final = 4
+_CONTROL: Final = Decimal("0.999")
+"""Confidence of the control at least: at 95% a sound test would be refused by chance in some of a hundred runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def leak_numbers(rows: Sequence[Measured], *, confidence: float, delta: float, s
         "included": ins,
         "confidence": confidence,
         "epsilon": found | {"delta": delta, "with_delta": _bound(found["sets"], level, len(rows), delta=exact_delta), "ceiling": _ceiling(len(rows), level)},
-        "control": {"base": audit([-row.base for row in rows], coins, level), "shuffled": _shuffled(scores, coins, level, salt)},
+        "control": {"base": audit([-row.base for row in rows], coins, max(level, _CONTROL)), "shuffled": _shuffled(scores, coins, level, salt)},
         "auc": {
             name: area(ranked, coins, confidence=confidence)
             for name, ranked in (

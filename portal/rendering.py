@@ -44,6 +44,16 @@ def paragraphs(text: str) -> list[tuple[str, str]]:
     return [(lines[0].strip(), " ".join(line.strip() for line in lines[1:])) for lines in blocks]
 
 
+def size(count: int) -> str:
+    """Return a number of bytes as this language writes it, in the unit that fits."""
+    unit, amount = "byte", float(count)
+    for unit in ("byte", "kilobyte", "megabyte", "gigabyte"):
+        if amount < 1000 or unit == "gigabyte":
+            break
+        amount /= 1000
+    return i18n.measure(amount, unit)
+
+
 @cache
 def environment() -> Environment:
     """Return the templates of the portal."""
@@ -57,8 +67,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(when=i18n.when, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short)
-    made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until)
+    made.filters.update(when=i18n.when, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short, size=size)
+    made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until, unreviewed=i18n.unreviewed)
     return made
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.follower FILE    with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT
 
-FILE is JSON: base, build, run_dir, plan (a file), coop, and `signals`: [[rank, step, signal], ...] that processes send themselves once the step is done;
-in place of run_dir and plan there may be `runs`: [{run_dir, plan}, ...], made one after the other.
+FILE is JSON: base, build, coop, and `runs`: [{run_dir, plan (a file), signals}, ...], made one after the other;
+`signals`: [[rank, step, signal], ...], which processes send themselves once a step of that run is done.
 The first process prints the run records; whoever fails prints the error to stderr.
 """
 
@@ -26,7 +26,7 @@ def main() -> int:
     asked = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(1)
     world = World.from_environment()
-    due = {step: number for rank, step, number in asked["signals"] if rank == world.rank}
+    due: dict[int, int] = {}
 
     def progress(label: str, done: int, total: int) -> None:
         if label == "training" and done in due:
@@ -34,7 +34,9 @@ def main() -> int:
 
     world.connect(timeout_s=120)
     try:
-        for one in asked.get("runs") or [asked]:
+        for one in asked["runs"]:
+            due.clear()
+            due.update({step: number for rank, step, number in one["signals"] if rank == world.rank})
             record = train(
                 Path(one["run_dir"]), Path(one["plan"]).read_bytes(), base=Path(asked["base"]), build=Path(asked["build"]), guard=Passing(),
                 run_id="run", coop=asked["coop"], proposal=None, progress=progress, threads=1, world=world,

@@ -56,6 +56,13 @@ class RunConfig(Strict):
             raise ValueError("evaluation.leak needs canaries: 200 or more (and no training.max_steps)")
         return self
 
+    @model_validator(mode="after")
+    def _dora_finds_its_weights(self) -> RunConfig:
+        # PEFT reads the weights of other layers in DoRA's; ZeRO-3 hands a layer its weights only when that layer is called.
+        if self.training.method == "dora" and self.training.strategy == "zero3":
+            raise ValueError("dora does not run with strategy zero3: fsdp2 or zero2")
+        return self
+
 
 class _Loader(yaml.SafeLoader):
     """YAML with the numbers people write: PyYAML takes `2e-4` for text, as YAML 1.1 wants a dot in it."""

@@ -50,12 +50,13 @@ def portal(session: Session, host: str, port: int, origin: str | None, signing_o
     import uvicorn
 
     from portal.app import make_app
-    from portal.mail.sender import Sender, by_smtp, on_the_terminal
+    from portal.mail.sender import sending
+    from portal.mail.smtp import Smtp
     from portal.settings import Settings
 
-    deliver = by_smtp(smtp_url) if smtp_url else on_the_terminal
+    smtp = Smtp.of(smtp_url) if smtp_url else None
     settings = Settings(origin or f"http://127.0.0.1:{port}", signing_origin or f"http://localhost:{port}", mail_from)
-    with open_service(session.folder, settings) as service, Sender(service, deliver):
+    with open_service(session.folder, settings) as service, sending(service, smtp):
         click.echo(f"members: {settings.origin}   keys sign at: {settings.signing_origin}   stop with Ctrl-C", err=True)
         named = {one.origin for one in service.view.register.bylaws.passkey_origins}
         if settings.signing_origin not in named:

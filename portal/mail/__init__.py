@@ -1,1 +1,1 @@
-"""Mail: what the portal writes to members, when, and how it goes out."""
+"""The portal's mail: what a letter says, who is reminded, and the way out through any SMTP server."""

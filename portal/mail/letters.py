@@ -1,37 +1,140 @@
-"""Letters as messages: a subject and plain words in the reader's language, and one click to hear no more."""
+"""What a letter says: in the reader's language, as plain text first and the same as HTML; never what anybody voted."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import contextvars
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
-from urllib.parse import urlsplit
+from email.utils import localtime
+from html import escape
+from typing import Final
 
+from governance_hooks.errors import BadInput
 from portal import i18n
-from portal.rendering import environment
-from portal.service import Service
+from portal.i18n import gettext as _
+from portal.i18n import ngettext, when
+from portal.log_words import kind_of
 from portal.store.outbox import Letter
 
-__all__ = ["WANTED", "message_of"]
+__all__ = ["NOTICES", "message_of"]
 
-WANTED = ("signin", "admitted")
-"""Letters somebody asked for: they have no unsubscribe link."""
+NOTICES: Final = frozenset({"opened", "reminder", "signed"})
+"""Letters that somebody can do without: they carry a link that ends them."""
 
 
-def message_of(service: Service, letter: Letter) -> EmailMessage:
-    """Return a letter as a message; raise ValueError for an address or a subject that would add headers (EmailMessage does)."""
-    i18n.use(letter.language)
-    account = None if letter.template in WANTED else service.private.accounts.find(mail=letter.mail)
-    stop = f"{service.settings.origin}/unsubscribe/{service.tokens.dumps(account.account)}" if account else ""
-    with service.view.reading() as register:
-        name = register.name
-    text = environment().get_template(f"mail/{letter.template}.txt").render(name=name, stop=stop, **letter.values)
-    subject, _, body = text.strip().partition("\n")
+@dataclass(frozen=True, slots=True)
+class _Said:
+    subject: str
+    lines: tuple[str, ...]
+    act: str
+    """What the link does."""
+
+
+def _signin(values: dict[str, str]) -> _Said:
+    minutes = int(values["minutes"])
+    return _Said(
+        _("Sign in"),
+        (
+            _("Somebody, hopefully you, asked to sign in with this address."),
+            ngettext("The link works once, for %(num)s minute.", "The link works once, for %(num)s minutes.", minutes) % {"num": i18n.number(minutes)},
+            _("If it was not you, do nothing: without this mail nobody gets in. Do not pass the link on."),
+        ),
+        _("Sign in"),
+    )
+
+
+def _signed(values: dict[str, str]) -> _Said:
+    return _Said(
+        _("Your key signed something"),
+        (
+            _("A statement signed by your key is in the log now, as entry %(number)s: %(kind)s.")
+            % {"number": values["entry"], "kind": kind_of(values["kind"])},
+            _("If that was you, there is nothing to do. If not, somebody has your key: end it at once on the page of your keys, and tell other members."),
+        ),
+        _("Your receipt"),
+    )
+
+
+def _admitted(values: dict[str, str]) -> _Said:
+    return _Said(
+        _("You are a member"),
+        (_("You were admitted to the cooperative."), _("You have one vote. Nothing of yours is used until you allow it.")),
+        _("What needs you"),
+    )
+
+
+def _opened(values: dict[str, str]) -> _Said:
+    return _Said(
+        _("A vote is open: %(title)s") % {"title": values["title"]},
+        (_("Members decide now: %(title)s") % {"title": values["title"]}, _("The vote ends on %(when)s.") % {"when": when(values["closes"])}),
+        _("Read and vote"),
+    )
+
+
+def _reminder(values: dict[str, str]) -> _Said:
+    return _Said(
+        _("A vote ends soon: %(title)s") % {"title": values["title"]},
+        (
+            _("You have not voted yet: %(title)s") % {"title": values["title"]},
+            _("The vote ends on %(when)s.") % {"when": when(values["closes"])},
+            _("There is one such mail for a vote, and none once you have voted."),
+        ),
+        _("Read and vote"),
+    )
+
+
+_LETTERS: Final[dict[str, Callable[[dict[str, str]], _Said]]] = {
+    "signin": _signin,
+    "signed": _signed,
+    "admitted": _admitted,
+    "opened": _opened,
+    "reminder": _reminder,
+}
+
+
+def message_of(letter: Letter, *, sender: str, name: str, stop: str | None) -> EmailMessage:
+    """Return a letter as it goes out; raise BadInput for one nobody wrote.
+
+    Args:
+        letter: from the outbox.
+        sender: address it comes from.
+        name: of the cooperative.
+        stop: address that ends such letters, for a notice.
+    """
+    if letter.template not in _LETTERS:
+        raise BadInput("there is no such letter", value=letter.template, allowed=", ".join(_LETTERS))
+    return contextvars.copy_context().run(_written, letter, sender, name, stop)
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
+def _written(letter: Letter, sender: str, name: str, stop: str | None) -> EmailMessage:
+    i18n.use(i18n.choose(letter.language))
+    said, url = _LETTERS[letter.template](letter.values), letter.values["url"]
     made = EmailMessage()
-    made["Subject"], made["From"], made["To"] = subject.strip(), service.settings.mail_from, letter.mail
-    made["Date"], made["Message-ID"] = format_datetime(datetime.now(UTC)), make_msgid(domain=urlsplit(service.settings.origin).hostname or "localhost")
-    made["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notes in return
+    made["From"] = Address(_one_line(name)[:80], addr_spec=sender)
+    made["To"] = Address(addr_spec=letter.mail)
+    made["Subject"] = f"{_one_line(said.subject)[:150]} · {_one_line(name)[:80]}"
+    made["Date"] = localtime()
+    # The same letter always has the same id: if we stop between the server's yes and our note of it, the copy is known for one.
+    made["Message-ID"] = f"<{hashlib.sha256(f'{letter.event} {letter.mail}'.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
+    made["Auto-Submitted"] = "auto-generated"
+    ends = [_("No more such mail: %(url)s") % {"url": stop}] if stop else []
     if stop:
-        made["List-Unsubscribe"], made["List-Unsubscribe-Post"] = f"<{stop}>", "List-Unsubscribe=One-Click"  # RFC 8058
-    made.set_content(body.strip() + "\n")
+        made["List-Unsubscribe"] = f"<{stop}>"
+        made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    made.set_content("\n\n".join([*said.lines, f"{said.act}:\n{url}", *ends, f"-- \n{name}"]) + "\n")
+    end = f'<p><small><a href="{escape(stop)}">{escape(_("No more such mail"))}</a></small></p>' if stop else ""
+    paragraphs = "".join(f'<p dir="auto">{escape(line)}</p>' for line in said.lines)
+    made.add_alternative(
+        f'<!doctype html><html lang="{i18n.current()}" dir="{i18n.direction()}"><head><meta charset="utf-8"><title>{escape(said.subject)}</title></head>'
+        f'<body>{paragraphs}<p><a href="{escape(url)}">{escape(said.act)}</a></p><p>{escape(name)}</p>{end}</body></html>\n',
+        subtype="html",
+    )
+    made["Content-Language"] = i18n.current()  # last: making it multipart would move it to the first part
     return made

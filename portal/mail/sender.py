@@ -1,4 +1,4 @@
-"""The sender: takes letters out of the outbox, hands them to a mail server, and tries again later what it did not take."""
+"""The postman: takes what is due from the outbox to the mail server, one connection for what there is, and comes back for what failed."""
 
 from __future__ import annotations
 
@@ -6,105 +6,148 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
-from types import TracebackType
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import aiosmtplib
 
-from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.errors import CoopError
 from governance_hooks.statement import shift
-from portal.mail.letters import message_of
-from portal.mail.reminders import remind, still_wanted
+from portal.mail.letters import NOTICES, message_of
+from portal.mail.reminders import remind, still_needed
+from portal.mail.smtp import Smtp
 from portal.service import Service
+from portal.store.outbox import Letter
 
-__all__ = ["Sender", "by_smtp", "on_the_terminal"]
+__all__ = ["Sender", "sending"]
 
-Deliver = Callable[[EmailMessage], None]
-
-KEEP_S = 30 * 86_400
-"""What went out, or never will, is forgotten after this time, seconds."""
-
-
-def by_smtp(url: str, *, timeout_s: float = 30) -> Deliver:
-    """Return the delivery to a server, `smtp://USER:PASSWORD@HOST:PORT` (STARTTLS if it offers it) or `smtps://...`; raise BadInput for another URL."""
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("smtp", "smtps") or not host:
-        raise BadInput("this is no address of a mail server", allowed="smtp://HOST[:PORT] or smtps://USER:PASSWORD@HOST", next="set COOP_SMTP_URL")
-
-    def deliver(message: EmailMessage) -> None:
-        asyncio.run(
-            aiosmtplib.send(
-                message,
-                hostname=host,
-                port=port or (465 if parts.scheme == "smtps" else 25),
-                username=unquote(parts.username) if parts.username else None,
-                password=unquote(parts.password) if parts.password else None,
-                use_tls=parts.scheme == "smtps",
-                timeout=timeout_s,
-            )
-        )
-
-    return deliver
+_TIMEOUT_S: Final = 30.0
+_REMIND_S: Final = 60.0
+_KEEP_S: Final = 30 * 86_400
+"""What went out, or never will, is forgotten after this time."""
+_LONGEST_PAUSE_S: Final = 300.0
+_say = logging.getLogger(__name__)
 
 
-def on_the_terminal(message: EmailMessage) -> None:
-    """Print a letter: for whoever tries the portal out on their own machine."""
-    print(f"\n--- mail to {message['To']}: {message['Subject']}\n{message.get_content()}---", file=sys.stderr, flush=True)
+async def _print(message: EmailMessage, to: str) -> None:
+    body = message.get_body(("plain",))
+    print(f"\n--- mail to {to}: {message['Subject']}\n{body.get_content() if body else ''}---", file=sys.stderr, flush=True)
 
 
 class Sender:
-    """A thread that sends what waits.
+    """Sends what is in the outbox.
 
     Args:
         service: the portal.
-        deliver: hands one message over, or raises.
-        every_s: pause between two looks, seconds.
+        smtp: the server that takes its mail; None prints it, for whoever tries the portal out on their own machine.
     """
 
-    def __init__(self, service: Service, deliver: Deliver, *, every_s: float = 2) -> None:
-        self._service, self._deliver, self._every_s = service, deliver, every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="portal-mail", daemon=True)
+    def __init__(self, service: Service, smtp: Smtp | None) -> None:
+        self._service, self._smtp = service, smtp
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    async def send_due(self) -> int:
+        """Send the letters that are due; return how many a server took.
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def round(self) -> int:
-        """Send what is due now and return how many letters went out."""
+        Raises:
+            aiosmtplib.SMTPException, OSError: no server takes mail now. No letter is to blame, and none counts a try.
+        """
         outbox, sent = self._service.private.outbox, 0
-        for letter in outbox.due():
-            if not still_wanted(self._service, letter):
-                outbox.sent(letter.number)  # taken off the list: nobody is to read it
-                continue
-            try:
-                self._deliver(message_of(self._service, letter))
-            except Exception as error:  # whatever a server or a network does: this letter waits, the others go on
-                outbox.failed(letter.number, f"{type(error).__name__}: {error}")
-                continue
-            outbox.sent(letter.number)
-            sent += 1
+        letters = [letter for letter in await asyncio.to_thread(outbox.due) if await self._wanted(letter)]
+        if not letters:
+            return 0
+        if self._smtp is None:
+            for letter in letters:
+                sent += await self._send(_print, letter)
+            return sent
+        async with self._connection(self._smtp) as server:
+
+            async def hand_over(message: EmailMessage, to: str) -> None:
+                await server.send_message(message, sender=self._service.settings.mail_from, recipients=[to])
+
+            for letter in letters:
+                sent += await self._send(hand_over, letter)
         return sent
 
-    def _run(self) -> None:
-        rounds = 0
-        while not self._stop.wait(self._every_s):
+    def _connection(self, smtp: Smtp) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=smtp.host,
+            port=smtp.port,
+            use_tls=smtp.tls,
+            start_tls=None if smtp.here else not smtp.tls,  # None: if the server offers it
+            username=smtp.user,
+            password=smtp.password,
+            timeout=_TIMEOUT_S,
+        )
+
+    async def _wanted(self, letter: Letter) -> bool:
+        if await asyncio.to_thread(still_needed, self._service, letter):
+            return True
+        await asyncio.to_thread(self._service.private.outbox.dropped, letter.number)
+        return False
+
+    async def _send(self, hand_over: Callable[[EmailMessage, str], Awaitable[None]], letter: Letter) -> bool:
+        outbox = self._service.private.outbox
+        if not await self._wanted(letter):  # who votes while the letters before are on their way gets none
+            return False
+        try:
+            stop = await asyncio.to_thread(self._stop, letter) if letter.template in NOTICES else None
+            name = self._service.view.register.name
+            message = message_of(letter, sender=self._service.settings.mail_from, name=name, stop=stop)
+            await hand_over(message, letter.mail)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [one.code for one in error.recipients]
+            await asyncio.to_thread(outbox.failed, letter.number, "the server refuses this address", for_good=all(500 <= code < 600 for code in codes))
+        except aiosmtplib.SMTPResponseException as error:
+            await asyncio.to_thread(outbox.failed, letter.number, f"the server answered {error.code}", for_good=500 <= error.code < 600)
+        except (CoopError, ValueError, LookupError) as error:  # a letter that cannot be written must not keep others waiting
+            await asyncio.to_thread(outbox.failed, letter.number, type(error).__name__, for_good=True)
+        else:
+            await asyncio.to_thread(outbox.sent, letter.number)
+            return True
+        return False
+
+    def _stop(self, letter: Letter) -> str | None:
+        account = self._service.private.accounts.find(mail=letter.mail)
+        return None if account is None else f"{self._service.settings.origin}/unsubscribe/{self._service.tokens.dumps(account.account)}"
+
+    async def run(self, stop: asyncio.Event, every_s: float = 2.0) -> None:
+        """Send and remind until told to stop."""
+        pause, since = every_s, _REMIND_S
+        while not stop.is_set():
             try:
-                if rounds % 30 == 0:
-                    remind(self._service)
-                    self._service.private.outbox.forget_old(shift(self._service.clock(), -KEEP_S))
-                self.round()
-            except CoopError as error:  # a database that is away for a while
-                logging.getLogger(__name__).warning("mail waits: %s", error.what)
-            rounds += 1
+                if since >= _REMIND_S:
+                    since = 0.0
+                    await asyncio.to_thread(remind, self._service)
+                    await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
+                await self.send_due()
+                pause = every_s
+            except (aiosmtplib.SMTPException, OSError, CoopError) as error:  # a server or a database that is away for a while
+                pause = min(_LONGEST_PAUSE_S, pause * 2)
+                _say.warning("no mail goes out: %s; next try in %.0f s", type(error).__name__, pause)
+            since += pause
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+
+
+@contextmanager
+def sending(service: Service, smtp: Smtp | None, every_s: float = 2.0) -> Iterator[None]:
+    """Have mail sent in a thread of its own."""
+    ready, told = threading.Event(), list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        told.append((asyncio.get_running_loop(), stop))
+        ready.set()
+        await Sender(service, smtp).run(stop, every_s)
+
+    thread = threading.Thread(target=lambda: asyncio.run(work()), name="mail")
+    thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        loop, stop = told[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(_TIMEOUT_S * 2)

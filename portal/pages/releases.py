@@ -1,19 +1,28 @@
-"""Releases: what members let out, how they voted on it, its files, and the one command that checks them. Nothing else of the folder is served."""
+"""Releases: which models members released, what each is, how it was decided, and its files with what checks them. For everybody."""
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any
-from urllib.parse import quote
+from pathlib import Path as Folder
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from governance_hooks.canonical import loads
-from governance_hooks.errors import CoopError
+from governance_hooks.errors import CoopError, Refused
 from governance_hooks.register import Register
-from portal.proposal_rows import Row, row_of
+from governance_hooks.standing import ReleaseStatus, status_of
+from governance_hooks.state import Proposal
+from model_card.promise import PROMISE
+from portal import i18n, markdown
+from portal.downloads import WEIGHTS, Part, bytes_of, document_of, parts_of, send
+from portal.proposal_rows import row_of
+from portal.public import public
+from portal.rendering import short
+from portal.service import Service
 from portal.visit import Here, Visit
 
 __all__ = ["router"]
@@ -21,88 +30,189 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False)
 
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-BESIDE = ("release.json", "proof.jsonl.gz")
-"""Files of a bundle that its list does not name: the list itself, and the proof that came after the vote."""
-MAX_LIST_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A file of a release."""
-
-    path: str
-    size: int
-    sha256: str
-    address: str
+ISO_639_3: Final = {"en": "eng", "es": "spa", "fr": "fra", "ar": "ara", "sw": "swa", "hi": "hin"}
+_CHART: Final = re.compile(r"card/charts/([a-z0-9_-]{1,64})\.svg")
+_TOLD: Final = re.compile(r"<desc[^>]*>([^<]{1,4000})</desc>")
+_RECORD: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A release that went out."""
+    """A release in the list."""
 
     digest: str
-    name: str | None
-    """Of its folder; None where the bundle is not on this server."""
-    row: Row
-    halted: str | None
-    files: tuple[Listed, ...]
+    name: str
+    status: ReleaseStatus
+    proposal: Proposal
 
 
-def _shown(visit: Visit, register: Register, digest: str) -> Shown:
-    """Return a release; hold the register. Only what the log says went out is one."""
-    if digest not in register.releases:
-        raise HTTPException(404)
-    proposal = register.proposals[register.releases[digest]]
-    halt = proposal.halted(visit.service.clock())
-    folder = visit.service.house.releases().get(digest)
-    files = list[Listed]()
-    if folder is not None:
-        for entry in _listed(folder / "release.json"):
-            path = str(entry["path"])
-            files.append(Listed(path, int(entry["size"]), str(entry["sha256"]), f"/releases/{digest}/files/{quote(path)}"))
-        for name in BESIDE:
-            if (folder / name).is_file():
-                files.append(Listed(name, (folder / name).stat().st_size, digest if name == "release.json" else "", f"/releases/{digest}/files/{name}"))
-    return Shown(digest, folder.name if folder else None, row_of(visit.service, proposal, visit.member), halt.until if halt else None, tuple(files))
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of the card, and what it shows in words."""
 
-
-def _listed(path: Any) -> list[dict[str, Any]]:
-    """Return the files a release.json names; nothing for one that cannot be read."""
-    try:
-        value = loads(path.read_bytes(), source=path.name) if path.stat().st_size <= MAX_LIST_BYTES else {}
-        return [entry for entry in value["files"] if isinstance(entry["path"], str) and isinstance(entry["size"], int) and isinstance(entry["sha256"], str)]
-    except (OSError, CoopError, KeyError, TypeError):
-        return []
+    name: str
+    told: str
 
 
 @router.get("/releases")
 def releases(visit: Here) -> Response:
-    """List releases, newest first."""
+    """List what members released, newest first."""
+    service = visit.service
     with visit.register() as register:
-        found = [_shown(visit, register, digest) for digest in list(register.releases)[-100:]]
-    return visit.page("releases.html", releases=found[::-1])
+        folders = service.house.releases()
+        found = [
+            Shown(one, _name(folders.get(one), one), status_of(register, one), register.proposals[proposal])
+            for one, proposal in reversed(list(register.releases.items())[-500:])
+        ]
+    return public(visit, visit.page("releases.html", found=found))
 
 
 @router.get("/releases/{digest}")
 def release(visit: Here, digest: Digest) -> Response:
-    """Show a release, its files, and how to check them."""
+    """Show a release: its card, its pictures, how members decided, its files, and how to check them."""
+    service = visit.service
     with visit.register() as register:
-        found, coop = _shown(visit, register, digest), register.coop
-    return visit.page("release.html", release=found, coop=coop)
+        proposal = _proposal(visit, register, digest)
+        folder = service.house.releases().get(digest)
+        status = status_of(register, digest)
+        out = digest in register.releases
+        names = {one: _name(service.house.releases().get(one), one) for one in (status.by,) if one}
+        values: dict[str, Any] = {
+            "row": row_of(service, proposal, None),
+            "proposal": proposal,
+            "dissent": _dissent(service, proposal),
+            "silent": sum(vote.choice == "against" and vote.reason is None for vote in proposal.votes.values()),
+        }
+    parts, trouble = _parts(folder, digest)
+    values |= _card(folder, parts) if folder is not None else {"summary": None, "charts": []}
+    page = visit.page(
+        "release.html",
+        digest=digest,
+        name=_name(folder, digest),
+        document=document_of(folder, digest) if folder is not None and parts else None,
+        standing=status,
+        out=out,
+        names=names,
+        trouble=trouble,
+        groups=[(title, [one for one in parts if (one.role in roles)]) for title, roles in _groups()],
+        weights=WEIGHTS,
+        promise=PROMISE,
+        pin=service.view.pin,
+        total=sum(one.size for one in parts),
+        **values,
+    )
+    return public(visit, page)
 
 
-@router.get("/releases/{digest}/files/{path:path}")
-def file(visit: Here, digest: Digest, path: Annotated[str, Path(max_length=400)]) -> Response:
-    """Hand out a file of a release, as a download and never as a page of ours."""
+@router.get("/releases/{digest}/charts/{name}.svg")
+def chart(visit: Here, digest: Digest, name: Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$")]) -> Response:
+    """Show a picture of the card; as a file of its own it may run nothing."""
+    return send(visit, *_found(visit, digest, f"card/charts/{name}.svg"), kind="image/svg+xml", shown=True)
+
+
+@router.api_route("/releases/{digest}/files/{path:path}", methods=["GET", "HEAD"])
+def file(visit: Here, digest: Digest, path: Annotated[str, Path(max_length=300)]) -> Response:
+    """Hand out a file."""
+    return send(visit, *_found(visit, digest, path))
+
+
+@router.get("/releases/{digest}/SHA256SUMS")
+def sums(visit: Here, digest: Digest) -> Response:
+    """Hand out the digests of all files, as sha256sum takes them."""
+    parts = _listed(visit, digest)
+    lines = [f"{one.sha256.removeprefix('sha256:')}  {one.path}\n" for one in parts if one.sha256 is not None]
+    return public(visit, PlainTextResponse("".join(lines)))
+
+
+@router.get("/releases/{digest}/curl.txt")
+def fetching(visit: Here, digest: Digest) -> Response:
+    """Hand out where each file is and where it goes, as curl takes it."""
+    origin, name = visit.service.settings.origin, _name(visit.service.house.releases().get(digest), digest)
+    lines = [f'url = "{origin}/releases/{digest}/files/{one.path}"\noutput = "{name}/{one.path}"\n' for one in _listed(visit, digest)]
+    return public(visit, PlainTextResponse("".join(lines)))
+
+
+def _name(folder: Folder | None, digest: str) -> str:
+    try:
+        return document_of(folder, digest).name if folder is not None else short(digest)
+    except (CoopError, HTTPException):
+        return short(digest)
+
+
+def _proposal(visit: Visit, register: Register, digest: str) -> Proposal:
+    """Return the vote about a release; what is not out yet is for members only, who have to read it before they vote."""
+    if digest in register.releases:
+        return register.proposals[register.releases[digest]]
+    asked = [one for one in register.proposals.values() if one.kind == "release" and one.subject == digest]
+    if not asked or visit.member not in register.active():
+        raise HTTPException(404)
+    return asked[-1]
+
+
+def _parts(folder: Folder | None, digest: str) -> tuple[list[Part], str | None]:
+    """Return the files of a release, or in plain words why they cannot be shown."""
+    if folder is None:
+        return [], i18n.gettext("The files of this release are not on this server.")
+    try:
+        return parts_of(folder, digest), None
+    except (CoopError, HTTPException, OSError):
+        return [], i18n.gettext("The list of files on this server is not the one members voted on. Do not use what you got from here, and tell the operator.")
+
+
+def _listed(visit: Visit, digest: str) -> list[Part]:
     with visit.register() as register:
-        found = _shown(visit, register, digest)
+        _proposal(visit, register, digest)
         folder = visit.service.house.releases().get(digest)
-    if folder is None or path not in {one.path for one in found.files}:
+        allowed = _weights_allowed(visit.service, register, digest)
+    if folder is None:
         raise HTTPException(404)
-    target = (folder / path).resolve()
-    # A list may be hostile too: no name in it leads out of the bundle.
-    if not target.is_file() or not target.is_relative_to(folder.resolve()):
+    return [one for one in parts_of(folder, digest) if allowed or one.role not in WEIGHTS]
+
+
+def _weights_allowed(service: Service, register: Register, digest: str) -> bool:
+    return digest in register.releases and status_of(register, digest).status != "withdrawn"
+
+
+def _found(visit: Visit, digest: str, path: str) -> tuple[Folder, Part]:
+    """Return a file that may go out; raise Refused for weights that members did not release, or that were withdrawn."""
+    with visit.register() as register:
+        _proposal(visit, register, digest)
+        folder = visit.service.house.releases().get(digest)
+        allowed = _weights_allowed(visit.service, register, digest)
+    part = next((one for one in parts_of(folder, digest) if one.path == path), None) if folder is not None else None
+    if folder is None or part is None:
         raise HTTPException(404)
-    headers = {"content-security-policy": "default-src 'none'; sandbox", "cache-control": "public, max-age=3600"}
-    return FileResponse(target, media_type="application/octet-stream", filename=target.name, headers=headers)
+    if part.role in WEIGHTS and not allowed:
+        raise Refused(i18n.gettext("these weights are not handed out: members have not released them, or they were withdrawn"), value=path)
+    return folder, part
+
+
+def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
+    """Return the summary in the reader's language if members translated it, else in English, and the pictures."""
+    paths = {one.path for one in parts if one.size <= _RECORD}
+    language = ISO_639_3.get(i18n.current(), "eng")
+    path = next((one for one in (f"card/summary.{language}.md", "card/summary.eng.md") if one in paths), None)
+    summary = markdown.shown(bytes_of(folder, path, _RECORD).decode("utf-8", "replace")) if path else None
+    charts = [Chart(match[1], _told(bytes_of(folder, match[0], _RECORD))) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    return {"summary": summary, "summary_language": i18n.current() if path and language in path else "en", "charts": charts}
+
+
+def _told(svg: bytes) -> str:
+    found = _TOLD.search(svg.decode("utf-8", "replace"))
+    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+
+
+def _dissent(service: Service, proposal: Proposal) -> list[tuple[str, str | None]]:
+    """Return who voted against with a reason, and the reason if it is here."""
+    against = [(member, vote.reason) for member, vote in proposal.votes.items() if vote.choice == "against" and vote.reason is not None]
+    return [(member, service.house.reason(reason)) for member, reason in against[:100]]
+
+
+def _groups() -> list[tuple[str, frozenset[str]]]:
+    _ = i18n.gettext
+    return [
+        (_("To read"), frozenset({"card", "statement"})),
+        (_("To use: the weights"), frozenset({"adapter", "model", "gguf"})),
+        (_("To check: the records"), frozenset({"release", "plan", "run", "data", "evaluation", "privacy", "stake", "derivation", "previous"})),
+        (_("After the vote: the proof"), frozenset({"proof", "attestation"})),
+    ]

@@ -66,10 +66,16 @@ class Outbox:
         with self._database.transaction(write=True) as connection:
             connection.execute(update(outbox).where(outbox.c.number == number).values(sent=self._clock(), values={}, error=None))
 
-    def failed(self, number: int, why: str) -> None:
-        """Note why a letter did not go out, and try again later, each time after twice the pause."""
+    def dropped(self, number: int) -> None:
+        """Note that a letter is not needed any more; the same is not put in again."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(outbox).where(outbox.c.number == number).values(sent=self._clock(), values={}, error="not needed any more"))
+
+    def failed(self, number: int, why: str, *, for_good: bool = False) -> None:
+        """Note why a letter did not go out, and try again later, each time after twice the pause; or never, where that would not help."""
         with self._database.transaction(write=True) as connection:
             tries = connection.execute(select(outbox.c.tries).where(outbox.c.number == number)).scalar_one() + 1
+            tries = GIVE_UP if for_good else tries
             values = {"tries": tries, "due": shift(self._clock(), 60 * 2**tries), "error": why[:200]}
             connection.execute(update(outbox).where(outbox.c.number == number).values(**values))
 

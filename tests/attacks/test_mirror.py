@@ -83,7 +83,7 @@ def test_what_no_vote_stands_behind_is_not_computed(bundle: Path, monkeypatch: p
         raise AssertionError("minutes of work for a stranger")
 
     monkeypatch.setattr("model_card.links.evaluation.judge_again", never)
-    monkeypatch.setattr("model_card.pages.make_card", never)
+    monkeypatch.setattr("model_card.links.card.make_card", never)
     found = verify(bundle)
     broken(found, "run vote", "the run proposal is about another plan than plan.json")
     last = {step.name: step for step in found.steps}

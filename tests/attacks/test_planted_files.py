@@ -27,6 +27,7 @@ def started(approved: Approved, monkeypatch: pytest.MonkeyPatch) -> Approved:
     monkeypatch.setattr("commonweights.running.now", lambda: approved.village.clock)
     approved.start()
     (approved.village.root / "runs" / RUN / "adapter").mkdir(parents=True)
+    (approved.village.root / "runs" / RUN / "plan.json").write_bytes(approved.plan_bytes)
     return approved
 
 
@@ -128,4 +129,20 @@ def test_a_planted_report_is_not_signed_where_nothing_can_be_measured(completed:
     monkeypatch.setitem(sys.modules, "eval.report", measuring(fail))
     with pytest.raises(BadInput, match="no base weights"):
         evaluate_run(Workspace(completed.village.coop), RUN, base=completed.base, build=completed.build)
+    assert completed.village.coop.register.runs[RUN].report is None
+
+
+def test_a_planted_plan_decides_nothing(completed: Approved, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_run: Path) -> None:
+        raise AssertionError("measured under a plan nobody voted on")
+
+    monkeypatch.setitem(sys.modules, "eval.report", measuring(never))
+    path = completed.village.root / "runs" / RUN / "plan.json"
+    for planted in (completed.plan_bytes.replace(b'"max_starts":', b'"max_starts":1'), None):
+        path.unlink()
+        if planted is not None:
+            path.write_bytes(planted)
+        with pytest.raises(BadInput, match="missing or not the plan of the run"):
+            evaluate_run(Workspace(completed.village.coop), RUN, base=completed.base, build=completed.build)
+        path.touch()
     assert completed.village.coop.register.runs[RUN].report is None

@@ -47,8 +47,8 @@ def test_a_room_has_one_page_and_one_sentence(room: str) -> None:
         assert list((ROOT / "tests" / room).glob("test_*.py"))
 
 
-DEFAULT_VERBS = {"card": "write", "eval": "run"}
-"""Groups that take their options without the verb."""
+DEFAULT_VERBS = {"card": "write", "eval": "run", "plan": "make"}
+"""Groups that take an argument and options without the verb: `coop plan CONFIG`, `coop eval RUN --check`."""
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -73,15 +73,14 @@ def test_a_page_names_only_commands_and_options_there_are(page: Path) -> None:
         for word in words:
             if isinstance(command, click.Group) and not word.startswith("-") and word.islower():
                 found = command.get_command(context, word)
-                if found is None and command.name == "plan":  # `coop plan CONFIG`
-                    found = command.get_command(context, "make")
+                if found is None and command.name in DEFAULT_VERBS:
+                    found = command.get_command(context, DEFAULT_VERBS[command.name])
                 if found is None:
                     assert word in words[words.index("-C") + 1 :] if "-C" in words else False, f"{page.name}: coop {' '.join(words)}"
                     continue
                 command = found
                 options |= {option for parameter in command.params for option in parameter.opts}
-                verb = DEFAULT_VERBS.get(str(command.name))  # `coop eval RUN --check`
-                default = command.get_command(context, verb) if isinstance(command, click.Group) and verb else None
+                default = command.get_command(context, DEFAULT_VERBS.get(str(command.name), "")) if isinstance(command, click.Group) else None
                 options |= {option for parameter in default.params for option in parameter.opts} if default is not None else set()
             elif word.startswith("--"):
                 assert word.split("=")[0] in options, f"{page.name}: coop {' '.join(words)}: {word}"

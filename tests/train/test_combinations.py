@@ -35,6 +35,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "full, gradient checkpointing, chunked loss": FULL | {"gradient_checkpointing": True, "loss_chunk_tokens": 16},
     "lora with dropout": {"lora": Lora(rank=4, alpha=8, dropout=0.1)},
     "eager attention": {"attention": "eager"},
+    "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
+    "bfloat16, full": FULL | {"precision": "bf16-true"},
+}
+DEEPSPEED: dict[str, dict[str, Any]] = {
+    "dora": {"method": "dora"},
+    "full": FULL,
+    "offload": {"offload": True},
+    "bfloat16": {"precision": "bf16-true"},
+    "gradient checkpointing": {"gradient_checkpointing": True},
+    "eager attention": {"attention": "eager"},
+    "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
+    "bfloat16, full": FULL | {"precision": "bf16-true"},
 }
 
 
@@ -47,8 +59,8 @@ def two_processes(tmp_path: Path, runs: list[tuple[Path, bytes]], base: Path, bu
     listed = []
     for number, (folder, plan) in enumerate(runs):
         (tmp_path / f"plan-{number}").write_bytes(plan)
-        listed.append({"run_dir": str(folder), "plan": str(tmp_path / f"plan-{number}")})
-    asked = {"base": str(base), "build": str(build), "coop": COOP, "signals": [], "runs": listed}
+        listed.append({"run_dir": str(folder), "plan": str(tmp_path / f"plan-{number}"), "signals": []})
+    asked = {"base": str(base), "build": str(build), "coop": COOP, "runs": listed}
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,7 +77,7 @@ def two_processes(tmp_path: Path, runs: list[tuple[Path, bytes]], base: Path, bu
     return "\n".join(process.communicate(timeout=900)[1] for process in processes)
 
 
-def compare(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str, settings: dict[str, dict[str, Any]], rel: float) -> None:
+def compare(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str, settings: dict[str, dict[str, Any]]) -> None:
     plans = {
         name: (plan_of(strategy=strategy, **(SHARED | changes)), plan_of(**(SHARED | {key: value for key, value in changes.items() if key != "offload"})))
         for name, changes in settings.items()
@@ -78,39 +90,24 @@ def compare(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: st
         assert (record["status"], record["processes"]) == ("completed", 2), said
         # Dropout draws other numbers in each process, so only the first step, whose additions are zero, is the same.
         steps = slice(0, 1) if "dropout" in name else slice(None)
+        rel = 2e-2 if settings[name].get("precision") == "bf16-true" else 1e-4
         assert losses(tmp_path / f"two {name}")[steps] == pytest.approx(losses(tmp_path / f"one {name}")[steps], rel=rel), name
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_every_method_and_setting_learns_in_two_processes_what_it_learns_in_one(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
-    compare(tmp_path, plan_of, base, build, strategy, SETTINGS, 1e-4)
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_bfloat16_learns_in_two_processes_what_it_learns_in_one(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
-    settings = {"bf16, dora": {"precision": "bf16-true", "method": "dora"}, "bf16, full": FULL | {"precision": "bf16-true"}}
-    compare(tmp_path, plan_of, base, build, strategy, settings, 2e-2)
+    compare(tmp_path, plan_of, base, build, strategy, SETTINGS)
 
 
 @pytest.mark.compiler
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_compiled_blocks_learn_packed_samples_in_two_processes_as_in_one(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
-    compare(tmp_path, plan_of, base, build, strategy, {"compile": {"compile": True, "max_steps": 2}}, 1e-4)
+    compare(tmp_path, plan_of, base, build, strategy, {"compile": {"compile": True, "max_steps": 2}})
 
 
 @pytest.mark.compiler
 @pytest.mark.parametrize("strategy", ["zero2", "zero3"])
-@pytest.mark.parametrize(
-    ("name", "changes", "rel"),
-    [
-        ("dora", {"method": "dora"}, 1e-4),
-        ("full", FULL, 1e-4),
-        ("offload", {"offload": True}, 1e-4),
-        ("bf16", {"precision": "bf16-true"}, 2e-2),
-        ("gradient checkpointing", {"gradient_checkpointing": True}, 1e-4),
-    ],
-)
-def test_deepspeed_learns_what_one_process_learns(
-    tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str, name: str, changes: dict[str, Any], rel: float
-) -> None:
-    compare(tmp_path, plan_of, base, build, strategy, {name: changes}, rel)
+def test_deepspeed_learns_what_one_process_learns(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
+    # DoRA is refused with zero3 (tests/train/test_config.py).
+    settings = {name: changes for name, changes in DEEPSPEED.items() if strategy == "zero2" or changes.get("method") != "dora"}
+    compare(tmp_path, plan_of, base, build, strategy, settings)

@@ -118,6 +118,13 @@ def test_every_field_of_the_plan_s_training_section_is_read_by_the_code() -> Non
     assert "target_modules" in read_names
 
 
+def test_dora_is_not_planned_with_zero3(tmp_path: Path) -> None:
+    for strategy in ("fsdp2", "zero2"):
+        assert read(tmp_path, HEAD + f"training:\n  method: dora\n  strategy: {strategy}\n").strategy == strategy
+    with pytest.raises(BadInput, match="dora does not run with strategy zero3"):
+        read(tmp_path, HEAD + "training:\n  method: dora\n  strategy: zero3\n")
+
+
 def test_asking_for_preferences_fills_in_their_section(tmp_path: Path) -> None:
     asked = read(tmp_path, HEAD + "training:\n  objective: dpo\n")
     assert (asked.minimum_rating_gap, asked.dpo) == (1.0, Dpo(beta=0.1, minimum_rating_gap=1.0))

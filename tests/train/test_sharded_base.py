@@ -115,18 +115,21 @@ def test_two_processes_hold_half_each_and_learn_what_they_learned_before(tmp_pat
 
 @pytest.mark.slow
 def test_no_process_ever_holds_the_whole_base(tmp_path: Path) -> None:
-    base = wide_base(tmp_path / "large", vocab_size=2000, hidden_size=512, intermediate_size=1408, num_hidden_layers=18, num_attention_heads=8, shard="80MB")
+    # Forty blocks: the few that are whole at a time, and the activations of the proofs, are small beside the base.
+    sizes = {"vocab_size": 500, "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 40, "num_attention_heads": 8}
+    base = wide_base(tmp_path / "large", shard="80MB", **sizes)
     size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
-    assert size > 200e6
+    assert size > 400e6
     small = wide_base(tmp_path / "small")
-    plan = LORA | {"sequence_tokens": 32}  # little besides weights
+    plan = LORA | {"sequence_tokens": 32}
     warm = {"do": "memory", "base": str(small), "training": plan}  # what libraries load lazily is loaded
     _, said = by_two(tmp_path, [warm, {"do": "memory", "base": str(base), "training": plan}])
     for one in said:
-        assert one["whole"] > 0.95 * size
+        assert one["whole"] > 0.95 * size  # so the measure sees a base that is held
         assert 0.45 * size < one["loading"] < 0.65 * size
-        assert one["proving"] < size  # with the activations of the proofs, and the block at work whole
-        assert one["proving"] < 0.85 * one["whole_proving"]
+        assert one["proving"] < 0.9 * size
+        # The same proofs on both: activations cancel. Half the base is saved, less the blocks at work.
+        assert one["whole_proving"] - one["proving"] > 0.25 * size
 
 
 def test_a_weight_the_folder_lacks_is_refused_and_never_made_up(tmp_path: Path) -> None:

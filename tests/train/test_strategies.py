@@ -34,12 +34,18 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def together(base: Path, build: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any] | None, str]]:
-    """Return a function that runs a plan in several processes; it gives the record of the first one and what all said on stderr."""
+    """Return a function that runs a plan in several processes; it gives the record of the first one and what all said on stderr.
 
-    def run(folder: Path, plan: bytes, *, size: int = 2, signals: list[tuple[int, int, int]] | None = None) -> tuple[dict[str, Any] | None, str]:
+    The run in `before` is made first, by the same processes and undisturbed.
+    """
+
+    def run(
+        folder: Path, plan: bytes, *, size: int = 2, signals: list[tuple[int, int, int]] | None = None, before: Path | None = None
+    ) -> tuple[dict[str, Any] | None, str]:
         (tmp_path / "plan").write_bytes(plan)
-        asked = {"base": str(base), "build": str(build), "run_dir": str(folder), "plan": str(tmp_path / "plan"), "coop": COOP, "signals": signals or []}
-        (tmp_path / "asked.json").write_text(json.dumps(asked))
+        runs = [*([(before, [])] if before else []), (folder, signals or [])]
+        listed = [{"run_dir": str(one), "plan": str(tmp_path / "plan"), "signals": sent} for one, sent in runs]
+        (tmp_path / "asked.json").write_text(json.dumps({"base": str(base), "build": str(build), "coop": COOP, "runs": listed}))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -122,10 +128,9 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_bit_for_bit(tmp_path: Path, plan_of: Plan, together: Any, strategy: str) -> None:
     plan = plan_of(strategy=strategy, **(UNEVEN | {"precision": "bf16-true" if strategy in ("ddp", "fsdp2") else "32-true"}))
-    straight, said = together(tmp_path / "straight", plan)
-    assert straight is not None, said
-    first, said = together(tmp_path / "parts", plan, signals=[(1, 2, signal.SIGUSR1)])
+    first, said = together(tmp_path / "parts", plan, signals=[(1, 2, signal.SIGUSR1)], before=tmp_path / "straight")
     assert first is not None, said
+    assert json.loads((tmp_path / "straight/run.json").read_text())["status"] == "completed"
     assert (first["status"], first["reason"], first["steps"]) == ("halted", "preempted", 3)
     states = list((tmp_path / "parts/checkpoints").glob("step-*/state.json"))
     assert [loads(path.read_bytes(), floats=True)["step"] for path in states] == [3]
