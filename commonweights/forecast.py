@@ -124,13 +124,13 @@ def forecast_text(found: dict[str, Any], plan: Plan) -> str:
         "",
         f"TIME AND ENERGY on {devices} device{'s' * (devices != 1)}: an estimate, {found['flops']:.2g} floating-point operations",
         "",
-        f"{'hardware':<9}{'fits':>12}{'share of peak':>15}{'time':>17}{'energy':>20}  device",
+        f"{'hardware':<9}{'fits':>12}{'share of peak':>14}{'time':>17}{'energy':>20}  device",
     ]
     for row in found["hardware"]:
         low, high = row["utilization"]
         energy = "-" if row["kwh"] is None else energy_words(row["kwh"])
         lines.append(
-            f"{row['name']:<9}{_fits(row['largest_forward']):>12}{f'{low:.0%} to {high:.0%}':>15}{hours_words(row['hours']):>17}{energy:>20}  {row['title']}"
+            f"{row['name']:<9}{_fits(row['largest_forward']):>12}{f'{low:.0%} to {high:.0%}':>14}{hours_words(row['hours']):>17}{energy:>20}  {row['title']}"
         )
     around = "the devices alone" if found["pue"] == 1 else f"the devices, times {found['pue']:g} for cooling"
     lines += [

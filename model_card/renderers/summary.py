@@ -104,7 +104,8 @@ def english(card: Mapping[str, Any]) -> str:
     read = value_of(run["trained_records"])
     time, splits = value_of(run["wall_s"]), value_of(card["data"]["splits"], {})
     kwh = value_of(card["energy"]["kwh"])
-    effort = [f"It took {_duration(time)} of training" if time is not None else "How long training took is not recorded"]
+    measured = isinstance(time, (int, float)) and not isinstance(time, bool)
+    effort = [f"It took {_duration(time)} of training" if measured else "How long training took is not recorded"]
     if flop is not None:
         effort.append(f"about {_in_words(flop)} calculations")
     effort.append(f"and an estimated {_electricity(kwh)} of electricity" if kwh is not None else "and nobody measured the electricity")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,10 @@ import yaml
 
 from governance_hooks.canonical import dumps, loads, sha256
 from tests.commonweights.pipeline import CONFIG, decide, prepare
+
+BEAN_CHECK = str(Path(sys.executable).with_name("bean-check"))
+"""Installed beside this Python, whatever the path is."""
+
 
 BYLAWS = """
 registrars: ["@1", "@2"]
@@ -84,11 +88,11 @@ def test_an_income_becomes_whole_amounts_a_balanced_ledger_and_statements_and_is
     checked = coop("-C", home, "payout", "check", "autumn")
     assert (checked.code, checked.out.count("PASS")) == (0, 7), checked.out
 
-    ran = subprocess.run([shutil.which("bean-check") or "bean-check", folder / "ledger.beancount"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([BEAN_CHECK, folder / "ledger.beancount"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
     wrong = folder.joinpath("ledger.beancount").read_text().replace("Equity:Reserve  -200.00", "Equity:Reserve  -200.01")
     (tmp_path / "wrong.beancount").write_text(wrong)
-    assert subprocess.run(["bean-check", tmp_path / "wrong.beancount"], capture_output=True, check=False).returncode != 0
+    assert subprocess.run([BEAN_CHECK, tmp_path / "wrong.beancount"], capture_output=True, check=False).returncode != 0
 
     statements = sorted((home / "private/statements/autumn").glob("*.txt"))
     assert [path.stem for path in statements] == sorted(allocation["members"])
