@@ -23,7 +23,7 @@ def choices(plan: Plan) -> list[str]:
 def _method(plan: Plan) -> str:
     training, base = plan.training, f"{plan.base.name}, which is under {plan.base.licence}"
     if training.lora is None:
-        return f"every weight of {base}. The result is a whole model as large as that one, not an addition to it, and cannot be released yet."
+        return f"every weight of {base}. The result is a whole model as large as that one, not an addition to it."
     stays = " and stays unchanged."
     rank = f"rank {training.lora.rank}"
     if training.method == "dora":

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 import train
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Mix
+from governance_hooks.plan import EvaluationPolicy, Mix
 from governance_hooks.training import Dpo, Lora, Training
-from train.config import read_config, resolve_precision
+from train.config import RunConfig, read_config, resolve_precision
 
 ROOT = Path(train.__file__).parent
 USE = """use:
@@ -93,6 +94,24 @@ def test_the_examples_are_configs() -> None:
     large = read_config(ROOT.parent / "commonweights/examples/llama-8b-lora.yaml")
     assert (large.training.strategy, large.limits.max_devices) == ("fsdp2", 8)
     assert large.training.sequences_per_step % large.limits.max_devices == 0
+
+
+def test_a_new_config_states_intervals_by_students_t_unless_it_says_otherwise(tmp_path: Path) -> None:
+    said = {
+        "": "t",
+        "evaluation: {}\n": "t",
+        "evaluation: {margin: 0.1}\n": "t",
+        "evaluation: {interval: t}\n": "t",
+        "evaluation: {interval: bootstrap}\n": "bootstrap",
+    }
+    for text, interval in said.items():
+        (tmp_path / "run.yaml").write_text(HEAD + text)
+        assert read_config(tmp_path / "run.yaml").evaluation.interval == interval, text
+    known = RunConfig.model_validate(yaml.safe_load(HEAD))
+    assert known.evaluation.interval == "t"
+    for policy, interval in ((EvaluationPolicy(margin=0.1), "t"), (EvaluationPolicy(interval="bootstrap"), "bootstrap")):
+        assert RunConfig.model_validate(yaml.safe_load(HEAD) | {"evaluation": policy}).evaluation.interval == interval
+    assert all(read_config(ROOT.parent / "commonweights/examples" / name).evaluation.interval == "t" for name in ("smollm2-lora.yaml", "llama-8b-lora.yaml"))
 
 
 def test_reading_a_config_or_a_base_loads_no_torch() -> None:

@@ -14,7 +14,7 @@ from governance_hooks.canaries import canaries, commitment
 from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Canaries, Code, Mix, read_plan
+from governance_hooks.plan import Canaries, Code, EvaluationPolicy, Mix, read_plan
 from governance_hooks.training import Training
 from tests.passing import Passing
 from tests.train.conftest import write_build
@@ -43,6 +43,18 @@ def test_a_plan_is_canonical_and_names_every_input_by_digest(base: Path, build: 
     assert loads(data, floats=True)["training"] == Training().model_dump()
     assert plan.build.records == sum(counts["train"] + counts["heldout"] for counts in plan.build.languages.values())
     assert plan.base.name == "village/tiny"
+
+
+def test_a_new_plan_says_interval_t_and_an_old_one_keeps_its_bytes_and_its_bootstrap(base: Path, build: Path) -> None:
+    made = loads(resolve(config(), coop=COOP, base=base, build=build, code=CODE), floats=True)
+    assert made["evaluation"]["interval"] == "t"
+    assert read_plan(dumps(made)).evaluation.interval == "t"
+    old = made | {"evaluation": {name: value for name, value in made["evaluation"].items() if name != "interval"}}
+    read = read_plan(dumps(old))
+    assert read.evaluation.interval == "bootstrap"
+    assert dumps(read.model_dump(mode="json")) == dumps(old)
+    # Members of cooperatives of then voted on this digest, and their reports hold this policy.
+    assert digest(EvaluationPolicy().model_dump(mode="json")) == "sha256:256e226841e5e9b25f9f247dd88715634443b8d73a339919b45c86ad72df7bab"
 
 
 def test_one_changed_byte_of_the_base_changes_the_plan(base: Path, build: Path, tmp_path: Path) -> None:

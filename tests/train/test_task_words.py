@@ -4,7 +4,7 @@ import pytest
 
 from governance_hooks.plan import EvaluationPolicy
 from governance_hooks.tasks import LanguageRules, Task
-from train.task_words import finest, task_lines
+from train.task_words import finest, interval_words, task_lines
 
 
 def test_how_fine_a_difference_so_many_items_show() -> None:
@@ -33,3 +33,12 @@ def test_a_policy_in_words_says_what_is_asked_what_blocks_and_who_may_waive() ->
     ):  # fmt: skip
         assert words in said
     assert task_lines(EvaluationPolicy()) == []
+
+
+def test_members_read_how_many_people_a_language_needs() -> None:
+    said = interval_words(EvaluationPolicy(interval="t", minimum_items=9))
+    assert "9 rows kept aside, from 5 people or more" in said
+    assert "INSUFFICIENT" in said
+    old = interval_words(EvaluationPolicy())
+    assert "8 rows kept aside." in old
+    assert "surer of itself than it should be" in old
