@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 help:
 	@echo "make demo [DIR=folder] [ARGS=--quick]   play the whole story; with DIR it can be cut off and goes on"
 	@echo "make test                               lint, types, import arrows, all tests, the wheel"
-	@echo "make lint | unit | slow | wheel         parts of it"
+	@echo "make lint | unit | slow | wheel         parts of it; COOP_HISTORIES=10000 make slow: so many random histories of a log, not 240"
 	@echo "make zipapp                             coop verify as one file, dist/coop-verify.pyz"
 	@echo "make bench                              benchmarks, as JSON into benchmarks/results/"
 	@echo "make clean                              remove the virtual environment and caches"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from governance_hooks.bylaws import KINDS
+from governance_hooks.bylaws import KINDS, ProposalKind
 from governance_hooks.canonical import digest
 from governance_hooks.motions import MOTIONS, subject_of
 from governance_hooks.sshsig import PrivateKey
@@ -16,7 +17,7 @@ from tests.governance_hooks.history import SECRETS, World
 __all__ = ["ACTS", "Crowd"]
 
 ACTS = ["propose", "propose", "vote", "vote", "vote", "decide", "decide", "decide", "close", "wait", "time", "halt", "object_to", "leave", "admit", "key", "recover", "cancel",
-        "exit", "start", "end", "evaluate", "release", "pay", "meddle", "forge"]  # fmt: skip
+        "exit", "start", "end", "evaluate", "release", "ship", "stewards", "recall", "pay", "meddle", "forge"]  # fmt: skip
 
 
 class Crowd(World):
@@ -57,12 +58,18 @@ class Crowd(World):
         kind = KINDS[b % (len(KINDS) - 1)]  # all but consultations
         extra: list[PrivateKey] = []
         motion = self._motion(kind, a, c, extra)
-        subject = subject_of(motion) if motion else digest(c % 3)
+        opened = self.open(kind, subject_of(motion) if motion else digest(c % 3), a, c, motion, extra)
+        if opened and kind == "operator":
+            self.operators.insert(0, extra[0])  # speaks once it is due
+
+    def open(self, kind: ProposalKind, subject: str, a: int, c: int, motion: Any = None, extra: Sequence[PrivateKey] = ()) -> bool:
+        """Open a proposal under the rules in force; of a release, often one that takes the place of those that are out."""
         roll, author = self.register.roll(kind), self.who(a)
         payload = {"kind": kind, "subject": subject, "rules": self.register.bylaws.rules(kind).model_dump(), "roll": {"root": roll_root(roll), "members": len(roll)},
                    "closes": shift(self.clock, 10 + c % 2), "uses": 2 if kind == "run" else 1, "motion": motion and motion.model_dump(mode="json"), "draft": None}  # fmt: skip
-        if self.tell("coop.proposal/v1", payload, author, self.key_of(author), *extra, late_s=c % 5 == 4 and 290) and kind == "operator":
-            self.operators.insert(0, extra[0])  # speaks once it is due
+        if kind == "release" and c % 3:
+            payload["supersedes"] = sorted(self.register.releases)[: c % 3]
+        return self.tell("coop.proposal/v1", payload, author, self.key_of(author), *extra, late_s=c % 5 == 4 and 290)
 
     def _motion(self, kind: str, a: int, c: int, extra: list[PrivateKey]) -> Any:
         until, target = shift(self.clock, 15 + c % 200), self.who(c)
@@ -75,6 +82,8 @@ class Crowd(World):
                     "registrars": named,
                     "registrars_required": min(2, len(named)),
                     "oversight": [],
+                    "stewards": named,
+                    "stewards_required": min(2, len(named)),
                     "founder_led": [] if self.exited or c % 2 else bylaws.founder_led,
                 }
                 fields = bylaws.model_dump() | changed
@@ -92,8 +101,18 @@ class Crowd(World):
                 ratified = halts[-1] if halts and c % 2 else None
                 fields = {"proposal": ratified.proposal if ratified else self.which(c), "until": until, "ratifies": ratified and ratified.id}
             case "appeal":
-                against = [*self.register.halts, *(one.suspended_by for one in self.register.members.values() if one.suspended_by)]
+                against = [
+                    *self.register.halts,
+                    *(one for one in self.register.marks if "/" not in one),
+                    *(one.suspended_by for one in self.register.members.values() if one.suspended_by),
+                ]
                 fields = {"against": against[c % len(against)] if against else digest(c)}
+            case "recall":
+                out = list(self.register.releases) or [digest(c)]
+                withdrawn = [one for one in self.register.marks.values() if one.status == "withdrawn"]
+                ratified = withdrawn[-1] if withdrawn and c % 2 else None
+                release = ratified.release if ratified and c % 8 != 7 else out[c % len(out)]
+                fields = {"release": release, "reason": "safety", "ratifies": ratified and ratified.id}
             case "appointment":
                 fields = {"members": sorted({target, self.who(a)}), "until": until, "panel": None}
             case "operator":
@@ -237,6 +256,42 @@ class Crowd(World):
     def release(self, a: int, b: int, c: int) -> None:
         found = self.register.proposals.get(self.usable("release", b))
         self.operate("coop.release/v1", {"run": "r", "release": found.subject if found else digest(c), "proposal": self.usable("release", b)})
+
+    def ship(self, a: int, b: int, c: int) -> None:
+        """Go the whole way to a release: a vote, a run, its evaluation, another vote; what stands in the way ends it there."""
+        run, plan, release = f"ship-{self.count}", digest(self.count), digest([self.count])
+        if not self.open("run", plan, a, b):
+            return
+        approval = self.which(0)
+        self.decide(0, 0, 0)
+        said = (
+            ("coop.run-start/v1", {"run": run, "plan": plan, "proposal": approval, "start": 1}),
+            ("coop.run-end/v1", {"run": run, "status": "completed", "record": digest(a), "outputs": digest(b)}),
+            ("coop.evaluation/v1", {"run": run, "report": digest(a), "results": digest(b), "passed": c % 8 != 7}),
+        )
+        if all(self.operate(*one) for one in said) and self.open("release", release, a, c):
+            approval = self.which(0)
+            self.decide(0, 0, 0)
+            self.operate("coop.release/v1", {"run": run, "release": release, "proposal": approval})
+
+    def stewards(self, a: int, b: int, c: int) -> None:
+        """Have stewards withdraw a release or name its successor: enough of them, too few, or somebody else with them."""
+        out, people = list(self.register.releases) or [digest(a)], sorted(self.register.bylaws.stewards)
+        first = a % len(people)
+        signers = [*people[first:], *people[:first]][: 1 + bool(b % 4)] + [self.who(c)] * (b % 8 == 7)
+        withdraws = c % 3 > 0
+        said = {
+            "release": out[b % len(out)],
+            "status": "withdrawn" if withdraws else "superseded",
+            "by": None if withdraws else out[-1 - c % len(out)],
+            "reason": "safety",
+        }
+        self.tell("coop.release-status/v1", said, signers[0], *(self.key_of(one) for one in dict.fromkeys(signers)))
+
+    def recall(self, a: int, b: int, c: int) -> None:
+        """Ask members to withdraw a release, or to make the stewards' withdrawal stand; or appeal against what holds, and decide."""
+        self.propose(a, KINDS.index("appeal" if b % 4 == 3 else "recall"), c)
+        self.decide(0, 0, 0)
 
     def pay(self, a: int, b: int, c: int) -> None:
         """Book money, pay what was approved with it, and again; deliver what was approved, and again."""

@@ -1,13 +1,12 @@
 """A small cooperative that is told anything by anybody, beside a naive model of what may come of it.
 
 `World.tell` checks after each statement that a refusal changed nothing, and that what was accepted is what the model allows, which knows
-only the statements.
+only the statements. "Changed nothing" is said by a shadow, a register that is offered only what was accepted: it is the replay of the log.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from copy import deepcopy
 from hashlib import sha256 as hash_of
 from typing import Any
 
@@ -19,6 +18,7 @@ from governance_hooks.errors import CoopError
 from governance_hooks.motions import MOTIONS
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PrivateKey
+from governance_hooks.standing import status_of
 from governance_hooks.state import Proposal
 from governance_hooks.statement import SELF, Statement, body, entry, shift, sign
 from governance_hooks.tally import roll_root
@@ -41,7 +41,7 @@ class World:
     """The register under test, everybody's keys, and the model."""
 
     def __init__(self, log: str = NoteVerifier("world/log", bytes(range(32))).text) -> None:
-        self.register, self.clock, self.count = Register(), START, 0
+        self.register, self.shadow, self.clock, self.count = Register(), Register(), START, 0
         self.entries: list[bytes] = []
         self.counts: Counter[str] = Counter()
         self.fresh = iter(SECRETS)
@@ -49,7 +49,7 @@ class World:
         self.keys = {member: [next(self.fresh)] for member in FOUNDERS}
         rules = dict.fromkeys(KINDS, QUICK) | {"release": QUICK.model_copy(update={"late_quorum_s": 7200})}
         bylaws = Bylaws(registrars=FOUNDERS[:3], oversight=FOUNDERS[2:4], oversight_seated="vote", open_proposals=3, founder_led=["payout"],
-                        halt_max_s=200, recovery_delay_s=30, kinds=rules)  # fmt: skip
+                        halt_max_s=200, recovery_delay_s=30, stewards=FOUNDERS[1:4], stewards_required=2, withdrawal_max_s=60, kinds=rules)  # fmt: skip
         founding = {"name": "world", "log": log, "operator": self.operators[0].public.line,
                     "founders": [{"member": one, "key": keys[0].public.line} for one, keys in self.keys.items()], "bylaws": bylaws.model_dump()}  # fmt: skip
         self.active, self.founders, self.suspended = set(FOUNDERS), frozenset(FOUNDERS), dict[str, str]()
@@ -63,6 +63,13 @@ class World:
         self.paid: set[str] = set()
         self.shared_out: set[str] = set()
         self.delivered: set[str] = set()
+        self.withdrawals: dict[str, tuple[str, str | None]] = {}
+        """Who said it -> the release, and until when; None for good."""
+        self.successors: dict[str, str] = {}
+        """Statement of the stewards -> the release that it says is superseded."""
+        self.superseded: set[str] = set()
+        """By the vote on a later one."""
+        self.steward_withdrew: set[str] = set()
         self.exited = False
         signers = (self.operators[0], *(keys[0] for keys in self.keys.values()))
         assert self.tell("coop.founding/v1", founding, "operator", *signers, coop=SELF)
@@ -80,19 +87,17 @@ class World:
 
     def offer(self, data: bytes) -> bool:
         """Offer the bytes of an entry to the register."""
-        before = deepcopy(vars(self.register))
         try:
             statement = self.register.apply(data)
         except CoopError as error:
-            why = str(error)
-        else:
-            self.entries.append(data)
-            self.counts[statement.type] += 1
-            self._judge(statement, before)
-            return True
-        assert vars(self.register) == before, f"a refusal left its mark: {why}"
-        self.counts["refused"] += 1
-        return False
+            assert vars(self.register) == vars(self.shadow), f"a refusal left its mark: {error}"
+            self.counts["refused"] += 1
+            return False
+        self.entries.append(data)
+        self.counts[statement.type] += 1
+        self._judge(statement, vars(self.shadow))
+        self.shadow.apply(data)
+        return True
 
     def _judge(self, statement: Statement, before: dict[str, Any]) -> None:
         register, payload = self.register, statement.payload
@@ -126,6 +131,8 @@ class World:
                 assert owners <= self.active, "somebody who left holds an office"
                 assert not any(map(self._suspended, owners)), "a suspended member holds an office"
                 assert not self.exited or owners - self.founders, "founders acted alone after the exit"
+            case "coop.release-status/v1":
+                self._stewards_said(statement, before)
             case "coop.leave/v1":
                 self.active.discard(statement.author)
             case "coop.exit/v1":
@@ -159,6 +166,9 @@ class World:
         assert found.due() <= statement.issued < found.expires()
         self.uses[proposal] += 1
         assert self.uses[proposal] <= found.uses, "an approval was used more often than voted"
+        if statement.type == "coop.release/v1":
+            self.superseded |= set(found.supersedes)
+            self.counts["superseded by vote"] += len(found.supersedes)
         if statement.type == "coop.payout/v1":
             assert found.subject not in self.paid, "one payout was made twice"
             self.paid.add(found.subject)
@@ -169,6 +179,30 @@ class World:
             assert found.kind == "access"
             assert found.subject not in self.delivered, "one request was delivered twice"
             self.delivered.add(found.subject)
+
+    def _stewards_said(self, statement: Statement, before: dict[str, Any]) -> None:
+        """Follow a word of the stewards about a release that is out."""
+        said: Any = statement.payload
+        owners = {before["known_keys"].get(raw, "nobody") for raw in statement.signers}
+        assert owners <= self.active & set(before["bylaws"].stewards), "somebody who is no steward withdrew a release"
+        assert not any(map(self._suspended, owners)), "a suspended steward withdrew a release"
+        assert len(owners) >= before["bylaws"].stewards_required, "too few stewards withdrew a release"
+        assert not self.exited or owners - self.founders, "founders acted alone after the exit"
+        out = list(before["releases"])
+        assert said.release in out
+        if said.status == "superseded":
+            assert said.by in out[out.index(said.release) + 1 :], "a release was superseded by one that is not later"
+            self.successors[statement.id] = said.release
+            return
+        assert said.release not in self.steward_withdrew, "stewards withdrew a release twice"
+        self.steward_withdrew.add(said.release)
+        self.withdrawals[statement.id] = said.release, shift(statement.issued, before["bylaws"].withdrawal_max_s)
+
+    def status(self, release: str) -> str:
+        """Return where a release stands, from the statements alone."""
+        if any(one == release and (until is None or self.register.operator_clock < until) for one, until in self.withdrawals.values()):
+            return "withdrawn"
+        return "superseded" if release in self.superseded or release in self.successors.values() else "current"
 
     def _settle(self, proposal: Proposal) -> None:
         """Follow a motion that has just taken effect, or lapsed."""
@@ -188,6 +222,16 @@ class World:
                 self.active.add(motion.member)
             case "suspension":
                 self.suspended[motion.member] = motion.until
+            case "recall" if motion.ratifies is None:
+                self.withdrawals[proposal.id] = motion.release, None
+            case "recall":
+                assert self.withdrawals[motion.ratifies][0] == motion.release
+                self.withdrawals[motion.ratifies] = motion.release, None
+                self.counts["withdrawal ratified"] += 1
+            case "appeal" if motion.against in self.withdrawals or motion.against in self.successors:
+                self.withdrawals.pop(motion.against, None)
+                self.successors.pop(motion.against, None)
+                self.counts["status appealed"] += 1
             case "appeal":
                 suspends: Any = getattr(self.register.proposals.get(motion.against), "motion", None)
                 if getattr(suspends, "kind", "") == "suspension":
@@ -195,12 +239,11 @@ class World:
 
     def finish(self) -> None:
         """Compare the whole history with its replay and with the model."""
-        again = Register()
-        for data in self.entries:
-            again.apply(data)
-        assert vars(again) == vars(self.register)
+        assert vars(self.shadow) == vars(self.register)
         assert {one.id for one in self.register.incomes.values() if one.paid is not None} == self.shared_out
         assert len({one.paper for one in self.register.incomes.values()}) == len(self.register.incomes)
+        for release in self.register.releases:
+            assert status_of(self.register, release).status == self.status(release)
         assert self.active == {one.id for one in self.register.members.values() if one.left is None}
         for proposal in self.register.proposals.values():
             assert {one: vote.choice for one, vote in proposal.votes.items()} == self.votes[proposal.id]
