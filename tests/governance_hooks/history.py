@@ -90,14 +90,16 @@ class World:
         try:
             statement = self.register.apply(data)
         except CoopError as error:
-            assert vars(self.register) == vars(self.shadow), f"a refusal left its mark: {error}"
-            self.counts["refused"] += 1
-            return False
-        self.entries.append(data)
-        self.counts[statement.type] += 1
-        self._judge(statement, vars(self.shadow))
-        self.shadow.apply(data)
-        return True
+            why = str(error)
+        else:
+            self.entries.append(data)
+            self.counts[statement.type] += 1
+            self._judge(statement, vars(self.shadow))
+            self.shadow.apply(data)
+            return True
+        assert vars(self.register) == vars(self.shadow), f"a refusal left its mark: {why}"
+        self.counts["refused"] += 1
+        return False
 
     def _judge(self, statement: Statement, before: dict[str, Any]) -> None:
         register, payload = self.register, statement.payload
