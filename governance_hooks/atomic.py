@@ -95,5 +95,6 @@ def remove_leftovers(folder: Path) -> list[Path]:
     """Delete what killed writers left in `folder`; return the removed paths."""
     leftovers = sorted(folder.glob(PREFIX + "*")) if folder.is_dir() else []
     for leftover in leftovers:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        # A link is removed, never what it points to.
+        shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink(missing_ok=True)
     return leftovers

@@ -31,7 +31,7 @@ from model_card.renderers import render_all
 from model_card.schemas import ReleaseDocument, read
 from model_card.weights import check_safetensors
 
-__all__ = ["Release", "add_proof", "assemble", "gather", "read_release"]
+__all__ = ["Release", "add_proof", "assemble", "gather", "read_release", "require_releasable"]
 
 Progress = Callable[[str, int, int], None]
 _MEASURED = ("eval/items/", "eval/previous/", "privacy/", "statements/")
@@ -222,6 +222,13 @@ class _Folder:
             assert rule is not None
             made.append({"path": path, "size": size, "sha256": digest, "role": rule.role})
         return made
+
+
+def require_releasable(run_dir: Path, build_dir: Path, *, name: str, coop: str, run_proposal: str, votes: Mapping[str, Any]) -> None:
+    """Refuse, before any weights are derived, a run that `assemble` would refuse by its records; arguments and errors as there."""
+    data = gather(run_dir, build_dir)
+    _check_leaks(data)
+    _check(CardRecords.of(name, coop, data, votes), data, run_proposal)
 
 
 def assemble(

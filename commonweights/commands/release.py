@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,12 @@ from commonweights.run_inputs import find_base
 from commonweights.table import finish
 from commonweights.witnesses import witnessed_proof
 from commonweights.workspace import Workspace, open_workspace
+from governance_hooks.atomic import remove_leftovers
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.ledger import read_ledger
 from governance_hooks.links import check_vote, find_proposal
+from governance_hooks.process_lock import process_lock
 from governance_hooks.report import Blocked, Report, StepFailed
 from governance_hooks.statement import now
 from model_card.layout import RELEASE
@@ -56,7 +59,7 @@ def assemble_release(
         supersedes: digests of releases this one takes the place of; None takes those that went out under the same name, and are not superseded yet.
         incomplete: whether the card may lack what only people can state.
     """
-    from model_card.release import assemble, gather
+    from model_card.release import assemble, gather, require_releasable
     from model_card.votes import votes_of
 
     out = _folder(space, run, name)
@@ -70,6 +73,8 @@ def assemble_release(
     prepare_card(space, run)
     votes = votes_of(register, run=run, consents=consents, files=gather(finished.folder, finished.build))
     replaced = _superseded(space, name, supersedes)
+    # Before minutes go into weights that nobody may release.
+    require_releasable(finished.folder, finished.build, name=name, coop=register.coop, run_proposal=register.run(run).proposal, votes=votes)
 
     def put(made: Path | None) -> None:
         assert finished.build is not None
@@ -88,13 +93,22 @@ def assemble_release(
             progress=show,
         )
 
-    if derived:
-        weights = find_base(finished.plan, base)
-        with derived_weights(finished, weights, out.parent, name, check=check, threads=threads, show=show) as made:
-            put(made)
-    else:
-        put(None)
+    with _alone(out.parent):
+        if derived:
+            weights = find_base(finished.plan, base)
+            with derived_weights(finished, weights, out.parent, name, check=check, threads=threads, show=show) as made:
+                put(made)
+        else:
+            put(None)
     return out
+
+
+@contextmanager
+def _alone(releases: Path) -> Iterator[None]:
+    """Hold the folder of releases for this process, and remove what a killed one left there: gigabytes that look like nothing."""
+    with process_lock(releases / ".lock", "assembling a release"):
+        remove_leftovers(releases)
+        yield
 
 
 def _require_people(card: dict[str, Any]) -> None:

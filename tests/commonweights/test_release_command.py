@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from commonweights.commands.release import assemble_release
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import digest, dumps, sha256
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, CoopError
 from model_card.release import read_release
 from model_card.verify import verify
 from tests.model_card.conftest import RUN, _finished, finished, signed
@@ -103,3 +105,41 @@ def test_a_release_needs_the_run_the_log_knows(signed: Any, space: Workspace) ->
     shutil.rmtree(signed.build_dir)
     with pytest.raises(BadInput, match="the build of run run-1 is not here"):
         assemble_release(space, RUN, "village-lm", derived=False)
+
+
+def test_what_a_killed_assembly_left_is_gone_at_the_next_start_and_a_living_one_is_left_alone(signed: Any, space: Workspace) -> None:
+    """The process that is killed is a real one, in the middle of the bundle; the lock it held tells that it is gone."""
+    releases = space.root / "releases"
+    program = f"""
+import os
+from pathlib import Path
+from commonweights.commands.release import _alone
+from governance_hooks.atomic import atomic_directory
+with _alone(Path({str(releases)!r})), atomic_directory(Path({str(releases / "village-lm")!r})) as folder:
+    (folder / "model.safetensors").write_bytes(bytes(1000))
+    print("half", flush=True)
+    input()
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "half\n"
+    with pytest.raises(CoopError, match=rf"process {writer.pid} is assembling a release already"):
+        assemble_release(space, RUN, "village-lm", derived=False)
+    assert [path.stat().st_size for path in releases.glob(".tmp-*/model.safetensors")] == [1000]
+    writer.kill()
+    writer.communicate()
+    assert list(releases.glob(".tmp-*"))
+    out = assemble_release(space, RUN, "village-lm", derived=False)
+    assert sorted(path.name for path in releases.iterdir()) == [".lock", out.name]
+
+
+def test_a_run_that_did_not_pass_is_refused_before_any_weights_are_made(signed: Any, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("weights were derived of what nobody may release")
+
+    monkeypatch.setattr("commonweights.commands.release.derived_weights", made)
+    report = json.loads((signed.run_dir / "eval/report.json").read_bytes())
+    (signed.run_dir / "eval/report.json").write_bytes(dumps(report | {"passed": not report["passed"]}))
+    with pytest.raises(BadInput):
+        assemble_release(space, RUN, "village-lm", derived=True)
+    assert not space.release("village-lm").exists()

@@ -73,6 +73,16 @@ with atomic_directory(Path({str(tmp_path / "out")!r})) as folder:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_among_the_leftovers_is_removed_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".tmp-link").symlink_to(tmp_path / "mine")
+    remove_leftovers(tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
+    assert (tmp_path / "mine" / "thesis").exists()
+
+
 def test_secret_files_are_never_readable_by_others(tmp_path: Path) -> None:
     os.umask(0)
     write_bytes(tmp_path / "key", b"secret", mode=0o600)
