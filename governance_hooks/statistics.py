@@ -8,6 +8,7 @@ tails as sums, sign flips drawn from SHA-256. Tests compare each with scipy or s
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
@@ -162,14 +163,41 @@ def _at_most(k: int, n: int, p: Decimal) -> Decimal:
     return total
 
 
+def _near(k: int, n: int, tail: Decimal) -> int:
+    """Return about what `_upper` returns, by floating point: where it begins to look, never what it answers."""
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    low, high = k / n, 1.0
+    for _ in range(30):
+        p = (low + high) / 2
+        total = term = 1.0  # in units of the probability of exactly k
+        for i in range(k, 0, -1):
+            term *= i / (n - i + 1) * (1 - p) / p
+            total += term
+            if term < 1e-12 * total:
+                break
+        low, high = (low, p) if ways + k * math.log(p) + (n - k) * math.log1p(-p) + math.log(total) <= math.log(tail) else (p, high)
+    return round(high * MICRO)
+
+
 def _upper(k: int, n: int, tail: Decimal) -> int:
     """Return the least p in millionths for which at most k of n is no likelier than `tail`."""
     if k >= n:
         return MICRO
-    low, high = 0, MICRO
+
+    def rare(p: int) -> bool:
+        return _at_most(k, n, Decimal(p) / MICRO) <= tail
+
+    low = high = min(max(_near(k, n, tail), 1), MICRO - 1)
+    step = 1
+    if rare(high):
+        while (low := max(0, high - step)) and rare(low):
+            high, step = low, 2 * step
+    else:
+        while (high := min(MICRO, low + step)) < MICRO and not rare(high):
+            low, step = high, 2 * step
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _at_most(k, n, Decimal(middle) / MICRO) <= tail else (middle, high)
+        low, high = (low, middle) if rare(middle) else (middle, high)
     return high
 
 

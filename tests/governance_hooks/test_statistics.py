@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from governance_hooks import statistics
 from governance_hooks.statistics import MICRO, Estimate, clopper_pearson, detectable, estimate, holm, korn_graubard, rounded, sign_flip, t_cdf, t_quantile
 
 
@@ -72,6 +73,15 @@ def test_exact_intervals_are_those_of_scipy_rounded_outwards(k: int, n: int, con
     low, high = clopper_pearson(k, n, confidence)
     assert oracle.low - 1e-6 <= low <= oracle.low + 1e-12
     assert oracle.high - 1e-12 <= high <= oracle.high + 1e-6
+
+
+@pytest.mark.parametrize("off", [-(10**6), -1000, -3, 3, 1000, 10**6])
+def test_where_the_search_for_an_exact_interval_begins_changes_no_digit(off: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floating point only says where to look: it may be wrong by anything."""
+    near, cases = statistics._near, [(0, 1), (0, 9), (1, 2), (3, 7), (29, 30), (17, 400), (399, 400)]
+    wanted = [statistics._upper(k, n, tail) for k, n in cases for tail in (Decimal("0.025"), Decimal("0.2"))]
+    monkeypatch.setattr(statistics, "_near", lambda k, n, tail: near(k, n, tail) + off)
+    assert [statistics._upper(k, n, tail) for k, n in cases for tail in (Decimal("0.025"), Decimal("0.2"))] == wanted
 
 
 def test_no_failure_at_all_is_the_rule_of_three() -> None:
@@ -156,9 +166,9 @@ def coverage(
 
 def test_with_few_contributors_the_bootstrap_is_too_narrow_and_students_t_is_not() -> None:
     """Why new plans say `interval: t` (train/config.py)."""
-    found = [coverage(clusters, 6, 0.35, trials=400, seed=clusters, binary=False, bootstrap=True) for clusters in (5, 6, 8)]
-    assert max(one["bootstrap"] for one in found) < 0.91
-    assert min(one["clustered"] for one in found) >= 0.93
+    found = [coverage(clusters, 6, 0.35, trials=500, seed=clusters, binary=False, bootstrap=True) for clusters in (5, 6, 8)]
+    assert sum(one["bootstrap"] for one in found) / len(found) < 0.89
+    assert sum(one["clustered"] for one in found) / len(found) >= 0.93
 
 
 def test_clustered_intervals_cover_where_those_of_independent_items_do_not() -> None:
