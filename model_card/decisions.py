@@ -112,6 +112,7 @@ def consent_of(records: CardRecords, crowd: Crowd) -> dict[str, Any]:
         "at": manifest.field("at"),
         "log": manifest.field("log"),
         **counts,
+        "commercial": log.field("consents", "commercial", missing="the log given to the card does not hold every consent"),
         "withdrawn_since": not_applicable("withdrawals after the run ended come after this card; coop verify counts them from the newest proof"),
         "on_withdrawal": records.plan_source.field("policies", "on_withdrawal"),
         "promise": {"value": PROMISE, "source": "card.json#/renderer", "sha256": None},

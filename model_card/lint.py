@@ -19,6 +19,7 @@ from model_card import front_matter
 from model_card.decisions import is_left_open
 from model_card.promise import PROMISE
 from model_card.renderers.cyclonedx import dangling
+from model_card.renderers.profit import QUESTION
 from model_card.renderers.transparency_index import rows as indicators
 
 __all__ = ["LintReport", "Result", "lint", "lint_pages", "require_release_card"]
@@ -227,6 +228,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("data", "U", 2, "measures against unlawful content", _said("legal_measures")),
     Rule("consent", "T", 4, "what members consented to", _told("/consent/use")),
     Rule("consent", "T", 3, "how many consents, and how many were withdrawn", _told("/consent/withdrawn_by_run_end")),
+    Rule("consent", "U", 2, "whether a company may use it, by licence and by consent", _page("README.md", QUESTION)),
     Rule("consent", "U", 4, "what a withdrawal does, and what it cannot do", _page("README.md", PROMISE.split(":")[0])),
     Rule("decisions", "T", 4, "the vote, with quorum and turnout", _told("/votes/run")),
     Rule("decisions", "T", 3, "reasons of those who voted against", _told("/dissent")),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.register import Register
-from governance_hooks.state import Proposal, Run
+from governance_hooks.state import Grant, Proposal, Run
+from governance_hooks.vocabulary import covers
 from model_card.statements import statements_of
 
 __all__ = ["PREVIOUS", "votes_of"]
 
+_COMMERCIAL: Final = ("dpv:CommercialPurpose", "dpv:CommercialResearch")
 PREVIOUS: Final = "previous/release.json"
 """Where a release holds the list of files of the one before it."""
 
@@ -53,6 +55,12 @@ def _before(run: Run, end: int) -> dict[str, Any]:
     }
 
 
+def _commercial(grants: Sequence[Grant]) -> str | None:
+    """Return whether all, some or none of these consents allow a commercial purpose; no number, which could tell of few people."""
+    allow = [any(covers(purpose, wanted) for purpose in grant.consent.purposes for wanted in _COMMERCIAL) for grant in grants]
+    return None if not allow else "all" if all(allow) else "some" if any(allow) else "none"
+
+
 def votes_of(register: Register, *, run: str, consents: Iterable[str], files: Mapping[str, bytes] | None = None) -> dict[str, Any]:
     """Return what a card says about decisions: the run's vote, other runs, members' own words, and how many of the data's consents ended by the run's end.
 
@@ -87,6 +95,7 @@ def votes_of(register: Register, *, run: str, consents: Iterable[str], files: Ma
             "named": len(named),
             "in_log": len(grants),
             "withdrawn_by_run_end": sum(grant.withdrawn is not None and grant.withdrawn <= end for grant in grants),
+            "commercial": _commercial(grants) if len(grants) == len(named) else None,
         },
         "runs": {other.id: _before(other, end) for other in register.runs.values() if other.id != run and other.starts and other.starts[0] < end},
         "statements": statements_of(register, run, files or {}),

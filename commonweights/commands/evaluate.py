@@ -18,6 +18,7 @@ from commonweights.task_table import show_blocking, show_tasks
 from commonweights.workspace import open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import read_plan
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 
 __all__ = ["evaluate", "show_evaluation"]
 
@@ -27,10 +28,23 @@ def show_evaluation(report: dict[str, Any]) -> str:
     lines = [f"{'language':<10}{'items':>6}{'base':>9}{'tuned':>9}{'change':>9}   95% interval        verdict"]
     for code, row in [*report["languages"].items(), ("overall", report["overall"])]:
         numbers = "".join("        -" if row[name] is None else f"{row[name]:>9.3f}" for name in ("base", "tuned", "difference"))
-        interval = "too few answers" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        interval = _none(row, report["policy"]) if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
         lines.append(f"{code:<10}{row['items']:>6}{numbers}   {interval:<18}  {row['verdict']}{'  (better)' if row['improved'] else ''}")
     tasks = show_tasks(report)
     return "\n".join(lines) + (f"\n{tasks}" if tasks else "")
+
+
+def _few_people(row: dict[str, Any], policy: dict[str, Any]) -> bool:
+    """Tell whether a language has answers enough, but no interval since too few people gave them."""
+    enough: bool = row["items"] >= policy["minimum_items"]
+    return enough and policy.get("interval") == "t" and row["clusters"] < MINIMUM_CLUSTERS
+
+
+def _none(row: dict[str, Any], policy: dict[str, Any]) -> str:
+    """Return why a row has no interval."""
+    if row["items"] < policy["minimum_items"]:
+        return "too few answers"
+    return f"too few people: {row['clusters']}" if _few_people(row, policy) else "all alike"
 
 
 def _words(report: dict[str, Any]) -> str:
@@ -47,6 +61,9 @@ def reasons(report: dict[str, Any]) -> list[str]:
     lines = [f"measured worse than the base: {', '.join(report['worse'])}"] if report["worse"] else []
     if not any(row["verdict"] == "PASS" for row in report["languages"].values()):
         lines.append("no language passes: a release must be shown to be no worse than the base in at least one (docs/eval.md, Verdicts)")
+        few = [code for code, row in report["languages"].items() if _few_people(row, report["policy"])]
+        if few:
+            lines.append(f"held-out answers of fewer than {MINIMUM_CLUSTERS} people, which show nothing about others: {', '.join(few)}")
     elif "FAIL" not in verdicts and "INSUFFICIENT" in verdicts and not show_blocking(report):
         lines.append("the policy allows no language that is INSUFFICIENT")
     if blocking := show_blocking(report):

@@ -171,6 +171,7 @@ class Play:
             report = loads((space.run(NAME) / "eval" / "report.json").read_bytes(), floats=True)
             self.say("\nheld-out answers, nats per token before and after (lower is better), with 95% intervals:")
             self.say(show_evaluation(report))
+            self.say("INSUFFICIENT: too few people gave the answers, or they differ too much, to tell. Members allowed that; the card names these languages")
             for sample in report["generations"][:3]:
                 self.say(f"\n{sample['language']}  {_short(sample['prompt'])}\n     before  {_short(sample['base'])}\n     after   {_short(sample['tuned'])}")
             self.say(f"\nmodel card, emitted by the end-of-run hook: {space.run(NAME) / 'card' / 'README.md'}")

@@ -11,6 +11,7 @@ from model_card import iso639
 from model_card.decisions import translations_of
 from model_card.promise import PROMISE
 from model_card.records import CardRecords
+from model_card.renderers.profit import QUESTION, for_profit
 from model_card.renderers.words import amount, prose, quote, value_of
 
 __all__ = ["english", "render_summaries"]
@@ -117,6 +118,7 @@ def english(card: Mapping[str, Any]) -> str:
         f"An existing model learned from {splits.get('train', 0) if read is None else read:,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; {splits.get('heldout', 0):,} others were kept back to test it.",
         f"Everybody whose texts are in it agreed to this use: {processing}, for {WORDS.get(use.get('purpose'), use.get('purpose'))}, for {recipients}. "
         "Members handed them in; the cooperative took nothing from the web for it.",
+        f"{QUESTION} {for_profit(card)}",
         _vote(card),
         _quality(card),
         _leak(card),
