@@ -38,10 +38,20 @@ def _parity_text(record: dict[str, Any]) -> str:
     parity = record["parity"]
     if parity is None:
         return "NOT CHECKED: nobody knows yet whether this answers as the adapter does"
+    tensors = parity["tensors"]
+    told = (
+        f"{tensors['compared']} tensors compared one by one, {tensors['changed']} changed, each number as base plus adapter rounds; "
+        f"rounding takes away {tensors['lost']:.2%} of the change (of its squares)"
+    )
+    if parity["texts"] == "none":
+        return (
+            f"{told}\nNOT COMPUTED: the model takes {parity['needed_bytes'] / 2**30:.1f} GiB in float32 and {parity['free_bytes'] / 2**30:.1f} GiB are free, "
+            "so nobody knows yet what it answers"
+        )
     rows = {"merge, before rounding": parity["unrounded"], "merged folder": parity["merged"], "base alone": parity["base"]}
     answers = parity["answers"]
     same = f"greedy answers: {answers['same']} of {answers['answers']} the same, {answers['near_ties']} part at a near tie"
-    return f"{table(rows)}\n{same}\n({parity['merged']['tokens']} tokens of {parity['texts']} texts; reference: base with adapter, float32)"
+    return f"{table(rows)}\n{told}\n{same}\n({parity['merged']['tokens']} tokens of {parity['texts']} texts; reference: base with adapter, float32)"
 
 
 @weights.command()

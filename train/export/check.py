@@ -1,13 +1,15 @@
-"""Loads base with adapter, the merge before its rounding, and the merged folder, and holds them against each other."""
+"""Holds a merged folder against base with adapter: tensor by tensor from the files, and where a whole model fits into memory, by what they answer."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import get_max_memory
 from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,12 +20,20 @@ from train.export.adapter import Adapter
 from train.export.arithmetic import merge_rows
 from train.export.parity import BF16, EXACT, F16, continuations, reference, require, require_kept, same_answers
 from train.export.shards import Weight, blocks
+from train.export.tensors import compare_tensors
 from train.export.texts import fixed_texts, heldout_texts, prompt_ids
 
 __all__ = ["check_merged", "load_causal", "load_tokenizer"]
 
 Progress = Callable[[str, int, int], None]
+_SHARE = 0.8
+"""So much of what is free a model may take; the rest is for activations and logits."""
 _ROUNDED = {"F32": EXACT, "BF16": BF16, "F16": F16}
+
+
+def free_memory() -> int:
+    """Return the bytes of main memory that a model may be read into."""
+    return int(get_max_memory()["cpu"])
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -57,11 +67,16 @@ def check_merged(
 ) -> dict[str, Any]:
     """Return the parity record of a merged folder: adapter over base against the merge before rounding, the folder as transformers loads it, and the base.
 
-    All are computed in float32, so a difference is one of the weights. One model is in memory at a time.
+    First every tensor is compared from the files. Then, if the model has room in what memory is free, all are computed in float32, so a
+    difference is one of the weights; one model is in memory at a time. Without that room `texts` is "none" and nothing was computed.
 
     Raises:
-        CoopError: a difference is beyond its bound, an answer differs where the choice was clear, or the folder does not load.
+        CoopError: a tensor is not base plus adapter, a difference is beyond its bound, an answer differs where the choice was clear, or the folder does not load.
     """
+    tensors = compare_tensors(base, adapter, merged, weights, progress=progress)
+    needed, free = 4 * sum(prod(weight.shape) for weight in weights.values()), free_memory()
+    if needed > _SHARE * free:
+        return {"texts": "none", "tensors": tensors, "needed_bytes": needed, "free_bytes": free}
     tokenizer = load_tokenizer(merged)
     prompts = prompt_ids(tokenizer)
     if prompts != prompt_ids(load_tokenizer(base)):
@@ -89,4 +104,5 @@ def check_merged(
         require(rounded, _ROUNDED[kinds.pop()], "merged folder against base with adapter")
         require_kept(rounded, untouched)
         generated = same_answers(answers, continuations(loaded, prompts, tokenizer.eos_token_id), max_logit=rounded["max_logit"])
-    return {"texts": "heldout" if build is not None else "fixed", "unrounded": unrounded, "merged": rounded, "base": untouched, "answers": generated}
+    texts_are = "heldout" if build is not None else "fixed"
+    return {"texts": texts_are, "tensors": tensors, "unrounded": unrounded, "merged": rounded, "base": untouched, "answers": generated}
