@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
-from model_card.decisions import WHOLE
+from model_card.decisions import COMPARED, WHOLE
 from model_card.hostile import code
 from model_card.measurements import LOWER_IS_BETTER
 from model_card.records import CardRecords
@@ -73,6 +73,15 @@ def _leak_policy(value: Mapping[str, Any]) -> str:
     return "; ".join([*told, "if the test cannot tell, " + ("a release is allowed" if value.get("allow_insufficient") else "there is no release")])
 
 
+def _compared_policy(value: Mapping[str, Any]) -> str:
+    """Return what members voted on a comparison with the release before, in words."""
+    few = "is no release" if value.get("refuse_small") else "is flagged"
+    return (
+        f"a line that left may be told from one that never was in for at most {percent(value['maximum_auc'])} of pairs; "
+        f"a release before which some, but fewer than {words(value.get('minimum_left'))} members left {few}"
+    )
+
+
 def _policy(name: str, policy: Mapping[str, Any]) -> str:
     """Return what members voted in words, where this version knows the gate; else every setting."""
     value = value_of(policy)
@@ -89,6 +98,8 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         return "held-out quality as above, every required task passed, and no supporting task failed"
     if name == "leak test" and isinstance(value, Mapping):
         return _leak_policy(value)
+    if name == COMPARED and isinstance(value, Mapping):
+        return _compared_policy(value)
     if isinstance(value, Mapping) and value.get("comparison") in (*_COMPARED, "threshold"):
         return _task_policy(value)
     if isinstance(value, Mapping):
@@ -112,13 +123,13 @@ def _gates(card: Mapping[str, Any]) -> str:
     marks = {
         "failed": "**failed**",
         "fail": "**failed**",
-        "waived": "**failed, waived by vote**",
+        "waived": "**not passed, waived by vote**",
         "missing": "**missing**",
         "pass": "passed",
         "insufficient": "**insufficient evidence**",
     }
     rows = []
-    first = ("run vote", "held-out quality", *(name for name in card["gates"] if name.startswith("task ")), "leak test", WHOLE)
+    first = ("run vote", "held-out quality", *(name for name in card["gates"] if name.startswith("task ")), "leak test", COMPARED, WHOLE)
     for name in [*(name for name in first if name in card["gates"]), *(name for name in card["gates"] if name not in first)]:
         gate = card["gates"][name]
         rows.append(
