@@ -170,7 +170,9 @@ class Story:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self.known[row["step"]] = row
-        print(f"{datetime.now(UTC):%H:%M:%S}  {row['step']:<28} exit {row['exit']}  {row['wall_s']:>7} s  {row['cpu_s'] or '':>7} s of processor time", flush=True)
+        print(
+            f"{datetime.now(UTC):%H:%M:%S}  {row['step']:<28} exit {row['exit']}  {row['wall_s']:>7} s  {row['cpu_s'] or '':>7} s of processor time", flush=True
+        )
 
     def key(self, number: int) -> Path:
         """Return the key file of a member by the order of founding, from 1."""
@@ -272,6 +274,57 @@ def main() -> None:
     after_withdrawals(story)
     too_strict(story)
     story.coop("end/audit", "audit")
+    publish("whole_release", ["torch", "transformers", "peft", "lm-eval", "beancount"], figures(story))
+
+
+def figures(story: Story) -> dict[str, Any]:
+    """Return what was measured, from the records and from what the commands said."""
+
+    def record(run: str, path: str) -> dict[str, Any]:
+        return dict(json.loads((story.home / "runs" / run / path).read_bytes()))
+
+    def leak(run: str) -> dict[str, Any]:
+        found = record(run, "privacy/leak.json")
+        told = found["numbers"]
+        return {
+            "verdict": found["verdict"],
+            "criteria": found["criteria"],
+            "included": told["included"],
+            "epsilon": {name: told["epsilon"][name] for name in ("lower_bound", "ceiling")},
+            "auc": {name: told["auc"][name] for name in ("calibrated", "base")},
+            "recognised": told["tpr"],
+            "repeated": told["extraction"]["whole"],
+            "exposure_bits": told["exposure"],
+            "control_epsilon": told["control"]["base"]["lower_bound"],
+        }
+
+    def loss(run: str) -> dict[str, Any]:
+        found = record(run, "eval/report.json")
+        kept = ("items", "clusters", "base", "tuned", "difference", "low", "high", "verdict", "improved")
+        rows = {language: {name: row.get(name) for name in kept} for language, row in [*found["languages"].items(), ("overall", found["overall"])]}
+        return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found["tasks"].items()}}
+
+    runs = ("voices", "voices-2", "eager")
+    shares, compared = record("voices", "stake/shares.json"), record("voices-2", "privacy/differential.json")
+    table = [json.loads(line) for line in (story.home / "runs/voices/stake/values.jsonl").read_bytes().splitlines()[1:]]
+    timed = ("train", "shares", "assemble", "verify", "rederive", "member")
+    return {
+        "members": len(story.members()),
+        "rows": {run: record(run, "run.json")["trained_records"] for run in runs},
+        "steps": {run: record(run, "run.json")["steps"] for run in runs},
+        "heldout": {run: loss(run) for run in runs},
+        "leak": {run: leak(run) for run in runs},
+        "differential": {name: compared[name] for name in ("verdict", "criteria", "members")}
+        | {name: compared["numbers"][name] for name in ("auc", "tpr", "permutation")},
+        "shares": {name: shares[name] for name in ("method", "utility", "trainings", "interval", "shares", "alternatives", "players")},
+        "coalitions_s": round(sum(line["milliseconds"] for line in table) / 1000),
+        "exit_codes": {
+            step: row["exit"]
+            for step, row in story.known.items()
+            if step.split("/")[-1] in ("verify", "rederive", "member", "blocked", "stale", "verify-first", "audit")
+        },
+        "seconds": {step: {"wall": row["wall_s"], "processor": row["cpu_s"]} for step, row in story.known.items() if step.split("/")[-1] in timed},
+    }
 
 
 def say(story: Story, run: str) -> None:
