@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from governance_hooks.plan import Plan
+from governance_hooks.plan import EvaluationPolicy, Plan
 from governance_hooks.training import Training
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from train.estimate.compute import Cost
 from train.estimate.hardware import HARDWARE, Hardware
 
-__all__ = ["choices", "cost_words", "energy_words", "everyday", "hours_words", "limit_words", "span"]
+__all__ = ["choices", "cost_words", "energy_words", "enough_words", "everyday", "hours_words", "limit_words", "span"]
 
 LITRE_KWH = 0.093
 """To bring one litre of water from 20 to 100 degrees: 4.19 kJ/(kg K) x 80 K."""
@@ -23,7 +24,7 @@ def choices(plan: Plan) -> list[str]:
 def _method(plan: Plan) -> str:
     training, base = plan.training, f"{plan.base.name}, which is under {plan.base.licence}"
     if training.lora is None:
-        return f"every weight of {base}. The result is a whole model as large as that one, not an addition to it, and cannot be released yet."
+        return f"every weight of {base}. The result is a whole model as large as that one, not an addition to it."
     stays = " and stays unchanged."
     rank = f"rank {training.lora.rank}"
     if training.method == "dora":
@@ -50,6 +51,16 @@ def _strategy(plan: Plan) -> str:
         "zero3": "each holds a part of the model and reads a part of the rows",
     }[plan.training.strategy]
     return f"on up to {count} devices (GPUs) at a time; {how}{', some of it in main memory' * plan.training.offload}. The result is the same but for rounding."
+
+
+def enough_words(policy: EvaluationPolicy) -> str:
+    """Return what the held-out loss must show, and what a language needs to be able to show it."""
+    people = f" from at least {MINIMUM_CLUSTERS} people" if policy.interval == "t" else ""
+    unproven = "may be released all the same, and is named" if policy.allow_insufficient else "blocks the release"
+    return (
+        f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {policy.margin:g} nats per token, at {policy.confidence:.0%} confidence. "
+        f"To show that, a language needs at least {policy.minimum_items} rows kept aside{people}; one in which it is not shown {unproven}. At least one must pass."
+    )
 
 
 def everyday(kwh: float) -> str:
