@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.language import language_name
+from data_pipeline.manifest import read_build, read_ledger
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import Plan
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from train.estimate.compute import cost, flops, utilization
 from train.estimate.hardware import GIB, HARDWARE, Hardware
 from train.estimate.memory import STRATEGIES, Layout, largest_forward, memory
@@ -14,7 +17,7 @@ from train.estimate.shape import Shape, read_shape
 from train.estimate.size import Size
 from train.explain import cost_words, energy_words, hours_words
 
-__all__ = ["cost_line", "dry_run_text", "forecast", "forecast_text"]
+__all__ = ["cannot_pass", "cost_line", "dry_run_text", "forecast", "forecast_text"]
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "runtime")
 
@@ -69,6 +72,23 @@ def _on(one: Hardware, shape: Shape, plan: Plan, own: Layout, devices: int, oper
         "hours": spent.hours,
         "kwh": spent.kwh,
     }
+
+
+def cannot_pass(plan: Plan, build: Path) -> list[str]:
+    """Return a warning for each language that has too few rows kept aside, or too few people behind them, to pass whatever comes out."""
+    policy, rows = plan.evaluation, [row for row in read_ledger(read_build(build)) if row.split == "heldout"]
+    warned = []
+    for language in sorted(plan.build.languages):
+        here = [row.authors[0] for row in rows if row.language == language]
+        few = f"only {len(here)} rows are kept aside, of {policy.minimum_items}" if len(here) < policy.minimum_items else ""
+        if not few and policy.interval == "t" and len(set(here)) < MINIMUM_CLUSTERS:
+            few = f"the rows kept aside come from too few people: {len(set(here))}, of the {MINIMUM_CLUSTERS} that interval t needs"
+        if few:
+            warned.append(f"  {language_name(language)} ({language}): {few}")
+    if not warned:
+        return []
+    outcome = "may be released all the same, and is named" if policy.allow_insufficient else "BLOCKS THE RELEASE, unless members waive it"
+    return [f"WATCH: {len(warned)} of {len(plan.build.languages)} languages cannot pass this policy, whatever the run does; each {outcome}:", *warned]
 
 
 def cost_line(plan: Plan, base: Path, size: Size, hardware: Hardware, devices: int, pue: float = 1.0) -> str | None:

@@ -58,10 +58,11 @@ def _of_this_run(source: Source | None, records: CardRecords) -> Source | None:
     return source
 
 
-def _crowd(records: CardRecords, shares: Source | None) -> Crowd:
+def _crowd(records: CardRecords, shares: Source | None, differential: Source | None) -> Crowd:
     parts = counts_of(records.manifest.document, "languages", "*", "members") + counts_of(records.report.document, "languages", "*", "clusters")
     parts += people_behind_tasks(records.report)
-    return Crowd(parts + (counts_of(shares.document, "players", "*", "members") if shares is not None else []))
+    parts += counts_of(shares.document, "players", "*", "members") if shares is not None else []
+    return Crowd(parts + ([differential.get("members", name) for name in ("left", "joined")] if differential is not None else []))
 
 
 def _weights(records: CardRecords) -> dict[str, Any]:
@@ -97,10 +98,10 @@ def make_card(records: CardRecords) -> dict[str, Any]:
     _check(records)
     plan, run, manifest = records.plan_source, records.run, records.manifest
     leak = _of_this_run(records.optional("privacy/leak.json", ("coop.leak/v1",)), records)
-    differential = records.optional("privacy/differential.json", ("coop.differential/v1", "coop.leak-differential/v1"))
+    differential = records.optional("privacy/differential.json", ("coop.leak-differential/v1",))
     shares = _of_this_run(records.optional("stake/shares.json", ("coop.shares/v1",)), records)
     before = previous_card(records)
-    crowd = _crowd(records, shares)
+    crowd = _crowd(records, shares, differential)
     return {
         "format": FORMAT,
         "renderer": renderer_digest(),
@@ -125,12 +126,12 @@ def make_card(records: CardRecords) -> dict[str, Any]:
         "consent": consent_of(records, crowd),
         "votes": votes_section(records),
         "dissent": dissent_of(records),
-        "gates": gates_of(records, leak),
+        "gates": gates_of(records, leak, differential),
         "evaluation": evaluation_of(records, crowd),
         "generations": records.report.field("generations", missing="the run was not evaluated"),
         "safety": safety_of(records),
         "contamination": contamination_of(records),
-        "leak": leak_of(leak, differential),
+        "leak": leak_of(leak, differential, crowd),
         "attribution": shares_of(shares, crowd),
         "weights": _weights(records),
         "statements": statements_of_card(records),

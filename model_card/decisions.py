@@ -27,7 +27,8 @@ LABELS: Final[dict[str, str]] = {
     "dissent": "Dissent",
 }
 WHOLE: Final = "evaluation as a whole"
-"""The gate that a waiver waives: everything measured, together."""
+"""Held-out loss and tasks together."""
+COMPARED: Final = "comparison with the release before"
 NOBODY: Final = "no signed statement of a member is part of this release"
 _ABSENT: Final = {"not-known": "not known", "not-discussed": "not discussed yet", "declined": "they decline to say"}
 
@@ -136,7 +137,16 @@ def _heldout(records: CardRecords) -> dict[str, Any]:
     return _gate(plan.field("evaluation"), outcome, "failed" if failed and report.get("passed") is not True else "passed")
 
 
-def gates_of(records: CardRecords, leak: Source | None) -> dict[str, dict[str, Any]]:
+def _privacy(policy: Field, record: Source | None, waiver: object) -> dict[str, Any]:
+    """Return the gate of a leak test, or of a comparison of releases."""
+    if record is None:
+        return _gate(policy, not_collected("no leak test was run on these weights"), "not run")
+    verdict = record.get("verdict")
+    result = "no policy voted" if verdict is None else "waived" if record.get("passed") is False and waiver else str(verdict).lower()
+    return _gate(policy, record.field("verdict", missing="no leak policy was voted"), result)
+
+
+def gates_of(records: CardRecords, leak: Source | None, differential: Source | None) -> dict[str, dict[str, Any]]:
     """Return each gate of the voted policy with what came of it: passed, failed, waived, or not run, and why."""
     plan, report, log = records.plan_source, records.report, records.log
     passed, waiver = report.get("passed"), log.get("run", "waiver")
@@ -163,14 +173,13 @@ def gates_of(records: CardRecords, leak: Source | None) -> dict[str, dict[str, A
             plan.field("evaluation", "tasks", str(number)), report.field("tasks", name, "verdict", missing="the report gives no verdict"), result
         )
     asked = plan.field("evaluation", "leak", missing="the voted plan asks for none")
-    if leak is not None:
-        verdict, passed_leak = leak.get("verdict"), leak.get("passed")
-        result = "no policy voted" if verdict is None else "waived" if passed_leak is False and waiver else str(verdict).lower()
-        gates["leak test"] = _gate(asked, leak.field("verdict", missing="no leak policy was voted"), result)
-    else:
-        gates["leak test"] = _gate(asked, not_collected("no leak test was run on these weights"), "not run")
-    if waiver and not passed:
-        gates[WHOLE]["waiver"] = log.field("run", "waiver")
+    gates["leak test"] = _privacy(asked, leak, waiver)
+    if differential is not None or plan.get("evaluation", "leak", "differential") is not None:
+        limits = plan.field("evaluation", "leak", "differential", missing="the voted plan asks for none")
+        gates[COMPARED] = _privacy(limits, differential, waiver)
+    for gate in gates.values():
+        if gate["result"] == "waived":
+            gate["waiver"] = log.field("run", "waiver")
     return gates
 
 

@@ -12,10 +12,14 @@ from governance_hooks.report import StepFailed
 from governance_hooks.state import Run
 from model_card.records import CardRecords
 
-__all__ = ["CANARIES", "DIFFERENTIAL", "LEAK", "check_leak", "differential_words", "leak_words"]
+__all__ = ["CANARIES", "DIFFERENTIAL", "LEAK", "NotPassed", "check_leak", "differential_words", "leak_words"]
 
 LEAK, CANARIES, DIFFERENTIAL = "privacy/leak.json", "privacy/canaries.jsonl", "privacy/differential.json"
 _DISTRUST = "do not use these weights as a release"
+
+
+class NotPassed(StepFailed):
+    """The test is sound, and did not pass what members voted: they may waive it."""
 
 
 def check_leak(records: CardRecords, files: Mapping[str, bytes], run: Run | None = None) -> str:
@@ -66,7 +70,7 @@ def check_leak(records: CardRecords, files: Mapping[str, bytes], run: Run | None
         return f"{line}; {'INSUFFICIENT, which the policy allows: ' + ', '.join(odd) if odd else 'PASS'}"
     waiver = run.waived_before_release() if run is not None else records.votes.get("run", {}).get("waiver")
     if waiver is None:
-        raise StepFailed(f"the weights did not pass the leak policy members voted: {', '.join(odd)}", todo=_DISTRUST)
+        raise NotPassed(f"the weights did not pass the leak policy members voted: {', '.join(odd)}", todo=_DISTRUST)
     return f"{line}; NOT passed ({', '.join(odd)}), which members waived by their vote {waiver[:19]}"
 
 

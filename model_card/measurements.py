@@ -174,7 +174,22 @@ _LEAK: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def leak_of(leak: Source | None, differential: Source | None) -> dict[str, Any]:
+_DIFFERENTIAL: Final[dict[str, tuple[str, ...]]] = {
+    "verdict": ("verdict",),
+    "passed": ("passed",),
+    "criteria": ("criteria",),
+    "flags": ("flags",),
+    "previous_run": ("previous", "run"),
+    "lines_left": ("numbers", "left"),
+    "lines_never_in": ("numbers", "never"),
+    "confidence": ("numbers", "confidence"),
+    "auc": ("numbers", "auc"),
+    "tpr": ("numbers", "tpr"),
+    "permutation": ("numbers", "permutation"),
+}
+
+
+def leak_of(leak: Source | None, differential: Source | None, crowd: Crowd) -> dict[str, Any]:
     """Return the leak test's numbers, the lower bound of epsilon among them: that nothing was extracted is no proof that nothing leaks."""
     if leak is None:
         nothing = not_collected("no leak test was run on these weights")
@@ -185,7 +200,10 @@ def leak_of(leak: Source | None, differential: Source | None) -> dict[str, Any]:
     if differential is None:
         section["differential"] = not_applicable("no comparison with the release before is in this folder")
     else:
-        section["differential"] = {name: differential.field(name) for name in sorted(differential.document) if differential.get(name) is not None}
+        # Not the record as a whole: it holds a loss of each canary, and the plan before in full.
+        section["differential"] = {name: differential.field(*keys, missing="no limit was voted for it") for name, keys in _DIFFERENTIAL.items()}
+        section["differential"] |= {f"members_{name}": crowd.part(differential, "members", name) for name in ("left", "joined")}
+        section["differential"] |= {f"members_{name}": crowd.total(differential, "members", name) for name in ("previous", "now")}
     return section
 
 

@@ -24,7 +24,7 @@ from model_card.derived import Facts, check_config, check_copied, check_derived,
 from model_card.evaluation import judge_again
 from model_card.hashing import copy_hashed, hash_files
 from model_card.layout import PROOF, RELEASE, Rule, rule_of
-from model_card.leak_test import check_leak
+from model_card.leak_test import NotPassed, check_leak
 from model_card.leaks import check_no_leaks
 from model_card.records import CardRecords
 from model_card.renderers import render_all
@@ -98,18 +98,21 @@ def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) 
         _require(entry in manifest.get("files"), f"{name} is not the one the manifest names", todo="build again from the log")
     rows, _ = parse_ledger(files["data/ledger.jsonl"], source="ledger.jsonl")
     judged = judge_again(records, files, rows)
+    waive = f"train again under a new plan, or ask members: coop propose waiver {records.run.get('run')}"
     failed = [language for language, row in judged["languages"].items() if row["verdict"] == "FAIL"]
     _require(
         judged["passed"] or records.votes["run"]["waiver"] is not None,
         "the evaluation did not pass the policy members voted",
         value=failed or "nothing passes",
-        todo="train again under a new plan, or ask members: coop propose waiver RUN",
+        todo=waive,
     )
     if records.votes["run"]["waiver"] is None and (records.plan.evaluation.leak is not None or "privacy/leak.json" in files):
         try:
             check_leak(records, files)
-        except StepFailed as failed:
-            raise BadInput(f"no release: {failed.why}", next=failed.todo or "ask members: coop propose waiver RUN") from failed
+        except NotPassed as odd:
+            raise BadInput(f"no release: {odd.why}", next=waive) from odd
+        except StepFailed as odd:
+            raise BadInput(f"no release: {odd.why}", next=odd.todo or None) from odd
 
 
 def _check_leaks(data: Mapping[str, bytes]) -> None:

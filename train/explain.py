@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from governance_hooks.plan import Plan
+from governance_hooks.plan import EvaluationPolicy, Plan
 from governance_hooks.training import Training
 from train.estimate.compute import Cost
 from train.estimate.hardware import HARDWARE, Hardware
 
-__all__ = ["choices", "cost_words", "energy_words", "everyday", "hours_words", "limit_words", "span"]
+__all__ = ["choices", "cost_words", "energy_words", "enough_words", "everyday", "hours_words", "limit_words", "span"]
 
 LITRE_KWH = 0.093
 """To bring one litre of water from 20 to 100 degrees: 4.19 kJ/(kg K) x 80 K."""
@@ -50,6 +50,15 @@ def _strategy(plan: Plan) -> str:
         "zero3": "each holds a part of the model and reads a part of the rows",
     }[plan.training.strategy]
     return f"on up to {count} devices (GPUs) at a time; {how}{', some of it in main memory' * plan.training.offload}. The result is the same but for rounding."
+
+
+def enough_words(policy: EvaluationPolicy) -> str:
+    """Return what the held-out loss must show in a language, and what becomes of one in which it is not shown."""
+    unproven = "may be released all the same, and is named" if policy.allow_insufficient else "blocks the release"
+    return (
+        f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {policy.margin:g} nats per token, at {policy.confidence:.0%} confidence. "
+        f"A language in which that is not shown {unproven}. At least one must pass."
+    )
 
 
 def everyday(kwh: float) -> str:

@@ -12,7 +12,7 @@ from data_pipeline.tokens.make import Progress, make_tokens
 from data_pipeline.tokens.mixture import canary_passes, mix_lines, mixture
 from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
-from governance_hooks.attribution import Attribution, AttributionPolicy
+from governance_hooks.attribution import MIXED, Attribution, AttributionPolicy
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.leak_policy import policy_words
@@ -24,7 +24,7 @@ from train.base_weights import read_base
 from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
-from train.explain import choices, limit_words
+from train.explain import choices, enough_words, limit_words
 from train.task_words import interval_words, task_lines
 
 __all__ = ["describe", "frozen_guilds", "resolve", "size_of"]
@@ -113,6 +113,10 @@ def frozen_guilds(build: Build, policy: AttributionPolicy | None) -> Attribution
     return Attribution(**policy.model_dump(), assignment=digest, players=players, collapsed=len(made.copies))
 
 
+def _guild(name: str) -> str:
+    return f"{name}, those of too few members together" if name == MIXED else f"{language_name(name[:3])} ({name})"
+
+
 def _guild_words(shared: Attribution) -> list[str]:
     """Return what members approve about shares, as lines."""
     worth = {
@@ -125,7 +129,7 @@ def _guild_words(shared: Attribution) -> list[str]:
     return [
         "",
         f"Who made it good: the credit is shared among {count} guilds by what {how} would have been worth (Shapley values). Worth is {worth}.",
-        *(f"  {guild}: {found.records} rows of {found.members} member{'s' * (found.members != 1)}" for guild, found in sorted(shared.players.items())),
+        *(f"  {_guild(guild)}: {found.records} rows of {found.members} member{'s' * (found.members != 1)}" for guild, found in sorted(shared.players.items())),
         f"  {shared.collapsed} near copies count nowhere. The trainings for it take at most {shared.max_minutes} minutes, and their weights are thrown away.",
     ]
 
@@ -183,7 +187,7 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
         limit_words(plan, hardware),
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
-        f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {plan.evaluation.margin:g} nats per token, at {plan.evaluation.confidence:.0%} confidence.",
+        enough_words(plan.evaluation),
         interval_words(plan.evaluation),
         *task_lines(plan.evaluation),
     ]

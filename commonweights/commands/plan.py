@@ -129,7 +129,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     Prints what it means in plain words, one training row as the model reads it, and an estimate of memory, time and energy; no GPU is
     needed. Members vote on the SHA-256 of exactly this file. Beside it lie a drawing of the mix and a batch script for SLURM.
     """
-    from commonweights.forecast import cost_line, dry_run_text, forecast, forecast_text
+    from commonweights.forecast import cannot_pass, cost_line, dry_run_text, forecast, forecast_text
     from data_pipeline.tokens.mix_svg import mix_svg
     from data_pipeline.tokens.mixture import mixture
     from governance_hooks.code import installed_code
@@ -171,10 +171,20 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
         costs = forecast(made, base, size, devices=count, hardware=named, pue=pue)
         sample = "" if no_sample or session.json else _sample(made, base, build, seed)
         tried = dry_run(base, made.training, processes) if processes else None
-    sections = [words, sample, forecast_text(costs, made), dry_run_text(tried) if tried else ""]
+        unprovable = cannot_pass(made, build)
+    sections = [words, *(["\n".join(unprovable)] if unprovable else []), sample, forecast_text(costs, made), dry_run_text(tried) if tried else ""]
     files = f"plan    {out}\nmix     {drawing}\nsbatch  {script}\ndigest  {sha256(data)}\nnext    coop propose run {wanted.name}"
     session.show(
-        {"plan": str(out), "digest": sha256(data), "mix": str(drawing), "sbatch": str(script), "size": asdict(size), "estimate": costs, "dry_run": tried},
+        {
+            "plan": str(out),
+            "digest": sha256(data),
+            "mix": str(drawing),
+            "sbatch": str(script),
+            "size": asdict(size),
+            "estimate": costs,
+            "dry_run": tried,
+            "cannot_pass": unprovable,
+        },
         "\n\n".join([section for section in sections if section] + [files]),
     )
 

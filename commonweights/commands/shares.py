@@ -11,14 +11,9 @@ from commonweights.attributing import compute_shares
 from commonweights.cli import Session
 from commonweights.progress import progress
 from commonweights.workspace import open_workspace
+from model_card.renderers.words import WORTH
 
 __all__ = ["shares", "shares_words"]
-
-_WORTH = {
-    "languages": "log-likelihood of held-out answers, languages alike",
-    "tokens": "log-likelihood of held-out answers, tokens alike",
-    "accuracy": "held-out tokens foreseen, languages alike",
-}
 
 
 def _percent(ppm: int) -> str:
@@ -43,8 +38,8 @@ def shares_words(made: dict[str, Any]) -> str:
     wide = made["interval"]
     lines += [
         "",
-        f"share: what members voted on, {_WORTH[utility]}; {wide['confidence_percent']}% interval over {wide['units']} {wide['unit']}.",
-        *(f"{name}: {_WORTH[name]}." for name in others),
+        f"share: what members voted on, {WORTH[utility]}; {wide['confidence_percent']}% interval over {wide['units']} {wide['unit']}.",
+        *(f"{name}: {WORTH[name]}." for name in others),
         "by rows: by the number of rows alone, near copies left out.",
         "Which of these decides is a choice members make before the run. None of them is what a guild is worth.",
     ]

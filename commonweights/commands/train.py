@@ -113,8 +113,8 @@ def train(
                 show=show,
                 passed=passed,
             )
-        outcome = _outcome(space, name)
-    _end(session, name, record, outcome)
+        outcome, then = _outcome(space, name), _then(space, name) if record["status"] == "completed" else None
+    _end(session, name, record, outcome, then)
 
 
 def _outcome(space: Workspace, run: str) -> list[str]:
@@ -131,6 +131,19 @@ def _outcome(space: Workspace, run: str) -> list[str]:
     return lines + ([f"leak test: {', '.join(said)}; the numbers: coop leak {run}"] if said else [])
 
 
+def _then(space: Workspace, run: str) -> str:
+    """Return the command that comes after a completed run."""
+    known = space.coop.register.run(run)
+    if known.report is None:
+        return f"coop eval {run}"
+    if not known.passed and known.waiver is None:
+        return f"coop propose waiver {run}" if known.waivable else "plan, vote and train anew: by the voted policy nobody may release it"
+    plan = read_plan((space.run(run) / "plan.json").read_bytes())
+    if plan.attribution is not None and not (space.run(run) / "stake" / "shares.json").is_file():
+        return f"coop shares {run}, before anybody withdraws; then coop release assemble {run}"
+    return f"coop release assemble {run}"
+
+
 def _train_job(session: Session, job: Path, threads: int | None, passed: Callable[[Report], object]) -> None:
     """Train on a node of a site, where there is neither log nor operator's key."""
     from commonweights.node import train_job
@@ -142,7 +155,7 @@ def _train_job(session: Session, job: Path, threads: int | None, passed: Callabl
     _end(session, str(record["run"]), record)
 
 
-def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[str] = ()) -> None:
+def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[str] = (), then: str | None = None) -> None:
     """Say how a run ended, and leave with the exit code that says so too."""
     from train.callbacks.interruption import PREEMPTED
 
@@ -152,7 +165,7 @@ def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[
     text = "\n".join([text, *outcome])
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
-        f"{text}\nlook at it: coop report {name}" + (f"\nnext: coop release assemble {name}" if record["status"] == "completed" else ""),
+        f"{text}\nlook at it: coop report {name}" + (f"\nnext: {then}" if then else ""),
     )
     if record["status"] != "completed":
         raise click.exceptions.Exit(REQUEUE if record["reason"] == PREEMPTED else 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from governance_hooks import merkle
 from governance_hooks.canonical import digest, dumps, loads, sha256
@@ -162,22 +162,25 @@ def _provenance(told: _Told) -> tuple[list[str], Document]:
     }
 
 
+_PRIVACY: Final = ("privacy/leak.json", "privacy/differential.json")
+
+
 def _outcomes(told: _Told) -> dict[str, str]:
-    """Return the verdict of every test by name: held-out loss and tasks by language, and the criteria of the leak test."""
+    """Return the verdict of every test by name: held-out loss and tasks by language, and the criteria of leak test and comparison."""
     report = told.document("eval/report.json")
     found = {f"heldout/{language}": row["verdict"] for language, row in report["languages"].items()}
     for name, task in report.get("tasks", {}).items():
         rows = {f"{name}/{language}": row["verdict"] for language, row in task["languages"].items()}
         found |= rows or {name: task["verdict"]}
-    if "privacy/leak.json" in told.files:
-        found |= {f"leak/{name}": verdict for name, verdict in told.document("privacy/leak.json")["criteria"].items()}
+    for path in _PRIVACY:
+        if path in told.files:
+            found |= {f"{path[8:-5]}/{name}": verdict for name, verdict in told.document(path)["criteria"].items()}
     return found
 
 
 def _test_result(told: _Told) -> tuple[list[str], Document]:
     outcomes, report = _outcomes(told), told.document("eval/report.json")
-    leak = told.document("privacy/leak.json")["passed"] if "privacy/leak.json" in told.files else None
-    passed = report["passed"] is True and leak is not False
+    passed = report["passed"] is True and all(told.document(path)["passed"] is not False for path in _PRIVACY if path in told.files)
     waived = told.run.waived_before_release()
     policy = told.plan.evaluation.model_dump(mode="json")
     return told.outputs, {

@@ -28,7 +28,7 @@ def evaluation(found: Evidence) -> str:
     shares = _shares(found)
     verdicts = [row["verdict"] for row in judged["languages"].values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
-    outcome = "" if waiver is None else f"; NOT passed, which members waived by their vote {waiver[:19]}"
+    outcome = "" if judged["passed"] else f"; NOT passed, which members waived by their vote {str(waiver)[:19]}"
     skipped = len(records.report.get("skipped"))
     return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages; {skipped} skipped as too long{outcome}{shares}"
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
-from model_card.decisions import WHOLE
+from model_card.decisions import COMPARED, WHOLE
 from model_card.hostile import code
 from model_card.measurements import LOWER_IS_BETTER
 from model_card.records import CardRecords
-from model_card.renderers.words import language_name, number, percent, prose, quote, reason, show, table, value_of, words
+from model_card.renderers.words import WORTH, language_name, number, percent, prose, quote, reason, show, table, value_of, words
 
 __all__ = ["render"]
 
@@ -73,6 +73,15 @@ def _leak_policy(value: Mapping[str, Any]) -> str:
     return "; ".join([*told, "if the test cannot tell, " + ("a release is allowed" if value.get("allow_insufficient") else "there is no release")])
 
 
+def _compared_policy(value: Mapping[str, Any]) -> str:
+    """Return what members voted on a comparison with the release before, in words."""
+    few = "is no release" if value.get("refuse_small") else "is flagged"
+    return (
+        f"a line that left may be told from one that never was in for at most {percent(value['maximum_auc'])} of pairs; "
+        f"a release before which some, but fewer than {words(value.get('minimum_left'))} members left {few}"
+    )
+
+
 def _policy(name: str, policy: Mapping[str, Any]) -> str:
     """Return what members voted in words, where this version knows the gate; else every setting."""
     value = value_of(policy)
@@ -89,6 +98,8 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         return "held-out quality as above, every required task passed, and no supporting task failed"
     if name == "leak test" and isinstance(value, Mapping):
         return _leak_policy(value)
+    if name == COMPARED and isinstance(value, Mapping):
+        return _compared_policy(value)
     if isinstance(value, Mapping) and value.get("comparison") in (*_COMPARED, "threshold"):
         return _task_policy(value)
     if isinstance(value, Mapping):
@@ -112,13 +123,13 @@ def _gates(card: Mapping[str, Any]) -> str:
     marks = {
         "failed": "**failed**",
         "fail": "**failed**",
-        "waived": "**failed, waived by vote**",
+        "waived": "**not passed, waived by vote**",
         "missing": "**missing**",
         "pass": "passed",
         "insufficient": "**insufficient evidence**",
     }
     rows = []
-    first = ("run vote", "held-out quality", *(name for name in card["gates"] if name.startswith("task ")), "leak test", WHOLE)
+    first = ("run vote", "held-out quality", *(name for name in card["gates"] if name.startswith("task ")), "leak test", COMPARED, WHOLE)
     for name in [*(name for name in first if name in card["gates"]), *(name for name in card["gates"] if name not in first)]:
         gate = card["gates"][name]
         rows.append(
@@ -150,22 +161,41 @@ def _consent(card: Mapping[str, Any]) -> str:
     return f"{table(['What', 'Value'], rows)}\n\n{people}\n\nCounts of fewer than five people are not shown, nor totals from which one could be worked out."
 
 
+_KINDS: Final = {"original": "originals", "edit": "edits of others' texts", "translation": "translations"}
+
+
+def _guild(name: str) -> str:
+    language, dot, kind = name.partition(".")
+    if name == "mixed":
+        return "guilds of few members, together"
+    return language_name(language) + (f", {_KINDS.get(kind, code(kind))}" if dot else "")
+
+
+def _share(share: Mapping[str, Any]) -> str:
+    return f"{share['share_ppm'] / 10_000:.1f} %"
+
+
 def _shares(card: Mapping[str, Any]) -> str:
     found = card["attribution"]
     if "value" not in found["shares"]:
         return f"{show(found['shares'])[0].upper()}{show(found['shares'])[1:]}."
-    shares, others = found["shares"]["value"], value_of(found["alternatives"], {})
-    names = sorted(others) if isinstance(others, dict) else []
+    shares, others, wide = found["shares"]["value"], value_of(found["alternatives"], {}), value_of(found["interval"], {})
+    names, voted = sorted(others), str(value_of(found["utility"]))
     rows = []
-    for guild, share in shares.items() if isinstance(shares, dict) else []:
-        cells = [code(guild), f"{share['share_ppm'] / 10_000:.1f} % ({share['low_ppm'] / 10_000:.1f} to {share['high_ppm'] / 10_000:.1f})"]
-        cells += [f"{others[name][guild]['share_ppm'] / 10_000:.1f} %" if isinstance(others[name], dict) else "no gain" for name in names]
+    for guild, share in shares.items():
+        cells = [_guild(guild), f"**{_share(share)}**", f"{share['low_ppm'] / 10_000:.1f} to {share['high_ppm'] / 10_000:.1f} %"]
+        cells += [_share(others[name][guild]) if isinstance(others[name], dict) else "no gain" for name in names]
         player = found.get("players", {}).get(guild)
-        rows.append([*cells, f"{value_of(player['record_share_ppm'], 0) / 10_000:.1f} %" if player else "-", number(player["members"]) if player else "-"])
-    head = ["Guild", f"Share by {words(value_of(found['utility']))} (voted)", *[f"by {code(name)}" for name in names], "Share of records", "Members"]
+        told = [f"{value_of(player['record_share_ppm'], 0) / 10_000:.1f} %", number(player["records"]), number(player["members"])] if player else ["-"] * 3
+        rows.append([*cells, *told])
+    head = ["Guild", "Share, as voted", "Interval", *[f"By {words(name)}" for name in names], "By rows alone", "Rows", "Members"]
+    meant = [f"as voted: {WORTH.get(voted, code(voted))}", *[f"by {words(name)}: {WORTH.get(name, code(name))}" for name in names]]
     return (
-        f"Method: {show(found['method'])}; {show(found['trainings'])} trainings.\n\n{table(head, rows)}\n\n"
-        "The utility decides the shares, and members voted it; the other columns show what others would have given. Shares are no objective worth."
+        f"Coalitions of guilds were trained one by one ({show(found['trainings'])} trainings, Shapley value, {show(found['method'])}), and measured on held-out answers; the guilds were fixed before the vote on the run.\n\n"
+        f"{table(head, rows)}\n\n"
+        f"{'; '.join(meant)[0].upper()}{'; '.join(meant)[1:]}. Interval at {words(wide.get('confidence_percent'))} %, over {words(wide.get('units'))} "
+        f"{'contributors' if wide.get('unit') == 'clusters' else 'answers'}.\n\n"
+        "Which of these columns decides is a choice members made with the run; the others show what another choice would have given. None of them is what a guild is worth."
     )
 
 
@@ -203,7 +233,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> bytes:
         _consent(card),
         "### What a withdrawal does",
         prose(card["consent"]["promise"]["value"]),
-        "## What each guild's data is worth in it",
+        "## How the credit is shared among the guilds",
         _shares(card),
         "## Runs",
         _runs(card),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from model_card import front_matter
-from model_card.decisions import LABELS
+from model_card.decisions import COMPARED, LABELS
 from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
@@ -61,10 +61,17 @@ def _status(card: Mapping[str, Any]) -> str:
     published = card["dissent"]["published"]
     told = f"{len(dissent)} member{'s' * (len(dissent) > 1)} gave a reason against it" if dissent else "no member gave a reason against it"
     told += "; it stands word for word under Votes and dissent" if dissent and "value" in published else f" ({reason(published)})" if dissent else ""
+    waived = [name for name, gate in card["gates"].items() if gate["result"] == "waived"]
+    odd = (
+        f">\n> **Not passed: {', '.join(map(prose, waived))}.** Members knew, and voted to release these weights all the same ([governance](card/governance.md)).\n"
+        if waived
+        else ""
+    )
     return (
         "> **Do not believe this page: check it.** Run `coop verify DIR` on the downloaded folder, and compare the cooperative's fingerprint with one you got another way:\n"
         f"> `coop verify DIR --pin {card['coop']['value']}`\n>\n"
-        "> These weights are released only if that command says so; it also says whether they are current, superseded or withdrawn, and which stewards signed. It needs no account and no network.\n>\n"
+        "> These weights are released only if that command says so; it also says whether they are current, superseded or withdrawn, and which stewards signed. It needs no account and no network.\n"
+        f"{odd}>\n"
         f"> Vote on the training run: {_vote(card)}; {told}. The members' vote on this release came after this page was written, because it is about this page too; `coop verify` shows it."
     )
 
@@ -170,26 +177,68 @@ def _share(value: object) -> str:
     return percent(round(value, 3)) if isinstance(value, (int, float)) else "-"
 
 
+def _at_most(limit: object) -> str:
+    return f"at most {percent(limit)}" if isinstance(limit, (int, float)) else "-"
+
+
 def _leak(card: Mapping[str, Any]) -> str:
     leak = card["leak"]
     if value_of(leak["epsilon_lower"]) is None:
         return f"{show(leak['verdict'])[0].upper()}{show(leak['verdict'])[1:]}. Whether the weights give away what members wrote is therefore not known."
-    tpr, extraction, exposure = (value_of(leak[name], {}) for name in ("tpr", "extraction", "exposure"))
+    tpr, extraction, exposure, areas = (value_of(leak[name], {}) for name in ("tpr", "extraction", "exposure", "auc"))
+    policy, apart, whole = value_of(leak["policy"]) or {}, areas.get("calibrated", {}), extraction.get("whole", {})
     rows = [
-        ["epsilon, lower bound", f"{show(leak['epsilon_lower'])} (no audit with so many canaries could show more than {show(leak['epsilon_ceiling'])})"],
         [
-            "planted lines recognised as trained on, at 1 % false alarms",
-            f"{words(tpr.get('count'))} of {words(tpr.get('of'))} ({_share(tpr.get('low'))} to {_share(tpr.get('high'))})",
+            "told apart: of a pair of lines, one trained on and one not, which is which",
+            f"right for {_share(apart.get('value'))} of pairs ({_share(apart.get('low'))} to {_share(apart.get('high'))}); chance is 50 %",
+            "-",
         ],
-        ["planted lines repeated word for word", f"{words(extraction.get('whole', {}).get('count'))} of {words(extraction.get('whole', {}).get('of'))}"],
-        ["exposure, bits: trained on / not", f"{words(exposure.get('included'))} / {words(exposure.get('others'))}"],
-        ["control, base weights alone", f"{words(value_of(leak['control'], {}).get('base', {}).get('lower_bound'))} (must be 0)"],
-        ["verdict under the voted policy", show(leak["verdict"])],
+        [
+            "recognised as trained on, at 1 % false alarms",
+            f"{words(tpr.get('count'))} of {words(tpr.get('of'))} ({_share(tpr.get('low'))} to {_share(tpr.get('high'))})",
+            _at_most(policy.get("maximum_tpr")),
+        ],
+        [
+            "repeated word for word",
+            f"{words(whole.get('count'))} of {words(whole.get('of'))} (at most {_share(whole.get('high'))})",
+            _at_most(policy.get("maximum_extraction")),
+        ],
+        [
+            "epsilon, lower bound",
+            f"{show(leak['epsilon_lower'])} (no audit with so many lines could show more than {show(leak['epsilon_ceiling'])})",
+            f"not shown above {words(policy['maximum_epsilon'])}" if "maximum_epsilon" in policy else "-",
+        ],
+        ["exposure, bits: trained on / not", f"{words(exposure.get('included'))} / {words(exposure.get('others'))}", "-"],
+        ["the same on the base weights alone: epsilon", words(value_of(leak["control"], {}).get("base", {}).get("lower_bound")), "must be 0"],
+        ["verdict under the voted policy", show(leak["verdict"]), "-"],
     ]
-    return (
-        table(["Leak test", "Result"], rows)
-        + "\n\nThe bound is a lower one: the weights give away at least so much. That nothing was extracted is no evidence that nothing can be."
-    )
+    parts = [
+        f"Measured on {show(leak['made'])} lines of random syllables that no member wrote, of which a secret coin put {show(leak['included'])} into training; never on members' texts.",
+        table(["Leak test", "Result", "Voted limit"], rows),
+        "The bound is a lower one: the weights give away at least so much. That nothing was extracted is no evidence that nothing can be.",
+        *_compared(card),
+    ]
+    waived = [name for name in ("leak test", COMPARED) if card["gates"].get(name, {}).get("result") == "waived"]
+    if waived:
+        parts.append(
+            f"**Not passed: {' and '.join(waived)}. Members decided by vote {show(card['gates'][waived[0]]['waiver'])} to release these weights all the same.**"
+        )
+    return "\n\n".join(parts)
+
+
+def _compared(card: Mapping[str, Any]) -> list[str]:
+    """Return what somebody sees who lays these weights beside those of the release before."""
+    found = card["leak"]["differential"]
+    if "auc" not in found:
+        return []
+    auc, dealt = value_of(found["auc"], {}), value_of(found["permutation"], {})
+    limit = (value_of(card["leak"]["policy"]) or {}).get("differential") or {}
+    return [
+        f"**Beside the release of run {show(found['previous_run'])}.** Somebody who has both sets of weights, and a line that was trained on before and now is not beside one that never was, "
+        f"tells which is which for {_share(auc.get('value'))} of pairs ({_share(auc.get('low'))} to {_share(auc.get('high'))}; chance is 50 %, "
+        f"members voted {_at_most(limit.get('maximum_auc')) if limit else 'no limit'}). Coins dealt anew told them apart as well in {words(dealt.get('as_high'))} of {words(dealt.get('of'))} deals. "
+        f"Between the two releases {number(found['members_left'])} contributors left and {number(found['members_joined'])} joined. Verdict: {show(found['verdict'])}."
+    ]
 
 
 def _in_order(card: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Any
 from governance_hooks.canonical import sha256
 from governance_hooks.vocabulary import WORDS
 from model_card import iso639
-from model_card.decisions import translations_of
+from model_card.decisions import COMPARED, translations_of
 from model_card.promise import PROMISE
 from model_card.records import CardRecords
 from model_card.renderers.profit import QUESTION, for_profit
@@ -86,7 +86,7 @@ def _leak(card: Mapping[str, Any]) -> str:
         return "Whether it repeats what members wrote was not tested."
     whole = value_of(leak["extraction"], {}).get("whole", {})
     found = f"it repeats {whole.get('count')} of {whole.get('of')} of them. " if isinstance(whole, dict) and "count" in whole else ""
-    return (
+    parts = [
         f"To see how much it remembers, lines that nobody wrote were hidden in what it learned from: {found}"
         + (
             f"Yet it treats them differently from lines it never saw: it gives away at least so much that experts write epsilon {bound} or more. "
@@ -94,7 +94,16 @@ def _leak(card: Mapping[str, Any]) -> str:
             else "No other trace of them was found (epsilon at least 0). "
         )
         + "That nothing was repeated does not show that nothing can be."
-    )
+    ]
+    if "auc" in leak["differential"]:
+        told = value_of(leak["differential"]["auc"], {}).get("value", 0.5)
+        parts.append(
+            "Somebody who compares it with the release before, to find out what was taken out in between, tells a line that was taken out from one that was never "
+            f"in it in {100 * told:.0f} of 100 cases; whoever tosses a coin does so in 50."
+        )
+    if any(card["gates"].get(name, {}).get("result") == "waived" for name in ("leak test", COMPARED)):
+        parts.append("That is more than members had allowed, or nobody can tell whether it is. They decided by a further vote to release it all the same.")
+    return " ".join(parts)
 
 
 def english(card: Mapping[str, Any]) -> str:

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from governance_hooks.vocabulary import WORDS
 from model_card import iso639
 from model_card.hostile import code, neutral
 
-__all__ = ["amount", "interval", "language_name", "number", "percent", "prose", "quote", "reason", "said", "show", "table", "use_of", "value_of", "words"]
+__all__ = [
+    "WORTH",
+    "amount",
+    "interval",
+    "language_name",
+    "number",
+    "percent",
+    "prose",
+    "quote",
+    "reason",
+    "said",
+    "show",
+    "table",
+    "use_of",
+    "value_of",
+    "words",
+]
+
+WORTH: Final = {
+    "languages": "log-likelihood of held-out answers, languages alike",
+    "tokens": "log-likelihood of held-out answers, tokens alike",
+    "accuracy": "held-out tokens foreseen, languages alike",
+}
+"""What a coalition of guilds is worth, by the utility members voted."""
 
 _KINDS = ("not_collected", "not_applicable", "withheld")
 _MARKUP = re.compile(r"([\\`*_\[\]<>&#|~^$!{}@]|(?<=\w):(?=//)|(?<=[wW])\.)")

@@ -122,6 +122,19 @@ def _verdicts(one: Shown) -> str:
     return f"{', '.join(words)}, of {len(one.report['languages'])} languages"
 
 
+def _leak(one: Shown) -> str:
+    """Return how the leak test came out."""
+    if one.leak_passed is None:
+        return "none was voted: how much the weights give away is not known"
+    return "passed: within what members voted" if one.leak_passed else "not passed"
+
+
+def _waived(one: Shown) -> str:
+    """Return what members let pass, or nothing."""
+    failed = [what for what, passed in (("the evaluation", bool(one.report["passed"])), ("the leak test", one.leak_passed is not False)) if not passed]
+    return f"{' and '.join(failed)}: members decided by vote to release it all the same" if failed and one.waiver else ""
+
+
 def _facts(one: Shown, *, full: bool) -> str:
     languages = sorted(one.report["languages"])
     listed = ", ".join(map(_language, languages[:12])) + (f" and {len(languages) - 12} more" if len(languages) > 12 else "")
@@ -130,6 +143,8 @@ def _facts(one: Shown, *, full: bool) -> str:
         ("Vote", _e(_vote(one))),
         ("Languages", listed),
         ("Evaluation", _e(_verdicts(one))),
+        ("Leak test", _e(_leak(one))),
+        *([("Not passed", f"<strong>{_e(_waived(one))}</strong>")] if _waived(one) else []),
         ("Base weights", f"<bdi>{_e(one.plan['base']['name'])}</bdi>"),
         ("Licence", _e(one.document["licence"])),
         ("Attested", _e(_attested(one))),

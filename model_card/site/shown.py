@@ -44,6 +44,10 @@ class Shown:
     named: int
     withdrawn: int
     """Members who withdrew since."""
+    leak_passed: bool | None = None
+    """Whether the leak test members voted passed; None if they voted none."""
+    waiver: str | None = None
+    """The members' vote to release it although something did not pass."""
     torrent: Torrent | None = None
 
     @property
@@ -83,6 +87,9 @@ class Shown:
             "base": self.plan["base"]["name"],
             "languages": sorted(self.report["languages"]),
             "published": self.published,
+            "evaluation_passed": bool(self.report["passed"]),
+            "leak_test_passed": self.leak_passed,
+            "waiver": self.waiver,
             "vote": {"proposal": self.vote.id, "for": tally.votes_for, "against": tally.votes_against, "abstain": tally.votes_abstain, "roll": len(self.vote.roll)},
             "attested": {"stewards": self.signed, "required": self.required, "named": self.named},
             "path": f"releases/{self.name}/",
@@ -128,7 +135,7 @@ def shown(
     attested = {path_of(one): folder / path_of(one) for one in NAMES}
     signed = 0
     if all(path.is_file() for path in attested.values()):
-        records = ["release.json", "plan.json", "run.json", "eval/report.json", "data/ledger.jsonl", "privacy/leak.json"]
+        records = ["release.json", "plan.json", "run.json", "eval/report.json", "data/ledger.jsonl", "privacy/leak.json", "privacy/differential.json"]
         files = {path: (folder / path).read_bytes() for path in records if (folder / path).is_file()} | {
             one: path.read_bytes() for one, path in attested.items()
         }
@@ -147,5 +154,7 @@ def shown(
         required=signers.required,
         named=signers.named,
         withdrawn=withdrawn,
+        leak_passed=run.leak_passed,
+        waiver=run.waived_before_release(),
         torrent=torrent,
     )

@@ -33,6 +33,7 @@ def test_a_leak_test_from_the_plan_to_the_log_to_the_release_after_it(coop, home
     decide(coop, home, keys, "run", "second")
     trained = coop("-C", home, "train", "second", *base)
     assert trained.code == 0, trained.err
+    assert trained.out.rstrip().endswith("next: coop release assemble second")
     entry = coop("-C", home, "--json", "leak", "second", *base)
     assert entry.code == 0, entry.out + entry.err
     assert (entry.json["logged"], entry.json["leak"]["verdict"], entry.json["leak"]["numbers"]["made"]) == (True, "PASS", 40)
@@ -65,7 +66,12 @@ def test_a_leak_test_from_the_plan_to_the_log_to_the_release_after_it(coop, home
     compared = {"previous": sha256((home / "plans/second.json").read_bytes()), "maximum_auc": 0.9}
     assert plan(coop, home, folder, "third", LEAK | {"maximum_extraction": 0.01, "differential": compared}).code == 0
     decide(coop, home, keys, "run", "third")
-    assert coop("-C", home, "train", "third", *base).code == 0
+    trained = coop("-C", home, "train", "third", *base)
+    assert (trained.code, trained.out.rstrip().endswith("next: coop propose waiver third")) == (0, True), trained.out
+    refused = coop("-C", home, "release", "assemble", "third", "--no-derived", "--incomplete")
+    assert refused.code == 2
+    assert "no release: the weights did not pass the leak policy members voted: extraction INSUFFICIENT" in refused.err
+    assert "coop propose waiver third" in refused.err
     blocked = coop("-C", home, "--json", "leak", "third", *base)
     assert blocked.code == 1  # forty canaries cannot show that 1% is not exceeded
     assert blocked.json["leak"]["criteria"]["extraction"] == "INSUFFICIENT"

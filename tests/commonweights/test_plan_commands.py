@@ -42,6 +42,25 @@ def test_a_plan_comes_with_its_memory_its_cost_a_row_and_a_batch_script(coop, re
     assert "A TRAINING ROW" not in coop("-C", home, "plan", config, "--no-sample").out
 
 
+def test_a_language_that_could_never_pass_is_named_before_anybody_votes(coop, ready: Path, home: Path) -> None:
+    def planned(**evaluation: object) -> str:
+        config = yaml.safe_load((ready / "first.yaml").read_text(encoding="utf-8"))
+        config["evaluation"] = {"minimum_items": 4} | evaluation
+        (ready / "watched.yaml").write_text(yaml.safe_dump(config | {"name": "watched"}), encoding="utf-8")
+        made = coop("-C", home, "plan", ready / "watched.yaml", "--force")
+        assert made.code == 0, made.err
+        return str(made.out)
+
+    assert "WATCH" not in planned()
+    told = planned(interval="t", allow_insufficient=False)  # one member gave all answers of each language
+    assert "WATCH: 2 of 2 languages cannot pass this policy, whatever the run does; each BLOCKS THE RELEASE, unless members waive it:" in told
+    assert "the rows kept aside come from too few people: 1, of the 5 that interval t needs" in told
+    assert "a language needs at least 4 rows kept aside from at least 5 people; one in which it is not shown blocks the release" in told
+    told = planned(minimum_items=1000)
+    assert "rows are kept aside, of 1000" in told
+    assert "each may be released all the same, and is named:" in told
+
+
 def test_named_hardware_says_what_fits_and_what_a_run_takes(coop, ready: Path, home: Path) -> None:
     config = write(ready, "wide", strategy="fsdp2", sequences_per_step=8)
     told = coop("-C", home, "--json", "plan", config, "--hardware", "h100", "--devices", "2", "--pue", "1.3").json["estimate"]

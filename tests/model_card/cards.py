@@ -103,6 +103,32 @@ def leak_of(bundle: Path, **numbers: Any) -> bytes:
     )
 
 
+def compared_of(*, left: int = 6, passed: bool = True) -> bytes:
+    """Return a comparison as the leak test writes it, with what a card must not hold."""
+    return dumps(
+        {
+            "format": "coop.leak-differential/v1",
+            "run": "run-1",
+            "previous": {"run": "run-0", "plan": {"secret": "a plan in full"}, "weights": []},
+            "seed": "00" * 32,
+            "losses": [[81.25, 81.5]] * 200,
+            "members": {"previous": 40, "now": 40 - left, "left": left, "joined": 0},
+            "numbers": {
+                "left": 96,
+                "never": 104,
+                "confidence": 0.95,
+                "auc": {"value": 0.64, "low": 0.56, "high": 0.71},
+                "tpr": {"count": 4, "of": 96, "value": 0.0417, "low": 0.01, "high": 0.1},
+                "permutation": {"of": 1000, "as_high": 2, "p": 0.003},
+            },
+            "criteria": {"left_told_apart": "PASS" if passed else "FAIL", "members_left": "PASS"},
+            "flags": [],
+            "verdict": "PASS" if passed else "FAIL",
+            "passed": passed,
+        }
+    )
+
+
 def shares_of(bundle: Path, *, members: tuple[int, int] = (7, 9)) -> bytes:
     """Return a record of shares of the bundle's run."""
     share = {"share_ppm": 493120, "low_ppm": 455000, "high_ppm": 532000, "value_micro": 240110}

@@ -18,6 +18,7 @@ from governance_hooks.sshsig import KeyElsewhere, generate_key
 from model_card.attestations import NAMES, attest, check_attestations, path_of, signed_by, statements_of
 from model_card.attestations.envelope import Envelope, to_be_signed
 from tests.model_card.attested import SHA, STEWARDS, Case, made, read
+from tests.model_card.cards import compared_of, leak_of
 from tests.village import found
 
 
@@ -61,6 +62,20 @@ def test_each_statement_is_in_toto_s_and_names_files_of_release_json_by_their_di
     assert {one["name"].rpartition("/")[2] for one in provenance["subject"]} == {"adapter_config.json", "adapter_model.safetensors"}
     assert {one["name"] for one in release["subject"]} == set(listed)
     assert release["predicate"]["purl"] == f"pkg:generic/village-lm@{voted.release[7:]}"
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_test_result_speaks_of_the_comparison_with_the_release_before(voted: Case, passed: bool) -> None:
+    def result(case: Case) -> dict[str, Any]:
+        found: dict[str, Any] = loads(statements_of(case.files, case.digests, case.register, case.release)["test-result"], floats=True)["predicate"]
+        return found
+
+    extra = {"privacy/leak.json": leak_of(voted.finished.run_dir), "privacy/differential.json": compared_of(passed=passed)}
+    told = result(replace(voted, files=voted.files | extra))
+    assert "leak/epsilon" in told["passedTests"]
+    assert ("differential/left_told_apart" in told["passedTests"]) is passed
+    assert ("differential/left_told_apart" in told["failedTests"]) is not passed
+    assert told["result"] == (result(voted)["result"] if passed else "FAILED")
 
 
 def test_statements_say_what_the_records_and_the_log_say(voted: Case) -> None:

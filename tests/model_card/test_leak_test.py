@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from governance_hooks.report import StepFailed
 from governance_hooks.state import Run
 from model_card.leak_test import CANARIES, DIFFERENTIAL, LEAK, check_leak, differential_words, leak_words
 from model_card.records import CardRecords
+from model_card.verify import verify
 from tests.governance_hooks.test_leak_differential import BEFORE, NEW, bytes_of, losses_of
 from tests.governance_hooks.test_leak_differential import record_of as compared_of
 from tests.leaky import OUTPUTS, SEED, items_of, lines_of, plan_of, record_of
@@ -203,6 +205,17 @@ def test_members_can_waive_a_leak_test_they_have_read_and_no_other(measured: Any
     village.decide(Waive(run="run-1", report=report, leak=sha256(b"leak")))
     out(finished)
     assert len(village.coop.register.run("run-1").releases) == 1
+
+
+def test_a_waived_leak_test_does_not_make_the_evaluation_one_that_did_not_pass(measured: Any, tmp_path: Path) -> None:
+    finished, sign = measured
+    report = sign(passed=True, leak_passed=False)
+    finished.village.decide(Waive(run="run-1", report=report, leak=sha256(b"leak")))
+    release = finished.assemble(tmp_path / "bundle")
+    finished.publish(release)
+    step = next(step for step in verify(release.folder, pin=finished.coop).steps if step.name == "evaluation under the voted policy")
+    assert step.status == "PASS"
+    assert "NOT passed" not in step.checked
 
 
 def test_a_waiver_of_a_failed_evaluation_names_no_leak_test_that_passed(measured: Any) -> None:

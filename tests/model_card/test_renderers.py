@@ -357,6 +357,15 @@ def test_the_chart_explains_its_colours_and_rows_without_an_interval(bundle: Pat
     assert ">not shown to be better</text>" in drawn
 
 
+def test_shares_are_told_by_the_names_of_languages_and_with_what_the_columns_mean(bundle: Path) -> None:
+    told = pages_of(everything(bundle))["card/governance.md"].decode()
+    assert "| Norwegian (`nor`) | **49.3 %** | 45.5 to 53.2 % | no gain | 49.3 % | 50.0 % | 120 | 7 |" in told
+    assert "As voted: log-likelihood of held-out answers, languages alike" in told
+    assert "Interval at 95 %, over 12 contributors" in told
+    assert governance._guild("spa.edit") == "Spanish (`spa`), edits of others' texts"
+    assert governance._guild("spa.<b>x") == "Spanish (`spa`), `<b>x`"
+
+
 def test_voted_limits_are_told_in_words() -> None:
     task = {"kind": "over_refusal", "comparison": "threshold", "threshold": 0.4, "margin": 0.0, "minimum_items": 8, "tier": "advisory"}
     told = governance._policy("task over-refusal", {"value": task})

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,26 @@ def test_pages_are_small_run_nothing_fetch_nothing_and_name_no_member(place: Pla
     assert f"coop verify {ONE} --pin {place.register.coop}" in text
     assert "attestations signed by 2 of 3 stewards (2 required)" in text
     assert "magnet:?xt=urn:btmh:1220" in text
+
+
+def test_a_page_says_how_the_leak_test_came_out_and_what_members_let_pass(place: Place) -> None:
+    place.sign()
+    shown = place.make().releases[0]
+    from model_card.site.page import release_page
+
+    def told(**changes: Any) -> str:
+        one = replace(shown, **changes)
+        return release_page(one, {}, site="s", coop=place.register.coop, address=None, log_size=1, made=now(), until=now())
+
+    assert "none was voted: how much the weights give away is not known" in told()
+    assert "passed: within what members voted" in told(leak_passed=True)
+    waived = told(leak_passed=False, waiver="sha256:" + "0" * 64)
+    assert "the leak test: members decided by vote to release it all the same" in waived
+    assert "the evaluation" not in waived
+    both = told(leak_passed=False, waiver="sha256:" + "0" * 64, report=shown.report | {"passed": False})
+    assert "the evaluation and the leak test: members decided" in both
+    assert "members decided by vote" not in told(leak_passed=True)
+    assert replace(shown, leak_passed=False, waiver="sha256:1").as_dict()["leak_test_passed"] is False
 
 
 def test_hostile_names_in_records_are_text_on_a_page(place: Place) -> None:
