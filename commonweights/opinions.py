@@ -27,7 +27,7 @@ def answers_of(words: Sequence[str], statements: int) -> list[str]:
         for part in match[2].split(","):
             first, _, last = part.partition("-")
             numbers = range(int(first), int(last or first) + 1)
-            if not numbers or not (1 <= numbers[0] and numbers[-1] <= statements) or found.keys() & set(numbers):
+            if not numbers or numbers[0] < 1 or numbers[-1] > statements or found.keys() & set(numbers):
                 raise BadInput("a number does not fit", value=f"{match[1]}={part}", allowed=_ALLOWED.format(most=statements))
             found |= dict.fromkeys(numbers, match[1])
     return [found.get(number, "pass") for number in range(1, statements + 1)]
@@ -56,7 +56,9 @@ def map_lines(space: Workspace, motion: Consult, drawn: OpinionMap) -> list[str]
     if drawn.divisive:
         lines.append("  what divides the groups")
         for each in drawn.divisive:
-            shares = ", ".join(f"{group.name} {count.agree} of {count.agree + count.disagree + count.passed}" for group, count in zip(drawn.groups, each.by_group, strict=True))
+            shares = ", ".join(
+                f"{group.name} {count.agree} of {count.agree + count.disagree + count.passed}" for group, count in zip(drawn.groups, each.by_group, strict=True)
+            )
             lines.append(f"    {each.statement + 1:>3}  agree: {shares}  {text[each.statement]}")
     return [*lines, "  a map describes; it decides nothing"] if drawn.groups or drawn.consensus else lines
 

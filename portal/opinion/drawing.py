@@ -71,6 +71,12 @@ def draw_answers(answers: Answers) -> OpinionMap:
     if refused is not None:
         return OpinionMap(refused, len(members))
     rows = "\n".join("".join(_SIGN[one] for one in answers[member]) for member in members)
+    found = _apart(rows)
+    return OpinionMap("failed", len(members)) if found is None else _read(found, answers, members)
+
+
+def _apart(rows: str) -> dict[str, Any] | None:
+    """Find groups in a process of its own; None if it failed or took too long."""
     try:
         # Nothing of our environment: this process needs no password and no address, and must not have any.
         done = subprocess.run(
@@ -83,8 +89,9 @@ def draw_answers(answers: Answers) -> OpinionMap:
             env={"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        return OpinionMap("failed", len(members))
-    return _read(json.loads(done.stdout), answers, members)
+        return None
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _read(found: dict[str, Any], answers: Answers, members: list[str]) -> OpinionMap:
@@ -124,7 +131,9 @@ def _counts(ballots: Iterable[Sequence[str]]) -> tuple[Count, ...]:
 
 
 def _sum(groups: Sequence[Sequence[Count]]) -> tuple[Count, ...]:
-    return tuple(Count(sum(one.agree for one in each), sum(one.disagree for one in each), sum(one.passed for one in each)) for each in zip(*groups, strict=True))
+    return tuple(
+        Count(sum(one.agree for one in each), sum(one.disagree for one in each), sum(one.passed for one in each)) for each in zip(*groups, strict=True)
+    )
 
 
 def _most(count: Count, answer: str) -> bool:
@@ -185,5 +194,5 @@ def _group(
     turn = math.degrees(math.atan2(2 * both, spread_x - spread_y) / 2)
     places = Counter(cells[index] for index in part)
     shown = tuple((*cell, many) for cell, many in sorted(places.items()) if many >= SMALLEST_GROUP)
-    size = (max(0.02, _REACH * long), max(0.02, _REACH * short))
-    return Group(name, len(part), round(x, 4), round(y, 4), *(round(one, 4) for one in size), round(turn, 1), tuple(told), counts, shown)
+    reach = [round(max(0.02, _REACH * one), 4) for one in (long, short)]
+    return Group(name, len(part), round(x, 4), round(y, 4), reach[0], reach[1], round(turn, 1), tuple(told), counts, shown)

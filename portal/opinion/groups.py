@@ -7,7 +7,6 @@ module; `portal.opinion.drawing` runs it. It reads nothing but its input, opens 
 from __future__ import annotations
 
 import json
-import math
 import resource
 import sys
 import warnings
@@ -24,7 +23,7 @@ from sklearn.metrics import silhouette_score
 
 from portal.opinion.found import FEWEST_MEMBERS, SMALLEST_GROUP
 
-__all__ = ["find"]
+__all__ = ["find", "parse"]
 
 MOST_GROUPS: Final = 5
 SHUFFLES: Final = 19
@@ -75,6 +74,14 @@ def find(answers: NDArray[np.int8]) -> dict[str, Any]:
     return found | {"consensus": _listed(result.consensus)}
 
 
+def parse(text: str) -> NDArray[np.int8]:
+    """Return the matrix of answers written as lines of +, - and 0."""
+    values = {"+": 1, "-": -1, "0": 0}
+    answers = np.array([[values[one] for one in row] for row in text.split()], dtype=np.int8)
+    assert len(answers) >= FEWEST_MEMBERS
+    return answers
+
+
 def _project(answers: NDArray[np.int8]) -> Positions:
     with warnings.catch_warnings():  # all the same: no variance, of which the shares are 0 / 0
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -122,13 +129,7 @@ def main() -> None:
     """Read answers, find groups, write what was found."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    rows = sys.stdin.read().split()
-    values = {"+": 1, "-": -1, "0": 0}
-    answers = np.array([[values[one] for one in row] for row in rows], dtype=np.int8)
-    assert len(answers) >= FEWEST_MEMBERS
-    found = find(answers)
-    assert all(math.isfinite(value) for row in found["positions"] for value in row)
-    json.dump(found, sys.stdout, allow_nan=False)
+    json.dump(find(parse(sys.stdin.read())), sys.stdout, allow_nan=False)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ class Maps:
     _rested: float = 0.0
     _waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(WAITING))
 
-    def of(self, proposal: str, ballots: int, answers: Callable[[], Answers]) -> Drawn | None:
+    def of(self, proposal: str, ballots: int, answers: Answers) -> Drawn | None:
         """Return the newest map there is of a consultation, perhaps of fewer ballots; None if none is drawn yet.
 
         Args:
             ballots: ballots it has had so far; grows with every one.
-            answers: returns what members answered; called only when it is drawn.
+            answers: what members answered, at the same moment: nothing of the register is read here, so hold no lock while you wait.
         """
         deadline = time.monotonic() + self.patience_s
         while True:
@@ -70,12 +70,12 @@ class Maps:
             finally:
                 self._waiting.release()
 
-    def _start(self, proposal: str, ballots: int, answers: Callable[[], Answers], *, first: bool) -> None:
+    def _start(self, proposal: str, ballots: int, answers: Answers, *, first: bool) -> None:
         """Begin to draw, unless something is drawn or this machine rests from it; a first map need not wait for the rest."""
         if self._busy is not None or (not first and time.monotonic() < self._rested):
             return
         self._busy = done = threading.Event()
-        threading.Thread(target=self._work, args=(proposal, ballots, dict(answers()), done), name="opinion map", daemon=True).start()
+        threading.Thread(target=self._work, args=(proposal, ballots, answers, done), name="opinion map", daemon=True).start()
 
     def _work(self, proposal: str, ballots: int, answers: Answers, done: threading.Event) -> None:
         began = time.monotonic()
