@@ -17,12 +17,12 @@ from governance_hooks.fields import Strict
 from governance_hooks.motions import Consult
 from governance_hooks.plan import read_plan
 from governance_hooks.preferences import approvals
-from governance_hooks.rules.closing import consult
+from governance_hooks.rules.closing import consult, count_opinions
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
 from governance_hooks.tally import roll_root
 
-__all__ = ["close_statement", "describe", "find_proposal", "keep_reason", "missing_voters", "proposal_payload", "standing_of", "subject_of"]
+__all__ = ["close_statement", "describe", "find_proposal", "how_to_answer", "keep_reason", "missing_voters", "proposal_payload", "standing_of", "subject_of"]
 
 
 def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
@@ -97,11 +97,19 @@ def proposal_payload(
     }
 
 
+def how_to_answer(motion: Strict | None) -> str:
+    """Return what comes after `coop vote PROPOSAL` for a motion, or for a vote that has none."""
+    if not isinstance(motion, Consult):
+        return "for|against|abstain"
+    return {"approval": "1 3 (those that are fine)", "ranked": "2 1 3 (your order)", "opinions": "agree=1,4-6 disagree=2 (pass the others)"}[motion.method]
+
+
 def close_statement(proposal: Proposal) -> tuple[str, dict[str, Any]]:
     """Return type and payload of the statement that closes a proposal with the count of its ballots."""
     if isinstance(proposal.motion, Consult):
         cast, reached, winners = consult(proposal)
-        return "coop.consultation-close/v1", {"proposal": proposal.id, "cast": cast, "quorate": reached, "winners": winners}
+        opinions = {"opinions": [one.model_dump() for one in count_opinions(proposal)]} if proposal.motion.method == "opinions" else {}
+        return "coop.consultation-close/v1", {"proposal": proposal.id, "cast": cast, "quorate": reached, "winners": winners} | opinions
     counted = proposal.count()
     counts = {"votes_for": counted.votes_for, "votes_against": counted.votes_against, "votes_abstain": counted.votes_abstain}
     return "coop.close/v1", {"proposal": proposal.id, **counts, "outcome": counted.outcome}
@@ -174,8 +182,11 @@ def describe(proposal: Proposal) -> dict[str, Any]:
     }
     if isinstance(proposal.motion, Consult):
         cast, reached, winners = consult(proposal)
-        named = approvals([vote.options for vote in proposal.votes.values()], len(proposal.motion.options))
         words = f"{cast} of {len(proposal.roll)} answered" + ("" if reached else ", too few")
+        if proposal.motion.method == "opinions":
+            counted_each = [one.model_dump() for one in count_opinions(proposal)]
+            return value | {"cast": cast, "quorate": reached, "opinions": counted_each, "method": "opinions", "why": words}
+        named = approvals([vote.options for vote in proposal.votes.values()], len(proposal.motion.options))
         return value | {"cast": cast, "quorate": reached, "winners": winners, "named": named, "method": proposal.motion.method, "why": words}
     counted = proposal.tally or proposal.count()
     return value | {

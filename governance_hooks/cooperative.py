@@ -19,7 +19,7 @@ from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, ver
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.paths import Paths
-from governance_hooks.payloads import Ballot, Draft, Halt, Objection, Preference, ProposalOpened, ReleaseStatus
+from governance_hooks.payloads import Ballot, Draft, Halt, Objection, Opinions, Preference, ProposalOpened, ReleaseStatus
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key
@@ -27,7 +27,7 @@ from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, 
 
 __all__ = ["Cooperative", "Paths"]
 
-_TIMED = Ballot | Draft | Halt | Objection | Preference | ProposalOpened | ReleaseStatus
+_TIMED = Ballot | Draft | Halt | Objection | Opinions | Preference | ProposalOpened | ReleaseStatus
 """What may not be dated back."""
 
 
@@ -203,7 +203,7 @@ class Cooperative:
         moment = self.clock()
         if statement.issued > shift(moment, CLOCK_SKEW_S):
             raise Refused("this statement is dated in the future", value=statement.issued, allowed=f"until {moment}", next="set the clock, and sign again")
-        if isinstance(statement.payload, Ballot | Preference):
+        if isinstance(statement.payload, Ballot | Opinions | Preference):
             proposal = self.register.proposal(statement.payload.proposal)
             if moment > shift(proposal.closes, CLOCK_SKEW_S):
                 raise Refused("this vote is over", value=moment, allowed=f"until {proposal.closes}")

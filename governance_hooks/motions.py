@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from governance_hooks.bylaws import Bylaws, MemberId
 from governance_hooks.canonical import digest
@@ -112,12 +112,19 @@ class ChangeOperator(Strict):
 
 
 class Consult(Strict):
-    """A question with numbered options; the answer binds nobody. The texts are kept by their digest."""
+    """A question with numbered options, or statements to agree with or not; the answer binds nobody. The texts are kept by their digest."""
 
     kind: Literal["consultation"] = "consultation"
     question: Digest
     options: Annotated[list[Digest], Field(min_length=2, max_length=64)]
-    method: Literal["approval", "ranked"]
+    """With method opinions: the statements, which stay as they are until the end."""
+    method: Literal["approval", "ranked", "opinions"]
+
+    @model_validator(mode="after")
+    def _statements_differ(self) -> Consult:
+        if self.method == "opinions" and len(set(self.options)) != len(self.options):
+            raise ValueError("the same statement twice would count twice in what is drawn from the answers")
+        return self
 
 
 Motion = Annotated[

@@ -163,6 +163,23 @@ class Preference(Strict):
     reason: Digest | None
 
 
+class Opinions(Strict):
+    """The author's answer to a consultation of statements: one word for each, in their order."""
+
+    proposal: Digest
+    answers: Annotated[list[Literal["agree", "disagree", "pass"]], Field(min_length=2, max_length=64)]
+    sequence: Annotated[int, Field(ge=1)]
+    reason: Digest | None
+
+
+class OpinionCount(Strict):
+    """How many agreed with one statement, disagreed with it, and passed it over."""
+
+    agree: Count
+    disagree: Count
+    passed: Count
+
+
 class Objection(Strict):
     """The author objects, in the challenge window, to what was approved."""
 
@@ -187,7 +204,9 @@ class ConsultationClose(Strict):
     cast: Count
     quorate: bool
     winners: list[Count]
-    """Options no other is preferred to, sorted; empty when nobody voted."""
+    """Options no other is preferred to, sorted; empty when nobody voted, and of statements: none of them wins."""
+    opinions: list[OpinionCount] = Field(default_factory=list)
+    """Of a consultation of statements, the count of each; absent of any other."""
 
 
 class Exit(Strict):
@@ -357,6 +376,7 @@ PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.draft/v1": Draft,
     "coop.ballot/v1": Ballot,
     "coop.preference/v1": Preference,
+    "coop.opinions/v1": Opinions,
     "coop.close/v1": Close,
     "coop.consultation-close/v1": ConsultationClose,
     "coop.objection/v1": Objection,

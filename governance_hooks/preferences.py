@@ -1,4 +1,4 @@
-"""Counting a consultation: approval, or ranked ballots by Schulze's method, in whole numbers only.
+"""Counting a consultation: approval, ranked ballots by Schulze's method, or opinions on statements, in whole numbers only.
 
 The fold recounts every consultation, so this must give everybody the same answer for ever, whatever version of a voting library
 they have. The tests compare it with pref_voting.
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-__all__ = ["approvals", "pairwise", "winners"]
+__all__ = ["ANSWERS", "approvals", "opinions", "pairwise", "winners"]
+
+ANSWERS = ("agree", "disagree", "pass")
+"""What one can say to a statement."""
 
 Method = Literal["approval", "ranked"]
 
@@ -21,6 +24,15 @@ def approvals(ballots: Iterable[Sequence[int]], options: int) -> list[int]:
         for option in ballot:
             counts[option] += 1
     return counts
+
+
+def opinions(ballots: Iterable[Sequence[str]], statements: int) -> list[tuple[int, int, int]]:
+    """Return for each statement how many agree, disagree and pass; a ballot says one of these words to each, in their order."""
+    counts = [dict.fromkeys(ANSWERS, 0) for _ in range(statements)]
+    for ballot in ballots:
+        for count, answer in zip(counts, ballot, strict=True):
+            count[answer] += 1
+    return [(count["agree"], count["disagree"], count["pass"]) for count in counts]
 
 
 def pairwise(ballots: Iterable[Sequence[int]], options: int) -> list[list[int]]:

@@ -311,6 +311,7 @@ _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.draft/v1": proposals.draft,
     "coop.ballot/v1": ballots.cast_ballot,
     "coop.preference/v1": ballots.prefer,
+    "coop.opinions/v1": ballots.opine,
     "coop.close/v1": closing.close,
     "coop.consultation-close/v1": closing.close_consultation,
     "coop.objection/v1": closing.object_to,

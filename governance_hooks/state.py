@@ -113,12 +113,14 @@ class Vote:
     """A counted ballot."""
 
     choice: str
-    """for, against or abstain; empty for a preference."""
+    """for, against or abstain; empty for an answer to a consultation."""
     sequence: int
     ballot: str
     reason: str | None
     options: tuple[int, ...] = ()
-    """The answer to a consultation."""
+    """The answer to a consultation of options."""
+    answers: tuple[str, ...] = ()
+    """The answer to a consultation of statements: agree, disagree or pass for each."""
 
 
 @dataclass(slots=True)
@@ -220,7 +222,7 @@ class Proposal:
     closed_at: str | None = None
     tally: Tally | None = None
     winners: tuple[int, ...] | None = None
-    """Of a closed consultation."""
+    """Of a closed consultation; empty where it was one of statements."""
     objections: dict[str, str | None] = field(default_factory=dict)
     """Member who objected in the challenge window -> digest of the reason."""
     enacted: int | None = None

@@ -38,6 +38,7 @@ def kind_of(kind: str) -> str:
         "coop.draft/v1": _("A draft is shown"),
         "coop.ballot/v1": _("A ballot"),
         "coop.preference/v1": _("An answer to a consultation"),
+        "coop.opinions/v1": _("Opinions on statements"),
         "coop.close/v1": _("A vote closes"),
         "coop.consultation-close/v1": _("A consultation closes"),
         "coop.objection/v1": _("An objection"),

@@ -69,7 +69,7 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case ChangeOperator():
             return _("Hand the operation to another key")
         case Consult():
-            return service.house.text(motion.question) or _("Question %(digest)s") % {"digest": short(motion.question)}
+            return (service.house.text(motion.question) or "").strip().partition("\n")[0] or _("Question %(digest)s") % {"digest": short(motion.question)}
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
     folder = service.house.releases().get(proposal.subject) if proposal.kind == "release" else None
     name = plan.name if plan else folder.name if folder else short(proposal.subject)

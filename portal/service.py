@@ -11,6 +11,7 @@ from governance_hooks.statement import now
 from governance_hooks.writer import Writer
 from portal.house import House
 from portal.limits import Limits
+from portal.opinion.maps import Maps
 from portal.settings import Settings
 from portal.store.private import PrivateStore
 from portal.view import View
@@ -30,6 +31,8 @@ class Service:
     tokens: URLSafeSerializer
     """Signs links that stay good, of mails that were sent long ago."""
     limits: Limits = field(default_factory=Limits)
+    maps: Maps = field(default_factory=Maps)
+    """Opinion maps of consultations."""
     clock: Callable[[], str] = now
     """This machine's time, RFC 3339 UTC."""
 

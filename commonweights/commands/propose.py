@@ -14,7 +14,7 @@ from commonweights.cli import Session
 from commonweights.cosigning import together
 from commonweights.options import draft_option, key_option
 from commonweights.texts import keep_text
-from commonweights.voting import find_proposal, proposal_payload, subject_of, superseded_by
+from commonweights.voting import find_proposal, how_to_answer, proposal_payload, subject_of, superseded_by
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks import motions
 from governance_hooks.bylaws import ProposalKind
@@ -73,7 +73,7 @@ def _open(
         statement = together(session, space.coop, "coop.proposal/v1", payload, author, keys, draft)
     if statement is None:
         return
-    how = "1 3 2 (your order)" if isinstance(made, motions.Consult) else "for|against|abstain"
+    how = how_to_answer(motion)
     text = f"proposal {statement.id}\n  {kind}, subject {subject}\n  open until {payload['closes']}, roll of {payload['roll']['members']}\nnext: coop vote {statement.id[7:19]} {how}"
     session.show({"proposal": statement.id, "kind": kind, "subject": subject, "closes": payload["closes"], "roll": payload["roll"]["members"]}, text)
 
@@ -222,20 +222,30 @@ def operator(session: Session, new: Path, **options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_options
 def consultation(session: Session, file: Path, **options: Any) -> None:
-    """A question with options that binds nobody. FILE is YAML: question, options (a list), method (approval or ranked)."""
+    """A question that binds nobody. FILE is YAML: question, options (a list), method (approval or ranked); or question, statements (a list), method opinions.
+
+    With opinions members agree or disagree with each statement, or pass it over; the statements stay as they are until the end.
+    """
     import yaml
 
     try:
         asked = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} is not YAML: {error}") from error
-    if not isinstance(asked, dict) or set(asked) != {"question", "options", "method"} or not isinstance(asked["options"], list):
+    listed_as = "statements" if isinstance(asked, dict) and asked.get("method") == "opinions" else "options"
+    if not isinstance(asked, dict) or set(asked) != {"question", listed_as, "method"} or not isinstance(asked[listed_as], list):
         raise BadInput(
-            f"{file} does not hold a question", value=sorted(asked) if isinstance(asked, dict) else asked, allowed="question, options (a list), method"
+            f"{file} does not hold a question",
+            value=sorted(map(str, asked)) if isinstance(asked, dict) else asked,
+            allowed="question, options (a list), method; with method opinions: question, statements (a list), method",
         )
-    texts = [str(text).encode() for text in (asked["question"], *asked["options"])]
-    if asked["method"] not in ("approval", "ranked") or not 2 <= len(texts) - 1 <= 64:
-        raise BadInput(f"{file}: method or options do not fit", value=(asked["method"], len(texts) - 1), allowed="approval or ranked; 2 to 64 options")
+    texts = [str(text).encode() for text in (asked["question"], *asked[listed_as])]
+    if asked["method"] not in ("approval", "ranked", "opinions") or not 2 <= len(texts) - 1 <= 64:
+        raise BadInput(
+            f"{file}: method or {listed_as} do not fit", value=(asked["method"], len(texts) - 1), allowed="approval, ranked or opinions; 2 to 64 of them"
+        )
+    if listed_as == "statements" and len(set(texts[1:])) < len(texts) - 1:
+        raise BadInput(f"{file}: a statement is there twice", allowed="different statements")
 
     def make(space: Workspace) -> Strict:
         for text in texts:

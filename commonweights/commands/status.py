@@ -12,7 +12,7 @@ from commonweights.commands.release_standing import dues
 from commonweights.options import key_option
 from commonweights.payouts import stakes_of
 from commonweights.people import People
-from commonweights.voting import describe, missing_voters
+from commonweights.voting import describe, how_to_answer, missing_voters
 from commonweights.witnesses import standing
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
@@ -45,7 +45,7 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
         if proposal.closed is None and proposal.closes <= now():
             lines.append(f"operator: the vote {short} is over: coop close {short}")
         elif proposal.closed is None and member in proposal.roll and member not in proposal.votes:
-            how = "2 1 3 (numbers of options)" if proposal.kind == "consultation" else "for|against|abstain"
+            how = how_to_answer(proposal.motion)
             lines.append(f"you: vote on the {proposal.kind} {short} until {proposal.closes}: coop vote {short} {how}")
         elif proposal.closed is None:
             lines.append(f"waiting for {len(missing_voters(proposal))} of {len(proposal.roll)} members to vote on {short}: coop roll {short} --missing")

@@ -36,6 +36,7 @@ def vote(session: Session, proposal: str, choice: tuple[str, ...], reason: str |
     coop vote 93f85b37 for            for, against or abstain
     coop vote 93f85b37 2 1 3          a ranked consultation: option 2 before 1 before 3
     coop vote 93f85b37 1 3            an approval consultation: both 1 and 3 are fine
+    coop vote 93f85b37 agree=1,4-6 disagree=2    a consultation of statements; you pass the others
     """
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
@@ -61,6 +62,10 @@ def _answer(proposal: Proposal, choice: tuple[str, ...]) -> tuple[str, dict[str,
         if len(choice) != 1 or choice[0] not in _CHOICES:
             raise BadInput("this is no ballot", value=" ".join(choice), allowed=", ".join(_CHOICES))
         return "coop.ballot/v1", {"choice": choice[0]}
+    if motion.method == "opinions":
+        from commonweights.opinions import answers_of
+
+        return "coop.opinions/v1", {"answers": answers_of(choice, len(motion.options))}
     if not all(one.isascii() and one.isdigit() and 1 <= int(one[:4]) <= len(motion.options) for one in choice):
         raise BadInput("a consultation is answered with the numbers of its options", value=" ".join(choice), allowed=f"1 to {len(motion.options)}")
     options = [int(one) - 1 for one in choice]
@@ -70,13 +75,22 @@ def _answer(proposal: Proposal, choice: tuple[str, ...]) -> tuple[str, dict[str,
 @click.command()
 @click.argument("proposal", required=False)
 @click.option("--methods", is_flag=True, help="For a ranked consultation: what other voting methods would say (needs votelib).")
+@click.option("--groups", is_flag=True, help="For a consultation of statements: which groups of opinions there are, and what unites them (needs red-dwarf).")
 @click.pass_obj
-def tally(session: Session, proposal: str | None, methods: bool) -> None:
+def tally(session: Session, proposal: str | None, methods: bool, groups: bool) -> None:
     """Count a vote from its ballots [default: the newest]."""
     with open_workspace(session.folder, read_only=True) as space:
         found = find_proposal(space.coop, proposal)
         value = describe(found)
         lines = _answers(space, found, value) if isinstance(found.motion, Consult) else _counts(value)
+        if groups:
+            from commonweights.opinions import map_lines
+            from portal.opinion.drawing import draw
+
+            drawn = draw(found)
+            assert isinstance(found.motion, Consult)
+            value["map"] = drawn.public()
+            lines += map_lines(space, found.motion, drawn)
         if methods:
             from commonweights.methods import other_methods
 
@@ -94,6 +108,10 @@ def _counts(value: dict[str, Any]) -> list[str]:
 def _answers(space: Workspace, proposal: Proposal, value: dict[str, Any]) -> list[str]:
     motion = proposal.motion
     assert isinstance(motion, Consult)
+    if motion.method == "opinions":
+        from commonweights.opinions import lines_of
+
+        return lines_of(space, motion, value["opinions"])
     lines = [f"  {shown(space, motion.question)}"]
     for number, (option, named) in enumerate(zip(motion.options, value["named"], strict=True)):
         mark = "*" if number in value["winners"] else " "

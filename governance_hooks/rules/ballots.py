@@ -1,4 +1,4 @@
-"""Rules of voting: ballots and preferences follow the frozen roll, come in time, and are numbered."""
+"""Rules of voting: ballots, preferences and opinions follow the frozen roll, come in time, and are numbered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.motions import Consult
-from governance_hooks.payloads import Ballot, Preference
+from governance_hooks.payloads import Ballot, Opinions, Preference
 from governance_hooks.state import Proposal, Vote
 from governance_hooks.statement import shift
 from governance_hooks.tally import quorate
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["cast_ballot", "prefer"]
+__all__ = ["cast_ballot", "opine", "prefer"]
+
+_STATEMENTS = "coop vote PROPOSAL agree=1,4-6 disagree=2"
 
 
 def cast_ballot(register: Register, statement: Statement) -> None:
@@ -36,12 +38,32 @@ def prefer(register: Register, statement: Statement) -> None:
         raise Refused(
             "options are the answer to a consultation; this vote is for or against", value=proposal.kind, next="coop vote PROPOSAL for|against|abstain"
         )
+    if motion.method == "opinions":
+        raise Refused("this consultation asks what you think of each statement, not for options", value=payload.options, next=_STATEMENTS)
     options = payload.options
     if len(set(options)) != len(options) or any(option >= len(motion.options) for option in options):
         raise Refused("a preference names options of the question, each once", value=options, allowed=f"0 to {len(motion.options) - 1}")
     if motion.method == "approval" and options != sorted(options):
         raise Refused("approved options are listed in order", value=options, allowed=str(sorted(options)))
     _count(register, statement, proposal, Vote("", payload.sequence, statement.id, payload.reason, tuple(options)))
+
+
+def opine(register: Register, statement: Statement) -> None:
+    """Count an answer to a consultation of statements: agree, disagree or pass for each of them."""
+    payload = cast(Opinions, statement.payload)
+    proposal = register.proposal(payload.proposal)
+    motion = proposal.motion
+    if not isinstance(motion, Consult):
+        raise Refused(
+            "opinions are the answer to a consultation of statements; this vote is for or against",
+            value=proposal.kind,
+            next="coop vote PROPOSAL for|against|abstain",
+        )
+    if motion.method != "opinions":
+        raise Refused("this consultation asks for options, not for opinions", value=motion.method, next="coop vote PROPOSAL 1 3 2")
+    if len(payload.answers) != len(motion.options):
+        raise Refused("there is one answer for each statement", value=len(payload.answers), allowed=str(len(motion.options)))
+    _count(register, statement, proposal, Vote("", payload.sequence, statement.id, payload.reason, answers=tuple(payload.answers)))
 
 
 def _count(register: Register, statement: Statement, proposal: Proposal, vote: Vote) -> None:
@@ -68,6 +90,6 @@ def _reached(proposal: Proposal) -> bool:
     if not proposal.rules.late_quorum_s:
         return True
     choices = [vote.choice for vote in proposal.votes.values()]
-    # A preference counts as `closing.consult` counts it.
+    # An answer to a consultation counts as `closing.consult` counts it.
     yes, no, abstain = choices.count("for") + choices.count(""), choices.count("against"), choices.count("abstain")
     return quorate(yes, no, abstain, len(proposal.roll), proposal.rules)[0]

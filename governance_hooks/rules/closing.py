@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks import preferences
 from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Consult
-from governance_hooks.payloads import Close, ConsultationClose, Objection
+from governance_hooks.payloads import Close, ConsultationClose, Objection, OpinionCount
 from governance_hooks.state import Proposal
 from governance_hooks.tally import quorate
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["close", "close_consultation", "consult", "object_to"]
+__all__ = ["close", "close_consultation", "consult", "count_opinions", "object_to"]
 
 
 def close(register: Register, statement: Statement) -> None:
@@ -35,11 +35,21 @@ def close(register: Register, statement: Statement) -> None:
 
 
 def consult(proposal: Proposal) -> tuple[int, bool, list[int]]:
-    """Return how many answered a consultation, whether they were a quorum, and the options no other is preferred to."""
+    """Return how many answered a consultation, whether they were a quorum, and the options no other is preferred to (none of statements)."""
     assert isinstance(proposal.motion, Consult)
     ballots = [vote.options for vote in proposal.votes.values()]
     reached, _ = quorate(len(ballots), 0, 0, len(proposal.roll), proposal.rules)
+    if proposal.motion.method == "opinions":
+        return len(ballots), reached, []
     return len(ballots), reached, preferences.winners(ballots, len(proposal.motion.options), proposal.motion.method)
+
+
+def count_opinions(proposal: Proposal) -> list[OpinionCount]:
+    """Return the count of each statement of a consultation of statements; none of any other."""
+    if not isinstance(proposal.motion, Consult) or proposal.motion.method != "opinions":
+        return []
+    counts = preferences.opinions((vote.answers for vote in proposal.votes.values()), len(proposal.motion.options))
+    return [OpinionCount(agree=agree, disagree=disagree, passed=passed) for agree, disagree, passed in counts]
 
 
 def close_consultation(register: Register, statement: Statement) -> None:
@@ -48,7 +58,7 @@ def close_consultation(register: Register, statement: Statement) -> None:
     proposal = _ready(register, statement, payload.proposal)
     if not isinstance(proposal.motion, Consult):
         raise Refused("this is no consultation", value=proposal.kind, allowed="coop.close/v1")
-    stated, counted = (payload.cast, payload.quorate, payload.winners), consult(proposal)
+    stated, counted = (payload.cast, payload.quorate, payload.winners, payload.opinions), (*consult(proposal), count_opinions(proposal))
     if stated != counted:
         raise Refused("the close does not match the ballots", value=stated, allowed=str(counted))
     proposal.closed, proposal.closed_at, proposal.winners = register.size, statement.issued, tuple(payload.winners)

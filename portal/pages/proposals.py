@@ -19,6 +19,7 @@ from governance_hooks.rules.closing import consult
 from governance_hooks.state import Proposal
 from portal import i18n
 from portal.diffs import Piece, line_changes, readable
+from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
 from portal.proposal_rows import row_of, rows_of
 from portal.service import Service
@@ -76,7 +77,7 @@ def proposal(visit: Here, identifier: Digest) -> Response:
         cast = [
             Cast(
                 member,
-                one.choice or " › ".join(str(option + 1) for option in one.options),
+                one.choice or (in_short(one.answers) if one.answers else " › ".join(str(option + 1) for option in one.options)),
                 one.ballot,
                 service.house.reason(one.reason) if one.reason else None,
             )
@@ -102,12 +103,15 @@ def proposal(visit: Here, identifier: Digest) -> Response:
             "may_object": may_object,
             "rules": rules_in_words(found.rules),
             "question": _question(service, found),
+            "asked": deliberation_of(service, found, visit.member),
             "amendment": _amendment(register, found),
             "thing": plan.name if plan else _folder(service, found),
         }
+    asked: Deliberation | None = values["asked"]
+    shown = map_shown(service, identifier, asked, visit.member) if asked else None
     remarks = service.private.remarks.of(identifier)
     lines, pictures = (plan_in_words(plan), pictures_of(plan)) if plan else ([], [])
-    return visit.page("proposal.html", lines=lines, pictures=pictures, plan=plan, remarks=remarks, stances=STANCES, now=service.clock(), **values)
+    return visit.page("proposal.html", lines=lines, pictures=pictures, plan=plan, remarks=remarks, shown=shown, stances=STANCES, now=service.clock(), **values)
 
 
 def _folder(service: Service, found: Proposal) -> str | None:
@@ -117,7 +121,7 @@ def _folder(service: Service, found: Proposal) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A consultation, with its texts."""
+    """A consultation of options, with its texts."""
 
     text: str
     method: str
@@ -127,7 +131,7 @@ class Question:
 
 def _question(service: Service, found: Proposal) -> Question | None:
     motion = found.motion
-    if not isinstance(motion, Consult):
+    if not isinstance(motion, Consult) or motion.method == "opinions":
         return None
     named = approvals([vote.options for vote in found.votes.values()], len(motion.options))
     winners = list(found.winners) if found.winners is not None else consult(found)[2]

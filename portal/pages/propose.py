@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Response
 from starlette.exceptions import HTTPException
@@ -20,7 +20,7 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
-MAX_QUESTION_BYTES, MAX_OPTION_BYTES, MAX_OPTIONS = 20_000, 1000, 20
+MAX_QUESTION_BYTES, MAX_OPTION_BYTES, MAX_OPTIONS, MAX_STATEMENTS = 20_000, 1000, 20, 64
 
 
 def _ready(visit: Visit, register: Register) -> tuple[dict[str, str], dict[str, str]]:
@@ -39,7 +39,7 @@ def propose(visit: Here) -> Response:
         plans, releases = _ready(visit, register)
         days = -(-register.bylaws.rules("consultation").minimum_period_s // 86_400)
         sponsors = {kind: register.bylaws.rules(kind).sponsors for kind in ("run", "release", "consultation")}
-    return visit.page("propose.html", plans=plans, releases=releases, days=days, sponsors=sponsors, options=MAX_OPTIONS)
+    return visit.page("propose.html", plans=plans, releases=releases, days=days, sponsors=sponsors, options=MAX_OPTIONS, statements=MAX_STATEMENTS)
 
 
 @router.post("/propose/file")
@@ -64,16 +64,17 @@ def propose_file(visit: Here, subject: Annotated[str, Form(pattern=r"^sha256:[0-
 def ask(
     visit: Here,
     question: Annotated[str, Form(max_length=40_000)],
-    options: Annotated[str, Form(max_length=40_000)],
-    method: Annotated[str, Form(pattern=r"^(approval|ranked)$")],
+    options: Annotated[str, Form(max_length=80_000)],
+    method: Annotated[Literal["approval", "ranked", "opinions"], Form()],
 ) -> Response:
     """Keep the texts of a question, which are public, and draft the consultation that names them by digest."""
     asked = question.replace("\r\n", "\n").strip()
     lines = [line.strip() for line in options.splitlines() if line.strip()]
-    if not 2 <= len(lines) <= MAX_OPTIONS or len(set(lines)) != len(lines):
-        raise BadInput(i18n.gettext("a question has different options, one in each line"), value=len(lines), allowed=f"2 to {MAX_OPTIONS}")
-    for name, text, most in [("the question", asked, MAX_QUESTION_BYTES), *(("an option", line, MAX_OPTION_BYTES) for line in lines)]:
-        for problem in text_problems(name, text, most):
+    most = MAX_STATEMENTS if method == "opinions" else MAX_OPTIONS
+    if not 2 <= len(lines) <= most or len(set(lines)) != len(lines):
+        raise BadInput(i18n.gettext("a question has different options, one in each line"), value=len(lines), allowed=f"2 to {most}")
+    for name, text, longest in [("the question", asked, MAX_QUESTION_BYTES), *(("an option", line, MAX_OPTION_BYTES) for line in lines)]:
+        for problem in text_problems(name, text, longest):
             raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
     with visit.register() as register:
         member = visit.as_member(register)
@@ -82,9 +83,7 @@ def ask(
             raise HTTPException(429)
         for text in (asked, *lines):
             visit.service.house.keep_text(text.encode())
-        motion = Consult(
-            question=sha256(asked.encode()), options=[sha256(line.encode()) for line in lines], method="ranked" if method == "ranked" else "approval"
-        )
+        motion = Consult(question=sha256(asked.encode()), options=[sha256(line.encode()) for line in lines], method=method)
         payload = visit.service.house.proposal_payload("consultation", subject_of(motion), uses=1, motion=motion)
         made = draft(visit.service, register, "coop.proposal/v1", payload, member.id)
     return visit.go_sign(signing_path(made, member.id))

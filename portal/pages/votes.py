@@ -9,8 +9,10 @@ from fastapi import APIRouter, Form, Request, Response
 from data_pipeline.text import text_problems
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult
+from governance_hooks.preferences import ANSWERS
 from governance_hooks.state import Proposal
 from portal import i18n
+from portal.opinion.page import KIND
 from portal.pages.proposals import Digest, find
 from portal.service import Service
 from portal.signing.drafting import draft, signing_path
@@ -59,7 +61,7 @@ def vote(visit: Here, identifier: Digest, choice: Annotated[str, Form(pattern=r"
 
 @router.post("/proposals/{identifier}/answer")
 async def answer(request: Request, visit: Here, identifier: Digest) -> Response:
-    """Draft an answer to a consultation: the options that are ticked, or those that have a rank, best first."""
+    """Draft an answer to a consultation: the options that are ticked, those that have a rank, best first, or what one thinks of each statement."""
     fields = {name: str(value)[:8000] for name, value in (await request.form(max_fields=80)).items()}
     with visit.register() as register:
         member = visit.as_member(register).id
@@ -68,9 +70,20 @@ async def answer(request: Request, visit: Here, identifier: Digest) -> Response:
         if not isinstance(found.motion, Consult):
             raise BadInput(i18n.gettext("this is no consultation"))
         earlier = found.votes.get(member)
-        payload: dict[str, Any] = {"proposal": found.id, "options": _options(found.motion, fields), "sequence": earlier.sequence + 1 if earlier else 1}
-        made = draft(visit.service, register, "coop.preference/v1", payload | {"reason": _reason(visit.service, fields.get("reason", ""))}, member)
+        payload: dict[str, Any] = {"proposal": found.id, "sequence": earlier.sequence + 1 if earlier else 1}
+        kind = KIND if found.motion.method == "opinions" else "coop.preference/v1"
+        said = {"answers": _answers(found.motion, fields)} if kind == KIND else {"options": _options(found.motion, fields)}
+        made = draft(visit.service, register, kind, payload | said | {"reason": _reason(visit.service, fields.get("reason", ""))}, member)
     return visit.go_sign(signing_path(made, member))
+
+
+def _answers(motion: Consult, fields: dict[str, str]) -> list[str]:
+    said = [fields.get(f"answer-{number}", "") for number in range(len(motion.options))]
+    if any(one not in ("", *ANSWERS) for one in said):
+        raise BadInput(i18n.gettext("this is no answer to a statement"), value=next(one for one in said if one not in ANSWERS)[:20], allowed=", ".join(ANSWERS))
+    if not any(said):
+        raise BadInput(i18n.gettext("say what you think of one statement at least"), next=i18n.gettext("choose Pass if that is what you mean"))
+    return [one or "pass" for one in said]
 
 
 def _options(motion: Consult, fields: dict[str, str]) -> list[int]:

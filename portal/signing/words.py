@@ -43,6 +43,11 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             named = [_option(service, register, payload["proposal"], number) for number in payload["options"]]
             lines = [_about(service, register, payload["proposal"]), *named] if named else [_("You name no option.")]
             return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
+        case "coop.opinions/v1":
+            said = {"agree": _("You agree: %(text)s"), "disagree": _("You disagree: %(text)s"), "pass": _("You pass over: %(text)s")}
+            lines = [said[one] % {"text": _apart(_option(service, register, payload["proposal"], number))} for number, one in enumerate(payload["answers"])]
+            after = _("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym.")
+            return Words(_("Your answers"), (_about(service, register, payload["proposal"]), *lines, after, *_reason(payload["reason"])))
         case "coop.objection/v1":
             lines = [_("You object to what was approved."), _about(service, register, payload["proposal"])]
             return Words(_("Your objection"), (*lines, *_reason(payload["reason"])))
@@ -141,6 +146,11 @@ def _option(service: Service, register: Register, proposal: str, number: int) ->
     options = getattr(found.motion, "options", []) if found else []
     text = service.house.text(options[number]) if number < len(options) else None
     return f"{number + 1}. {(text or _('an option whose text is not here'))[:300]}"
+
+
+def _apart(text: str) -> str:
+    """Return a member's text set apart from the direction of the sentence around it (U+2068, U+2069)."""
+    return f"\u2068{text}\u2069"
 
 
 def _reason(digest: str | None) -> list[str]:

@@ -122,3 +122,21 @@ def test_a_consultation_is_answered_in_one_way_only(village: Village) -> None:
     blocked(village, ballot(village, asked, "for", 2), "a consultation asks for options, not for or against")
     blocked(village, village.entry("coop.preference/v1", answer, village.members[1]), "ballots of a member are numbered one by one")
     blocked(village, village.entry("coop.preference/v1", answer | {"options": [1, 1]}, village.members[2]), "options of the question, each once")
+
+
+def test_statements_are_answered_once_and_by_who_is_on_the_roll_and_in_time(village: Village, tmp_path: Path) -> None:
+    asked = village.move(Consult(question=digest("?"), options=[digest("a"), digest("b")], method="opinions")).id
+    said = {"proposal": asked, "answers": ["agree", "pass"], "sequence": 1, "reason": None}
+    village.say("coop.opinions/v1", said, village.members[1])
+    blocked(village, village.entry("coop.opinions/v1", said, village.members[1]), "ballots of a member are numbered one by one")
+    blocked(village, village.entry("coop.opinions/v1", said | {"sequence": 9}, village.members[1]), "ballots of a member are numbered one by one")
+    blocked(village, village.entry("coop.opinions/v1", said | {"answers": ["agree"] * 3}, village.members[2]), "one answer for each statement")
+    blocked(village, village.entry("coop.opinions/v1", said, village.members[2], village.keys[village.members[1]]), "is signed by")
+    village.join(late := "m-" + "9" * 16)
+    blocked(village, village.entry("coop.opinions/v1", said, late), "not on the roll of this proposal")
+    village.wait(86_400)
+    stuffed = {"proposal": asked, "cast": 1, "quorate": True, "winners": [], "opinions": [{"agree": 2, "disagree": 0, "passed": 0}] * 2}
+    blocked(village, village.entry("coop.consultation-close/v1", stuffed, "operator"), "the close does not match the ballots", tmp_path)
+    honest = [{"agree": 1, "disagree": 0, "passed": 0}, {"agree": 0, "disagree": 0, "passed": 1}]
+    village.say("coop.consultation-close/v1", stuffed | {"opinions": honest}, "operator")
+    blocked(village, village.entry("coop.opinions/v1", said, village.members[3]), "this vote is")

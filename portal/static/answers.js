@@ -1,0 +1,20 @@
+// What one thinks of each statement is kept on this device until it is signed. Without this script it is kept once it is drafted.
+"use strict";
+for (const form of document.querySelectorAll("form[data-answers]")) {
+  const place = "answers:" + form.dataset.answers;
+  let kept = null;
+  try { kept = JSON.parse(localStorage.getItem(place)); } catch { /* another script's, or none */ }
+  if (kept && kept.sequence !== form.dataset.sequence) { // of a ballot that is signed
+    localStorage.removeItem(place);
+    kept = null;
+  }
+  for (const [name, value] of Object.entries((kept && kept.answers) || {})) {
+    const field = form.elements[name];
+    if (/^answer-\d+$/.test(name) && field) field.value = value;
+  }
+  form.addEventListener("change", () => {
+    const answers = {};
+    for (const [name, value] of new FormData(form)) if (name.startsWith("answer-")) answers[name] = value;
+    localStorage.setItem(place, JSON.stringify({ sequence: form.dataset.sequence, answers }));
+  });
+}
