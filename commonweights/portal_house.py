@@ -43,6 +43,7 @@ class FolderHouse:
         self._space, self._store = space, store
         self._plans: tuple[object, Mapping[str, Plan]] = (None, {})
         self._releases: tuple[object, Mapping[str, Path]] = (None, {})
+        self._builds: tuple[object, Mapping[str, Path]] = (None, {})
         self._long = threading.Lock()
         self._answers: tuple[int, dict[tuple[str, str], Any]] = (-1, {})
 
@@ -105,6 +106,14 @@ class FolderHouse:
         if self._releases[0] != seen:
             self._releases = seen, {sha256(path.read_bytes()): path.parent for path in found}
         return self._releases[1]
+
+    def builds(self) -> Mapping[str, Path]:
+        """Return the dataset builds in the folder by the digest of their manifest."""
+        found = sorted((self.root / "builds").glob("*/manifest.json"))
+        seen = _stamps(found)
+        if self._builds[0] != seen:
+            self._builds = seen, {sha256(path.read_bytes()): path.parent for path in found}
+        return self._builds[1]
 
     def standing(self, proposal: Proposal) -> str:
         """Say in plain words what came of a proposal so far."""

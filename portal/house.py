@@ -66,6 +66,10 @@ class House(Protocol):
         """Return the release bundles in the folder by digest."""
         ...
 
+    def builds(self) -> Mapping[str, Path]:
+        """Return the dataset builds in the folder by the digest of their manifest."""
+        ...
+
     def standing(self, proposal: Proposal) -> str:
         """Say in plain words what came of a proposal so far."""
         ...
