@@ -36,21 +36,21 @@ class Problem(BaseModel):
     ] = None
 
 
-def problem(status: int, detail: str, *, value: object = None, allowed: str | None = None, next: str | None = None, **headers: str) -> Response:
-    """Return a refusal; names of headers are written with _ for -."""
+def problem(status: int, detail: str, *, value: object = None, allowed: str | None = None, then: str | None = None) -> Response:
+    """Return a refusal; `then` is what most likely helps."""
     said = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail[:_LONGEST],
         value=None if value is None else str(value)[:200],
         allowed=None if allowed is None else allowed[:_LONGEST],
-        next=None if next is None else next[:_LONGEST],
+        next=None if then is None else then[:_LONGEST],
     )
     body = said.model_dump_json(exclude_none=True).encode(errors="replace")
-    return Response(body, status, {name.replace("_", "-"): value for name, value in headers.items()}, PROBLEM)
+    return Response(body, status, {"retry-after": "10"} if status == 503 else None, PROBLEM)
 
 
 def problem_of(error: CoopError) -> Response:
     """Return the refusal of an error: 409 for what the rules do not allow now, 422 for what is malformed, 503 for what is this server's fault."""
     status = 409 if isinstance(error, Refused) else 422 if isinstance(error, BadInput) else 503
-    return problem(status, error.what, value=error.value, allowed=error.allowed, next=error.next, **({"retry_after": "10"} if status == 503 else {}))
+    return problem(status, error.what, value=error.value, allowed=error.allowed, then=error.next)

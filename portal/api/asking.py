@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from governance_hooks.errors import BadInput
-from portal.problem import PROBLEM, Problem
+from portal.problem import PROBLEM
 from portal.public import KEPT, public
 from portal.service import Service
 from portal.visit import Visit
@@ -105,5 +105,7 @@ def answered(*statuses: int, content: dict[str, Any] | None = None, cached: bool
         found[200] = {"description": "What was asked for.", "headers": _TAG} | ({"content": content} if content else {})
         found[304] = {"description": _WORDS[304], "headers": _TAG}
     for status in (*statuses, 422, 429, 503):
-        found[status] = {"description": _WORDS[status], "model": Problem, "content": {PROBLEM: {}}} | ({"headers": _WAIT} if status in (429, 503) else {})
+        found[status] = {"description": _WORDS[status], "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}} | (
+            {"headers": _WAIT} if status in (429, 503) else {}
+        )
     return found

@@ -158,7 +158,7 @@ def dataset(visit: Program, dataset: ByDigest) -> Response:
 
 @router.get("/languages", response_model=LanguageList, responses=answered())
 def languages(visit: Program) -> Response:
-    """Return the languages of all datasets."""
+    """Return the languages (ISO 639-3) that any of the datasets has, in the order of their codes."""
     with visit.register() as register:
         every = voted(visit.service, register).values()
     return kept(visit, LanguageList(languages=sorted({part.language for one in every for part in one.parts})))

@@ -130,7 +130,7 @@ def entries(visit: Program, start: Start = 0, limit: Count = 50) -> Response:
 
 @router.get("/entries/{index}", response_model=Entry, responses=answered(404))
 def entry(visit: Program, index: Annotated[int, Path(ge=0, le=LAST, description="Number of the entry, from 0.")]) -> Response:
-    """Return one entry."""
+    """Return one entry, to the letter: an entry never changes, and none is ever taken away."""
     with visit.register() as register:
         size = register.size
     if index >= size:

@@ -145,7 +145,7 @@ def proposals(
 
 @router.get("/{proposal}", response_model=Proposal, responses=answered(404))
 def proposal(visit: Program, proposal: ByDigest) -> Response:
-    """Return one vote."""
+    """Return one vote: what is asked, by which rules it is decided, and how it stands."""
     with visit.register() as register:
         found = _shape(visit.service, _find(register, proposal))
     return kept(visit, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from governance_hooks.errors import BadInput, CoopError
 from portal import i18n
 from portal.api import datasets, log, members, proposals, releases, statements
 from portal.api.asking import Program, Shape, answered, kept
-from portal.problem import problem, problem_of
+from portal.problem import Problem, problem, problem_of
 from portal.service import Service
 
 __all__ = ["PREFIX", "make_api"]
@@ -73,6 +73,7 @@ def make_api(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -97,7 +98,15 @@ def make_api(service: Service) -> ASGIApp:
     api.exception_handler(CoopError)(_explain)
     api.exception_handler(RequestValidationError)(_invalid)
     api.exception_handler(HTTPException)(_http)
+    made = api.openapi
+    api.openapi = lambda: _with_problem(made())  # type: ignore[method-assign]
     return _ForPrograms(api)
+
+
+def _with_problem(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the description with the shape of problems, which no operation returns and every one may answer."""
+    document["components"]["schemas"] |= {"Problem": Problem.model_json_schema()}
+    return document
 
 
 class _ForPrograms:

@@ -46,7 +46,7 @@ class Signed(Shape):
 
     statement: Statement
     signatures: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=30_000)]],
+        list[Annotated[str, StringConstraints(pattern=r"-----BEGIN SSH SIGNATURE-----", max_length=30_000)]],
         Field(min_length=1, max_length=40, description="What `ssh-keygen -Y sign -n coop-statement@v1` wrote, one signature an item."),
     ]
 
@@ -56,18 +56,21 @@ async def _sent(request: Request) -> bytes:
     return await request.body()
 
 
+_TAKEN: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "It is durably in the log. The receipt is what its author keeps.",
+        "headers": {"location": {"description": "Where the receipt stays.", "schema": {"type": "string"}, "required": True}},
+    }
+}
+_EXAMPLES: dict[str, Any] = {"ballot": {"value": {"statement": _BALLOT, "signatures": [_SIGNATURE]}}}
+
+
 @router.post(
     "",
     status_code=201,
     response_model=Receipt,
-    responses={
-        201: {
-            "description": "It is durably in the log. The receipt is what its author keeps.",
-            "headers": {"location": {"description": "Where the receipt stays.", "schema": {"type": "string"}, "required": True}},
-        }
-    }
-    | answered(400, 403, 408, 409, 413, 415, cached=False),
-    openapi_extra={"requestBody": {"content": {"application/json": {"examples": {"ballot": {"value": {"statement": _BALLOT, "signatures": [_SIGNATURE]}}}}}}},
+    responses=_TAKEN | answered(400, 403, 408, 409, 413, 415, cached=False),
+    openapi_extra={"requestBody": {"content": {"application/json": {"examples": _EXAMPLES}}}},
 )
 def hand_in(visit: Program, body: Signed, sent: Annotated[bytes, Depends(_sent)]) -> Response:
     """Append a signed statement: a ballot, a consent, a withdrawal, whatever a member, a site or the operator may say.
