@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from commonweights.consent_uses import read_plans, uses_of
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_PUBLISH
 from commonweights.texts import keep_text, read_text
 from commonweights.voting import close_statement, keep_reason, proposal_payload, standing_of
 from commonweights.workspace import Workspace
@@ -56,6 +56,11 @@ class FolderHouse:
     def notice(self) -> str:
         """The plain words a member is shown before consenting."""
         return NOTICE
+
+    @property
+    def notice_publish(self) -> str:
+        """What is added to it for who lets texts be read on public pages."""
+        return NOTICE_PUBLISH
 
     @property
     def notice_language(self) -> str:

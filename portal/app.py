@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from governance_hooks.errors import BadInput, CoopError, Refused
 from portal import i18n, pages
-from portal.api.site import PREFIX, make_api
+from portal.api.site import PREFIX, ForPrograms, make_api
 from portal.rendering import STATIC
 from portal.security import BODY_S, Guard, Hosts, headers_of
 from portal.service import Service
@@ -60,7 +60,9 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
     for part in parts:
         app.include_router(part.router)
     if sessions:
-        app.mount(PREFIX, make_api(service), name="api")
+        programs = make_api(service)
+        app.state.describe = programs.openapi
+        app.mount(PREFIX, ForPrograms(programs), name="api")
     app.mount("/static", _Files(directory=STATIC), name="static")
     app.exception_handler(SignInFirst)(_sign_in)
     app.exception_handler(CoopError)(_explain)

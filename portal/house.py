@@ -30,6 +30,11 @@ class House(Protocol):
         ...
 
     @property
+    def notice_publish(self) -> str:
+        """What is added to it for who lets texts be read on public pages."""
+        ...
+
+    @property
     def notice_language(self) -> str:
         """ISO 639-3."""
         ...

@@ -18,7 +18,7 @@ from portal.api.asking import Program, Shape, answered, kept
 from portal.problem import Problem, problem, problem_of
 from portal.service import Service
 
-__all__ = ["PREFIX", "make_api"]
+__all__ = ["PREFIX", "ForPrograms", "make_api"]
 
 PREFIX: Final = "/api/v1"
 
@@ -59,8 +59,8 @@ class Cooperative(Shape):
     signing_origin: Annotated[str, Field(description="Where keys sign in the browser.")]
 
 
-def make_api(service: Service) -> ASGIApp:
-    """Return the application that answers below `PREFIX`."""
+def make_api(service: Service) -> FastAPI:
+    """Return the application that answers below `PREFIX`; serve it through `ForPrograms`."""
     api = FastAPI(
         title="Commonweights portal",
         version="1",
@@ -100,7 +100,7 @@ def make_api(service: Service) -> ASGIApp:
     api.exception_handler(HTTPException)(_http)
     made = api.openapi
     api.openapi = lambda: _with_problem(made())  # type: ignore[method-assign]
-    return _ForPrograms(api)
+    return api
 
 
 def _with_problem(document: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _with_problem(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-class _ForPrograms:
+class ForPrograms:
     """Answers in English whatever a browser asks for, and lets pages of every origin read; to hand something in, none but ours."""
 
     def __init__(self, app: ASGIApp) -> None:
