@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE"]
+__all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE", "NOTICE_PUBLISH"]
 
 NOTICE = """\
 What you allow
@@ -27,5 +27,13 @@ What you also allow, which goes further
   time, and they are told what to delete; whether they did, nobody can prove to you.
 """
 """Shown beside `NOTICE` to who lets data go to outsiders."""
+NOTICE_PUBLISH = """\
+
+What you also show to everybody
+  Some of your texts may stand on the public page of their language, without your name, so that people see what is
+  in the data. Only texts that a voted dataset holds are shown, and only while at least five members allow it in that
+  language. When you withdraw they are gone from the page at once. Whoever copied one meanwhile has it.
+"""
+"""Shown beside `NOTICE` to who lets texts be read on public pages."""
 NOTICE_LANGUAGE = "eng"
 """ISO 639-3."""

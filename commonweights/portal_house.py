@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from commonweights.consent_uses import read_plans, uses_of
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_PUBLISH
 from commonweights.texts import keep_text, read_text
 from commonweights.voting import close_statement, keep_reason, proposal_payload, standing_of
 from commonweights.workspace import Workspace
@@ -43,6 +43,7 @@ class FolderHouse:
         self._space, self._store = space, store
         self._plans: tuple[object, Mapping[str, Plan]] = (None, {})
         self._releases: tuple[object, Mapping[str, Path]] = (None, {})
+        self._builds: tuple[object, Mapping[str, Path]] = (None, {})
         self._long = threading.Lock()
         self._answers: tuple[int, dict[tuple[str, str], Any]] = (-1, {})
 
@@ -55,6 +56,11 @@ class FolderHouse:
     def notice(self) -> str:
         """The plain words a member is shown before consenting."""
         return NOTICE
+
+    @property
+    def notice_publish(self) -> str:
+        """What is added to it for who lets texts be read on public pages."""
+        return NOTICE_PUBLISH
 
     @property
     def notice_language(self) -> str:
@@ -105,6 +111,14 @@ class FolderHouse:
         if self._releases[0] != seen:
             self._releases = seen, {sha256(path.read_bytes()): path.parent for path in found}
         return self._releases[1]
+
+    def builds(self) -> Mapping[str, Path]:
+        """Return the dataset builds in the folder by the digest of their manifest."""
+        found = sorted((self.root / "builds").glob("*/manifest.json"))
+        seen = _stamps(found)
+        if self._builds[0] != seen:
+            self._builds = seen, {sha256(path.read_bytes()): path.parent for path in found}
+        return self._builds[1]
 
     def standing(self, proposal: Proposal) -> str:
         """Say in plain words what came of a proposal so far."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from governance_hooks.fields import Digest, Instant, Language, Strict
 from governance_hooks.vocabulary import PURPOSES, covers
 
-__all__ = ["Consent", "Form", "Licence", "Outside", "Outsider", "Purpose", "Scope", "Use", "permits"]
+__all__ = ["Consent", "Form", "Licence", "Outside", "Outsider", "Purpose", "Scope", "Use", "permits", "shows"]
 
 
 def _known(purpose: str) -> str:
@@ -70,6 +70,8 @@ class Consent(Strict):
     """Language of that text."""
     outside: Outside | None = None
     """What may go to organisations outside; null for nothing."""
+    publish: Literal["samples"] | None = None
+    """samples: some of the texts, without the author's name, on pages everybody reads; null for none. Leave to train gives no such leave."""
 
 
 def permits(consent: Consent, use: Use, *, language: str, batch: str, at: str) -> bool:
@@ -82,6 +84,16 @@ def permits(consent: Consent, use: Use, *, language: str, batch: str, at: str) -
         and set(use.processing) <= set(consent.processing)
         and set(use.recipients) <= set(consent.recipients)
         and use.licence in consent.licences
+        and (consent.scope.languages is None or language in consent.scope.languages)
+        and (consent.scope.batches is None or batch in consent.scope.batches)
+        and (consent.expires is None or at < consent.expires)
+    )
+
+
+def shows(consent: Consent, *, language: str, batch: str, at: str) -> bool:
+    """Tell whether the consent lets a record of `language` from `batch` be shown to everybody at the instant `at` (RFC 3339 UTC)."""
+    return (
+        consent.publish == "samples"
         and (consent.scope.languages is None or language in consent.scope.languages)
         and (consent.scope.batches is None or batch in consent.scope.batches)
         and (consent.expires is None or at < consent.expires)

@@ -146,7 +146,7 @@ def _record(register: Register, grant: Grant, entries: Sequence[bytes], *, at: s
 
 def _renewed(register: Register, grant: Grant) -> Grant | None:
     """Return the newest earlier consent of the member to the same things, for however long and under whatever notice."""
-    same = {"purposes", "processing", "recipients", "licences", "scope", "outside"}
+    same = {"purposes", "processing", "recipients", "licences", "scope", "outside", "publish"}
     terms = grant.consent.model_dump(include=same)
     earlier = [other for other in register.grants[grant.member] if other.given < grant.given and other.consent.model_dump(include=same) == terms]
     return earlier[-1] if earlier else None
@@ -223,11 +223,19 @@ def _process(register: Register, grant: Grant) -> dict[str, Any]:
         "dpv:hasDataSource": "dpv:DataSubjectDataSource",
         "dpv:hasLegalBasis": "dpv:ExplicitlyExpressedConsent",
         "dpv:hasPersonalData": [data],
-        "dpv:hasProcessing": [*consent.processing, *(OUTSIDE_FORMS[form] for form in (consent.outside.forms if consent.outside else []))],
+        "dpv:hasProcessing": [
+            *consent.processing,
+            *(OUTSIDE_FORMS[form] for form in (consent.outside.forms if consent.outside else [])),
+            *(["dpv:MakeAvailable"] if consent.publish else []),
+        ],
         "dpv:hasPurpose": consent.purposes,
         "dpv:hasRecipient": [
             {"@id": name, "@type": "dpv:Recipient", "dct:title": WORDS[name]}
-            for name in [*consent.recipients, *(consent.outside.recipients if consent.outside else [])]
+            for name in [
+                *consent.recipients,
+                *(consent.outside.recipients if consent.outside else []),
+                *(["coop:Everybody"] if consent.publish else []),
+            ]
         ],
         "dpv:hasRight": rights,
         "dpv:hasStorageCondition": [

@@ -45,4 +45,6 @@ def in_words(consent: Consent) -> list[str]:
         f"Under which licence: {_either(consent.licences, 'or')}.",
         f"Until when: {'until you withdraw' if consent.expires is None else f'until {consent.expires}, or until you withdraw before'}.",
     ]
+    if consent.publish is not None:
+        lines.insert(1, "What everybody may read: some of your texts, without your name, on the cooperative's public pages, until you withdraw.")
     return lines

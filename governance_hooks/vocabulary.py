@@ -68,6 +68,8 @@ WORDS = {
     "dpv:NonProfitOrganisation": "non-profit organisations",
     "dpv:Analyse": "counting over the texts, of which only the counts go out",
     "dpv:Share": "handing out the texts themselves",
+    "dpv:MakeAvailable": "showing some of the texts to everybody, without their author's name",
+    "coop:Everybody": "everybody who reads the cooperative's public pages",
 }
 """Plain words for every term a consent can name."""
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from governance_hooks.errors import BadInput, CoopError, Refused
 from portal import i18n, pages
+from portal.api.site import PREFIX, ForPrograms, make_api
 from portal.rendering import STATIC
 from portal.security import BODY_S, Guard, Hosts, headers_of
 from portal.service import Service
@@ -52,12 +53,16 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
         title="Commonweights",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json" if sessions else None,
+        openapi_url=None,  # these are pages for people; programs have the API
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # addresses hold tokens
     )
     app.state.service, app.state.sessions = service, sessions
     for part in parts:
         app.include_router(part.router)
+    if sessions:
+        programs = make_api(service)
+        app.state.describe = programs.openapi
+        app.mount(PREFIX, ForPrograms(programs), name="api")
     app.mount("/static", _Files(directory=STATIC), name="static")
     app.exception_handler(SignInFirst)(_sign_in)
     app.exception_handler(CoopError)(_explain)

@@ -30,6 +30,11 @@ class House(Protocol):
         ...
 
     @property
+    def notice_publish(self) -> str:
+        """What is added to it for who lets texts be read on public pages."""
+        ...
+
+    @property
     def notice_language(self) -> str:
         """ISO 639-3."""
         ...
@@ -64,6 +69,10 @@ class House(Protocol):
 
     def releases(self) -> Mapping[str, Path]:
         """Return the release bundles in the folder by digest."""
+        ...
+
+    def builds(self) -> Mapping[str, Path]:
+        """Return the dataset builds in the folder by the digest of their manifest."""
         ...
 
     def standing(self, proposal: Proposal) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "NATIVE",
     "choose",
     "current",
+    "day",
     "direction",
     "gettext",
     "measure",
@@ -115,6 +116,11 @@ def when(instant: str) -> str:
     """Return an RFC 3339 instant as this language writes it, to the minute, in UTC."""
     moment = datetime.fromisoformat(instant)
     return f"{format_date(moment, 'medium', locale=current())}, {format_time(moment, 'short', locale=current())} UTC"
+
+
+def day(instant: str) -> str:
+    """Return the day of an RFC 3339 instant as this language writes it."""
+    return str(format_date(datetime.fromisoformat(instant), "medium", locale=current()))
 
 
 def with_dates(text: str) -> str:

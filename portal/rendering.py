@@ -67,7 +67,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(when=i18n.when, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short, size=size)
+    made.filters.update(when=i18n.when, day=i18n.day, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short, size=size)
     made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until, unreviewed=i18n.unreviewed)
     return made
 

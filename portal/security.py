@@ -8,17 +8,21 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.limits import Limits
+from portal.problem import problem
 
-__all__ = ["BODY_BYTES", "BODY_S", "Guard", "Hosts", "headers_of"]
+__all__ = ["API", "BODY_BYTES", "BODY_S", "Guard", "Hosts", "headers_of"]
 
 BODY_BYTES = 512 * 1024
 """Largest body of a request: a form with a prompt and an answer of 100,000 bytes each, every one written as %XX, fits."""
 BODY_S = 20.0
 """A body that takes longer to arrive is refused, seconds."""
+
+API = "/api/"
+"""What programs ask for is below this path."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -101,7 +105,7 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is not None:
             status, why = refusal
-            await PlainTextResponse(why + "\n", status, {"retry-after": "60"} if status == 429 else None)(scope, receive, answer)
+            await _refused(scope, status, why, {"retry-after": "60"} if status == 429 else {})(scope, receive, answer)
             return
         body = _Body(receive, self._body_s)
         started = False
@@ -117,7 +121,7 @@ class Guard:
             await self._app(scope, body.receive, once)
         if body.broken is not None and not started:
             status, why = body.broken
-            await PlainTextResponse(why + "\n", status, {"connection": "close"})(scope, receive, answer)
+            await _refused(scope, status, why, {"connection": "close"})(scope, receive, answer)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return why a request is refused before anything of it is read."""
@@ -137,6 +141,15 @@ class Guard:
         if not self._limits.allows("write", client[0] if client else "?"):
             return 429, "too many requests; wait a minute"
         return None
+
+
+def _refused(scope: Scope, status: int, why: str, headers: dict[str, str]) -> Response:
+    """Return a refusal as who asks reads it: programs of the API get problem details."""
+    if not scope["path"].startswith(API):
+        return PlainTextResponse(why + "\n", status, headers)
+    answer = problem(status, why)
+    answer.headers.update(headers)
+    return answer
 
 
 class _Broken(Exception):

@@ -10,7 +10,7 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.commands.consent_papers import check, export, receipt
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_OUTSIDE
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_OUTSIDE, NOTICE_PUBLISH
 from commonweights.options import draft_option, key_option, language_code
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -63,6 +63,7 @@ for paper in (export, receipt, check):
     "--outsider", "outsiders", multiple=True, type=click.Choice(OUTSIDERS), help="Organisations outside that members may vote to admit [default: none]."
 )
 @click.option("--outside-form", "forms", multiple=True, type=click.Choice(list(OUTSIDE_FORMS)), help="What they may get: counts, or the texts themselves.")
+@click.option("--publish", type=click.Choice(["samples"]), help="Let everybody read some of the texts, without your name, on public pages [default: none].")
 @click.option("--language", "languages", multiple=True, help="Only records in this language: yor or yo, not yo-NG [default: all].")
 @click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
 @click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")
@@ -82,6 +83,7 @@ def give(
     recipients: tuple[str, ...],
     outsiders: tuple[str, ...],
     forms: tuple[str, ...],
+    publish: str | None,
     languages: tuple[str, ...],
     batches: tuple[str, ...],
     occurrences: int | None,
@@ -99,7 +101,7 @@ def give(
     own = load_key(key)
     if bool(outsiders) != bool(forms):
         raise BadInput("what goes to outsiders is said by whom it may go to and in which form", allowed="--outsider together with --outside-form, or neither")
-    text = NOTICE + (NOTICE_OUTSIDE if outsiders else "") if notice is None else notice.read_text(encoding="utf-8")
+    text = NOTICE + (NOTICE_OUTSIDE if outsiders else "") + (NOTICE_PUBLISH if publish else "") if notice is None else notice.read_text(encoding="utf-8")
     with open_workspace(session.folder, read_only=draft is not None) as space:
         member = member_of(space.coop, own)
         payload: dict[str, Any] = {
@@ -118,6 +120,8 @@ def give(
         }
         if outsiders:
             payload["outside"] = {"recipients": sorted(set(outsiders)), "forms": sorted(set(forms))}
+        if publish:
+            payload["publish"] = publish
         body("coop.consent/v1", payload, coop=space.coop.register.coop, author=member)  # a mistake in it shows before the question, not after
         if not yes:
             click.echo(text)

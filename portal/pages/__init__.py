@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 
 from portal.pages import (
+    api,
     consent,
     contribute,
+    datasets,
     home,
     join,
     keys,
@@ -28,5 +30,24 @@ __all__ = ["MAIN", "SIGNING", "Parts"]
 
 Parts = tuple[ModuleType, ...]
 
-MAIN: Parts = (home, signin, join, keys, proposals, propose, votes, consent, contribute, review, mine, receipts, log, releases, stewards, unsubscribe)
+MAIN: Parts = (
+    home,
+    signin,
+    join,
+    keys,
+    proposals,
+    propose,
+    votes,
+    consent,
+    contribute,
+    review,
+    mine,
+    receipts,
+    log,
+    releases,
+    datasets,
+    api,
+    stewards,
+    unsubscribe,
+)
 SIGNING: Parts = (signing,)

@@ -84,7 +84,13 @@ def choose(visit: Here, purpose: Purpose) -> Response:
         visit.as_member(register)
     house = visit.service.house
     return visit.page(
-        "consent_give.html", purpose=purpose, words=i18n.gettext(WORDS[purpose]), licences=LICENCES, notice=house.notice, notice_language=house.notice_language
+        "consent_give.html",
+        purpose=purpose,
+        words=i18n.gettext(WORDS[purpose]),
+        licences=LICENCES,
+        notice=house.notice,
+        notice_publish=house.notice_publish,
+        notice_language=house.notice_language,
     )
 
 
@@ -97,10 +103,12 @@ def give(
     languages: Annotated[str, Form(max_length=200)] = "",
     expires: Annotated[str, Form(max_length=10)] = "",
     once: Annotated[bool, Form()] = False,
+    publish: Annotated[bool, Form()] = False,
 ) -> Response:
     """Draft a consent to one purpose."""
     if purpose not in PURPOSES:
         raise BadInput(i18n.gettext("this is no purpose"), value=purpose, allowed=", ".join(PURPOSES))
+    house = visit.service.house
     codes = sorted({_code(one) for one in languages.replace(",", " ").split()})
     with visit.register() as register:
         member = visit.as_member(register).id
@@ -112,8 +120,9 @@ def give(
             "scope": {"languages": codes or None, "batches": None},
             "expires": _end_of(expires, visit.service.clock()) if expires else None,
             "occurrences": 1 if once else None,
-            "notice": sha256(visit.service.house.notice.encode()),
-            "notice_language": visit.service.house.notice_language,
+            "notice": sha256((house.notice + (house.notice_publish if publish else "")).encode()),
+            "notice_language": house.notice_language,
+            **({"publish": "samples"} if publish else {}),
         }
         made = draft(visit.service, register, "coop.consent/v1", payload, member, go="/consent")
     return visit.go_sign(signing_path(made, member))

@@ -1,0 +1,1 @@
+"""The portal for programs: what everybody may see, as JSON, and the intake of signed statements."""
