@@ -10,7 +10,29 @@ from markupsafe import Markup
 
 __all__ = ["shown"]
 
-_TAGS: Final = {"p", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "br", "h2", "h3", "h4", "h5", "h6"}
+_TAGS: Final = {
+    "p",
+    "ul",
+    "ol",
+    "li",
+    "strong",
+    "em",
+    "code",
+    "pre",
+    "blockquote",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "br",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+}
 _PARSER: Final = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table")
 
 

@@ -16,10 +16,9 @@ from tests.portal.chromium import ARGUMENTS, free_port, serving
 from tests.portal.showcase import Stage
 from tests.portal.sights import Sight, sights_of
 
-__all__ = ["AXE", "INSTALL", "Eyes", "opened_eyes"]
+__all__ = ["AXE", "WRONG", "Eyes", "opened_eyes"]
 
 AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
-INSTALL = "npm install --prefix ~/.cache/commonweights/axe axe-core@4.11"
 
 WRONG = """async ([language, direction]) => {
   const found = [], say = (rule, what) => found.push(rule + ": " + what);
@@ -89,6 +88,10 @@ class Eyes:
             page.on("pageerror", lambda error: self.heard.append(f"{page.url}: {error}"))
             self._pages[key] = page
         return self._pages[key]
+
+    def without_script(self) -> Eyes:
+        """The same villages in a browser that runs no script."""
+        return Eyes(self.browser, self.stages, script=False)
 
     def look(self, sight: Sight, stage: Stage, language: str = "en", *, scheme: Any = "light", width: int = 1280) -> Page:
         """Open a page as somebody sees it."""

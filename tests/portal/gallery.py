@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--schemes", default="light,dark")
     parser.add_argument("--widths", default="320,1280")
-    parser.add_argument("--only", default="", help="only pages whose name holds this text")
+    parser.add_argument("--only", default="", help="only pages whose name holds one of these texts, separated by |")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, opened_eyes(Path(scratch)) as eyes:
         shown = [
@@ -51,7 +51,7 @@ def _pictures(eyes: Eyes, folder: Path, only: str, language: str, scheme: Any, w
     here, found = f"{language}-{scheme}-{width}", list[tuple[str, str]]()
     (folder / here).mkdir(parents=True, exist_ok=True)
     for number, (sight, stage) in enumerate(eyes.sights()):
-        if only in sight.name:
+        if any(one in sight.name for one in only.split("|")):
             page = eyes.look(sight, stage, language, scheme=scheme, width=width)
             path = f"{here}/{number:03d} {sight.name.replace(':', '').replace(',', '')}.png"
             page.screenshot(path=folder / path, full_page=True)

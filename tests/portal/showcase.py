@@ -16,17 +16,17 @@ from commonweights.cli import coop
 from commonweights.commands.portal import open_service
 from data_pipeline.record import Record
 from governance_hooks.bylaws import Rules
-from governance_hooks.canonical import digest, dumps, sha256
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.motions import Consult, subject_of
 from governance_hooks.sshsig import generate_key
 from governance_hooks.state import Run
-from governance_hooks.statement import now, shift
+from governance_hooks.statement import shift
 from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
-from tests.model_card.conftest import Finished, finish, sign_evaluation
+from tests.model_card.conftest import finish, sign_evaluation
 from tests.portal.conftest import Portal, named
 from tests.portal.people import MAIN, SIGNING, Device, Page, Person
 from tests.portal.test_giving import allow, write
@@ -94,7 +94,12 @@ def empty(root: Path, settings: Settings) -> Iterator[Stage]:
 @contextmanager
 def full(root: Path, settings: Settings) -> Iterator[Stage]:
     """Yield a village in which everything has happened."""
-    kinds = {"run": AT_ONCE, "release": AT_ONCE, "bylaws": CONTESTED, "consultation": Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=0)}
+    kinds = {
+        "run": AT_ONCE,
+        "release": AT_ONCE,
+        "bylaws": CONTESTED,
+        "consultation": Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=0),
+    }
     keys, operator = found(
         root,
         founders=6,
@@ -157,10 +162,20 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     contested = village.move(village.amendment(oversight_required=2))
     village.carry(contested.id)
     village.say("coop.objection/v1", {"proposal": contested.id, "reason": None}, village.members[4])
-    decided = {"rejected": rejected, "halted": halted, "running": running, "bylaws": amendment, "contested": contested.id, "release vote": asked, "passed": done.proposal}
+    decided = {
+        "rejected": rejected,
+        "halted": halted,
+        "running": running,
+        "bylaws": amendment,
+        "contested": contested.id,
+        "release vote": asked,
+        "passed": done.proposal,
+    }
     for method in ("approval", "ranked"):
         motion = Consult(question=sha256(QUESTION.encode()), options=[sha256(one.encode()) for one in OPTIONS], method=method)
-        decided[method] = village.propose("consultation", subject_of(motion), motion=motion.model_dump(mode="json"), closes=shift(village.clock, 5 * DAY), by=village.members[1]).id
+        decided[method] = village.propose(
+            "consultation", subject_of(motion), motion=motion.model_dump(mode="json"), closes=shift(village.clock, 5 * DAY), by=village.members[1]
+        ).id
         answer = {"proposal": decided[method], "options": [0, 2], "sequence": 1, "reason": None}
         village.say("coop.preference/v1", answer, village.members[0])
     motion = Consult(question=sha256(QUESTION.encode()), options=[sha256(one.encode()) for one in OPTIONS], method="ranked")
@@ -294,7 +309,11 @@ def _keys(stage: Stage) -> None:
     stage.keep("sign recovery", lost.touch(lost.make_passkey(lost.post("/recover/passkey"))))
     for number in (3, 4):
         guardian = portal.founder(number)
-        here = [one for one in guardian.get("/stewards/admissions").links(f"as={portal.members[number]}") if stage.paths["sign recovery"].partition("?")[0][-32:] in one]
+        here = [
+            one
+            for one in guardian.get("/stewards/admissions").links(f"as={portal.members[number]}")
+            if stage.paths["sign recovery"].partition("?")[0][-32:] in one
+        ]
         guardian.paste(guardian.get(here[0]))
     lost.device = old
     stage.keep("sign cancel", lost.post("/keys/cancel"))

@@ -120,7 +120,23 @@ FULL = [
     Sight("sign a withdrawal", "stranger", "{sign withdrawal}"),
     *(
         Sight(f"sign: {kind}", "stranger", f"{{sign {kind}}}", often=False)
-        for kind in ("answer", "objection", "question", "proposal", "proof", "key", "revoke", "guardians", "recovery", "cancel", "halt", "review", "erasure", "leave", "contribution")
+        for kind in (
+            "answer",
+            "objection",
+            "question",
+            "proposal",
+            "proof",
+            "key",
+            "revoke",
+            "guardians",
+            "recovery",
+            "cancel",
+            "halt",
+            "review",
+            "erasure",
+            "leave",
+            "contribution",
+        )
     ),
     Sight("sign, refused", "stranger", "{sign again}", {"signature": "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----"}, 409),
     # what goes wrong
@@ -162,4 +178,7 @@ def sights_of(stages: dict[str, Stage]) -> Iterator[tuple[Sight, Stage]]:
         kind = loads(data)["body"]["type"]
         if kind not in seen:
             seen.add(kind)
-            yield Sight(f"entry: {kind.removesuffix('/v1')}", "stranger", f"/log/entries/{position}", often=kind in ("coop.founding/v1", "coop.ballot/v1")), stage
+            yield (
+                Sight(f"entry: {kind.removesuffix('/v1')}", "stranger", f"/log/entries/{position}", often=kind in ("coop.founding/v1", "coop.ballot/v1")),
+                stage,
+            )
