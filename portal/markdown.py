@@ -10,7 +10,29 @@ from markupsafe import Markup
 
 __all__ = ["shown"]
 
-_TAGS: Final = {"p", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "br", "h3", "h4", "h5", "h6"}
+_TAGS: Final = {
+    "p",
+    "ul",
+    "ol",
+    "li",
+    "strong",
+    "em",
+    "code",
+    "pre",
+    "blockquote",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "br",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+}
 _PARSER: Final = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table")
 
 
@@ -19,5 +41,5 @@ def shown(text: str) -> Markup:
     tokens = _PARSER.parse(text)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+            token.tag = f"h{min(6, int(token.tag[1]) + 1)}"
     return Markup(nh3.clean(_PARSER.renderer.render(tokens, _PARSER.options, {}), tags=_TAGS, attributes={}))  # noqa: S704 -- nh3 let nothing else through

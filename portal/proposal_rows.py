@@ -69,11 +69,16 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case ChangeOperator():
             return _("Hand the operation to another key")
         case Consult():
-            return (service.house.text(motion.question) or "").strip().partition("\n")[0] or _("Question %(digest)s") % {"digest": short(motion.question)}
+            return _first_line(service.house.text(motion.question)) or _("Question %(digest)s") % {"digest": short(motion.question)}
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
     folder = service.house.releases().get(proposal.subject) if proposal.kind == "release" else None
     name = plan.name if plan else folder.name if folder else short(proposal.subject)
     return f"{kind_in_words(proposal.kind)}: {name}"
+
+
+def _first_line(text: str | None) -> str | None:
+    """Return the first line of a text: a question comes before what one has to know."""
+    return next((line.strip() for line in (text or "").splitlines() if line.strip()), None)
 
 
 def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:

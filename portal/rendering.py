@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from portal import i18n
 
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
+_LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
 
@@ -44,6 +47,21 @@ def paragraphs(text: str) -> list[tuple[str, str]]:
     return [(lines[0].strip(), " ".join(line.strip() for line in lines[1:])) for lines in blocks]
 
 
+def begin(text: str) -> str:
+    """Return a sentence with its first letter large, where the script has such letters."""
+    return text[:1].upper() + text[1:]
+
+
+def here(links: str, path: str) -> Markup:
+    """Return links with the one marked that leads to a path, or to the part of the site it is in."""
+
+    def marked(found: re.Match[str]) -> str:
+        at = "page" if path == found[1] else "true" if path.startswith(found[1] + "/") else None
+        return f'{found[0]} aria-current="{at}"' if at else found[0]
+
+    return Markup(_LINK.sub(marked, links))  # noqa: S704 -- a template's own links
+
+
 def size(count: int) -> str:
     """Return a number of bytes as this language writes it, in the unit that fits."""
     unit, amount = "byte", float(count)
@@ -67,7 +85,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(when=i18n.when, day=i18n.day, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short, size=size)
+    made.filters.update(begin=begin, day=i18n.day, here=here, when=i18n.when, with_dates=i18n.with_dates, paragraphs=paragraphs, number=i18n.number, short=short, size=size)
     made.globals.update(static=static_url, integrity=integrity, languages=i18n.NATIVE, until=i18n.until, unreviewed=i18n.unreviewed)
     return made
 

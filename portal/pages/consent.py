@@ -27,6 +27,9 @@ router = APIRouter(include_in_schema=False)
 FIRST = ("dpv:NonCommercialResearch", "dpv:PublicBenefit", "dpv:NonCommercialPurpose", "dpv:CommercialResearch", "dpv:CommercialPurpose")
 """Purposes with a switch in front; the others of the vocabulary are below them."""
 
+_LAST_YEAR = 2099
+"""Last year in which an instant of a statement can be."""
+
 Purpose = Annotated[str, Query(pattern=r"^dpv:[A-Za-z]{1,60}$")]
 
 
@@ -138,8 +141,10 @@ def _code(text: str) -> str:
 def _end_of(text: str, now: str) -> str:
     try:
         day = date.fromisoformat(text)
+        if day.year > _LAST_YEAR:
+            raise ValueError(day.year)
     except ValueError as error:
-        raise BadInput(i18n.gettext("this is no date"), value=text, allowed="2027-12-31") from error
+        raise BadInput(i18n.gettext("this is no date"), value=text, allowed=f"2027-12-31, until {_LAST_YEAR}-12-31") from error
     ends = f"{day.isoformat()}T23:59:59Z"
     if ends <= now:
         raise BadInput(i18n.gettext("this day is over"), value=text)

@@ -1,60 +1,173 @@
-"""No page in any language has a violation that axe-core finds, nor anything wider than a small screen."""
+"""No page in any state, language, colour scheme or width has a violation that axe-core finds, nor anything cut or wider than a small screen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from portal.i18n import LANGUAGES
-from portal.settings import Settings
-from tests.portal.chromium import browser, free_port, serving
-from tests.portal.conftest import Portal
-from tests.portal.test_voting import propose
+from tests.portal.sights import Sight
+
+if TYPE_CHECKING:
+    from tests.portal.eyes import Eyes
+    from tests.portal.showcase import Stage
 
 AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
 INSTALL = "npm install --prefix ~/.cache/commonweights/axe axe-core@4.11"
-PAGES = (
-    "/",
-    "/proposals",
-    "/proposals/{proposal}",
-    "/releases",
-    "/log",
-    "/log/entries/0",
-    "/receipts/{proposal}",
-    "/signin",
-    "/join",
-    "/statements",
-    "/nowhere",
-)
-RUN = """async () => (await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}))
-    .violations.map(one => one.id + ": " + one.nodes.map(node => node.html.slice(0, 200)).join(" | "))"""
+pytestmark = pytest.mark.browser
+needs_axe = pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
+
+SCREENS = tuple(product(("light", "dark"), (320, 1280)))
 
 
-@pytest.mark.browser
-@pytest.mark.slow
-@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(make_portal: Callable[..., Portal], tmp_path: Path, scheme: str) -> None:
-    port = free_port()
-    settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
-    portal = make_portal(settings)
-    proposal = propose(portal)
-    paths = [path.format(proposal=proposal) for path in PAGES]
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eyes]:
+    from tests.portal.eyes import opened_eyes
+
+    with opened_eyes(tmp_path_factory.mktemp("eyes")) as opened:
+        yield opened
+
+
+def often(eyes: Eyes) -> list[tuple[Sight, Stage]]:
+    return [(sight, stage) for sight, stage in eyes.sights() if sight.often]
+
+
+@needs_axe
+def test_every_page_is_sound_in_some_language_and_on_some_screen(eyes: Eyes) -> None:
     found = list[str]()
-    with serving(portal.app, port), browser(tmp_path / "profile", bypass_csp=True, color_scheme=scheme) as context:
-        page = context.new_page()
-        for language in LANGUAGES:
-            for width in (320, 1280):
-                page.set_viewport_size({"width": width, "height": 900})
-                for path in paths:
-                    page.goto(f"{settings.origin}{path}?lang={language}")
-                    page.add_script_tag(path=str(AXE))
-                    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
-                    found += [f"{language} {width} {path}: {one}" for one in page.evaluate(RUN)]
-                    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-                        found.append(f"{language} {width} {path}: wider than the screen")
-        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
-        assert any("button-name" in one for one in page.evaluate(RUN))  # it would have been found
-    assert found == []
+    for number, (sight, stage) in enumerate(often(eyes)):
+        scheme, width = SCREENS[number % len(SCREENS)]
+        found += eyes.wrong(sight, stage, LANGUAGES[number % len(LANGUAGES)], scheme=scheme, width=width)
+    assert not found, "\n".join(found)
+    assert not eyes.heard, eyes.heard
+
+
+@needs_axe
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_page_in_every_state_is_sound_in_every_language(eyes: Eyes, language: str) -> None:
+    """Each state meets all four screens in the course of the six languages."""
+    found = list[str]()
+    for number, (sight, stage) in enumerate(eyes.sights(), start=LANGUAGES.index(language)):
+        scheme, width = SCREENS[number % len(SCREENS)]
+        found += eyes.wrong(sight, stage, language, scheme=scheme, width=width)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+def test_what_is_wrong_would_be_found(eyes: Eyes) -> None:
+    from tests.portal.eyes import WRONG
+
+    sight, stage = next((sight, stage) for sight, stage in eyes.sights() if sight.name == "join")
+    page = eyes.look(sight, stage, width=320)
+    page.evaluate(
+        """() => {
+            const add = (html) => document.querySelector('main').insertAdjacentHTML('beforeend', html);
+            document.title = ''; document.documentElement.lang = 'sw';
+            add('<button type="button"></button><h1>again</h1><p>%(left)s</p>');
+            add('<a href="/a" style="position: absolute; font-size: 8px">a</a><a href="/b" style="position: absolute; margin-left: 8px; font-size: 8px">b</a>');
+            add('<p style="color: #ccc">pale</p><p style="overflow: hidden; white-space: nowrap; width: 60px">a word that is cut</p>');
+            add('<div style="width: 400px">wide</div>');
+        }"""
+    )
+    rules = {one.partition(":")[0] for one in page.evaluate(WRONG, ["en", "ltr"])}
+    assert rules >= {"button-name", "structure", "words", "language", "title", "target-size", "color-contrast", "cut", "overflow"}, rules
+
+
+def test_without_a_script_every_page_says_the_same_and_can_be_sent(eyes: Eyes, tmp_path: Path) -> None:
+    """Only a passkey's touch needs one: there a note leads to the other way."""
+    from tests.portal.people import SIGNING
+
+    plain, touches = eyes.without_script(), 0
+    for sight, stage in often(eyes):
+        if sight.fields is not None or sight.status != 200:
+            continue
+        person = stage.people.get(sight.who) or stage.portal.stranger()
+        page = plain.look(sight, stage, "en", width=320)
+        shown = " ".join(page.locator("main").inner_text().split())
+        with_script = " ".join(eyes.look(sight, stage, "en", width=320).locator("main").inner_text().split())
+        sent = person.get(sight.path.format_map(stage.paths).replace("sign:", SIGNING))
+        if "<noscript>" in sent.text:
+            touches += 1
+            assert "A passkey needs JavaScript. Without it," in shown, sight
+            assert "Download the statement" in sent.text or "go back and use a key of ssh-keygen" in shown, sight
+        else:
+            assert shown == with_script, sight
+        for form in re.findall(r"<form(?![^>]*\bhidden\b).*?</form>", sent.text, re.S):
+            assert re.search(r'<button type="submit"', form), (sight, form)
+    assert touches >= 4
+
+
+def test_motion_forced_colours_and_paper(eyes: Eyes) -> None:
+    by_name = {sight.name: (sight, stage) for sight, stage in eyes.sights()}
+    page = eyes.look(*by_name["receipt"])
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.emulate_media(media="print")
+    assert not page.locator("header nav").is_visible()
+    assert not page.locator("footer").is_visible()
+    assert page.get_by_text("ssh-keygen -Y verify").is_visible()  # what is folded on the screen is on paper
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.emulate_media(media="screen", reduced_motion=None, forced_colors="active")
+
+    def style(selector: str, name: str) -> str:
+        return str(page.evaluate("([one, name]) => getComputedStyle(document.querySelector(one))[name]", [selector, name]))
+
+    for name, selectors in {"vote": ["button.big", "fieldset", "textarea"], "consent": ["button.switch", "button.danger"]}.items():
+        page = eyes.look(*by_name[name])
+        page.emulate_media(forced_colors="active")
+        for selector in selectors:
+            assert (style(selector, "borderTopStyle"), float(style(selector, "borderTopWidth")[:-2]) >= 1) == ("solid", True), selector
+    page = eyes.look(*by_name["contribute, an edit waits"])
+    page.emulate_media(forced_colors="active")
+    assert "underline" in style("ins", "textDecorationLine")
+    assert "line-through" in style("del", "textDecorationLine")
+    page.emulate_media(forced_colors="none")
+
+
+FOCUS = """() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  const box = one.getBoundingClientRect(), style = getComputedStyle(one);
+  const x = Math.min(Math.max(box.left + box.width / 2, 1), innerWidth - 1), y = Math.min(Math.max(box.top + Math.min(box.height / 2, 20), 1), innerHeight - 1);
+  const top = document.elementFromPoint(x, y);
+  return {
+    what: one.outerHTML.slice(0, 160), outline: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth, free: top === one || one.contains(top) || (top !== null && top.contains(one)),
+    at: [Math.round(box.top + scrollY), Math.round(box.left)], key: [...document.querySelectorAll("*")].indexOf(one),
+  };
+}"""
+
+
+@pytest.mark.parametrize(
+    "name", ["home", "home, member", "vote", "consent", "contribute", "keys", "log", "sign a ballot", "release in force", "join, newcomer"]
+)
+def test_tab_reaches_everything_in_order_visibly_and_leaves_again(eyes: Eyes, name: str) -> None:
+    sight, stage = next((sight, stage) for sight, stage in eyes.sights() if sight.name == name)
+    page = eyes.look(sight, stage, width=320)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    seen = list[int]()
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        at = page.evaluate(FOCUS)
+        if at is None or at["key"] in seen:
+            break
+        assert at["outline"], at
+        assert at["seen"], at
+        assert at["free"], at
+        seen.append(at["key"])
+    else:
+        pytest.fail("Tab never came to the end of the page")
+    assert seen == sorted(seen)  # the order of the page is the order of the focus
+    wanted = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
+            .filter(one => !one.disabled && one.checkVisibility({visibilityProperty: true})).map(one => one.type === "radio" ? one.form.action + one.name : one)
+            .filter((one, at, all) => all.indexOf(one) === at).length"""
+    )
+    assert len(seen) == wanted

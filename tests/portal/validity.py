@@ -21,6 +21,7 @@ CONFIG = {
     "extends": ["html-validate:recommended"],
     "rules": {
         "doctype-style": ["error", {"style": "lowercase"}],
+        "form-dup-name": ["error", {"shared": ["radio", "checkbox", "button", "reset", "submit"]}],  # boxes of one question share its name
         "no-trailing-whitespace": "off",  # of templates; no reader and no program meets it
     },
 }

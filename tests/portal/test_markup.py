@@ -1,0 +1,60 @@
+"""Every page in every state, members' and signing pages too, is valid HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from portal import pages
+from portal.i18n import LANGUAGES
+from portal.settings import Settings
+from tests.portal import showcase
+from tests.portal.people import SIGNING
+from tests.portal.showcase import Stage
+from tests.portal.sights import sights_of
+from tests.portal.validity import complaints, needs_html_validate
+
+NO_PAGE = re.compile(r"\.json|\.txt|\.svg|SHA256SUMS|checkpoint|\{name\}|/files/")
+"""Files that are handed out."""
+LOCAL = Settings("http://127.0.0.1:8123", "http://localhost:8123")
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(make(tmp_path_factory.mktemp(name) / "village", LOCAL))
+            for name, make in (("full", showcase.full), ("empty", showcase.empty))
+        }
+
+
+def pages_of(stages: dict[str, Stage]) -> dict[str, str]:
+    """Every page as its person gets it, each in another language than the one before."""
+    found = dict[str, str]()
+    for number, (sight, stage) in enumerate(sights_of(stages)):
+        person = stage.people.get(sight.who) or stage.portal.stranger()
+        path = sight.path.format_map(stage.paths).replace("sign:", SIGNING)
+        path += f"{'&' if '?' in path else '?'}lang={LANGUAGES[number % len(LANGUAGES)]}"
+        page = person.get(path) if sight.fields is None else person.post(path, **sight.fields)
+        assert page.status == sight.status, (sight, page.words)
+        found[f"{sight.name} ({sight.who} {sight.path})"] = page.text
+    return found
+
+
+@pytest.mark.browser
+@needs_html_validate
+def test_every_page_in_every_state_is_valid(stages: dict[str, Stage]) -> None:
+    found = complaints(pages_of(stages))
+    assert not found, "\n".join(found)
+
+
+def test_no_page_is_left_out_of_the_walk(stages: dict[str, Stage]) -> None:
+    """Whoever adds a page adds its line to `sights`."""
+    walked = {sight.path.format_map(stage.paths).partition("?")[0] for sight, stage in sights_of(stages)}
+    for site, parts in (("", pages.MAIN), ("sign:", pages.SIGNING)):
+        for path in [route.path for part in parts for route in part.router.routes if "GET" in route.methods]:
+            pattern = re.compile(re.escape(site) + re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path)))
+            assert NO_PAGE.search(path) or any(pattern.fullmatch(one) for one in walked), f"{site}{path} is in no line of tests/portal/sights.py"
