@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Halt as HaltPayload
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Halt, Proposal
 from governance_hooks.statement import shift
 
@@ -40,7 +41,9 @@ def halt(register: Register, statement: Statement) -> None:
         owners.add(owner)
     if len(owners) < register.bylaws.oversight_required or statement.author not in owners:
         raise Refused(
-            "too few of the oversight body signed this halt", value=len(owners), allowed=f"{register.bylaws.oversight_required}, the author among them"
+            "too few of the oversight body signed this halt",
+            value=len(owners),
+            allowed=Sentence("{number}, the author among them", number=register.bylaws.oversight_required),
         )
     register.require_community(owners)
     earlier = next((one for one in proposal.halts if not one.by_members), None)
@@ -52,7 +55,11 @@ def halt(register: Register, statement: Statement) -> None:
         )
     latest = shift(statement.issued, register.bylaws.halt_max_s)
     if not statement.issued < payload.until <= latest:
-        raise Refused("a halt lasts for a limited time", value=payload.until, allowed=f"after {statement.issued}, until {latest} at most")
+        raise Refused(
+            "a halt lasts for a limited time",
+            value=payload.until,
+            allowed=Sentence("after {when}, until {latest} at most", when=statement.issued, latest=latest),
+        )
     made = Halt(statement.id, proposal.id, statement.issued, payload.until, by_members=False)
     proposal.halts.append(made)
     register.halts[made.id] = made

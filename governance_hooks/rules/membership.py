@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Admission
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Member
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def admit(register: Register, statement: Statement) -> None:
             )
         registrars.add(owner)
     if len(registrars) < register.bylaws.registrars_required:
-        raise Refused("too few registrars signed this admission", value=len(registrars), allowed=f"{register.bylaws.registrars_required} distinct registrars")
+        raise Refused(
+            "too few registrars signed this admission",
+            value=len(registrars),
+            allowed=Sentence("{count} distinct registrars", count=register.bylaws.registrars_required),
+        )
     if statement.author not in registrars | {payload.member}:
         raise Refused("an admission is stated by one of the registrars who signed, or by the new member", value=statement.author, allowed=", ".join(registrars))
     register.require_community(registrars)

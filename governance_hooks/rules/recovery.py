@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Guardians, RecoveryCancelled, RecoveryOpened
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Recovery
 from governance_hooks.statement import shift
 
@@ -33,7 +34,9 @@ def name_guardians(register: Register, statement: Statement) -> None:
     for guardian in named:
         register.member(guardian)
     if named and len(named) < register.bylaws.recovery_required:
-        raise Refused("too few guardians to ever recover a key", value=len(named), allowed=f"{register.bylaws.recovery_required} or more, or none")
+        raise Refused(
+            "too few guardians to ever recover a key", value=len(named), allowed=Sentence("{number} or more, or none", number=register.bylaws.recovery_required)
+        )
     member.guardians = frozenset(named)
 
 

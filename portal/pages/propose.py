@@ -12,6 +12,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult, subject_of
 from governance_hooks.register import Register
+from governance_hooks.sentence import Sentence
 from portal import i18n
 from portal.signing.drafting import draft, signing_path
 from portal.visit import Here, Visit
@@ -71,8 +72,12 @@ def ask(
     asked = question.replace("\r\n", "\n").strip()
     lines = [line.strip() for line in options.splitlines() if line.strip()]
     if not 2 <= len(lines) <= MAX_OPTIONS or len(set(lines)) != len(lines):
-        raise BadInput(i18n.gettext("a question has different options, one in each line"), value=len(lines), allowed=f"2 to {MAX_OPTIONS}")
-    for name, text, most in [("the question", asked, MAX_QUESTION_BYTES), *(("an option", line, MAX_OPTION_BYTES) for line in lines)]:
+        raise BadInput(
+            i18n.gettext("a question has different options, one in each line"),
+            value=len(lines),
+            allowed=Sentence("{first} to {last}", first=2, last=MAX_OPTIONS),
+        )
+    for name, text, most in [(Sentence("the question"), asked, MAX_QUESTION_BYTES), *((Sentence("an option"), line, MAX_OPTION_BYTES) for line in lines)]:
         for problem in text_problems(name, text, most):
             raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
     with visit.register() as register:
