@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from governance_hooks.sentence import Sentence
+
 __all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE"]
 
-NOTICE = """\
+NOTICE = Sentence("""\
 What you allow
   The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
   and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
@@ -17,7 +19,7 @@ What you keep
 What a withdrawal cannot do
   Weights that were released before cannot be called back from people who copied them, and may still carry traces
   of what they were trained on. The next build, and every run after it, leaves your records out.
-"""
+""")
 NOTICE_OUTSIDE = """\
 
 What you also allow, which goes further

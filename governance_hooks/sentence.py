@@ -16,7 +16,7 @@ class Sentence(str):
     Args:
         template: with {names} of values; taken as it stands if there are no values.
         many: the same for any count but one, where the words differ.
-        values: numbers, names, instants, and other sentences; `count` is the number that decides the plural, in languages that have more than English.
+        values: numbers, names, instants, and other sentences; where a template says {count}, that number decides the form, in languages that have more than English.
     """
 
     __slots__ = ("many", "template", "values")
@@ -30,7 +30,7 @@ class Sentence(str):
             return template
         chosen = template if many is None or values["count"] == 1 else many
         made = super().__new__(cls, chosen.format(**values) if values else chosen)
-        made.template, made.many, made.values = str(template), many or (str(template) if "count" in values else None), values
+        made.template, made.many, made.values = str(template), many or (str(template) if "{count" in template else None), values
         return made
 
     def indented(self, by: int) -> Sentence:
@@ -51,7 +51,8 @@ def either(words: Sequence[str], joint: Literal["and", "or"]) -> str:
         made = Sentence("{before}, {next}", before=made, next=one)
     if len(words) == 1:
         return made
-    return Sentence("{before} and {last}" if joint == "and" else "{before} or {last}", before=made, last=words[-1])
+    ends = {"before": made, "last": words[-1]}
+    return Sentence("{before} and {last}", **ends) if joint == "and" else Sentence("{before} or {last}", **ends)
 
 
 def percent(number: int) -> Sentence:

@@ -20,7 +20,7 @@ __all__ = ["halt", "require_haltable"]
 def require_haltable(proposal: Proposal) -> None:
     """Refuse a halt of anything but a run, a release or an access: a motion takes effect by itself, and a payout has its own vote."""
     if proposal.kind not in ("run", "release", "access"):
-        raise Refused("what is halted is the approval of a run, a release or an access", value=proposal.kind)
+        raise Refused(Sentence("what is halted is the approval of a run, a release or an access"), value=proposal.kind)
 
 
 def halt(register: Register, statement: Statement) -> None:
@@ -34,14 +34,14 @@ def halt(register: Register, statement: Statement) -> None:
         owner = register.holder(signer)
         if owner is None or owner not in body:
             raise Refused(
-                "a halt is signed by somebody who is not of the oversight body",
+                Sentence("a halt is signed by somebody who is not of the oversight body"),
                 value=register.known_keys.get(signer, "a key nobody enrolled"),
                 allowed=", ".join(body) or "nobody: no seat is held",
             )
         owners.add(owner)
     if len(owners) < register.bylaws.oversight_required or statement.author not in owners:
         raise Refused(
-            "too few of the oversight body signed this halt",
+            Sentence("too few of the oversight body signed this halt"),
             value=len(owners),
             allowed=Sentence("{number}, the author among them", number=register.bylaws.oversight_required),
         )
@@ -49,14 +49,14 @@ def halt(register: Register, statement: Statement) -> None:
     earlier = next((one for one in proposal.halts if not one.by_members), None)
     if earlier is not None:
         raise Refused(
-            "the oversight body has halted this approval before: only members can prolong or renew a halt",
+            Sentence("the oversight body has halted this approval before: only members can prolong or renew a halt"),
             value=earlier.id,
             next="coop propose halt PROPOSAL --ratifies HALT",
         )
     latest = shift(statement.issued, register.bylaws.halt_max_s)
     if not statement.issued < payload.until <= latest:
         raise Refused(
-            "a halt lasts for a limited time",
+            Sentence("a halt lasts for a limited time"),
             value=payload.until,
             allowed=Sentence("after {when}, until {latest} at most", when=statement.issued, latest=latest),
         )

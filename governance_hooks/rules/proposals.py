@@ -42,11 +42,13 @@ def open_proposal(register: Register, statement: Statement) -> None:
         raise Refused("a proposal copies the rules of the bylaws in force", value=payload.rules.model_dump(), allowed=str(rules.model_dump()))
     if len(sponsors) < rules.sponsors:
         raise Refused(
-            "too few members sponsor this proposal", value=len(sponsors), allowed=Sentence("{count} signatures of distinct members", count=rules.sponsors)
+            Sentence("too few members sponsor this proposal"),
+            value=len(sponsors),
+            allowed=Sentence("{count} signatures of distinct members", count=rules.sponsors),
         )
     open_now = sum(one.proposer == statement.author and one.closed is None for one in register.proposals.values())
     if open_now >= register.bylaws.open_proposals:
-        raise Refused("you have as many proposals open as one member may have", value=open_now, allowed=str(register.bylaws.open_proposals))
+        raise Refused(Sentence("you have as many proposals open as one member may have"), value=open_now, allowed=str(register.bylaws.open_proposals))
     roll = register.roll(payload.kind)
     if payload.roll.members != len(roll) or payload.roll.root != tally.roll_root(roll):
         raise Refused(
@@ -56,7 +58,7 @@ def open_proposal(register: Register, statement: Statement) -> None:
         )
     earliest = shift(statement.issued, rules.minimum_period_s)
     if payload.closes < earliest:
-        raise Refused("a proposal stays open for the minimum period", value=payload.closes, allowed=Sentence("{when} or later", when=earliest))
+        raise Refused(Sentence("a proposal stays open for the minimum period"), value=payload.closes, allowed=Sentence("{when} or later", when=earliest))
     latest = shift(statement.issued, rules.maximum_period_s)
     if payload.closes > latest:
         raise Refused("a proposal stays open for the maximum period at most", value=payload.closes, allowed=Sentence("{when} or earlier", when=latest))
