@@ -9,6 +9,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import CoopError
 from governance_hooks.ledger import read_ledger
 from governance_hooks.plan import Plan, read_plan
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Grant
 
 __all__ = ["Uses", "read_plans", "uses_of"]
@@ -29,11 +30,11 @@ class Uses:
 
     def lines(self) -> list[str]:
         """Return short sentences."""
-        said = [f"{count} of your texts are in build {name}." for name, count in self.builds.items()]
-        said += [f"Run {name} used them: {status}." for name, status in self.runs.items()]
-        said += [f"Weights were released: {release[:19]}." for release in self.releases]
-        said += [f"Run {name}: its data is not in this folder, so it is not known here whether it used your texts." for name in self.unread]
-        return said or ["Nothing so far."]
+        said = [Sentence("{count} of your texts are in build {name}.", count=count, name=name) for name, count in self.builds.items()]
+        said += [Sentence("Run {name} used them: {status}.", name=name, status=status) for name, status in self.runs.items()]
+        said += [Sentence("Weights were released: {release}.", release=release[:19]) for release in self.releases]
+        said += [Sentence("Run {name}: its data is not in this folder, so it is not known here whether it used your texts.", name=name) for name in self.unread]
+        return said or [Sentence("Nothing so far.")]
 
 
 def uses_of(space: Workspace, member: str, grants: list[Grant]) -> Uses:

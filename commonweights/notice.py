@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from governance_hooks.sentence import Sentence
+
 __all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE", "NOTICE_PUBLISH"]
 
-NOTICE = """\
+NOTICE = Sentence("""\
 What you allow
   The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
   and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
@@ -17,7 +19,7 @@ What you keep
 What a withdrawal cannot do
   Weights that were released before cannot be called back from people who copied them, and may still carry traces
   of what they were trained on. The next build, and every run after it, leaves your records out.
-"""
+""")
 NOTICE_OUTSIDE = """\
 
 What you also allow, which goes further
@@ -27,13 +29,13 @@ What you also allow, which goes further
   time, and they are told what to delete; whether they did, nobody can prove to you.
 """
 """Shown beside `NOTICE` to who lets data go to outsiders."""
-NOTICE_PUBLISH = """\
+NOTICE_PUBLISH = Sentence("""\
 
 What you also show to everybody
   Some of your texts may stand on the public page of their language, without your name, so that people see what is
   in the data. Only texts that a voted dataset holds are shown, and only while at least five members allow it in that
   language. When you withdraw they are gone from the page at once. Whoever copied one meanwhile has it.
-"""
+""")
 """Shown beside `NOTICE` to who lets texts be read on public pages."""
 NOTICE_LANGUAGE = "eng"
 """ISO 639-3."""

@@ -18,6 +18,7 @@ from governance_hooks.motions import Consult
 from governance_hooks.plan import read_plan
 from governance_hooks.preferences import approvals
 from governance_hooks.rules.closing import consult, count_opinions
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
 from governance_hooks.tally import roll_root
@@ -127,33 +128,34 @@ def missing_voters(proposal: Proposal) -> list[str]:
     return sorted(proposal.roll - proposal.votes.keys()) if proposal.closed is None else []
 
 
-def standing_of(proposal: Proposal, at: str) -> str:
+def standing_of(proposal: Proposal, at: str) -> Sentence:
     """Say in plain words what came of a proposal by an instant (RFC 3339 UTC)."""
     if proposal.closed is None:
-        return (
-            "open until " + proposal.closes + (" (prolonged: the quorum came late)" if proposal.extended else "")
-            if at < proposal.closes
-            else "over, not closed"
-        )
+        if at >= proposal.closes:
+            return Sentence("over, not closed")
+        if proposal.extended:
+            return Sentence("open until {closes} (prolonged: the quorum came late)", closes=proposal.closes)
+        return Sentence("open until {closes}", closes=proposal.closes)
     if proposal.winners is not None:
-        return "answered"
+        return Sentence("answered")
     assert proposal.tally is not None
     if not proposal.tally.approved:
-        return "rejected"
+        return Sentence("rejected")
     if proposal.lapsed is not None:
-        return f"approved, never took effect: {proposal.lapsed}"
+        return Sentence("approved, never took effect: {why}", why=Sentence(proposal.lapsed))
     if proposal.contested():
-        return f"approved, undone by {len(proposal.objections)} objections"
+        return Sentence("approved, undone by {count} objections", count=len(proposal.objections))
     if proposal.enacted is not None:
-        return f"approved, in effect since entry {proposal.enacted}"
+        return Sentence("approved, in effect since entry {entry}", entry=proposal.enacted)
     if at < proposal.due():
-        return f"approved, challenge window until {proposal.due()}" + (
-            f", {len(proposal.objections)} of {proposal.rules.objections} objections" if proposal.rules.objections else ""
-        )
+        if not proposal.rules.objections:
+            return Sentence("approved, challenge window until {due}", due=proposal.due())
+        have, need = len(proposal.objections), proposal.rules.objections
+        return Sentence("approved, challenge window until {due}, {have} of {need} objections", due=proposal.due(), have=have, need=need)
     halt = proposal.halted(at)
     if halt is not None:
-        return f"approved, halted by {halt.by} until {halt.until}"
-    return "approved" if proposal.motion is None else "approved, in effect at the operator's next statement"
+        return Sentence("approved, halted by {who} until {until}", who=halt.by, until=halt.until)
+    return Sentence("approved") if proposal.motion is None else Sentence("approved, in effect at the operator's next statement")
 
 
 def describe(proposal: Proposal) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.ledger import read_ledger
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import now
 from governance_hooks.vocabulary import PROCESSING
 
@@ -61,18 +62,20 @@ class Preview:
         builds = {name: {"rows": rows, "made": [asdict(one) for one in made]} for name, (rows, made) in self.builds.items()}
         return {"member": self.member, "like": self.like, "unsure": list(self.unsure), "builds": builds} | numbers
 
-    def lines(self) -> list[str]:
+    def lines(self) -> list[Sentence]:
         """Return the preview in short sentences."""
-        said = [f"{self.member}: if you withdraw everything now", *([] if self.loss is None else _lost(self.loss))]
+        said = [Sentence("{member}: if you withdraw everything now", member=self.member), *([] if self.loss is None else _lost(self.loss))]
         if self.loss is None:
-            said.append("  The texts are not in this folder, so the next build cannot be worked out here.")
+            said.append(Sentence("The texts are not in this folder, so the next build cannot be worked out here.").indented(2))
         elif self.loss.method == "ledger":
-            said.append("  These numbers are read off the last build, since the store is large. The next build may differ a little.")
-        said += [f"  {one}" for one in self.unsure]
+            said.append(Sentence("These numbers are read off the last build, since the store is large. The next build may differ a little.").indented(2))
+        said += [Sentence(one).indented(2) for one in self.unsure]
         for name, (rows, made) in self.builds.items():
-            said.append(f"Build {name} holds {rows} rows that rest on your text. It stays as it is; no new run of it can start.")
-            said += [f"  {one.kind} {one.name[:19] if one.name.startswith('sha256:') else one.name} ({one.state}): {one.withdrawal}." for one in made]
-        said.append("Weights already released stay where people copied them. To withdraw: coop consent withdraw")
+            said.append(
+                Sentence("Build {name} holds {count} rows that rest on your text. It stays as it is; no new run of it can start.", name=name, count=rows)
+            )
+            said += [Sentence("{what} ({state}): {then}.", what=one.named, state=one.state_in_words, then=Sentence(one.withdrawal)).indented(2) for one in made]
+        said.append(Sentence("Weights already released stay where people copied them. To withdraw: {command}", command="coop consent withdraw"))
         return said
 
 
@@ -132,23 +135,36 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
     )
     known = {suite.digest for suite in suites}
     gone = [name for name, digest in manifest.get("suites", {}).items() if digest not in known]
-    unsure = (
-        (f"The evaluation suites {', '.join(gone)} are not in this folder: rows that hold one of their questions count as if they stayed.",) if gone else ()
+    if not gone:
+        return found, ()
+    named = ", ".join(gone)
+    return found, (
+        Sentence("The evaluation suites {suites} are not in this folder: rows that hold one of their questions count as if they stayed.", suites=named),
     )
-    return found, unsure
 
 
-def _lost(loss: Withdrawal) -> list[str]:
+def _lost(loss: Withdrawal) -> list[Sentence]:
+    numbers = {"rows": loss.own + loss.built_on, "all": loss.rows_now, "own": loss.own, "built": loss.built_on}
     said = [
-        f"  The next build loses {loss.own + loss.built_on} of its {loss.rows_now} rows: {loss.own} records of yours, and {loss.built_on} that "
-        + (f"{loss.losers} other member(s) built on yours." if loss.built_on else "others built on yours.")
+        Sentence(
+            "The next build loses {rows} of its {all} rows: {own} records of yours, and {built} that {count} other member(s) built on yours.",
+            count=loss.losers,
+            **numbers,
+        ).indented(2)
+        if loss.built_on
+        else Sentence("The next build loses {rows} of its {all} rows: {own} records of yours, and {built} that others built on yours.", **numbers).indented(2)
     ]
-    if loss.freed:
-        most = "At most " if loss.method == "ledger" else ""
-        said.append(f"  {most}{loss.freed} rows come in: they say what a row of yours says, and stepped back before it.")
+    if loss.freed and loss.method == "ledger":
+        said.append(Sentence("At most {count} rows come in: they say what a row of yours says, and stepped back before it.", count=loss.freed).indented(2))
+    elif loss.freed:
+        said.append(Sentence("{count} rows come in: they say what a row of yours says, and stepped back before it.", count=loss.freed).indented(2))
     if loss.displaced:
-        said.append(f"  {loss.displaced} rows of others step back before one of those.")
+        said.append(Sentence("{count} rows of others step back before one of those.", count=loss.displaced).indented(2))
     for code, one in loss.languages.items():
-        parts = [f"-{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else []) + ([f"-{one.displaced} displaced"] if one.displaced else [])
-        said.append(f"    {code}: {', '.join(parts)} rows")
+        parts: list[str] = [f"-{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else [])
+        parts += [Sentence("-{count} displaced", count=one.displaced)] if one.displaced else []
+        changes = parts[0]
+        for part in parts[1:]:
+            changes = Sentence("{before}, {next}", before=changes, next=part)
+        said.append(Sentence("{language}: {changes} rows", language=code, changes=changes).indented(4))
     return said

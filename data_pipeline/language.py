@@ -11,6 +11,7 @@ import difflib
 from functools import cache, lru_cache
 
 from governance_hooks.errors import BadInput
+from governance_hooks.sentence import Sentence
 
 __all__ = ["allowed_languages", "check_language", "is_language", "language_name", "parse_tag", "script_of", "suggest_languages"]
 
@@ -81,13 +82,15 @@ def suggest_languages(text: str) -> list[str]:
 def allowed_languages(text: str) -> str:
     """Return the `allowed` line of an error about the unknown code `text`."""
     near = ", ".join(f"{code} ({_registry()[0][code]})" for code in suggest_languages(text[:64]))
-    return "an ISO 639-3 code" + (f"; did you mean {near}?" if near else ", for example spa, hin, zho")
+    if near:
+        return Sentence("an ISO 639-3 code; did you mean {near}?", near=near)
+    return Sentence("an ISO 639-3 code, for example {codes}", codes="spa, hin, zho")
 
 
 def check_language(code: str, *, where: str = "language") -> str:
     """Return `code` if it is an ISO 639-3 code; raise BadInput with the nearest ones if not."""
     if not is_language(code):
-        raise BadInput(f"{where}: unknown language code", value=code, allowed=allowed_languages(code))
+        raise BadInput(Sentence("{where}: unknown language code", where=where), value=code, allowed=allowed_languages(code))
     return code
 
 
@@ -139,7 +142,7 @@ def parse_tag(text: str, *, where: str = "language", names: bool = False) -> tup
         if rest and (kind, rest[0]) in known:
             parts.append(known[kind, rest.pop(0)])
     if code not in codes or rest or len(parts) != len(set(parts)):
-        raise BadInput(f"{where}: unknown language tag", value=text, allowed=_allowed_tags(text, rest[0] if code and rest else ""))
+        raise BadInput(Sentence("{where}: unknown language tag", where=where), value=text, allowed=_allowed_tags(text, rest[0] if code and rest else ""))
     return code, "-".join((shortest.get(code, code), *parts)) if parts else ""
 
 
@@ -148,9 +151,11 @@ def _allowed_tags(text: str, subtag: str) -> str:
     if subtag:
         near = difflib.get_close_matches(subtag, [other for kind, other in known if kind in ("script", "region")], n=3, cutoff=0.7)
         forms = [known.get(("script", one)) or known["region", one] for one in near]
-        hint = f"; did you mean {', '.join(forms)} in place of {subtag}?" if forms else f"; {subtag} is no script, region or variant"
-        return "a BCP 47 tag such as hi-Latn, pt-BR or zh-Hant" + hint
-    return "a BCP 47 tag such as hi-Latn, or " + allowed_languages(text)
+        such = "hi-Latn, pt-BR, zh-Hant"
+        if forms:
+            return Sentence("a BCP 47 tag such as {such}; did you mean {near} in place of {subtag}?", such=such, near=", ".join(forms), subtag=subtag)
+        return Sentence("a BCP 47 tag such as {such}; {subtag} is no script, region or variant", such=such, subtag=subtag)
+    return Sentence("a BCP 47 tag such as {such}, or {code}", such="hi-Latn", code=allowed_languages(text))
 
 
 def script_of(tag: str) -> str | None:

@@ -18,6 +18,7 @@ from governance_hooks.canaries import PREFIX
 from governance_hooks.canonical import digest_of_texts
 from governance_hooks.errors import BadInput
 from governance_hooks.ledger import content_digest
+from governance_hooks.sentence import Sentence
 
 __all__ = [
     "ANNOTATION_TYPES",
@@ -201,10 +202,10 @@ def _tag_problems(language: str, tag: str) -> Iterator[Problem]:
 
 def problems(draft: Draft, *, max_text_bytes: int = MAX_TEXT_BYTES) -> list[Problem]:
     """Return everything that forbids storing a draft; an empty list means it may be stored."""
-    found = [*text_problems("inputs", draft.inputs, max_text_bytes), *text_problems("targets", draft.targets, max_text_bytes)]
+    found = [*text_problems(Sentence("inputs"), draft.inputs, max_text_bytes), *text_problems(Sentence("targets"), draft.targets, max_text_bytes)]
     found += _history_problems(draft.history, max_text_bytes)
     if not is_language(draft.language):
-        found.append(Problem("unknown language code", draft.language, allowed_languages(draft.language)))
+        found.append(Problem(Sentence("unknown language code"), draft.language, allowed_languages(draft.language)))
     elif draft.tag:
         found += _tag_problems(draft.language, draft.tag)
     if draft.annotation_type not in ANNOTATION_TYPES:
@@ -217,7 +218,13 @@ def problems(draft: Draft, *, max_text_bytes: int = MAX_TEXT_BYTES) -> list[Prob
     if draft.user_id is not None and (len(draft.user_id) > 128 or not draft.user_id.isprintable() or not draft.user_id):
         found.append(Problem("user_id is not printable", draft.user_id, "1 to 128 printable characters"))
     if not _LICENCE.fullmatch(draft.licence):
-        found.append(Problem("licence is not an SPDX identifier", draft.licence, "for example CC-BY-4.0 or Apache-2.0"))
+        found.append(
+            Problem(
+                Sentence("licence is not an SPDX identifier"),
+                draft.licence,
+                Sentence("for example {first} or {second}", first="CC-BY-4.0", second="Apache-2.0"),
+            )
+        )
     if draft.written_at is not None and instant(draft.written_at) != draft.written_at:
         found.append(Problem("written_at is not a time in UTC", draft.written_at, "RFC 3339, for example 2026-11-22T13:00:00Z"))
     return found

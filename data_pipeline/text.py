@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from governance_hooks.sentence import Sentence
+
 __all__ = ["MAX_TEXT_BYTES", "Problem", "is_blank", "text_problems"]
 
 MAX_TEXT_BYTES: Final = 100_000
@@ -45,24 +47,26 @@ def text_problems(name: str, text: str, max_text_bytes: int = MAX_TEXT_BYTES) ->
     attack is Boucher and Anderson, Trojan Source, arXiv 2111.00169).
     """
     if len(text) > max_text_bytes:  # a character is at least a byte: refuse before encoding it
-        yield Problem(f"{name} is too long", f"{len(text)} characters", f"at most {max_text_bytes} bytes of UTF-8")
+        yield Problem(Sentence("{name} is too long", name=name), f"{len(text)} characters", Sentence("at most {count} bytes of UTF-8", count=max_text_bytes))
         return
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        yield Problem(f"{name} holds a lone surrogate at character {error.start}", text[error.start], "Unicode scalar values")
+        yield Problem(Sentence("{name} holds a lone surrogate at character {place}", name=name, place=error.start), text[error.start], "Unicode scalar values")
         return
     if size > max_text_bytes:
-        yield Problem(f"{name} is too long", f"{size} bytes", f"at most {max_text_bytes} bytes of UTF-8")
+        yield Problem(Sentence("{name} is too long", name=name), f"{size} bytes", Sentence("at most {count} bytes of UTF-8", count=max_text_bytes))
     elif found := _CONTROL.search(text):
-        label = "NUL" if found[0] == "\0" else "a control character"
-        yield Problem(f"{name} holds {label} at character {found.start()}", found[0], "printable text, tabs and line ends")
+        label = "NUL" if found[0] == "\0" else Sentence("a control character")
+        what = Sentence("{name} holds {label} at character {place}", name=name, label=label, place=found.start())
+        yield Problem(what, found[0], Sentence("printable text, tabs and line ends"))
     elif _BIDI.search(text) and (leak := _leak(text)) is not None:
         place, character = leak
-        label = "a direction override" if character in _OVERRIDES else "a direction control without its partner"
-        yield Problem(f"{name} holds {label} at character {place}", character, "no overrides; embeddings and isolates closed in their own paragraph")
+        label = Sentence("a direction override") if character in _OVERRIDES else Sentence("a direction control without its partner")
+        what = Sentence("{name} holds {label} at character {place}", name=name, label=label, place=place)
+        yield Problem(what, character, Sentence("no overrides; embeddings and isolates closed in their own paragraph"))
     elif is_blank(text):
-        yield Problem(f"{name} is empty", text, "at least one visible character")
+        yield Problem(Sentence("{name} is empty", name=name), text, Sentence("at least one visible character"))
 
 
 def _leak(text: str) -> tuple[int, str] | None:

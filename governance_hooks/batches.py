@@ -19,6 +19,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Strict
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.report import StepFailed
+from governance_hooks.sentence import Sentence
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
@@ -101,4 +102,4 @@ def check_batches(register: Register, rows: Sequence[LedgerRow], batches: Batche
         unused[row.batch].remove(row.commitment)
         if register.contributions[row.batch].author not in row.authors:
             raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo=todo)
-    return f"{len(rows)} records signed for in {len(batches)} batches"
+    return Sentence("{records} records signed for in {count} batches", records=len(rows), count=len(batches))

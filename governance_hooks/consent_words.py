@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from governance_hooks.consent import Consent
+from governance_hooks.sentence import Sentence, either
 from governance_hooks.vocabulary import OUTSIDE_FORMS, WORDS, narrower
 
 __all__ = ["in_words"]
 
 
-def _either(words: Sequence[str], joint: str) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
-
-
-def _who(consent: Consent) -> str:
+def _who(consent: Consent) -> Sentence:
     if consent.outside is None:
-        return "Who may use it: the cooperative, and nobody else."
-    forms = _either([WORDS[OUTSIDE_FORMS[form]] for form in sorted(consent.outside.forms)], "and")
-    return f"Who may use it: the cooperative; and {_either([WORDS[one] for one in consent.outside.recipients], 'or')} members vote to admit, by {forms}."
+        return Sentence("Who may use it: the cooperative, and nobody else.")
+    forms = either([WORDS[OUTSIDE_FORMS[form]] for form in sorted(consent.outside.forms)], "and")
+    whom = either([WORDS[one] for one in consent.outside.recipients], "or")
+    return Sentence("Who may use it: the cooperative; and {recipients} members vote to admit, by {forms}.", recipients=whom, forms=forms)
 
 
-def in_words(consent: Consent) -> list[str]:
-    """Return what a consent allows as lines of "question: answer." a member can read aloud."""
-    scope = consent.scope
+def _what_for(consent: Consent) -> Sentence:
     included = [WORDS[other] for other in sorted({other for purpose in consent.purposes for other in narrower(purpose)} - set(consent.purposes))]
-    texts = "all texts you gave and will give"
-    if scope.languages is not None:
-        texts = f"only your texts in {_either(scope.languages, 'and') if scope.languages else 'no language'}"
-    if scope.batches is not None:
-        texts += f", and of these only the {len(scope.batches)} batch(es) you named" if scope.languages is not None else ""
-        texts = f"only the {len(scope.batches)} batch(es) of texts you named" if scope.languages is None else texts
-    runs = "as many training runs as members approve, each by its own vote"
-    if consent.occurrences is not None:
-        runs = "one training run that members approve" if consent.occurrences == 1 else f"{consent.occurrences} training runs that members approve"
-        runs += "; starting it again after an interruption is not another run"
-    lines = [
+    purposes = either([WORDS[purpose] for purpose in consent.purposes], "or")
+    if included:
+        return Sentence("What for: {purposes}. This includes {included}.", purposes=purposes, included=either(included, "and"))
+    return Sentence("What for: {purposes}.", purposes=purposes)
+
+
+def _texts(consent: Consent) -> Sentence:
+    languages, batches = consent.scope.languages, consent.scope.batches
+    if languages is None and batches is None:
+        return Sentence("With which texts: all texts you gave and will give.")
+    if languages is None:
+        assert batches is not None
+        return Sentence("With which texts: only the {count} batch(es) of texts you named.", count=len(batches))
+    named = either(languages, "and") if languages else Sentence("no language")
+    if batches is None:
+        return Sentence("With which texts: only your texts in {languages}.", languages=named)
+    return Sentence(
+        "With which texts: only your texts in {languages}, and of these only the {count} batch(es) you named.",
+        languages=named,
+        count=len(batches),
+    )
+
+
+def _how_often(consent: Consent) -> Sentence:
+    if consent.occurrences is None:
+        return Sentence("How often: in as many training runs as members approve, each by its own vote.")
+    return Sentence(
+        "How often: in one training run that members approve; starting it again after an interruption is not another run.",
+        "How often: in {count} training runs that members approve; starting it again after an interruption is not another run.",
+        count=consent.occurrences,
+    )
+
+
+def _until(consent: Consent) -> Sentence:
+    if consent.expires is None:
+        return Sentence("Until when: until you withdraw.")
+    return Sentence("Until when: until {when}, or until you withdraw before.", when=consent.expires)
+
+
+def in_words(consent: Consent) -> list[Sentence]:
+    """Return what a consent allows as lines of "question: answer." a member can read aloud."""
+    shown = [Sentence("What everybody may read: some of your texts, without your name, on the cooperative's public pages, until you withdraw.")]
+    return [
         _who(consent),
-        f"What it may do: {_either([WORDS[step] for step in consent.processing], 'and')}.",
-        f"What for: {_either([WORDS[purpose] for purpose in consent.purposes], 'or')}." + (f" This includes {_either(included, 'and')}." if included else ""),
-        f"With which texts: {texts}.",
-        f"How often: in {runs}.",
-        f"Who may get the trained weights: {_either([WORDS[one] for one in consent.recipients], 'and')}.",
-        f"Under which licence: {_either(consent.licences, 'or')}.",
-        f"Until when: {'until you withdraw' if consent.expires is None else f'until {consent.expires}, or until you withdraw before'}.",
+        *(shown if consent.publish is not None else []),
+        Sentence("What it may do: {processing}.", processing=either([WORDS[step] for step in consent.processing], "and")),
+        _what_for(consent),
+        _texts(consent),
+        _how_often(consent),
+        Sentence("Who may get the trained weights: {recipients}.", recipients=either([WORDS[one] for one in consent.recipients], "and")),
+        Sentence("Under which licence: {licences}.", licences=either(consent.licences, "or")),
+        _until(consent),
     ]
-    if consent.publish is not None:
-        lines.insert(1, "What everybody may read: some of your texts, without your name, on the cooperative's public pages, until you withdraw.")
-    return lines

@@ -32,6 +32,7 @@ from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal
 from governance_hooks.statement import SITE, parse
 from governance_hooks.witness.policy import Witnessed
@@ -107,17 +108,17 @@ class _Gate:
 
     def _plan(self) -> Plan:
         if self.plan is None:
-            raise StepUnknown("needs a readable plan")
+            raise StepUnknown(Sentence("needs a readable plan"))
         return self.plan
 
     def _register(self) -> Register:
         if self.register is None:
-            raise StepUnknown("needs a log that holds")
+            raise StepUnknown(Sentence("needs a log that holds"))
         return self.register
 
     def _proposal(self) -> Proposal:
         if self.proposal is None:
-            raise StepUnknown("needs a proposal about this plan")
+            raise StepUnknown(Sentence("needs a proposal about this plan"))
         return self.proposal
 
     # (1) The plan is canonical, and its digest is the subject of a run proposal.
@@ -132,10 +133,10 @@ class _Gate:
         if self.register is not None:
             self.proposal = self._approval(self.register, digest)
         if broken is not None:
-            raise StepFailed(f"plan cannot be read: {broken.what}", todo="coop plan")
+            raise StepFailed(Sentence("plan cannot be read: {why}", why=Sentence(broken.what)), todo="coop plan")
         if self.register is None:
-            raise StepUnknown("the proof's log does not hold (see step 2)")
-        return f"plan {digest[:19]} is the subject of proposal {self._proposal().id[:19]}"
+            raise StepUnknown(Sentence("the proof's log does not hold (see step 2)"))
+        return Sentence("plan {plan} is the subject of proposal {proposal}", plan=digest[:19], proposal=self._proposal().id[:19])
 
     def _approval(self, register: Register, plan: str) -> Proposal:
         """Return the proposal whose approval is used: the one the request names, that of a run of this plan that has started, or the best there is."""
@@ -160,27 +161,29 @@ class _Gate:
     def log_holds(self) -> str:
         proof = self.proof or read_proof(self.request.proof)
         if self.refused is not None:
-            raise StepFailed(f"the log will not take what this site has signed: {self.refused}", todo="coop collect, which says what became of it")
+            why = Sentence("the log will not take what this site has signed: {why}", why=str(self.refused))
+            raise StepFailed(why, todo="coop collect, which says what became of it")
         if self.register is None:
             proof.replay(self.request.pin)
         register = self._register()
         if self.plan is not None and self.plan.coop != register.coop:
-            raise StepFailed("the plan is of another cooperative", todo="coop plan in this cooperative")
-        pinned = "pinned" if self.request.pin else "NOT pinned, compare the fingerprint"
+            raise StepFailed(Sentence("the plan is of another cooperative"), todo="coop plan in this cooperative")
+        pinned = Sentence("pinned") if self.request.pin else Sentence("NOT pinned, compare the fingerprint")
         waiting = register.size - len(proof.entries)
-        return f"{register.name} {register.coop[:19]} ({pinned}), {len(proof.entries)} entries replayed" + f", {waiting} of this site after them" * (
-            waiting > 0
+        said = Sentence(
+            "{name} {coop} ({pinned}), {count} entries replayed", name=register.name, coop=register.coop[:19], pinned=pinned, count=len(proof.entries)
         )
+        return Sentence("{said}, {count} of this site after them", said=said, count=waiting) if waiting > 0 else said
 
     # (3) The checkpoint is signed, cosigned by as many witnesses as the bylaws require, recent, and no step back.
     def checkpoint_is_recent(self) -> str:
         proof, memory = self.proof or read_proof(self.request.proof), self.request.memory
         if self.witnessed is None:
             proof.verify_log(self.request.pin)
-            raise StepUnknown("needs a log that holds")
+            raise StepUnknown(Sentence("needs a log that holds"))
         age = check_age(self.witnessed, self.request.now, self.request.max_age_s)
-        seen = "" if memory is None else "; " + memory.extend(proof, self._register().log_key, memory.load())
-        return f"signed by the log's key, {max(age, 0)} s old; {self.witnessed.words}{seen}"
+        said = Sentence("signed by the log's key, {age} s old; {witnesses}", age=max(age, 0), witnesses=self.witnessed.words)
+        return said if memory is None else Sentence("{first}; {second}", first=said, second=memory.extend(proof, self._register().log_key, memory.load()))
 
     # (4) The ballots, recounted under the proposal's own rules, approve it.
     def ballots_approve(self) -> str:
@@ -194,28 +197,27 @@ class _Gate:
         usable = check_usable(proposal, sha256(self.request.plan), self.request.now)
         if run is None:
             if proposal.used >= proposal.uses:
-                raise StepFailed(
-                    f"approval is used up: {proposal.used} of {proposal.uses} starts", todo="coop propose run again; its run needs a name of its own"
-                )
+                why = Sentence("approval is used up: {used} of {uses} starts", used=proposal.used, uses=proposal.uses)
+                raise StepFailed(why, todo="coop propose run again; its run needs a name of its own")
             return usable
         started = self._register().runs.get(run)
         if started is None or started.proposal != proposal.id:
-            raise StepFailed(f"the log holds no start of run {run} under this approval", todo="coop train, which logs the start first")
+            raise StepFailed(Sentence("the log holds no start of run {run} under this approval", run=run), todo="coop train, which logs the start first")
         if started.status == "completed":
-            raise StepFailed(f"run {run} is completed already", todo="coop propose run, for another one")
+            raise StepFailed(Sentence("run {run} is completed already", run=run), todo="coop propose run, for another one")
         if started.ended is not None and started.ended > started.starts[-1]:
-            raise StepFailed(f"run {run} has ended since its last start", todo="coop train, which logs the next start first")
+            raise StepFailed(Sentence("run {run} has ended since its last start", run=run), todo="coop train, which logs the next start first")
         return usable
 
     def _may_follow(self, proposal: Proposal) -> str:
         """Check that a run has started under the approval and is not halted: what is trained is evaluated even when the approval has expired since."""
         started = self._register().runs.get(self.request.run or "")
         if started is None or started.proposal != proposal.id:
-            raise StepFailed(f"the log holds no start of run {self.request.run} under this approval", todo="coop train")
+            raise StepFailed(Sentence("the log holds no start of run {run} under this approval", run=self.request.run), todo="coop train")
         halt = proposal.halted(self.request.now)
         if halt is not None:
-            raise StepFailed(f"this approval is halted by {halt.by}", todo=f"after {halt.until}, when the halt lapses")
-        return f"run {started.id} has started {len(started.starts)} time(s) under it, not halted"
+            raise StepFailed(Sentence("this approval is halted by {who}", who=halt.by), todo=Sentence("after {when}, when the halt lapses", when=halt.until))
+        return Sentence("run {run} has started {count} time(s) under it, not halted", run=started.id, count=len(started.starts))
 
     # (6) Base weights, dataset build and code are byte for byte the voted ones.
     def inputs_match(self) -> str:
@@ -223,56 +225,69 @@ class _Gate:
         base = check_base(self.request.base, plan.base) if whole else ""
         build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop, files=whole)
         if plan.build.manifest not in self._register().builds:
-            raise StepFailed("the log does not know this build", todo="coop build, which logs it")
+            raise StepFailed(Sentence("the log does not know this build"), todo="coop build, which logs it")
         check_stages(self.request.build, self._register().builds[plan.build.manifest])
         if not whole:
-            return f"{build}; base weights, data files and code are hashed by the process that uses them"
+            return Sentence("{build}; base weights, data files and code are hashed by the process that uses them", build=build)
         code = installed_code()
         if code.digest != plan.code.digest:
-            raise StepFailed("the installed code is not the voted code", todo="install the voted version, or plan and vote anew")
+            raise StepFailed(Sentence("the installed code is not the voted code"), todo=Sentence("install the voted version, or plan and vote anew"))
         odd = sorted(name for name in plan.code.packages.keys() | code.packages.keys() if plan.code.packages.get(name) != code.packages.get(name))
         if odd:
             versions = ", ".join(f"{name} {code.packages.get(name)} (voted {plan.code.packages.get(name)})" for name in odd)
-            raise StepFailed(f"libraries differ from the voted ones: {versions}", todo="install the voted versions, or plan and vote anew")
-        return f"{base}; {build}; code {code.digest[:19]}"
+            why = Sentence("libraries differ from the voted ones: {versions}", versions=versions)
+            raise StepFailed(why, todo=Sentence("install the voted versions, or plan and vote anew"))
+        return Sentence("{base}; {build}; code {code}", base=base, build=build, code=code.digest[:19])
 
     # (7) Every record has consent in force, for this use, now.
     def consents_stand(self) -> str:
         if self.rows is None:
-            raise StepUnknown("needs the voted build")
+            raise StepUnknown(Sentence("needs the voted build"))
         register, use, now = self._register(), self._plan().use, self.request.now
         run = next((run for run in register.runs.values() if self.proposal and run.proposal == self.proposal.id), None)
         if run is not None and self.request.run is not None:
             check_counted(register, self.rows, use, run, at=now)
-        return f"{check_consents(register, self.rows, use, at=now, run=run.id if run else None)}; {check_batches(register, self.rows, self.batches)}"
+        consents = check_consents(register, self.rows, use, at=now, run=run.id if run else None)
+        return Sentence("{first}; {second}", first=consents, second=check_batches(register, self.rows, self.batches))
 
     # (8) The plan has no field the gate does not know.
     def fields_are_known(self) -> str:
         if self.plan is None:
             read_plan(self.request.plan)
-        return f"{len(self._plan().training.model_dump())} training fields, all known"
+        return Sentence("{count} training fields, all known", count=len(self._plan().training.model_dump()))
 
     # (9) The request keeps within the voted limits.
     def limits_are_kept(self) -> str:
         limits, request = self._plan().limits, self.request
         self._site_is_voted(limits.sites)
         if request.devices > limits.max_devices:
-            raise StepFailed(f"{request.devices} devices asked, {limits.max_devices} voted", todo="ask for fewer, or vote on more")
+            why = Sentence("{count} devices asked, {most} voted", count=request.devices, most=limits.max_devices)
+            raise StepFailed(why, todo=Sentence("ask for fewer, or vote on more"))
         if request.after:
-            return f"{request.devices} of {limits.max_devices} devices"
+            return Sentence("{count} of {most} devices", count=request.devices, most=limits.max_devices)
         wall_s, device_s = self._used()
         left = limits.max_minutes - wall_s // 60
         most = limits.minutes_on(request.devices, wall_s=wall_s, device_s=device_s)
         minutes = most if request.minutes is None else request.minutes
         if left <= 0 or minutes > left:
-            used = f", {wall_s // 60} of them used" if wall_s >= 60 else ""
-            raise StepFailed(f"{max(minutes, 1)} minutes asked, {limits.max_minutes} voted{used}", todo="ask for less, or vote on more")
+            asked, used = {"count": max(minutes, 1), "most": limits.max_minutes}, wall_s // 60
+            why = Sentence("{count} minutes asked, {most} voted, {used} of them used", **asked, used=used)
+            raise StepFailed(why if used else Sentence("{count} minutes asked, {most} voted", **asked), todo=Sentence("ask for less, or vote on more"))
         if most <= 0 or minutes > most:
-            asked, voted = max(minutes, 1) * request.devices, limits.max_device_minutes
-            raise StepFailed(f"{asked} device-minutes asked, {voted} voted, {device_s // 60} of them used", todo="ask for less, or vote on more")
+            asked = {"count": max(minutes, 1) * request.devices, "most": limits.max_device_minutes or 0}
+            why = Sentence("{count} device-minutes asked, {most} voted, {used} of them used", **asked, used=device_s // 60)
+            raise StepFailed(why, todo=Sentence("ask for less, or vote on more"))
         if self._proposal().uses != limits.max_starts:
-            raise StepFailed(f"the vote allows {self._proposal().uses} starts, the plan {limits.max_starts}", todo="coop propose run again")
-        return f"{request.devices} of {limits.max_devices} devices, {minutes} of {limits.max_minutes} minutes, {limits.max_starts} starts"
+            why = Sentence("the vote allows {count} starts, the plan {other}", count=self._proposal().uses, other=limits.max_starts)
+            raise StepFailed(why, todo="coop propose run again")
+        return Sentence(
+            "{devices} of {most_devices} devices, {minutes} of {most_minutes} minutes, {starts} starts",
+            devices=request.devices,
+            most_devices=limits.max_devices,
+            minutes=minutes,
+            most_minutes=limits.max_minutes,
+            starts=limits.max_starts,
+        )
 
     def _used(self) -> tuple[int, int]:
         """Return the seconds of wall time and of devices that the run of this approval has used at sites."""
@@ -283,23 +298,27 @@ class _Gate:
         """Refuse a place that is no site of the cooperative, or none of those voted on."""
         site, sites = self.request.site, self._register().sites
         if voted is not None and site not in voted:
-            raise StepFailed(
-                f"this runs {f'at {site}' if site else 'on a machine of the cooperative'}; members voted for {', '.join(voted)}", todo="submit it there"
+            named = ", ".join(voted)
+            why = (
+                Sentence("this runs at {site}; members voted for {voted}", site=site, voted=named)
+                if site
+                else Sentence("this runs on a machine of the cooperative; members voted for {voted}", voted=named)
             )
+            raise StepFailed(why, todo=Sentence("submit it there"))
         if site is not None and (site not in sites or sites[site].key is None):
-            raise StepFailed(f"{site} is no site of this cooperative", todo="coop site add")
+            raise StepFailed(Sentence("{site} is no site of this cooperative", site=site), todo="coop site add")
 
 
 def run_gate(request: Request) -> Report:
     """Judge a run and return the nine-line table; `report.require()` raises Blocked unless every line passed."""
     gate, checklist = _Gate(request), Checklist("Gate for a training run")
-    checklist.run("plan matches a proposal", gate.plan_is_voted_subject)
-    checklist.run("proof is of this log", gate.log_holds)
-    checklist.run("checkpoint signed and recent", gate.checkpoint_is_recent)
-    checklist.run("ballots recounted", gate.ballots_approve)
-    checklist.run("approval usable", gate.approval_is_usable)
-    checklist.run("base, build and code match", gate.inputs_match)
-    checklist.run("consent in force", gate.consents_stand)
-    checklist.run("no unknown field", gate.fields_are_known)
-    checklist.run("within limits", gate.limits_are_kept)
+    checklist.run(Sentence("plan matches a proposal"), gate.plan_is_voted_subject)
+    checklist.run(Sentence("proof is of this log"), gate.log_holds)
+    checklist.run(Sentence("checkpoint signed and recent"), gate.checkpoint_is_recent)
+    checklist.run(Sentence("ballots recounted"), gate.ballots_approve)
+    checklist.run(Sentence("approval usable"), gate.approval_is_usable)
+    checklist.run(Sentence("base, build and code match"), gate.inputs_match)
+    checklist.run(Sentence("consent in force"), gate.consents_stand)
+    checklist.run(Sentence("no unknown field"), gate.fields_are_known)
+    checklist.run(Sentence("within limits"), gate.limits_are_kept)
     return checklist.report()

@@ -21,6 +21,7 @@ from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
 from governance_hooks.rules.consents import counted
 from governance_hooks.rules.runs import require_usable
+from governance_hooks.sentence import Sentence, percent
 from governance_hooks.state import Proposal, Run
 from governance_hooks.statement import CLOCK_SKEW_S
 from governance_hooks.witness.policy import Witnessed
@@ -40,6 +41,7 @@ __all__ = [
     "read_manifest",
 ]
 
+_QUORUM = {"participation": Sentence("participation"), "minimum-yes": Sentence("minimum-yes"), "rejection": Sentence("rejection")}
 MAX_AGE_S = 7 * 86_400
 """A checkpoint older than this cannot show that nobody withdrew or halted meanwhile, seconds."""
 
@@ -54,9 +56,10 @@ def check_age(witnessed: Witnessed, now: str, max_age_s: int) -> int:
     age = int(datetime.fromisoformat(now).timestamp()) - witnessed.time
     if age > max_age_s:
         todo = "a fresh proof: coop log cosign, then coop proof" if witnessed.policy.required else "coop proof, for a fresh one"
-        raise StepFailed(f"checkpoint is {age} s old, {max_age_s} s allowed: halts and withdrawals since would go unseen", todo=todo)
+        why = Sentence("checkpoint is {age} s old, {most} s allowed: halts and withdrawals since would go unseen", age=age, most=max_age_s)
+        raise StepFailed(why, todo=todo)
     if age < -CLOCK_SKEW_S:
-        raise StepFailed(f"checkpoint is {-age} s in the future: one of the clocks is wrong", todo="set the clock")
+        raise StepFailed(Sentence("checkpoint is {age} s in the future: one of the clocks is wrong", age=-age), todo="set the clock")
     return age
 
 
@@ -79,7 +82,8 @@ def find_proposal(register: Register, kind: str, subject: str, *, at: str | None
     """
     about = [p for p in register.proposals.values() if p.kind == kind and p.subject == subject]
     if not about:
-        raise StepFailed(f"no {kind} proposal in the log names {subject}: members never voted on exactly this", todo=f"coop propose {kind} NAME")
+        why = Sentence("no {kind} proposal in the log names {subject}: members never voted on exactly this", kind=kind, subject=subject)
+        raise StepFailed(why, todo=f"coop propose {kind} NAME")
     if chosen is not None:
         found = next((p for p in about if p.id == chosen), None)
         if found is None:
@@ -93,43 +97,46 @@ def find_proposal(register: Register, kind: str, subject: str, *, at: str | None
 def check_vote(proposal: Proposal) -> str:
     """Recount the ballots under the proposal's own rules; raise StepFailed unless they approve it."""
     if proposal.closed is None:
-        todo = f"after {proposal.closes}: coop close {proposal.id[:19]}"
-        raise StepFailed(f"the vote is still open: {len(proposal.votes)} of {len(proposal.roll)} have voted so far", todo=todo)
+        todo = Sentence("after {when}: {command}", when=proposal.closes, command=f"coop close {proposal.id[:19]}")
+        raise StepFailed(Sentence("the vote is still open: {count} of {roll} have voted so far", count=len(proposal.votes), roll=len(proposal.roll)), todo=todo)
     counted = proposal.count()
     if not counted.approved:
-        raise StepFailed(f"members did not approve it: {counted.why}", todo="change the proposal and open a new one")
+        raise StepFailed(Sentence("members did not approve it: {why}", why=counted.why), todo=Sentence("change the proposal and open a new one"))
     rules = proposal.rules
     if proposal.contested():
-        raise StepFailed(f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", todo="open a new proposal")
-    return f"{counted.why} ({rules.quorum} quorum {rules.quorum_percent}%, approval {rules.approval_percent}%)"
+        why = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
+        raise StepFailed(why, todo=Sentence("open a new proposal"))
+    kind, quorum, approval = Sentence(_QUORUM[rules.quorum]), percent(rules.quorum_percent), percent(rules.approval_percent)
+    return Sentence("{why} ({kind} quorum {quorum}, approval {approval})", why=counted.why, kind=kind, quorum=quorum, approval=approval)
 
 
 def check_usable(proposal: Proposal, subject: str, at: str) -> str:
     """Check that an approval is in its time window and not halted at an instant."""
     require_usable(proposal, proposal.kind, subject, at)
-    return f"in its time window, not halted, used {proposal.used} of {proposal.uses}"
+    return Sentence("in its time window, not halted, used {used} of {uses}", used=proposal.used, uses=proposal.uses)
 
 
 def check_base(folder: Path, base: Base) -> str:
     """Re-hash the base weights against the plan."""
     if not folder.is_dir():
-        raise StepUnknown(f"base weights are not at {folder}", todo="coop base")
+        raise StepUnknown(Sentence("base weights are not at {folder}", folder=folder), todo="coop base")
     found = inventory(folder)
     if inventory_digest(found) != base.digest:
         voted = {entry.path: entry.sha256 for entry in base.files}
         odd = sorted({entry["path"] for entry in found if voted.get(entry["path"]) != entry["sha256"]} | (set(voted) - {entry["path"] for entry in found}))
-        raise StepFailed(f"base weights are not the voted ones: {', '.join(odd[:5]) or 'the list of files differs'}", todo="restore the voted base weights")
-    return f"base {base.name}, {len(found)} files"
+        why = Sentence("base weights are not the voted ones: {which}", which=", ".join(odd[:5]) or Sentence("the list of files differs"))
+        raise StepFailed(why, todo=Sentence("restore the voted base weights"))
+    return Sentence("base {name}, {count} files", name=base.name, count=len(found))
 
 
 def read_manifest(path: Path) -> tuple[dict[str, object], str]:
     """Return a build manifest and its digest."""
     if not path.is_file():
-        raise StepUnknown(f"there is no build manifest at {path}", todo="coop build")
+        raise StepUnknown(Sentence("there is no build manifest at {path}", path=path), todo="coop build")
     data = path.read_bytes()
     manifest = loads(data, source=str(path))
     if not isinstance(manifest, dict) or manifest.get("format") != "coop.build/v1":
-        raise StepFailed(f"{path} is no build manifest of a version we know")
+        raise StepFailed(Sentence("{path} is no build manifest of a version we know", path=path))
     return manifest, sha256(data)
 
 
@@ -150,10 +157,12 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
         if not files and entry["path"] != "batches.jsonl":
             continue
         if not path.is_file():
-            raise StepUnknown(f"build file {path} is missing", todo="restore the build folder")
+            raise StepUnknown(Sentence("build file {path} is missing", path=path), todo=Sentence("restore the build folder"))
         if file_entry(folder, path) != entry:
-            raise StepFailed(f"build file {entry['path']} was changed after the build", todo="restore it, or build, plan and vote anew")
-    return f"build of {build.records} records, root {build.root[:19]}", rows, read_batches(folder / "batches.jsonl")
+            raise StepFailed(
+                Sentence("build file {path} was changed after the build", path=entry["path"]), todo=Sentence("restore it, or build, plan and vote anew")
+            )
+    return Sentence("build of {count} records, root {root}", count=build.records, root=build.root[:19]), rows, read_batches(folder / "batches.jsonl")
 
 
 def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
@@ -166,7 +175,7 @@ def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
     """Check a ledger file against its manifest and the plan: root, counts by language and split, use and cooperative."""
     if not path.is_file():
-        raise StepUnknown(f"there is no ledger at {path}")
+        raise StepUnknown(Sentence("there is no ledger at {path}", path=path))
     rows, root = read_ledger(path)
     if not (root == manifest["root"] == build.root and len(rows) == manifest["records"] == build.records):
         raise StepFailed("the ledger does not hash to the voted Merkle root", todo="restore the voted build")
@@ -199,11 +208,17 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
                 lacking[author] += 1
     if lacking:
         raise StepFailed(
-            f"{sum(lacking.values())} records lack a consent in force of {len(lacking)} member(s), first {min(lacking)}",
-            todo="coop build again without them, then plan and vote anew",
+            Sentence(
+                "{records} records lack a consent in force of {count} member(s), first {first}",
+                records=sum(lacking.values()),
+                count=len(lacking),
+                first=min(lacking),
+            ),
+            todo=Sentence("coop build again without them, then plan and vote anew"),
         )
     authors = {author for row in rows for author in row.authors}
-    return f"{len(rows)} records of {len(authors)} members, each with consent in force for {use.purpose}, {use.licence}"
+    about = {"purpose": use.purpose, "licence": use.licence}
+    return Sentence("{records} records of {count} members, each with consent in force for {purpose}, {licence}", records=len(rows), count=len(authors), **about)
 
 
 def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, *, at: str | None = None) -> None:
@@ -211,11 +226,16 @@ def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: 
     for number, (position, started, listed) in enumerate(zip(run.starts, run.started, run.counted, strict=True), 1):
         if listed != counted(register, rows, use, at=started, run=run.id, position=position):
             raise StepFailed(
-                f"start {number} of run {run.id} did not count exactly the consents limited to a number of runs that its records stand on",
-                todo="start the run again from the log as it is",
+                Sentence(
+                    "start {number} of run {run} did not count exactly the consents limited to a number of runs that its records stand on",
+                    number=number,
+                    run=run.id,
+                ),
+                todo=Sentence("start the run again from the log as it is"),
             )
     if at is not None and not set(counted(register, rows, use, at=at, run=run.id)) <= set().union(*run.counted):
-        raise StepFailed(f"run {run.id} stands on a consent limited to a number of runs that it did not count", todo="start the run again, which counts it")
+        why = Sentence("run {run} stands on a consent limited to a number of runs that it did not count", run=run.id)
+        raise StepFailed(why, todo=Sentence("start the run again, which counts it"))
 
 
 def check_withdrawals(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, until: int) -> str:
@@ -233,6 +253,7 @@ def check_withdrawals(register: Register, rows: Sequence[LedgerRow], use: Use, r
             gone.add(author)
     if gone:
         raise StepFailed(
-            f"consent of {len(gone)} member(s) was withdrawn before the release was decided", todo="build, plan, vote and train again without them"
+            Sentence("consent of {count} member(s) was withdrawn before the release was decided", count=len(gone)),
+            todo=Sentence("build, plan, vote and train again without them"),
         )
-    return "no consent withdrawn between start and release"
+    return Sentence("no consent withdrawn between start and release")

@@ -16,6 +16,7 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.checkpoint import Checkpoint, NoteVerifier, read_body, verify_checkpoint
 from governance_hooks.errors import Refused
 from governance_hooks.proof import Proof
+from governance_hooks.sentence import Sentence
 from governance_hooks.witness.evidence import Evidence, prefix_proof
 
 __all__ = ["Memory", "roots_at", "state_folder"]
@@ -101,16 +102,16 @@ class Memory:
         """
         new = verify_checkpoint(note, verifier)
         if known is None:
-            return f"first seen here, at {new.size} entries: remembered from now on"
+            return Sentence("first seen here, at {count} entries: remembered from now on", count=new.size)
         old = self.known(known, verifier)
         if new.size < old.size:
             if older:
-                return f"{new.size} entries, from before the {old.size} remembered here: not compared"
+                return Sentence("{count} entries, from before the {old} remembered here: not compared", count=new.size, old=old.size)
             what = f"the log was rolled back: it has {new.size} entries, and had {old.size} when this machine last looked"
         elif root_at(old.size) != old.root or root_at(new.size) != new.root:
             what = f"the log is a fork: its first {old.size} entries are not those this machine saw before"
         else:
-            return f"extends the {old.size} entries remembered here by {new.size - old.size}"
+            return Sentence("extends the {count} entries remembered here by {new}", count=old.size, new=new.size - old.size)
         fork = entries is not None and root_at(new.size) == new.root and 0 < old.size < new.size
         consistency = prefix_proof(entries(), old.size, new.size) if fork and entries is not None else ()
         kept = Evidence(verifier, known, note, consistency).keep(self.folder / "evidence")

@@ -36,6 +36,7 @@ from governance_hooks.rules import (
 )
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
+from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import (
     Contribution,
@@ -124,7 +125,7 @@ class Register:
     def admit(self, statement: Statement) -> None:
         """Fold in a statement whose signatures were checked (see governance_hooks.statement and vouching)."""
         if statement.id in self.seen:
-            raise Refused("this statement is in the log already", value=statement.id)
+            raise Refused(Sentence("this statement is in the log already"), value=statement.id)
         if self.size == 0:
             self._found(statement)
         else:
@@ -141,7 +142,9 @@ class Register:
                 if statement.issued < self.operator_clock:
                     raise Refused("the operator's clock went back", value=statement.issued, allowed=f"{self.operator_clock} or later")
                 if statement.type != "coop.time/v1" and self.due(statement.issued):
-                    raise Refused("a decision of the members is due, and takes effect first", value=statement.issued, next="coop log stamp, then this again")
+                    raise Refused(
+                        Sentence("a decision of the members is due, and takes effect first"), value=statement.issued, next="coop log stamp, then this again"
+                    )
             _RULES[statement.type](self, statement)
             if statement.author == OPERATOR:
                 self.operator_clock = statement.issued
@@ -183,7 +186,7 @@ class Register:
         """Return a member; raise Refused for anybody else."""
         found = self.members.get(identifier)
         if found is None or found.left is not None:
-            raise Refused("not a member of this cooperative", value=identifier, allowed="a member admitted in the log who has not left")
+            raise Refused(Sentence("not a member of this cooperative"), value=identifier, allowed=Sentence("a member admitted in the log who has not left"))
         return found
 
     def suspended(self, member: Member) -> bool:
@@ -195,7 +198,10 @@ class Register:
         found = self.member(identifier)
         if self.suspended(found):
             raise Refused(
-                "this member is suspended", value=identifier, allowed=f"after {found.suspended_until}", next=f"coop propose appeal {found.suspended_by}"
+                Sentence("this member is suspended"),
+                value=identifier,
+                allowed=Sentence("after {when}", when=found.suspended_until),
+                next=f"coop propose appeal {found.suspended_by}",
             )
         return found
 
@@ -223,7 +229,7 @@ class Register:
         member = self.member(statement.author)
         if len(statement.signers) != 1 or not statement.signers <= member.keys:
             by = " and ".join(self.known_keys.get(raw, "a key nobody enrolled") for raw in sorted(statement.signers))
-            raise Refused(f"{statement.type} of {statement.author} is signed by {by}", allowed="one key of the author that is in force")
+            raise Refused(f"{statement.type} of {statement.author} is signed by {by}", allowed=Sentence("one key of the author that is in force"))
         return member
 
     def require_operator(self, statement: Statement) -> None:
@@ -234,7 +240,11 @@ class Register:
     def require_recent(self, statement: Statement) -> None:
         """Refuse a statement whose timing matters if it is dated before what the operator has already stated."""
         if statement.issued < shift(self.operator_clock, -CLOCK_SKEW_S):
-            raise Refused("this statement is backdated", value=statement.issued, allowed=f"{self.operator_clock} or later, {CLOCK_SKEW_S} s for slow clocks")
+            raise Refused(
+                Sentence("this statement is backdated"),
+                value=statement.issued,
+                allowed=Sentence("{when} or later, {skew} s for slow clocks", when=self.operator_clock, skew=CLOCK_SKEW_S),
+            )
 
     def active(self) -> list[str]:
         """Return the ids of all members in good standing, sorted."""
@@ -262,7 +272,9 @@ class Register:
     def require_community(self, people: Iterable[str]) -> None:
         """Refuse an act of founders alone since the exit to community."""
         if self.exited is not None and self.founders.issuperset(people):
-            raise Refused("since the exit to community founders cannot act alone", value=sorted(people), allowed="one who is no founder among them")
+            raise Refused(
+                Sentence("since the exit to community founders cannot act alone"), value=sorted(people), allowed=Sentence("one who is no founder among them")
+            )
 
     def drawn(self, panel: str) -> list[str] | None:
         """Return who was drawn by lot for the seats of the oversight body in a panel, or None if the log knows no such draw."""
@@ -273,7 +285,7 @@ class Register:
         """Return a proposal by statement digest; raise Refused if there is none."""
         found = self.proposals.get(identifier)
         if found is None:
-            raise Refused("no such proposal in this log", value=identifier, allowed=", ".join(self.proposals) or "none is open yet")
+            raise Refused(Sentence("no such proposal in this log"), value=identifier, allowed=", ".join(self.proposals) or "none is open yet")
         return found
 
     def run(self, identifier: str) -> Run:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from governance_hooks.errors import CoopError
+from governance_hooks.sentence import Sentence
 
 __all__ = ["Blocked", "Checklist", "Report", "Status", "Step", "StepFailed", "StepNoted", "StepSkipped", "StepUnknown"]
 
@@ -150,10 +151,10 @@ class Checklist:
         except StepFailed as failed:
             self.steps.append(Step(number, name, failed.status, failed.checked, failed.why, failed.todo))
         except CoopError as error:
-            why = error.what if error.value is None else f"{error.what} (got {str(error.value)[:120]!r})"
+            why = error.what if error.value is None else Sentence("{what} (got {value})", what=Sentence(error.what), value=repr(str(error.value)[:120]))
             self.steps.append(Step(number, name, Status.FAIL, "", why, error.next or ""))
         except Exception as error:  # fail closed: an unforeseen error is a check that could not be made
-            self.steps.append(Step(number, name, Status.UNKNOWN, "", f"the check itself broke: {type(error).__name__}: {error}"))
+            self.steps.append(Step(number, name, Status.UNKNOWN, "", Sentence("the check itself broke: {error}", error=f"{type(error).__name__}: {error}")))
 
     def report(self) -> Report:
         """Return the finished report."""

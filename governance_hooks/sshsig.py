@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from governance_hooks.ed25519 import verifies
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.ssh.envelope import NAMESPACE, Envelope, armor, dearmor, to_be_signed
 from governance_hooks.ssh.passkey import WEBAUTHN_ECDSA, WebOrigin, check_client_data, check_flags, passkey_signature
 from governance_hooks.ssh.privatekey import KeyElsewhere, PrivateKey, Signer, generate_key, load_private_key, load_public_key
@@ -121,7 +122,7 @@ def check(armored: str, message: bytes) -> Claim:
 def require(made: Claim) -> Claim:
     """Return a claim whose signature verifies; raise Refused for any other."""
     if not holds(*made.equation):
-        raise Refused("signature does not verify: the statement or the signature was changed", value=made.key.fingerprint)
+        raise Refused(Sentence("signature does not verify: the statement or the signature was changed"), value=made.key.fingerprint)
     return made
 
 

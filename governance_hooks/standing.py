@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from governance_hooks.register import Register
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Mark
 
 __all__ = ["ReleaseStatus", "status_of"]
@@ -31,11 +32,15 @@ class ReleaseStatus:
     def line(self) -> str:
         """Say it in one sentence."""
         if self.status == "current":
-            return "current: the log holds no withdrawal of it and no release that supersedes it"
-        why = f" ({self.reason})" if self.reason else ""
+            return Sentence("current: the log holds no withdrawal of it and no release that supersedes it")
+        why = Sentence(" ({reason})", reason=self.reason) if self.reason else ""
         if self.status == "superseded":
-            return f"SUPERSEDED by release {self.by} since {self.since}{why}, by {self.who}"
-        return f"WITHDRAWN by {self.who} since {self.since}{why}" + (f", until {self.until} unless members ratify it" if self.until else "")
+            return Sentence("SUPERSEDED by release {release} since {since}{why}, by {who}", release=self.by, since=self.since, why=why, who=self.who)
+        if self.until:
+            return Sentence(
+                "WITHDRAWN by {who} since {since}{why}, until {until} unless members ratify it", who=self.who, since=self.since, why=why, until=self.until
+            )
+        return Sentence("WITHDRAWN by {who} since {since}{why}", who=self.who, since=self.since, why=why)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status for `--json` output."""

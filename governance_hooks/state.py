@@ -8,6 +8,7 @@ from typing import Literal
 from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.consent import Consent
 from governance_hooks.fields import Strict
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from governance_hooks.tally import Tally, count
 
@@ -142,8 +143,8 @@ class Halt:
     def by(self) -> str:
         """Who halted it, for people."""
         if self.by_members:
-            return "the members"
-        return "the oversight body and the members" if self.ratified else "the oversight body"
+            return Sentence("the members")
+        return Sentence("the oversight body and the members") if self.ratified else Sentence("the oversight body")
 
     def stands(self, at: str) -> bool:
         """Tell whether the halt is in force at an instant (RFC 3339 UTC)."""
@@ -174,8 +175,8 @@ class Mark:
     def who(self) -> str:
         """Who said it, for people."""
         if self.by_members:
-            return "the members"
-        return "the stewards and the members" if self.ratified else "the stewards"
+            return Sentence("the members")
+        return Sentence("the stewards and the members") if self.ratified else Sentence("the stewards")
 
     def stands(self, at: str) -> bool:
         """Tell whether it holds at an instant (RFC 3339 UTC)."""
@@ -236,7 +237,8 @@ class Proposal:
         """Count the ballots under the proposal's own rules; founders alone decide nothing after the exit to community."""
         counted = count((vote.choice for vote in self.votes.values()), len(self.roll), self.rules)
         if counted.approved and self.community is not None and not any(self.votes[one].choice == "for" for one in self.community & self.votes.keys()):
-            return replace(counted, approved=False, why="only founders voted for it, and since the exit to community founders alone decide nothing")
+            why = Sentence("only founders voted for it, and since the exit to community founders alone decide nothing")
+            return replace(counted, approved=False, why=why)
         return counted
 
     def due(self) -> str:

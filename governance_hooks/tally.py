@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from governance_hooks import merkle
 from governance_hooks.bylaws import Rules
+from governance_hooks.sentence import Sentence, percent
 
 __all__ = ["Tally", "count", "quorate", "roll_path", "roll_root"]
 
@@ -36,15 +37,15 @@ class Tally:
 
 def quorate(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> tuple[bool, str]:
     """Tell whether so many ballots reach what the quorum asks for (a rejection quorum: whether they defeat), and say it in words."""
-    needed = rules.quorum_percent * roll
+    needed, share = rules.quorum_percent * roll, percent(rules.quorum_percent)
     match rules.quorum:
         case "minimum-yes":
-            return yes * 100 >= needed, f"{yes} of {roll} voted for, {rules.quorum_percent}% of the roll needed"
+            return yes * 100 >= needed, Sentence("{count} of {roll} voted for, {share} of the roll needed", count=yes, roll=roll, share=share)
         case "rejection":
             against = no + (abstain if rules.abstain == "against" else 0)
-            return against * 100 >= needed, f"{against} of {roll} voted against, {rules.quorum_percent}% of the roll defeat it"
+            return against * 100 >= needed, Sentence("{count} of {roll} voted against, {share} of the roll defeat it", count=against, roll=roll, share=share)
     present = yes + no + (0 if rules.abstain == "nothing" else abstain)
-    return present * 100 >= needed, f"{present} of {roll} voted, {rules.quorum_percent}% needed"
+    return present * 100 >= needed, Sentence("{count} of {roll} voted, {share} needed", count=present, roll=roll, share=share)
 
 
 def count(choices: Iterable[str], roll: int, rules: Rules) -> Tally:
@@ -54,15 +55,16 @@ def count(choices: Iterable[str], roll: int, rules: Rules) -> Tally:
     decided = yes + no + (abstain if rules.abstain == "against" else 0)
     reached, words = quorate(yes, no, abstain, roll, rules)
     if rules.quorum == "rejection" and reached:
-        approved, why = False, f"defeated: {words}"
+        approved, why = False, Sentence("defeated: {why}", why=words)
     elif rules.quorum != "rejection" and not reached:
-        approved, why = False, f"quorum missed: {words}"
+        approved, why = False, Sentence("quorum missed: {why}", why=words)
     elif yes < rules.minimum_for:
-        approved, why = False, f"only {yes} voted for, {rules.minimum_for} needed"
+        approved, why = False, Sentence("only {count} voted for, {needed} needed", count=yes, needed=rules.minimum_for)
     elif rules.quorum != "rejection" and yes * 100 < rules.approval_percent * decided:
-        approved, why = False, f"{yes} of {decided} for, {rules.approval_percent}% needed"
+        approved, why = False, Sentence("{yes} of {decided} for, {share} needed", yes=yes, decided=decided, share=percent(rules.approval_percent))
     else:
-        approved, why = True, f"{yes} for, {no} against, {abstain} abstained, of {roll} on the roll"
+        counts = {"yes": yes, "no": no, "abstain": abstain, "roll": roll}
+        approved, why = True, Sentence("{yes} for, {no} against, {abstain} abstained, of {roll} on the roll", **counts)
     return Tally(yes, no, abstain, roll, approved, why)
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from governance_hooks.sentence import Sentence
+
 __all__ = ["LICENCES", "MEMBERS", "OUTSIDERS", "OUTSIDE_FORMS", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "WORDS", "covers", "narrower"]
 
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -42,34 +44,34 @@ OUTSIDE_FORMS = {"aggregate": "dpv:Analyse", "extract": "dpv:Share"}
 """What an outsider can ask for -> the processing it is in DPV."""
 
 WORDS = {
-    "dpv:CommercialPurpose": "anything done for profit",
-    "dpv:NonCommercialPurpose": "anything done without profit in mind",
-    "dpv:ResearchAndDevelopment": "research and development",
-    "dpv:AcademicResearch": "academic research",
-    "dpv:ScientificResearch": "scientific research",
-    "dpv:CommercialResearch": "commercial research",
-    "dpv:NonCommercialResearch": "non-commercial research",
-    "dpv:PublicBenefit": "the benefit of the public",
-    "dpv:DataAltruism": "data given for the common good",
-    "dpv:ImprovePublicServices": "better public services",
-    "dpv:ServiceManagement": "running a service, in every way",
-    "dpv:ServiceProvision": "providing a service",
-    "dpv:RequestedServiceProvision": "providing a service somebody asked for",
-    "dpv:ServiceOptimisation": "making a service better",
-    "dpv:OptimisationForController": "making a service better for the cooperative",
-    "dpv:ImproveExistingProductsAndServices": "improving what the cooperative offers already",
-    "ai:ModelFineTuning": "fine-tuning a model",
-    "coop:ModelEvaluation": "evaluating a model",
-    MEMBERS: "the members",
-    PUBLIC: "the public, through released weights",
-    "dpv:AcademicScientificOrganisation": "universities and research institutes",
-    "dpv:ForProfitOrganisation": "companies",
-    "dpv:GovernmentalOrganisation": "public bodies",
-    "dpv:NonProfitOrganisation": "non-profit organisations",
-    "dpv:Analyse": "counting over the texts, of which only the counts go out",
-    "dpv:Share": "handing out the texts themselves",
-    "dpv:MakeAvailable": "showing some of the texts to everybody, without their author's name",
-    "coop:Everybody": "everybody who reads the cooperative's public pages",
+    "dpv:CommercialPurpose": Sentence("anything done for profit"),
+    "dpv:NonCommercialPurpose": Sentence("anything done without profit in mind"),
+    "dpv:ResearchAndDevelopment": Sentence("research and development"),
+    "dpv:AcademicResearch": Sentence("academic research"),
+    "dpv:ScientificResearch": Sentence("scientific research"),
+    "dpv:CommercialResearch": Sentence("commercial research"),
+    "dpv:NonCommercialResearch": Sentence("non-commercial research"),
+    "dpv:PublicBenefit": Sentence("the benefit of the public"),
+    "dpv:DataAltruism": Sentence("data given for the common good"),
+    "dpv:ImprovePublicServices": Sentence("better public services"),
+    "dpv:ServiceManagement": Sentence("running a service, in every way"),
+    "dpv:ServiceProvision": Sentence("providing a service"),
+    "dpv:RequestedServiceProvision": Sentence("providing a service somebody asked for"),
+    "dpv:ServiceOptimisation": Sentence("making a service better"),
+    "dpv:OptimisationForController": Sentence("making a service better for the cooperative"),
+    "dpv:ImproveExistingProductsAndServices": Sentence("improving what the cooperative offers already"),
+    "ai:ModelFineTuning": Sentence("fine-tuning a model"),
+    "coop:ModelEvaluation": Sentence("evaluating a model"),
+    MEMBERS: Sentence("the members"),
+    PUBLIC: Sentence("the public, through released weights"),
+    "dpv:AcademicScientificOrganisation": Sentence("universities and research institutes"),
+    "dpv:ForProfitOrganisation": Sentence("companies"),
+    "dpv:GovernmentalOrganisation": Sentence("public bodies"),
+    "dpv:NonProfitOrganisation": Sentence("non-profit organisations"),
+    "dpv:Analyse": Sentence("counting over the texts, of which only the counts go out"),
+    "dpv:Share": Sentence("handing out the texts themselves"),
+    "dpv:MakeAvailable": Sentence("showing some of the texts to everybody, without their author's name"),
+    "coop:Everybody": Sentence("everybody who reads the cooperative's public pages"),
 }
 """Plain words for every term a consent can name."""
 

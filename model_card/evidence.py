@@ -10,6 +10,7 @@ from governance_hooks.ledger import LedgerRow, parse_ledger
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.report import StepUnknown
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Run
 from governance_hooks.witness.policy import Witnessed
 from model_card.bundle import Bundle, records_of
@@ -21,7 +22,7 @@ from model_card.votes import votes_of
 
 __all__ = ["AGAIN", "DISTRUST", "Evidence", "Question"]
 
-AGAIN, DISTRUST = "download the release again, whole", "do not use these files"
+AGAIN, DISTRUST = Sentence("download the release again, whole"), Sentence("do not use these files")
 
 
 class Question:
@@ -56,7 +57,7 @@ class Evidence:
     def get(self, path: str) -> bytes:
         """Return the bytes of a file; raise StepUnknown if it is not there."""
         if path not in self.bundle.data:
-            raise StepUnknown(f"{path} is missing", todo=AGAIN)
+            raise StepUnknown(Sentence("{files} is missing", files=path), todo=AGAIN)
         return self.bundle.data[path]
 
     @property
@@ -77,7 +78,7 @@ class Evidence:
     def register(self) -> Register:
         """The replayed log; StepUnknown before it holds."""
         if self.replayed is None:
-            raise StepUnknown("needs a log that holds (links 2 and 3)")
+            raise StepUnknown(Sentence("needs a log that holds (links 2 and 3)"))
         return self.replayed
 
     @property
@@ -114,11 +115,11 @@ class Evidence:
         listed = {entry.path for entry in release.files}
         absent = [entry.path for entry in release.files if entry.role in roles and entry.path not in bundle.digests]
         if absent:
-            raise StepUnknown(f"{', '.join(absent[:3])} is missing", todo=AGAIN)
+            raise StepUnknown(Sentence("{files} is missing", files=", ".join(absent[:3])), todo=AGAIN)
         found = {path: (bundle.sizes[path], digest) for path, digest in bundle.digests.items() if path in listed}
         return Facts(bundle.folder, (release.name, release.run, release.plan), self.plain.plan, bundle.data, found)
 
     def require_run_vote(self) -> None:
         """Raise StepUnknown without it: recomputing what no members' vote stands behind would only let a stranger's files keep this machine busy."""
         if not self.run_was_voted:
-            raise StepUnknown("needs the run vote (link 5)")
+            raise StepUnknown(Sentence("needs the run vote (link 5)"))

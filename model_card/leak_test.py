@@ -9,6 +9,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.leak_differential import judge_differential
 from governance_hooks.report import StepFailed
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Run
 from model_card.records import CardRecords
 
@@ -37,7 +38,7 @@ def check_leak(records: CardRecords, files: Mapping[str, bytes], run: Run | None
     plan, policy = records.plan, records.plan.evaluation.leak
     there = [path for path in (LEAK, CANARIES, DIFFERENTIAL) if path in files]
     if not there and policy is None:
-        return "no leak policy was voted, and no leak test is in the release: how much the weights give away is not known"
+        return Sentence("no leak policy was voted, and no leak test is in the release: how much the weights give away is not known")
     missing = [path for path in _wanted(records) if path not in files]
     if missing:
         why = f"the voted plan asks for a leak test, and {', '.join(missing)} is missing" if policy is not None else f"{', '.join(missing)} is missing"
@@ -59,19 +60,28 @@ def check_leak(records: CardRecords, files: Mapping[str, bytes], run: Run | None
     if run is not None:
         _require_signed(run, files, passed)
     numbers = judged["numbers"]
-    line = f"{numbers['made']} canaries judged again: epsilon at least {numbers['epsilon']['lower_bound']:g}, {_extracted(numbers)}"
+    whole = numbers["extraction"]["whole"]
+    line = Sentence(
+        "{count} canaries judged again: epsilon at least {epsilon:g}, {found} of {of} repeated word for word",
+        count=numbers["made"],
+        epsilon=numbers["epsilon"]["lower_bound"],
+        found=whole["count"],
+        of=whole["of"],
+    )
     if compared is not None:
-        line += f"; against the release before, AUC {compared['numbers']['auc']['value']:g}"
+        line = Sentence("{said}; against the release before, AUC {auc:g}", said=line, auc=compared["numbers"]["auc"]["value"])
     if policy is None:
-        return f"{line}; no leak policy was voted"
+        return Sentence("{said}; no leak policy was voted", said=line)
     verdicts = judged["criteria"] | (compared["criteria"] if compared is not None else {})
     odd = [f"{name} {verdict}" for name, verdict in verdicts.items() if verdict != "PASS"]
     if passed:
-        return f"{line}; {'INSUFFICIENT, which the policy allows: ' + ', '.join(odd) if odd else 'PASS'}"
+        allowed = Sentence("INSUFFICIENT, which the policy allows: {criteria}", criteria=", ".join(odd)) if odd else Sentence("PASS")
+        return Sentence("{first}; {second}", first=line, second=allowed)
     waiver = run.waived_before_release() if run is not None else records.votes.get("run", {}).get("waiver")
     if waiver is None:
-        raise NotPassed(f"the weights did not pass the leak policy members voted: {', '.join(odd)}", todo=_DISTRUST)
-    return f"{line}; NOT passed ({', '.join(odd)}), which members waived by their vote {waiver[:19]}"
+        raise NotPassed(Sentence("the weights did not pass the leak policy members voted: {criteria}", criteria=", ".join(odd)), todo=_DISTRUST)
+    told = {"criteria": ", ".join(odd), "waiver": waiver[:19]}
+    return Sentence("{said}; NOT passed ({criteria}), which members waived by their vote {waiver}", said=line, **told)
 
 
 def _wanted(records: CardRecords) -> list[str]:

@@ -15,7 +15,7 @@ _SOURCES = (
 )  # fmt: skip
 """The files of this package that decide, with all of `renderers`, what the rendered files of a release look like."""
 
-_WORDS = ("card_statement.py", "dataset_terms.py", "verdict.py", "vocabulary.py")
+_WORDS = ("card_statement.py", "dataset_terms.py", "sentence.py", "verdict.py", "vocabulary.py")
 """Files of governance_hooks whose words stand on the pages."""
 
 

@@ -14,6 +14,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.links import MAX_AGE_S
 from governance_hooks.report import Checklist, Status, StepFailed, StepSkipped, StepUnknown
+from governance_hooks.sentence import Sentence
 from model_card.bundle import read_bundle
 from model_card.evidence import DISTRUST, Evidence, Question
 from model_card.layout import RELEASE
@@ -23,20 +24,20 @@ from model_card.verification import Verification
 __all__ = ["AFTER_THE_VOTE", "LINKS", "examine", "link_number", "verify"]
 
 LINKS: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
-    ("files match release.json", log.files),
-    ("cooperative and log", log.log),
-    ("signatures and rules", log.statements),
-    ("release vote", votes.release_vote),
-    ("run vote", votes.run_vote),
-    ("weights are the run's output", weights.weights),
-    ("data is the voted build", data.data),
-    ("consent in force", data.consent),
-    ("evaluation under the voted policy", evaluation.evaluation),
-    ("leak test under the voted policy", evaluation.leak_test),
-    ("merged and GGUF weights are derived", weights.derived),
-    ("card renders identically", card.card),
-    ("attestations signed by stewards", standing.attestations),
-    ("status and freshness", standing.standing),
+    (Sentence("files match release.json"), log.files),
+    (Sentence("cooperative and log"), log.log),
+    (Sentence("signatures and rules"), log.statements),
+    (Sentence("release vote"), votes.release_vote),
+    (Sentence("run vote"), votes.run_vote),
+    (Sentence("weights are the run's output"), weights.weights),
+    (Sentence("data is the voted build"), data.data),
+    (Sentence("consent in force"), data.consent),
+    (Sentence("evaluation under the voted policy"), evaluation.evaluation),
+    (Sentence("leak test under the voted policy"), evaluation.leak_test),
+    (Sentence("merged and GGUF weights are derived"), weights.derived),
+    (Sentence("card renders identically"), card.card),
+    (Sentence("attestations signed by stewards"), standing.attestations),
+    (Sentence("status and freshness"), standing.standing),
 )
 """Name and check of each link, in order."""
 AFTER_THE_VOTE = frozenset({"release vote", "attestations signed by stewards", "status and freshness"})
@@ -61,10 +62,10 @@ def _guarded(check: Callable[[Evidence], str], found: Evidence, *, required: boo
             return check(found)
         except StepSkipped as skipped:
             if required:
-                raise StepUnknown(f"required, and {skipped.why}", todo="ask the cooperative for a release that has it") from skipped
+                raise StepUnknown(Sentence("required, and {why}", why=Sentence(skipped.why)), todo="ask the cooperative for a release that has it") from skipped
             raise
         except _MALFORMED as error:  # a record shaped so oddly that reading it breaks is a forged one, not an unknown one
-            raise StepFailed(f"a record is malformed: {type(error).__name__}: {error}", todo=DISTRUST) from error
+            raise StepFailed(Sentence("a record is malformed: {error}", error=f"{type(error).__name__}: {error}"), todo=DISTRUST) from error
 
     return run
 

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
+from governance_hooks.sentence import Sentence
 from model_card.layout import ATTESTATION, LONGEST_ATTESTATION, LONGEST_PROOF, LONGEST_RELEASE, MOST_ATTESTATIONS, PROOF, RELEASE
 from model_card.schemas import ReleaseDocument, read
 from portal.public import matches
@@ -105,7 +106,7 @@ def bytes_of(folder: Path, path: str, most: int) -> bytes:
     file, size = _plain(folder, path)
     with file:
         if size > most:
-            raise BadInput(f"{path} is longer than such a file can be", value=size, allowed=f"{most:,} bytes")
+            raise BadInput(Sentence("{path} is longer than such a file can be", path=path), value=size, allowed=f"{most:,} bytes")
         return b"".join(iter(lambda: file.read(_BLOCK), b""))
 
 
@@ -141,7 +142,10 @@ def send(visit: Visit, folder: Path, part: Part, *, kind: str = "application/oct
     file, size = _plain(folder, part.path)
     if size != part.size:
         file.close()
-        raise CoopError(f"{part.path} was changed on this server: it has {size:,} bytes instead of {part.size:,}", next="tell the operator")
+        raise CoopError(
+            Sentence("{path} was changed on this server: it has {size:,} bytes instead of {listed:,}", path=part.path, size=size, listed=part.size),
+            next="tell the operator",
+        )
     tag = f'"{(part.sha256 or f"{part.size}-{os.fstat(file.fileno()).st_mtime_ns}").removeprefix("sha256:")}"'
     headers = {
         "etag": tag,

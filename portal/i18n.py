@@ -12,11 +12,14 @@ from typing import Final
 
 from babel import Locale
 from babel.dates import format_date, format_time, format_timedelta
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
+
+from governance_hooks.sentence import Sentence
 
 __all__ = [
     "LANGUAGES",
@@ -26,9 +29,12 @@ __all__ = [
     "day",
     "direction",
     "gettext",
+    "language_name",
     "measure",
     "ngettext",
     "number",
+    "say",
+    "told",
     "unreviewed",
     "until",
     "use",
@@ -47,15 +53,34 @@ _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _language: ContextVar[str] = ContextVar("language", default="en")
 
 
+class Said(str):
+    """Words that are in the reader's language already."""
+
+    def __mod__(self, values: object) -> Said:
+        """Return them with values in their places."""
+        return Said(super().__mod__(values))
+
+
+@cache
+def _read(language: str) -> Catalog | None:
+    path = LOCALES / language / "LC_MESSAGES" / "portal.po"
+    return read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
+
+
+@cache
+def sentences(language: str) -> frozenset[str]:
+    """Return the English sentences that can be said in a language."""
+    return frozenset(one.id if isinstance(one.id, str) else one.id[0] for one in _read(language) or () if one.id)
+
+
 @cache
 def catalogue(language: str) -> NullTranslations:
     """Return the words of a language, read from its .po file: no compiled file can be out of date."""
-    path = LOCALES / language / "LC_MESSAGES" / "portal.po"
-    if not path.is_file():
+    found = _read(language)
+    if found is None:
         return NullTranslations()
     compiled = BytesIO()
-    with path.open("rb") as file:
-        write_mo(compiled, read_po(file, locale=language))
+    write_mo(compiled, found)
     compiled.seek(0)
     return Translations(compiled, domain="portal")
 
@@ -92,14 +117,14 @@ def direction() -> str:
     return str(Locale.parse(current()).text_direction)
 
 
-def gettext(text: str) -> str:
+def gettext(text: str) -> Said:
     """Return a text in the language of this request."""
-    return str(catalogue(current()).gettext(text))
+    return Said(catalogue(current()).gettext(text))
 
 
-def ngettext(one: str, many: str, count: int) -> str:
+def ngettext(one: str, many: str, count: int) -> Said:
     """Return the text for so many."""
-    return str(catalogue(current()).ngettext(one, many, count))
+    return Said(catalogue(current()).ngettext(one, many, count))
 
 
 def number(value: int | float) -> str:
@@ -126,6 +151,57 @@ def day(instant: str) -> str:
 def with_dates(text: str) -> str:
     """Return a sentence with every RFC 3339 instant in it as this language writes it, set apart from the direction of the sentence."""
     return _INSTANT.sub(lambda found: f"\u2068{when(found[0])}\u2069", text)
+
+
+class _Amount(float):
+    """A number that a template may ask for in a form (`{low:+.3f}`), with the signs of this language."""
+
+    def __format__(self, form: str) -> str:
+        if not form:
+            return number(int(self) if self.is_integer() else float(self))
+        plain = format(int(self) if self.is_integer() and form == "," else float(self), form)
+        signs = {".": get_decimal_symbol(current()), ",": get_group_symbol(current())}
+        return "".join(signs.get(one, one) for one in plain)
+
+
+def _apart(text: str) -> str:
+    """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069)."""
+    return f"\u2068{text.replace(chr(0x2068), '').replace(chr(0x2069), '')}\u2069" if text else ""
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Sentence | Said):
+        return told(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _Amount(value)
+    text = str(value)
+    return _apart(when(text) if _INSTANT.fullmatch(text) else text)
+
+
+def say(text: str) -> Said | None:
+    """Return a sentence of another room in the language of this request, with its numbers, names and instants; None if it is known in English only."""
+    if isinstance(text, Said):
+        return text
+    if isinstance(text, Sentence):
+        values, one, many = text.values, text.template, text.many
+    else:
+        values, one, many = {}, str(text), None
+    if current() != "en" and one not in sentences(current()):
+        return None
+    found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
+    return Said(found.format(**{name: _shown(value) for name, value in values.items()})) if values else found
+
+
+def told(text: str) -> str:
+    """Return a sentence in the language of this request where it is known, else in English."""
+    return say(text) or str(text)
+
+
+def language_name(code: str) -> str:
+    """Return the name of an ISO 639-3 code in the language of this request, where it is known, else the code."""
+    from langcodes import Language
+
+    return str(Locale.parse(current()).languages.get(str(Language.get(code).to_tag())) or code)
 
 
 def until(instant: str, now: str) -> str:

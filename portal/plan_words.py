@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from governance_hooks.plan import Plan
 from governance_hooks.vocabulary import WORDS
-from portal.i18n import current, ngettext, number
 from portal.i18n import gettext as _
+from portal.i18n import language_name, ngettext, number
 
 __all__ = ["Picture", "pictures_of", "plan_in_words"]
 
@@ -85,12 +85,4 @@ def pictures_of(plan: Plan) -> list[Picture]:
 
 def _names(codes: list[str]) -> dict[str, str]:
     """Return names of ISO 639-3 codes in the language of this request, where they are known."""
-    from babel import Locale
-    from langcodes import Language
-
-    locale = Locale.parse(current())
-    found = {}
-    for code in set(codes):
-        short = str(Language.get(code).to_tag())
-        found[code] = str(locale.languages.get(short) or code)
-    return found
+    return {code: language_name(code) for code in set(codes)}

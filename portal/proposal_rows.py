@@ -9,6 +9,7 @@ from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint,
 from governance_hooks.state import Proposal
 from governance_hooks.tally import Tally
 from portal.i18n import gettext as _
+from portal.i18n import when
 from portal.rendering import short
 from portal.service import Service
 
@@ -59,9 +60,9 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case Admit():
             return _("Admit %(member)s") % {"member": motion.member}
         case Suspend():
-            return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": motion.until}
+            return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": when(motion.until)}
         case HaltUse():
-            return _("Halt %(proposal)s until %(until)s") % {"proposal": short(motion.proposal), "until": motion.until}
+            return _("Halt %(proposal)s until %(until)s") % {"proposal": short(motion.proposal), "until": when(motion.until)}
         case AppealAgainst():
             return _("End %(what)s") % {"what": short(motion.against)}
         case Appoint():

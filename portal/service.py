@@ -9,6 +9,7 @@ from itsdangerous import URLSafeSerializer
 
 from governance_hooks.statement import now
 from governance_hooks.writer import Writer
+from portal import i18n
 from portal.house import House
 from portal.limits import Limits
 from portal.opinion.maps import Maps
@@ -38,4 +39,4 @@ class Service:
 
     def shown(self, text: str) -> str:
         """Return a text for people elsewhere: where this machine keeps the folder is nobody's business."""
-        return text.replace(f"{self.house.root}/", "").replace(str(self.house.root), "the cooperative's folder")
+        return text.replace(f"{self.house.root}/", "").replace(str(self.house.root), i18n.gettext("the cooperative's folder"))

@@ -18,6 +18,7 @@ from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.money import show_amount
+from governance_hooks.sentence import Sentence
 
 if TYPE_CHECKING:
     from data_pipeline.views.given import Given
@@ -93,10 +94,10 @@ def _places(space: Workspace, member: str, records: dict[str, str] | None) -> di
 
 
 def _whither(places: dict[str, tuple[Place, list[Made]]], *, listed: bool) -> list[str]:
-    lines = []
+    lines = list[str]()
     for name, (found, made) in places.items():
-        lines += ["", f"Where it went: build {name}", *_went(found, listed=listed), *_made(made)]
-    return lines or ["", "No build has been made yet."]
+        lines += ["", Sentence("Where it went: build {name}", name=name), *_went(found, listed=listed), *_made(made)]
+    return lines or ["", Sentence("No build has been made yet.")]
 
 
 def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:
@@ -140,25 +141,31 @@ def _gave(gave: Given) -> list[str]:
 
 
 def _went(found: Place, *, listed: bool) -> list[str]:
-    from data_pipeline.views.reasons import mark_in_words
+    from data_pipeline.views.reasons import REASONS, mark_in_words
 
-    own = "" if found.own is None else f": {found.own} of your own, {found.rows - found.own} that others built on yours"
-    lines = [f"  {found.rows} rows rest on your text{own}."]
-    lines += [f"    {code}: {count} of the build's {total} rows" for code, (count, total) in found.languages.items()]
+    lines = list[str]()
+    if found.own is None:
+        lines.append(Sentence("{count} rows rest on your text.", count=found.rows).indented(2))
+    else:
+        counts = {"count": found.rows, "own": found.own, "built": found.rows - found.own}
+        lines.append(Sentence("{count} rows rest on your text: {own} of your own, {built} that others built on yours.", **counts).indented(2))
+    for code, (count, total) in found.languages.items():
+        lines.append(Sentence("{language}: {count} of the build's {total} rows", language=code, count=count, total=total).indented(4))
     if found.left is None:
-        lines.append("  Which of your records were left out is not known here: the private files are not in this folder.")
+        lines.append(Sentence("Which of your records were left out is not known here: the private files are not in this folder.").indented(2))
     elif listed:
         lines += [f"  Left out: {left.record}, because {left.words}." for left in found.left]
     else:
-        words = {left.reason: left.words.partition(" (record ")[0] for left in found.left}
-        lines += [f"  Left out: {count}, because {words[reason]}." for reason, count in sorted(Counter(left.reason for left in found.left).items())]
-        lines += ["    Which ones: coop mine --records"] if found.left else []
+        reasons = sorted(Counter(left.reason for left in found.left).items())
+        lines += [Sentence("Left out: {count}, because {why}.", count=count, why=REASONS.get(reason, reason)).indented(2) for reason, count in reasons]
+        lines += [Sentence("Which ones: {command}", command="coop mine --records").indented(4)] if found.left else []
     if found.credited:
-        lines.append(f"  {found.credited} rows of others say what a record of yours says, and thank you for it.")
-    lines += [f"  Noticed in {count} of your rows: {mark_in_words(mark)}." for mark, count in (found.marks or {}).items()]
+        lines.append(Sentence("{count} rows of others say what a record of yours says, and thank you for it.", count=found.credited).indented(2))
+    lines += [
+        Sentence("Noticed in {count} of your rows: {what}.", count=count, what=mark_in_words(mark)).indented(2) for mark, count in (found.marks or {}).items()
+    ]
     return lines
 
 
 def _made(made: list[Made]) -> list[str]:
-    names = {"proposal": lambda one: one.name[:19], "release": lambda one: one.name[:19]}
-    return [f"  Made of it: {one.kind} {names.get(one.kind, lambda one: one.name)(one)}, {one.state}." for one in made]
+    return [Sentence("Made of it: {what}, {state}.", what=one.named, state=one.state_in_words).indented(2) for one in made]

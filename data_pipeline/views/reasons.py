@@ -6,35 +6,36 @@ import re
 from typing import Final
 
 from data_pipeline.record import IDENTIFIER
+from governance_hooks.sentence import Sentence
 
 __all__ = ["MARKS", "REASONS", "in_words", "mark_in_words", "row_named"]
 
 REASONS: Final = {
-    "unsealed": "it was not yet sealed in the log",
-    "erased": "its text was erased",
-    "no_consent": "somebody whose text it rests on had no consent in force for this use",
-    "empty": "its prompt or answer has nothing to read",
-    "too_long": "it is longer than the build takes",
-    "duplicate": "it says the same as a record that came earlier, whose row now thanks its authors",
-    "near_duplicate": "it says nearly the same as a record that came earlier, whose row now thanks its authors",
-    "echo": "its answer only repeats its prompt",
-    "too_short": "its prompt or answer is shorter than members voted",
-    "repeated_lines": "it repeats the same lines over and over",
-    "repeated_text": "it repeats the same words over and over",
-    "evaluation_item": "it holds a question by which models are examined",
-    "small_edit": "it is an edit that changed next to nothing",
-    "rated_low": "other members rated it lower than members voted",
-    "unreviewed": "too few other members have rated it yet",
+    "unsealed": Sentence("it was not yet sealed in the log"),
+    "erased": Sentence("its text was erased"),
+    "no_consent": Sentence("somebody whose text it rests on had no consent in force for this use"),
+    "empty": Sentence("its prompt or answer has nothing to read"),
+    "too_long": Sentence("it is longer than the build takes"),
+    "duplicate": Sentence("it says the same as a record that came earlier, whose row now thanks its authors"),
+    "near_duplicate": Sentence("it says nearly the same as a record that came earlier, whose row now thanks its authors"),
+    "echo": Sentence("its answer only repeats its prompt"),
+    "too_short": Sentence("its prompt or answer is shorter than members voted"),
+    "repeated_lines": Sentence("it repeats the same lines over and over"),
+    "repeated_text": Sentence("it repeats the same words over and over"),
+    "evaluation_item": Sentence("it holds a question by which models are examined"),
+    "small_edit": Sentence("it is an edit that changed next to nothing"),
+    "rated_low": Sentence("other members rated it lower than members voted"),
+    "unreviewed": Sentence("too few other members have rated it yet"),
 }
 """Reason of an exclusion -> the end of a sentence that begins with "left out because"."""
 
 MARKS: Final = {
-    "echo": "the answer repeats the prompt",
-    "unreviewed": "too few other members have rated it",
-    "language_doubt": "the text reads like another language than it was given under",
-    "script_doubt": "the text is in another script than its language is written in",
-    "language_unjudged": "whether the text is in its language could not be judged",
-    "pii": "personal data in it was replaced",
+    "echo": Sentence("the answer repeats the prompt"),
+    "unreviewed": Sentence("too few other members have rated it"),
+    "language_doubt": Sentence("the text reads like another language than it was given under"),
+    "script_doubt": Sentence("the text is in another script than its language is written in"),
+    "language_unjudged": Sentence("whether the text is in its language could not be judged"),
+    "pii": Sentence("personal data in it was replaced"),
 }
 """First part of a mark, up to its colon -> what was noticed."""
 
@@ -47,13 +48,15 @@ def in_words(reason: str, detail: str) -> str:
     if reason not in REASONS:
         return f"{reason}: {detail}"
     other = row_named(reason, detail)
-    return REASONS[reason] + (f" (record {other})" if other else "")
+    return Sentence("{why} (record {other})", why=REASONS[reason], other=other) if other else REASONS[reason]
 
 
 def mark_in_words(mark: str) -> str:
     """Return what a mark says; one nobody wrote words for is shown as it is."""
     kind, _, what = mark.partition(":")
-    return (MARKS[kind] + (f" ({what})" if what else "")) if kind in MARKS else mark
+    if kind not in MARKS:
+        return mark
+    return Sentence("{mark} ({what})", mark=MARKS[kind], what=what) if what else MARKS[kind]
 
 
 def row_named(reason: str, detail: str) -> str | None:

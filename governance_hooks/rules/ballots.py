@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.motions import Consult
 from governance_hooks.payloads import Ballot, Opinions, Preference
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal, Vote
 from governance_hooks.statement import shift
 from governance_hooks.tally import quorate
@@ -71,12 +72,16 @@ def _count(register: Register, statement: Statement, proposal: Proposal, vote: V
     if member.id not in proposal.roll:
         raise Refused("not on the roll of this proposal, which was frozen when it opened", value=member.id)
     if proposal.closed is not None or statement.issued > proposal.closes:
-        raise Refused("this vote is closed", value=statement.issued, allowed=f"until {proposal.closes}")
+        raise Refused("this vote is closed", value=statement.issued, allowed=Sentence("until {when}", when=proposal.closes))
     register.require_recent(statement)
     earlier = proposal.votes.get(member.id)
     expected = earlier.sequence + 1 if earlier else 1  # one by one: no ballot of a stolen key can be the last for ever
     if vote.sequence != expected:
-        raise Refused("ballots of a member are numbered one by one", value=vote.sequence, allowed=f"{expected}: a later ballot of yours may be counted already")
+        raise Refused(
+            "ballots of a member are numbered one by one",
+            value=vote.sequence,
+            allowed=Sentence("{number}: a later ballot of yours may be counted already", number=expected),
+        )
     # As OpenZeppelin's GovernorPreventLateQuorum: nobody is surprised by a quorum of the last minute. Only a late ballot counts the others.
     late = not proposal.extended and statement.issued > shift(proposal.closes, -proposal.rules.late_quorum_s)
     before = late and _reached(proposal)

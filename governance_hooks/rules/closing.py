@@ -8,6 +8,7 @@ from governance_hooks import preferences
 from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Consult
 from governance_hooks.payloads import Close, ConsultationClose, Objection, OpinionCount
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal
 from governance_hooks.tally import quorate
 
@@ -84,13 +85,13 @@ def object_to(register: Register, statement: Statement) -> None:
     proposal = register.proposal(payload.proposal)
     register.require_recent(statement)
     if proposal.rules.objections is None:
-        raise Refused("the rules of this vote know no objections", value=proposal.kind, allowed="an appeal, or another proposal")
+        raise Refused(Sentence("the rules of this vote know no objections"), value=proposal.kind, allowed=Sentence("an appeal, or another proposal"))
     if member.id not in proposal.roll:
-        raise Refused("not on the roll of this proposal, which was frozen when it opened", value=member.id)
+        raise Refused(Sentence("not on the roll of this proposal, which was frozen when it opened"), value=member.id)
     if proposal.tally is None or not proposal.tally.approved:
-        raise Refused("nothing was approved that one could object to", value=proposal.id)
+        raise Refused(Sentence("nothing was approved that one could object to"), value=proposal.id)
     if max(statement.issued, register.operator_clock) >= proposal.due():
-        raise Refused("the challenge window is over", value=statement.issued, allowed=f"before {proposal.due()}")
+        raise Refused(Sentence("the challenge window is over"), value=statement.issued, allowed=Sentence("before {when}", when=proposal.due()))
     if member.id in proposal.objections:
-        raise Refused("you have objected already", value=member.id)
+        raise Refused(Sentence("you have objected already"), value=member.id)
     proposal.objections[member.id] = payload.reason

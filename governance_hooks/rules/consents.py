@@ -10,6 +10,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.ledger import LedgerRow
 from governance_hooks.payloads import Contribution as ContributionPayload
 from governance_hooks.payloads import Reviewed, Withdrawal
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Contribution, Grant, Review
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def withdraw(register: Register, statement: Statement) -> None:
     wanted = cast(Withdrawal, statement.payload).consent
     ended = [grant for grant in register.grants.get(member.id, []) if grant.withdrawn is None and wanted in (None, grant.id)]
     if not ended:
-        raise Refused("there is no consent of yours in force to withdraw", value=wanted or "all", allowed="coop consent show")
+        raise Refused(Sentence("there is no consent of yours in force to withdraw"), value=wanted or "all", allowed="coop consent show")
     for grant in ended:
         grant.withdrawn = register.size
 
@@ -41,7 +42,7 @@ def contribute(register: Register, statement: Statement) -> None:
     member = register.author(statement)
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
-        raise Refused("records by language do not add up", value=sum(payload.languages.values()), allowed=str(payload.records))
+        raise Refused(Sentence("records by language do not add up"), value=sum(payload.languages.values()), allowed=str(payload.records))
     register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages), register.size)
 
 
@@ -95,10 +96,10 @@ def use_up(register: Register, run: str, positions: Sequence[int], at: str) -> N
         if grant is None:
             raise Refused("this entry is no consent limited to a number of runs", value=position)
         if not grant.stands(register.size) or (grant.consent.expires is not None and at >= grant.consent.expires):
-            raise Refused("this consent is withdrawn or expired", value=grant.id)
+            raise Refused(Sentence("this consent is withdrawn or expired"), value=grant.id)
         if not grant.left(run, register.size):
             raise Refused(
-                f"this consent allows {grant.consent.occurrences} run(s), and {len(grant.used)} used it",
+                Sentence("this consent allows {count} run(s), and {used} used it", count=grant.consent.occurrences, used=len(grant.used)),
                 value=grant.id,
                 next="build again without the member's records, or ask for a new consent",
             )

@@ -16,6 +16,7 @@ from governance_hooks.rules import recalls
 from governance_hooks.rules.community import check_founders
 from governance_hooks.rules.halts import require_haltable
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Halt, Member, Proposal, Seats
 from governance_hooks.statement import OPERATOR, shift
 
@@ -33,9 +34,9 @@ def advance(register: Register) -> None:
         register.pending.remove(proposal)
         motion: Any = proposal.motion
         if proposal.contested():
-            proposal.lapsed = f"{len(proposal.objections)} members objected in the challenge window"
+            proposal.lapsed = Sentence("{count} members objected in the challenge window", count=len(proposal.objections))
         elif clock >= proposal.expires():
-            proposal.lapsed = "the approval had expired when it was due, or the log lay still until then"
+            proposal.lapsed = Sentence("the approval had expired when it was due, or the log lay still until then")
         else:
             try:
                 check(register, motion)

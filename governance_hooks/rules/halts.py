@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Halt as HaltPayload
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Halt, Proposal
 from governance_hooks.statement import shift
 
@@ -19,7 +20,7 @@ __all__ = ["halt", "require_haltable"]
 def require_haltable(proposal: Proposal) -> None:
     """Refuse a halt of anything but a run, a release or an access: a motion takes effect by itself, and a payout has its own vote."""
     if proposal.kind not in ("run", "release", "access"):
-        raise Refused("what is halted is the approval of a run, a release or an access", value=proposal.kind)
+        raise Refused(Sentence("what is halted is the approval of a run, a release or an access"), value=proposal.kind)
 
 
 def halt(register: Register, statement: Statement) -> None:
@@ -33,26 +34,32 @@ def halt(register: Register, statement: Statement) -> None:
         owner = register.holder(signer)
         if owner is None or owner not in body:
             raise Refused(
-                "a halt is signed by somebody who is not of the oversight body",
+                Sentence("a halt is signed by somebody who is not of the oversight body"),
                 value=register.known_keys.get(signer, "a key nobody enrolled"),
                 allowed=", ".join(body) or "nobody: no seat is held",
             )
         owners.add(owner)
     if len(owners) < register.bylaws.oversight_required or statement.author not in owners:
         raise Refused(
-            "too few of the oversight body signed this halt", value=len(owners), allowed=f"{register.bylaws.oversight_required}, the author among them"
+            Sentence("too few of the oversight body signed this halt"),
+            value=len(owners),
+            allowed=Sentence("{number}, the author among them", number=register.bylaws.oversight_required),
         )
     register.require_community(owners)
     earlier = next((one for one in proposal.halts if not one.by_members), None)
     if earlier is not None:
         raise Refused(
-            "the oversight body has halted this approval before: only members can prolong or renew a halt",
+            Sentence("the oversight body has halted this approval before: only members can prolong or renew a halt"),
             value=earlier.id,
             next="coop propose halt PROPOSAL --ratifies HALT",
         )
     latest = shift(statement.issued, register.bylaws.halt_max_s)
     if not statement.issued < payload.until <= latest:
-        raise Refused("a halt lasts for a limited time", value=payload.until, allowed=f"after {statement.issued}, until {latest} at most")
+        raise Refused(
+            Sentence("a halt lasts for a limited time"),
+            value=payload.until,
+            allowed=Sentence("after {when}, until {latest} at most", when=statement.issued, latest=latest),
+        )
     made = Halt(statement.id, proposal.id, statement.issued, payload.until, by_members=False)
     proposal.halts.append(made)
     register.halts[made.id] = made

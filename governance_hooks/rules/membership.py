@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Admission
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Member
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def admit(register: Register, statement: Statement) -> None:
     payload = cast(Admission, statement.payload)
     raw = fresh(register, payload.key)
     if payload.member in register.members:
-        raise Refused("this member id is taken", value=payload.member)
+        raise Refused(Sentence("this member id is taken"), value=payload.member)
     if raw not in statement.signers:
         raise Refused("an admission is signed by the new member's key too (proof of possession)", value=payload.member)
     registrars = set()
@@ -34,13 +35,17 @@ def admit(register: Register, statement: Statement) -> None:
         owner = register.holder(signer)
         if owner is None or owner not in register.bylaws.registrars:
             raise Refused(
-                "an admission is signed by somebody who is no registrar",
+                Sentence("an admission is signed by somebody who is no registrar"),
                 value=register.known_keys.get(signer, "a key nobody enrolled"),
                 allowed=", ".join(register.bylaws.registrars),
             )
         registrars.add(owner)
     if len(registrars) < register.bylaws.registrars_required:
-        raise Refused("too few registrars signed this admission", value=len(registrars), allowed=f"{register.bylaws.registrars_required} distinct registrars")
+        raise Refused(
+            Sentence("too few registrars signed this admission"),
+            value=len(registrars),
+            allowed=Sentence("{count} distinct registrars", count=register.bylaws.registrars_required),
+        )
     if statement.author not in registrars | {payload.member}:
         raise Refused("an admission is stated by one of the registrars who signed, or by the new member", value=statement.author, allowed=", ".join(registrars))
     register.require_community(registrars)

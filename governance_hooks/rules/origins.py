@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from governance_hooks.bylaws import Bylaws
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import Statement
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check_origins(bylaws: Bylaws, statement: Statement, *, clock: str) -> None:
         if not any(_stands(bylaws, web, statement.issued, clock)):
             known = ", ".join(f"{one.origin} (rp id {one.rp_id}, {one.valid_from} to {one.valid_until or 'now'})" for one in bylaws.passkey_origins)
             raise Refused(
-                "a passkey signed on a page the bylaws do not name for that time",
+                Sentence("a passkey signed on a page the bylaws do not name for that time"),
                 value=f"{web.origin} (rp id {web.rp_id}) at {statement.issued}",
                 allowed=known or "no page: these bylaws accept no passkeys",
             )

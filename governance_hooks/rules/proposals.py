@@ -11,6 +11,7 @@ from governance_hooks.payloads import Draft as DraftPayload
 from governance_hooks.payloads import ProposalOpened
 from governance_hooks.rules import effects, recalls
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Draft, Proposal
 from governance_hooks.statement import shift
 
@@ -40,19 +41,27 @@ def open_proposal(register: Register, statement: Statement) -> None:
     if payload.rules != rules:
         raise Refused("a proposal copies the rules of the bylaws in force", value=payload.rules.model_dump(), allowed=str(rules.model_dump()))
     if len(sponsors) < rules.sponsors:
-        raise Refused("too few members sponsor this proposal", value=len(sponsors), allowed=f"{rules.sponsors} signatures of distinct members")
+        raise Refused(
+            Sentence("too few members sponsor this proposal"),
+            value=len(sponsors),
+            allowed=Sentence("{count} signatures of distinct members", count=rules.sponsors),
+        )
     open_now = sum(one.proposer == statement.author and one.closed is None for one in register.proposals.values())
     if open_now >= register.bylaws.open_proposals:
-        raise Refused("you have as many proposals open as one member may have", value=open_now, allowed=str(register.bylaws.open_proposals))
+        raise Refused(Sentence("you have as many proposals open as one member may have"), value=open_now, allowed=str(register.bylaws.open_proposals))
     roll = register.roll(payload.kind)
     if payload.roll.members != len(roll) or payload.roll.root != tally.roll_root(roll):
-        raise Refused("a proposal's roll is that of its log position", value=payload.roll.members, allowed=f"{len(roll)} members; open the proposal again")
+        raise Refused(
+            "a proposal's roll is that of its log position",
+            value=payload.roll.members,
+            allowed=Sentence("{count} members; open the proposal again", count=len(roll)),
+        )
     earliest = shift(statement.issued, rules.minimum_period_s)
     if payload.closes < earliest:
-        raise Refused("a proposal stays open for the minimum period", value=payload.closes, allowed=f"{earliest} or later")
+        raise Refused(Sentence("a proposal stays open for the minimum period"), value=payload.closes, allowed=Sentence("{when} or later", when=earliest))
     latest = shift(statement.issued, rules.maximum_period_s)
     if payload.closes > latest:
-        raise Refused("a proposal stays open for the maximum period at most", value=payload.closes, allowed=f"{latest} or earlier")
+        raise Refused("a proposal stays open for the maximum period at most", value=payload.closes, allowed=Sentence("{when} or earlier", when=latest))
     if payload.kind != "run" and payload.uses != 1:
         raise Refused("only an approval of a run is used more than once", value=payload.uses, allowed="1")
     _check_draft(register, payload)

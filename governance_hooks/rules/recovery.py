@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Guardians, RecoveryCancelled, RecoveryOpened
 from governance_hooks.rules.keys import fresh
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Recovery
 from governance_hooks.statement import shift
 
@@ -33,7 +34,11 @@ def name_guardians(register: Register, statement: Statement) -> None:
     for guardian in named:
         register.member(guardian)
     if named and len(named) < register.bylaws.recovery_required:
-        raise Refused("too few guardians to ever recover a key", value=len(named), allowed=f"{register.bylaws.recovery_required} or more, or none")
+        raise Refused(
+            Sentence("too few guardians to ever recover a key"),
+            value=len(named),
+            allowed=Sentence("{number} or more, or none", number=register.bylaws.recovery_required),
+        )
     member.guardians = frozenset(named)
 
 
@@ -44,13 +49,13 @@ def open_recovery(register: Register, statement: Statement) -> None:
     if statement.author != member.id:
         raise Refused("a recovery is stated in the name of the member it is for", value=statement.author, allowed=member.id)
     if member.id in register.recoveries:
-        raise Refused("a recovery of this member is pending already", value=register.recoveries[member.id].id, allowed="one at a time")
+        raise Refused(Sentence("a recovery of this member is pending already"), value=register.recoveries[member.id].id, allowed="one at a time")
     raw = fresh(register, payload.key)
     if raw not in statement.signers:
         raise Refused("a recovery is signed by the new key too (proof of possession)", value=member.id)
     holders = {register.holder(signer) for signer in statement.signers - {raw}}
     if member.id in holders:
-        raise Refused("a key of the member that is in force signed this: nothing is lost", value=member.id, next="coop key rotate NEW")
+        raise Refused(Sentence("a key of the member that is in force signed this: nothing is lost"), value=member.id, next="coop key rotate NEW")
     bodies = {"registrars": frozenset(register.bylaws.registrars), "guardians of this member": member.guardians}
     # None in `holders` is a key of nobody, or no longer in force: it is in neither body.
     name = next((name for name, people in bodies.items() if holders <= people), None)
@@ -58,7 +63,7 @@ def open_recovery(register: Register, statement: Statement) -> None:
     if name is None:
         raise Refused("a recovery is signed by registrars alone or by guardians of the member alone", value=supporters, allowed=", ".join(bodies))
     if len(supporters) < register.bylaws.recovery_required:
-        raise Refused("too few signed this recovery", value=len(supporters), allowed=f"{register.bylaws.recovery_required} distinct {name}")
+        raise Refused(Sentence("too few signed this recovery"), value=len(supporters), allowed=f"{register.bylaws.recovery_required} distinct {name}")
     register.require_community(supporters)
     register.recoveries[member.id] = Recovery(statement.id, member.id, raw, tuple(supporters), register.size)
     register.known_keys[raw] = member.id
@@ -70,7 +75,7 @@ def cancel(register: Register, statement: Statement) -> None:
     pending = register.recoveries.get(member.id)
     wanted = cast(RecoveryCancelled, statement.payload).recovery
     if pending is None or pending.id != wanted:
-        raise Refused("no such recovery of yours is pending", value=wanted, allowed=pending.id if pending else "none is pending")
+        raise Refused(Sentence("no such recovery of yours is pending"), value=wanted, allowed=pending.id if pending else "none is pending")
     if len(statement.signers) != 1 or not statement.signers <= member.keys | {pending.key}:
         raise Refused("cancelling a recovery needs one key of the member that is in force, or the new key", value=statement.author)
     del register.recoveries[member.id]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
 from governance_hooks.rules import consents, recalls, sites
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal, Run
 from governance_hooks.statement import SITE
 
@@ -21,25 +22,27 @@ __all__ = ["build", "end", "evaluate", "pay", "release", "require_counted", "req
 def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begun: bool = False) -> None:
     """Refuse unless the proposal is an approval of exactly this subject that may be used at the instant `at`; `begun` as in `Proposal.halted`."""
     if proposal.kind != kind:
-        raise Refused(f"this proposal is about a {proposal.kind}, not a {kind}", value=proposal.id)
+        raise Refused(Sentence("this proposal is about a {kind}, not a {wanted}", kind=proposal.kind, wanted=kind), value=proposal.id)
     if proposal.tally is None or proposal.closed_at is None:
-        raise Refused("this vote is not closed yet", value=proposal.id, allowed=f"after {proposal.closes}", next="coop tally, then coop close")
+        after = Sentence("after {when}", when=proposal.closes)
+        raise Refused(Sentence("this vote is not closed yet"), value=proposal.id, allowed=after, next="coop tally, then coop close")
     if not proposal.tally.approved:
-        raise Refused(f"members did not approve this: {proposal.tally.why}", value=proposal.id)
+        raise Refused(Sentence("members did not approve this: {why}", why=proposal.tally.why), value=proposal.id)
     if proposal.subject != subject:
-        raise Refused("members voted on another subject", value=subject, allowed=proposal.subject, next="propose what you have now, or restore what was voted")
+        then = Sentence("propose what you have now, or restore what was voted")
+        raise Refused(Sentence("members voted on another subject"), value=subject, allowed=proposal.subject, next=then)
     if proposal.contested():
-        raise Refused(
-            f"{len(proposal.objections)} members objected in the challenge window: the approval is undone", value=proposal.id, next="coop propose again"
-        )
+        undone = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
+        raise Refused(undone, value=proposal.id, next="coop propose again")
     opens, expires = proposal.due(), proposal.expires()
     if at < opens:
-        raise Refused("the challenge window of this approval is still open", value=at, allowed=f"from {opens}")
+        raise Refused(Sentence("the challenge window of this approval is still open"), value=at, allowed=Sentence("from {when}", when=opens))
     if at >= expires:
-        raise Refused("this approval has expired", value=at, allowed=f"before {expires}", next="coop propose again")
+        raise Refused(Sentence("this approval has expired"), value=at, allowed=Sentence("before {when}", when=expires), next="coop propose again")
     halt = proposal.halted(at, begun=begun)
     if halt is not None:
-        raise Refused(f"this approval is halted by {halt.by}", value=at, allowed=f"after {halt.until}, when the halt lapses")
+        lapses = Sentence("after {when}, when the halt lapses", when=halt.until)
+        raise Refused(Sentence("this approval is halted by {who}", who=halt.by), value=at, allowed=lapses)
 
 
 def require_counted(register: Register, at: str) -> None:

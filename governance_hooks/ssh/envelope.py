@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.ssh.publickey import PublicKey
 from governance_hooks.ssh.wire import Reader, decode_base64, encode_base64, string
 
@@ -40,7 +41,7 @@ def armor(blob: bytes) -> str:
 def dearmor(text: str) -> bytes:
     """Return the bytes inside an armored signature; refuse any other spelling of the same bytes."""
     if not text.startswith(_FIRST) or not text.endswith(_LAST) or len(text) <= len(_FIRST) + len(_LAST):
-        raise Refused("not an armored SSH signature", value=text[:40], allowed=f"{_BEGIN} ... {_END}")
+        raise Refused(Sentence("not an armored SSH signature"), value=text[:40], allowed=f"{_BEGIN} ... {_END}")
     inside = text[len(_FIRST) : -len(_LAST)]
     blob, breaks = decode_base64(inside.replace("\n", "")), len(inside) // 71
     if inside[70::71] != "\n" * breaks or inside.count("\n") != breaks or inside[-1] == "\n":
@@ -84,7 +85,7 @@ class Envelope:
         namespace, reserved, algorithm, signature = reader.string(), reader.string(), reader.string().decode(errors="replace"), reader.string()
         reader.end()
         if namespace != NAMESPACE.encode():
-            raise Refused("signature is for another purpose (namespace)", value=namespace.decode(errors="replace")[:60], allowed=NAMESPACE)
+            raise Refused(Sentence("signature is for another purpose (namespace)"), value=namespace.decode(errors="replace")[:60], allowed=NAMESPACE)
         if reserved or algorithm not in _HASHES:
             raise Refused("signature uses an unknown hash or extension", value=algorithm[:20], allowed=", ".join(_HASHES))
         return cls(key, algorithm, signature)

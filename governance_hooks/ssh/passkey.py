@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.ssh.envelope import Envelope
 from governance_hooks.ssh.publickey import RS256, PublicKey
 from governance_hooks.ssh.wire import mpint, string
@@ -41,9 +42,9 @@ def check_flags(flags: int, extensions: bytes, *, verified: bool) -> None:
         verified: whether user verification (PIN, fingerprint) is required on top of presence (touch).
     """
     if not flags & _PRESENT:
-        raise Refused("nobody touched the key (user presence is missing)", value=hex(flags))
+        raise Refused(Sentence("nobody touched the key (user presence is missing)"), value=hex(flags))
     if verified and not flags & _VERIFIED:
-        raise Refused("the passkey did not verify its user (PIN or biometry)", value=hex(flags), next="sign with user verification: required")
+        raise Refused(Sentence("the passkey did not verify its user (PIN or biometry)"), value=hex(flags), next="sign with user verification: required")
     if flags & _ATTESTED:
         raise Refused("an assertion carries no attested credential data", value=hex(flags))
     if bool(flags & _EXTENDED) != bool(extensions) or (extensions and extensions[0] >> 5 != _CBOR_MAP):

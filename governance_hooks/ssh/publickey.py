@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.ssh.wire import Reader, decode_base64, mpint, string
 
 __all__ = ["ED25519", "KINDS", "RS256", "SK_ECDSA", "SK_ED25519", "PublicKey"]
@@ -53,7 +54,7 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise Refused("key type is not supported", value=self.kind[:60], allowed=", ".join(KINDS))
+            raise Refused(Sentence("key type is not supported"), value=self.kind[:60], allowed=", ".join(KINDS))
         check = {SK_ECDSA: _check_p256, RS256: _check_rsa}.get(self.kind, _check_ed25519)
         check(self.point)
         if self.kind == ED25519 and self.application:
@@ -96,7 +97,7 @@ class PublicKey:
         reader = Reader(blob)
         kind = reader.string().decode("ascii", errors="replace")
         if kind not in KINDS:
-            raise Refused("key type is not supported", value=kind[:60], allowed=", ".join(KINDS))
+            raise Refused(Sentence("key type is not supported"), value=kind[:60], allowed=", ".join(KINDS))
         if kind == SK_ECDSA and reader.string() != _CURVE:
             raise Refused("curve of the key is not supported", allowed=_CURVE.decode())
         point = mpint(reader.mpint()) + mpint(reader.mpint()) if kind == RS256 else reader.string()
@@ -109,7 +110,7 @@ class PublicKey:
         """Parse `TYPE AAAA... [comment]`."""
         parts = line.split()
         if len(parts) < 2:
-            raise BadInput("not an OpenSSH public key line", value=line[:60], allowed="ssh-ed25519 AAAA... [comment]")
+            raise BadInput(Sentence("not an OpenSSH public key line"), value=line[:60], allowed="ssh-ed25519 AAAA... [comment]")
         key = cls.from_blob(decode_base64(parts[1]))
         if parts[0] != key.kind:
             raise Refused("key line names another type than the key has", value=parts[0][:60], allowed=key.kind)

@@ -24,6 +24,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.ledger import parse_ledger
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.report import StepFailed
+from governance_hooks.sentence import Sentence
 from governance_hooks.stake.guilds import read_assignment
 from governance_hooks.stake.shapley import exact_values, largest_remainder, orders, royalty_shares, sampled_values, without_truncation
 from governance_hooks.stake.values import Trained, Values, by_mask, read_values
@@ -396,9 +397,9 @@ def check_shares(plan: bytes, files: Mapping[str, bytes], *, run: str | None = N
     if voted.attribution is None:
         if there:
             raise StepFailed(f"{there[0]} is there, but members voted on no attribution", todo="leave it out")
-        return "members voted on no attribution: there are no shares"
+        return Sentence("members voted on no attribution: there are no shares")
     if not there:
-        return "no shares are stated; the plan allows them"
+        return Sentence("no shares are stated; the plan allows them")
     if len(there) != len(FILES):
         raise StepFailed(f"{', '.join(sorted(set(FILES) - set(there)))} is missing, and shares cannot be recomputed without it", todo="restore the file")
     shares, values, guilds = (files[name] for name in FILES)
@@ -417,4 +418,9 @@ def check_shares(plan: bytes, files: Mapping[str, bytes], *, run: str | None = N
         again = loads(made)
         odd = sorted(name for name in again.keys() | stated.keys() if again.get(name) != stated.get(name))
         raise StepFailed(f"{FILES[0]} does not follow from the values table: {', '.join(odd)}", todo="coop shares RUN")
-    return f"shares of {len(voted.attribution.players)} guilds recomputed from {stated['trainings']} trainings, utility {voted.attribution.utility}"
+    return Sentence(
+        "shares of {count} guilds recomputed from {trainings} trainings, utility {utility}",
+        count=len(voted.attribution.players),
+        trainings=stated["trainings"],
+        utility=voted.attribution.utility,
+    )

@@ -13,6 +13,7 @@ from governance_hooks.checkpoint import MAX_WITNESSES, Checkpoint, NoteVerifier
 from governance_hooks.errors import Refused
 from governance_hooks.fields import CLOCK_SKEW_S
 from governance_hooks.note import read_line
+from governance_hooks.sentence import Sentence
 from governance_hooks.witness.cosigner import Cosigner
 
 __all__ = ["Policy", "Unwitnessed", "Witnessed"]
@@ -69,9 +70,16 @@ class Witnessed:
     def words(self) -> str:
         """Say who vouches for the time; raise Refused like `time`."""
         if not self.policy.required:
-            return "time by the operator's word, no independent witness"
+            return Sentence("time by the operator's word, no independent witness")
         moment = datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"newest at {moment} by {len(self.times)} of {len(self.policy.witnesses)} witnesses ({', '.join(sorted(self.times))}), {self.policy.required} required"
+        return Sentence(
+            "newest at {moment} by {count} of {all} witnesses ({names}), {required} required",
+            moment=moment,
+            count=len(self.times),
+            all=len(self.policy.witnesses),
+            names=", ".join(sorted(self.times)),
+            required=self.policy.required,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from governance_hooks.errors import CoopError
 from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
+from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import Signer
 from model_card.attestations.envelope import Envelope, to_be_signed
 from model_card.attestations.signers import Signers
@@ -34,18 +35,24 @@ def check_attestations(files: Mapping[str, bytes], digests: Mapping[str, str], r
     if strange:
         raise StepFailed(f"{strange[0]} is no attestation we know", todo="do not use these files")
     if not signers.named and not present:
-        return "NO attestations: the bylaws name no stewards, so nobody but the operator vouches beside the votes"
+        return Sentence("NO attestations: the bylaws name no stewards, so nobody but the operator vouches beside the votes")
     missing = [name for name in NAMES if path_of(name) not in files]
     if missing:
-        raise StepUnknown(f"not attested: {', '.join(missing)}", todo="ask the stewards: coop release attest; or download the release again, whole")
+        raise StepUnknown(
+            Sentence("not attested: {names}", names=", ".join(missing)),
+            todo=Sentence("ask the stewards: {command}; or download the release again, whole", command="coop release attest"),
+        )
     counts = _counted(files, statements_of(files, digests, register, release), signers)
     least = min(map(len, counts.values()))
     if least < signers.required:
         short = next(name for name, signed in counts.items() if len(signed) == least)
         raise StepFailed(f"{path_of(short)} is signed by {least} of {signers.required} stewards that the bylaws require", todo="coop release attest")
     if not signers.named:
-        return f"{len(counts)} statements rendered again, signed by the OPERATOR ALONE: the bylaws name no stewards"
-    return f"{len(counts)} statements rendered again, each signed by {least} or more of {signers.named} stewards ({signers.required} required)"
+        return Sentence("{count} statements rendered again, signed by the OPERATOR ALONE: the bylaws name no stewards", count=len(counts))
+    people = {"least": least, "stewards": signers.named, "required": signers.required}
+    return Sentence(
+        "{count} statements rendered again, each signed by {least} or more of {stewards} stewards ({required} required)", count=len(counts), **people
+    )
 
 
 def _counted(files: Mapping[str, bytes], statements: Mapping[str, bytes], signers: Signers) -> dict[str, set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance_hooks.canonical import loads
 from governance_hooks.report import StepFailed, StepUnknown
+from governance_hooks.sentence import Sentence
 from model_card.card import make_card
 from model_card.evidence import AGAIN, Evidence
 from model_card.layout import rule_of
@@ -19,7 +20,8 @@ def _require_our_renderer(found: Evidence) -> None:
     untouched = any(entry.path == "card.json" and entry.sha256 == found.bundle.digests["card.json"] for entry in found.release.files)
     if untouched and written != renderer_digest():
         raise StepUnknown(
-            "the card was rendered by another version of commonweights than this one", todo="install the version the cooperative used, and verify again"
+            Sentence("the card was rendered by another version of commonweights than this one"),
+            todo=Sentence("install the version the cooperative used, and verify again"),
         )
 
 
@@ -39,4 +41,5 @@ def card(found: Evidence) -> str:
     for path, wanted in sorted(rendered.items(), key=lambda item: item[0] != "card.json"):
         if found.get(path) != wanted:
             raise StepFailed(f"{path} is not what the {'records render' if path == 'card.json' else 'card renders'} to", todo="do not believe it")
-    return f"card.json and {len(rendered) - 1} pages rendered again, {sum(map(len, rendered.values())):,} bytes equal"
+    size = sum(map(len, rendered.values()))
+    return Sentence("card.json and {count} pages rendered again, {bytes:,} bytes equal", count=len(rendered) - 1, bytes=size)

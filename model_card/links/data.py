@@ -9,6 +9,7 @@ from governance_hooks.batches import check_batches, parse_batches
 from governance_hooks.canonical import sha256
 from governance_hooks.links import check_consents, check_counted, check_ledger, check_stages, check_withdrawals
 from governance_hooks.report import StepFailed
+from governance_hooks.sentence import Sentence
 from governance_hooks.vocabulary import PUBLIC
 from model_card.evidence import DISTRUST, Evidence
 
@@ -45,7 +46,14 @@ def data(found: Evidence) -> str:
     trained, trained_root = records.run.get("trained_records"), records.run.get("trained_root")
     if trained > len(train) or (trained == len(train) and trained_root != _root([record.encode() for record in train])):
         raise StepFailed("run.json says it trained on other records than the ledger's", todo=DISTRUST)
-    return f"{len(rows)} records in {len(plan.build.languages)} languages, {trained} of {len(train)} trained on, root {plan.build.root[:19]}"
+    return Sentence(
+        "{count} records in {languages} languages, {trained} of {train} trained on, root {root}",
+        count=len(rows),
+        languages=len(plan.build.languages),
+        trained=trained,
+        train=len(train),
+        root=plan.build.root[:19],
+    )
 
 
 def consent(found: Evidence) -> str:
@@ -58,4 +66,5 @@ def consent(found: Evidence) -> str:
     for position, at in zip(run.starts, run.started, strict=True):
         standing = check_consents(register, rows, plan.use, at=at, position=position, run=run.id)
     check_counted(register, rows, plan.use, run)
-    return f"{standing}; {check_withdrawals(register, rows, plan.use, run, run.releases.get(found.digest, register.size))}"
+    withdrawn = check_withdrawals(register, rows, plan.use, run, run.releases.get(found.digest, register.size))
+    return Sentence("{first}; {second}", first=standing, second=withdrawn)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from governance_hooks.links import check_age
 from governance_hooks.report import StepFailed, StepNoted, StepSkipped, StepUnknown
+from governance_hooks.sentence import Sentence
 from model_card.attestations import check_attestations, status_of
 from model_card.evidence import Evidence
 from model_card.site.freshness import freshness
@@ -17,7 +18,7 @@ def attestations(found: Evidence) -> str:
     """(13) Every attestation says what the records say, and as many stewards have signed as the bylaws ask for."""
     register, present = found.register, found.bundle.attestations
     if not present and not register.bylaws.stewards:
-        raise StepSkipped("no attestations, and the bylaws name no stewards", checked="nothing beside the log vouches for this release")
+        raise StepSkipped(Sentence("no attestations, and the bylaws name no stewards"), checked=Sentence("nothing beside the log vouches for this release"))
     return check_attestations(found.bundle.data, found.bundle.digests, register, found.digest)
 
 
@@ -25,13 +26,13 @@ def standing(found: Evidence) -> str:
     """(14) The release is neither superseded nor withdrawn by the log; with a moment given, not halted at it, and the log is fresh."""
     register, asked = found.register, found.asked
     if found.published is None:
-        raise StepUnknown("needs a release that went out (link 4)")
+        raise StepUnknown(Sentence("needs a release that went out (link 4)"))
     said = _by_the_log(found)
     if asked.site is not None:
         said = _by_the_site(found) or said
     if asked.now is None:
         found.standing = "current"
-        return f"{said}; not asked whether that is still so (--now)"
+        return Sentence("{said}; not asked whether that is still so (--now)", said=said)
     for kind, proposal in (("release", register.proposal(register.releases[found.digest])), ("run", register.proposal(found.release.run_proposal))):
         if (halt := proposal.halted(asked.now)) is not None:
             found.standing = "halted"
@@ -57,7 +58,8 @@ def _by_the_log(found: Evidence) -> str:
     if status.status != "current":
         found.standing = status.status
         raise StepNoted(
-            status.line, todo="use the release that took its place" if status.status == "superseded" else "do not use it any more; ask the cooperative"
+            status.line,
+            todo=Sentence("use the release that took its place") if status.status == "superseded" else Sentence("do not use it any more; ask the cooperative"),
         )
     return status.line
 

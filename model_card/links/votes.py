@@ -5,6 +5,7 @@ from __future__ import annotations
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.links import check_vote, find_proposal
 from governance_hooks.report import StepFailed
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import CLOCK_SKEW_S, shift
 from model_card.conformity import check_run
 from model_card.evidence import DISTRUST, Evidence
@@ -25,7 +26,8 @@ def release_vote(found: Evidence) -> str:
     counted = check_vote(proposal)
     if published is None or subject not in found.run.releases:
         raise StepFailed(
-            "the vote approves it, but the log holds no release of it for this run", todo="ask the cooperative for the proof made after the release"
+            Sentence("the vote approves it, but the log holds no release of it for this run"),
+            todo=Sentence("ask the cooperative for the proof made after the release"),
         )
     found.published = found.run.releases[subject]
     release = found.release
@@ -38,7 +40,7 @@ def release_vote(found: Evidence) -> str:
             raise StepFailed(f"it says it supersedes {other[:19]}, which the log does not know as an earlier release", todo="ask the cooperative")
     if proposal.supersedes != superseded:
         raise StepFailed("members voted on another list of superseded releases than release.json has", todo="ask the cooperative")
-    return counted + (f"; supersedes {len(superseded)} earlier" if superseded else "")
+    return Sentence("{said}; supersedes {count} earlier", said=counted, count=len(superseded)) if superseded else counted
 
 
 def run_vote(found: Evidence) -> str:
@@ -56,4 +58,4 @@ def run_vote(found: Evidence) -> str:
     ended = _issued(found, run.starts[-1] if run.ended is None else run.ended)
     check_run(found.plain.plan, found.plain.run, run, uses=proposal.uses, ended=ended)
     found.run_was_voted = True
-    return f"{counted}; {len(run.starts)} start(s), all after the vote"
+    return Sentence("{said}; {count} start(s), all after the vote", said=counted, count=len(run.starts))

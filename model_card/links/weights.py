@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance_hooks.canonical import digest
 from governance_hooks.report import StepFailed, StepSkipped
+from governance_hooks.sentence import Sentence
 from model_card.conformity import check_adapter_config
 from model_card.derived import check_config, check_copied, check_derived, model_files
 from model_card.evidence import DISTRUST, Evidence
@@ -37,12 +38,13 @@ def weights(found: Evidence) -> str:
         raise StepFailed("run.json is not the record the operator signed at the end of the run", todo=DISTRUST)
     if record.get("proposal") != release.run_proposal or record.get("plan") != release.plan or record.get("coop") != release.coop:
         raise StepFailed("run.json names another plan, proposal or cooperative", todo=DISTRUST)
-    return f"{sum(n for n, _ in counted)} tensors, {sum(n for _, n in counted):,} parameters, output of run {run.id}"
+    tensors, parameters = sum(n for n, _ in counted), sum(n for _, n in counted)
+    return Sentence("{count} tensors, {parameters:,} parameters, output of run {run}", count=tensors, parameters=parameters, run=run.id)
 
 
 def derived(found: Evidence) -> str:
     """(11) Merged and GGUF weights are recorded as made from the adapter and the voted base, under known rules."""
     done = check_derived(found.facts("adapter", "model", "gguf", "derivation"))
     if not done:
-        raise StepSkipped("nothing was made from the run's weights", checked="no merged and no GGUF weights in this release")
-    return "; ".join(done) + ", as their records say (--rederive makes them again)"
+        raise StepSkipped(Sentence("nothing was made from the run's weights"), checked=Sentence("no merged and no GGUF weights in this release"))
+    return Sentence("{what}, as their records say (--rederive makes them again)", what="; ".join(done))

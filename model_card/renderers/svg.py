@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
+from model_card import iso639
 from model_card.hostile import neutral
 
-__all__ = ["figure", "round_marks", "text"]
+__all__ = ["ENGLISH", "Voice", "figure", "round_marks", "text"]
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a picture speaks: the files of a release speak English, a page may draw the same numbers in its reader's language."""
+
+    say: Callable[[str], str] = str
+    """A sentence."""
+    language: Callable[[str], str] = iso639.name
+    """The name of an ISO 639-3 code."""
+    number: Callable[[float], str] = _plain
+    """A count, or a mark of an axis."""
+
+
+ENGLISH = Voice()
 
 # A background of its own: a page may be light while the reader's system is dark, and the letters must be seen on either.
 _STYLE = (

@@ -94,7 +94,7 @@ def keep(
         visit.service.private.basket.put(visit.signed_in().account, identifier, sound)
     except BadInput as error:
         if accept == "text/plain":
-            return Response(error.what, 422, media_type="text/plain")
+            return Response(i18n.told(error.what), 422, media_type="text/plain")
         return _page(visit, written, error, identifier)
     if accept == "text/plain":
         return Response("kept", media_type="text/plain")

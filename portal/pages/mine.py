@@ -50,7 +50,7 @@ def where(visit: Here) -> Response:
         member = visit.as_member(register).id
     if not visit.service.limits.allows("dry", member):
         raise HTTPException(429)
-    return visit.page("where.html", lines=[line for line in visit.service.house.whereabouts(member) if line.strip()])
+    return visit.page("where.html", lines=[line for line in visit.service.house.whereabouts(member) if line])
 
 
 @router.get("/mine/stake")

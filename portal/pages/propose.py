@@ -12,6 +12,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult, subject_of
 from governance_hooks.register import Register
+from governance_hooks.sentence import Sentence
 from portal import i18n
 from portal.signing.drafting import draft, signing_path
 from portal.visit import Here, Visit
@@ -72,8 +73,12 @@ def ask(
     lines = [line.strip() for line in options.splitlines() if line.strip()]
     most = MAX_STATEMENTS if method == "opinions" else MAX_OPTIONS
     if not 2 <= len(lines) <= most or len(set(lines)) != len(lines):
-        raise BadInput(i18n.gettext("a question has different options, one in each line"), value=len(lines), allowed=f"2 to {most}")
-    for name, text, longest in [("the question", asked, MAX_QUESTION_BYTES), *(("an option", line, MAX_OPTION_BYTES) for line in lines)]:
+        raise BadInput(
+            i18n.gettext("a question has different options, one in each line"),
+            value=len(lines),
+            allowed=Sentence("{first} to {last}", first=2, last=most),
+        )
+    for name, text, longest in [(Sentence("the question"), asked, MAX_QUESTION_BYTES), *((Sentence("an option"), line, MAX_OPTION_BYTES) for line in lines)]:
         for problem in text_problems(name, text, longest):
             raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
     with visit.register() as register:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.register import Register
 from governance_hooks.standing import ReleaseStatus, status_of
 from governance_hooks.state import Proposal
 from model_card.promise import PROMISE
+from model_card.renderers.charts import CHARTS
+from model_card.renderers.svg import Voice
 from portal import i18n, markdown
 from portal.downloads import WEIGHTS, Part, bytes_of, document_of, parts_of, send
 from portal.proposal_rows import row_of
@@ -34,6 +37,8 @@ ISO_639_3: Final = {"en": "eng", "es": "spa", "fr": "fra", "ar": "ara", "sw": "s
 _CHART: Final = re.compile(r"card/charts/([a-z0-9_-]{1,64})\.svg")
 _TOLD: Final = re.compile(r"<desc[^>]*>([^<]{1,4000})</desc>")
 _RECORD: Final = 4 << 20
+_VOICE: Final = Voice(lambda text: i18n.told(text).translate({0x2068: None, 0x2069: None}), i18n.language_name, i18n.number)
+"""Pictures say what pages say; in them each text stands alone, so nothing has to be set apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,18 @@ def release(visit: Here, digest: Digest) -> Response:
 
 
 @router.get("/releases/{digest}/charts/{name}.svg")
-def chart(visit: Here, digest: Digest, name: Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$")]) -> Response:
-    """Show a picture of the card; as a file of its own it may run nothing."""
-    return send(visit, *_found(visit, digest, f"card/charts/{name}.svg"), kind="image/svg+xml", shown=True)
+def chart(
+    visit: Here, digest: Digest, name: Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$")], language: Annotated[str, Query(alias="in", max_length=8)] = "en"
+) -> Response:
+    """Show a picture of the card: the released file, or the same numbers drawn with the words of another language; as a file of its own it may run nothing."""
+    folder, part = _found(visit, digest, f"card/charts/{name}.svg")
+    answer = send(visit, folder, part, kind="image/svg+xml", shown=True)
+    i18n.use(i18n.choose(language))
+    drawn = None if i18n.current() == "en" else _drawn(folder, parts_of(folder, digest), name)
+    if drawn is None:
+        return answer
+    kept = ("cache-control", "content-security-policy", "content-disposition")
+    return Response(drawn, headers={one: answer.headers[one] for one in kept} | {"content-language": i18n.current()}, media_type="image/svg+xml")
 
 
 @router.api_route("/releases/{digest}/files/{path:path}", methods=["GET", "HEAD"])
@@ -193,8 +207,25 @@ def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
     language = ISO_639_3.get(i18n.current(), "eng")
     path = next((one for one in (f"card/summary.{language}.md", "card/summary.eng.md") if one in paths), None)
     summary = markdown.shown(bytes_of(folder, path, _RECORD).decode("utf-8", "replace")) if path else None
-    charts = [Chart(match[1], _told(bytes_of(folder, match[0], _RECORD))) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    charts = [_chart(folder, parts, match[1]) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
     return {"summary": summary, "summary_language": i18n.current() if path and language in path else "en", "charts": charts}
+
+
+def _chart(folder: Folder, parts: list[Part], name: str) -> Chart:
+    drawn = None if i18n.current() == "en" else _drawn(folder, parts, name)
+    return Chart(name, _told(drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)))
+
+
+def _drawn(folder: Folder, parts: list[Part], name: str) -> bytes | None:
+    """Return a picture of the card with the words of this request's language; None where the card is not the released one, or has no such picture."""
+    listed = next((one.sha256 for one in parts if one.path == "card.json" and one.size <= _RECORD), None)
+    if name not in CHARTS or listed is None:
+        return None
+    try:
+        data = bytes_of(folder, "card.json", _RECORD)
+        return CHARTS[name](loads(data, floats=True, source="card.json"), None, _VOICE) if sha256(data) == listed else None
+    except (CoopError, HTTPException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return None  # the released file is shown
 
 
 def _told(svg: bytes) -> str:

@@ -10,6 +10,7 @@ from data_pipeline.text import text_problems
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult
 from governance_hooks.preferences import ANSWERS
+from governance_hooks.sentence import Sentence
 from governance_hooks.state import Proposal
 from portal import i18n
 from portal.opinion.page import KIND
@@ -31,7 +32,7 @@ def _reason(service: Service, text: str) -> str | None:
     clean = text.replace("\r\n", "\n").strip()
     if not clean:
         return None
-    for problem in text_problems("the reason", clean, MAX_REASON_BYTES):
+    for problem in text_problems(Sentence("the reason"), clean, MAX_REASON_BYTES):
         raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
     return service.house.keep_reason(clean)
 
@@ -94,7 +95,7 @@ def _options(motion: Consult, fields: dict[str, str]) -> list[int]:
             chosen += [(number, number)] if text else []
         elif text:
             if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= len(motion.options):
-                raise BadInput(i18n.gettext("a rank is a number"), value=text[:20], allowed=f"1 to {len(motion.options)}")
+                raise BadInput(i18n.gettext("a rank is a number"), value=text[:20], allowed=Sentence("{first} to {last}", first=1, last=len(motion.options)))
             chosen.append((int(text), number))
     ranks = [rank for rank, _ in chosen]
     if len(set(ranks)) != len(ranks):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from governance_hooks.errors import Refused
 from governance_hooks.fields import Identifier, Strict
 from governance_hooks.register import Register
+from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import PublicKey
 
 __all__ = ["ACCOUNT", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer"]
@@ -93,8 +94,8 @@ def require_signer(register: Register, value: dict[str, Any], key: PublicKey) ->
     if value["type"] == "coop.recovery-cancel/v1" and pending is not None and pending.key == key.raw:
         return owner
     if member is None or member.left is not None or key.raw not in member.keys or (allowed is not None and owner not in allowed):
-        who = "any member" if allowed is None else ", ".join(sorted(allowed)) or "nobody at the moment"
-        raise Refused("this key has no part in this statement", value=key.fingerprint, allowed=f"keys in force of {who}")
+        who = Sentence("any member") if allowed is None else ", ".join(sorted(allowed)) or Sentence("nobody at the moment")
+        raise Refused("this key has no part in this statement", value=key.fingerprint, allowed=Sentence("keys in force of {who}", who=who))
     return owner
 
 

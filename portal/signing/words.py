@@ -10,7 +10,8 @@ from governance_hooks.consent_words import in_words
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import gettext as _
-from portal.i18n import ngettext, when
+from portal.i18n import ngettext, told, when
+from portal.log_words import kind_of
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
@@ -52,7 +53,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             lines = [_("You object to what was approved."), _about(service, register, payload["proposal"])]
             return Words(_("Your objection"), (*lines, *_reason(payload["reason"])))
         case "coop.consent/v1":
-            return Words(_("What you allow"), tuple(in_words(Consent.model_validate(payload))))
+            return Words(_("What you allow"), tuple(told(one) for one in in_words(Consent.model_validate(payload))))
         case "coop.withdrawal/v1":
             what = _("You take back everything you allowed.") if payload["consent"] is None else _("You take back one consent.")
             after = _("From the next entry of the log on nothing new is built on your texts. Weights released before cannot be called back.")
@@ -121,7 +122,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                 _("This does not go into the log."),
             ]
             return Words(_("Your account"), tuple(lines))
-    return Words(value["type"], (_("There are no plain words for this statement: read the text itself."),))
+    return Words(kind_of(value["type"]), (_("There are no plain words for this statement: read the text itself."),))
 
 
 def _about(service: Service, register: Register, proposal: str) -> str:

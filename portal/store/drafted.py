@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.schema import drafted, enrolments
 from portal.store.tokens import hashed, new_token
@@ -123,7 +124,7 @@ class Drafts:
         with self._database.transaction(write=use) as connection:
             row = connection.execute(select(enrolments).where(enrolments.c.id == hashed(token), enrolments.c.expires > self._clock())).first()
             if row is None:
-                raise Refused("this page is too old to make a passkey", allowed=f"within {ENROL_S // 60} minutes", next="begin again")
+                raise Refused("this page is too old to make a passkey", allowed=Sentence("within {count} minutes", count=ENROL_S // 60), next="begin again")
             if use:
                 connection.execute(delete(enrolments).where(enrolments.c.id == hashed(token)))
         return Enrolment(row.challenge, row.member, row.purpose, row.detail)

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from data_pipeline.database import StoreDatabase
 from data_pipeline.text import text_problems
 from governance_hooks.errors import BadInput
+from governance_hooks.sentence import Sentence
 from portal.store.schema import remarks
 
 __all__ = ["MAX_BYTES", "STANCES", "Remark", "Remarks"]
@@ -43,7 +44,7 @@ class Remarks:
         """Keep a remark; raise BadInput for one that is empty, too long, too many, or would be shown as another text."""
         if stance not in STANCES:
             raise BadInput("a remark is for, against, or a question", value=stance[:40], allowed=", ".join(STANCES))
-        for problem in text_problems("the remark", text, MAX_BYTES):
+        for problem in text_problems(Sentence("the remark"), text, MAX_BYTES):
             raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
         with self._database.transaction(write=True) as connection:
             mine = (remarks.c.proposal == proposal) & (remarks.c.member == member)

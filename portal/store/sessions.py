@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.accounts import Account, as_account, make_account
 from portal.store.schema import links, sessions
@@ -61,7 +62,9 @@ class Sessions:
         with self._database.transaction(write=True) as connection:
             row = connection.execute(select(links).where(links.c.hash == hashed(token), links.c.expires > at)).first()
             if row is None:
-                raise Refused("this link does not sign in any more", allowed=f"once, within {LINK_S // 60} minutes", next="ask for a new one")
+                raise Refused(
+                    "this link does not sign in any more", allowed=Sentence("once, within {count} minutes", count=LINK_S // 60), next="ask for a new one"
+                )
             connection.execute(delete(links).where(links.c.mail == row.mail))
             connection.execute(delete(sessions).where(sessions.c.expires <= at))
             if old is not None:
