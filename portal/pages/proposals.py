@@ -31,6 +31,8 @@ router = APIRouter(include_in_schema=False)
 
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 PAGE = 50
+ROLL_CALL = 200
+"""Ballots on a page; all of them are in the log."""
 
 
 def find(register: Register, identifier: str) -> Proposal:
@@ -46,7 +48,7 @@ def proposals(visit: Here, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> 
     """List open votes, then what was decided, newest first."""
     with visit.register() as register:
         everything = list(register.proposals.values())
-        running = [one for one in everything if one.closed is None]
+        running = visit.service.view.running()
         decided = [one for one in everything if one.closed is not None]
         shown = decided[max(0, len(decided) - page * PAGE) : len(decided) - (page - 1) * PAGE]
         open_rows = rows_of(visit.service, running[-200:], visit.member) if page == 1 else []
@@ -80,9 +82,9 @@ def proposal(visit: Here, identifier: Digest) -> Response:
                 one.ballot,
                 service.house.reason(one.reason) if one.reason else None,
             )
-            for member, one in list(found.votes.items())[-200:]
+            for member, one in itertools.islice(reversed(found.votes.items()), ROLL_CALL)
         ]
-        objections = [(member, service.house.reason(reason) if reason else None) for member, reason in list(found.objections.items())[:200]]
+        objections = [(member, service.house.reason(reason) if reason else None) for member, reason in itertools.islice(found.objections.items(), ROLL_CALL)]
         may_object = (
             found.tally is not None
             and found.tally.approved
