@@ -7,11 +7,11 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, ProposalOpened
+from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Preference, ProposalOpened
 from governance_hooks.register import Register
 from governance_hooks.state import Proposal
 from governance_hooks.statement import Statement, parse
@@ -44,6 +44,8 @@ class View(Cooperative):
         """Texts given, all together."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
         """Proposal -> ballots that count, by choice."""
+        self._reasons: dict[str, dict[str, None]] = defaultdict(dict)
+        """Proposal -> members whose ballot that counts has a reason, the newest last."""
         self._running: dict[str, Proposal] = {}
         """Proposals that are not closed."""
         self._decided: dict[str, Proposal] = {}
@@ -85,6 +87,10 @@ class View(Cooperative):
         self.made[statement.author].append(at)
         if statement.type not in _OF_ONE:
             self._members = None
+        if isinstance(payload, Ballot | Preference):
+            self._reasons[payload.proposal].pop(statement.author, None)
+            if payload.reason is not None:
+                self._reasons[payload.proposal][statement.author] = None
         match payload:
             case Ballot():
                 choices = self._choices[payload.proposal]
@@ -122,6 +128,13 @@ class View(Cooperative):
         for one in [one for one in self._decided.values() if one.due() <= at]:
             del self._decided[one.id]
         return list(self._decided.values())
+
+    def heard(self, proposal: Proposal, most: int) -> list[str]:
+        """Return so many of those who voted, at most: those who gave a reason first, and of each the newest first."""
+        with_reason = self._reasons.get(proposal.id, {})
+        first = list(islice(reversed(with_reason), most))
+        others = (member for member in reversed(proposal.votes) if member not in with_reason)
+        return first + list(islice(others, most - len(first)))
 
     def tally(self, proposal: Proposal) -> Tally:
         """Return the count of a proposal so far, from running sums; what closes it is counted from the ballots themselves."""

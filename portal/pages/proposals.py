@@ -16,7 +16,7 @@ from governance_hooks.motions import AmendBylaws, Consult
 from governance_hooks.preferences import approvals
 from governance_hooks.register import Register
 from governance_hooks.rules.closing import consult
-from governance_hooks.state import Proposal
+from governance_hooks.state import Proposal, Vote
 from portal import i18n
 from portal.diffs import Piece, line_changes, readable
 from portal.plan_words import pictures_of, plan_in_words
@@ -31,8 +31,10 @@ router = APIRouter(include_in_schema=False)
 
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 PAGE = 50
+HEARD = 20
+"""Ballots on a proposal's own page, those with reasons first; the others are on pages of their own."""
 ROLL_CALL = 200
-"""Ballots on a page; all of them are in the log."""
+"""Ballots on each of those."""
 
 
 def find(register: Register, identifier: str) -> Proposal:
@@ -66,6 +68,11 @@ class Cast:
     reason: str | None
 
 
+def _cast(service: Service, member: str, vote: Vote) -> Cast:
+    choice = vote.choice or " › ".join(str(option + 1) for option in vote.options)
+    return Cast(member, choice, vote.ballot, service.house.reason(vote.reason) if vote.reason else None)
+
+
 @router.get("/proposals/{identifier}")
 def proposal(visit: Here, identifier: Digest) -> Response:
     """Show everything about a proposal."""
@@ -75,15 +82,7 @@ def proposal(visit: Here, identifier: Digest) -> Response:
         row = row_of(service, found, visit.member)
         vote = found.votes.get(visit.member or "")
         plan = service.house.plans().get(found.subject) if found.kind == "run" else None
-        cast = [
-            Cast(
-                member,
-                one.choice or " › ".join(str(option + 1) for option in one.options),
-                one.ballot,
-                service.house.reason(one.reason) if one.reason else None,
-            )
-            for member, one in itertools.islice(reversed(found.votes.items()), ROLL_CALL)
-        ]
+        cast = [_cast(service, member, found.votes[member]) for member in service.view.heard(found, HEARD)]
         objections = [(member, service.house.reason(reason) if reason else None) for member, reason in itertools.islice(found.objections.items(), ROLL_CALL)]
         may_object = (
             found.tally is not None
@@ -181,6 +180,19 @@ def rules_in_words(rules: Rules) -> list[str]:
             else _("It takes effect after %(hours)s hours.") % {"hours": hours}
         )
     return lines
+
+
+@router.get("/proposals/{identifier}/ballots")
+def ballots(visit: Here, identifier: Digest, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
+    """Show the roll call: every ballot that counts, with its reason and its proof, in the order in which members first voted."""
+    service = visit.service
+    with visit.register() as register:
+        found = find(register, identifier)
+        row = row_of(service, found, visit.member)
+        votes = list(itertools.islice(found.votes.items(), (page - 1) * ROLL_CALL, page * ROLL_CALL))
+        cast = [_cast(service, member, vote) for member, vote in votes]
+        values = {"row": row, "cast": cast, "voted": len(found.votes), "roll": len(found.roll), "more": len(found.votes) > page * ROLL_CALL}
+    return visit.page("ballots.html", page=page, **values)
 
 
 @router.get("/proposals/{identifier}/changes")
