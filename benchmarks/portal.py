@@ -239,7 +239,9 @@ def wrk(server: Running, path: str, connections: int, seconds: float, *headers: 
         "cpu_ms_per_request": round(used / max(1, told["requests"]) * 1e3, 3),
         "requests": told["requests"],
     }
-    return row | {name: told[name] for name in ("not_2xx_or_3xx", "broken") if told[name]}
+    row |= {name: told[name] for name in ("not_2xx_or_3xx", "broken") if told[name]}
+    print(f"  {path[:40]} c={connections}: {row}", file=sys.stderr, flush=True)
+    return row
 
 
 # What the log has afterwards
@@ -388,7 +390,7 @@ def lengths(rows: list[dict[str, Any]]) -> dict[str, Any]:
     names = [name for name in rows[0] if name.startswith(("get_", "post_ballot"))]
     return {
         name: {f"{what}_by_length": [row[name][what] for row in rows] for what in ("p99_ms", "cpu_ms_per_request")}
-        | {"p99_longest_to_shortest": round(rows[-1][name]["p99_ms"] / rows[0][name]["p99_ms"], 2)}
+        | {"p99_longest_to_shortest": round(rows[-1][name]["p99_ms"] / max(0.1, rows[0][name]["p99_ms"]), 2)}
         for name in names
     }
 

@@ -38,6 +38,8 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     pending = register.recoveries.get(member)
     if pending is not None:
         found.append(Need(_("Somebody asked for a new key for you. If that is not you, stop it now."), "/keys", _("Look at it"), pending.due))
+    if service.private.outbox.refused_since(account.mail) is not None:
+        found.append(Need(_("Mail does not reach you: the server of your address refuses it."), "/account", _("Look at it")))
     votes = [one for one in service.view.running() if now <= one.closes and member in one.roll and member not in one.votes]
     for one in sorted(votes, key=lambda one: one.closes):
         found.append(Need(_("Vote: %(title)s") % {"title": title_of(service, one)[:160]}, f"/proposals/{one.id}", _("Read and vote"), one.closes))

@@ -75,7 +75,7 @@ def account(visit: Here) -> Response:
     """Show what the portal keeps about somebody, apart from the log."""
     own = visit.signed_in()
     waiting = len(visit.service.private.basket.all(own.account))
-    return visit.page("account.html", own=own, waiting=waiting)
+    return visit.page("account.html", own=own, waiting=waiting, refused=visit.service.private.outbox.refused_since(own.mail))
 
 
 @router.post("/account/notices")
