@@ -45,8 +45,8 @@ Signature = tuple[bytes, bytes, bytes]
 class Scribe:
     """Writes a signed log in large batches, past the writer's checks: the audits find out whether it is right."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, (self.keys, self.operator) = root, found(root)
+    def __init__(self, root: Path, **changes: Any) -> None:
+        self.root, (self.keys, self.operator) = root, found(root, **changes)
         self.founders = sorted(self.keys)
         with Cooperative.open(root) as coop:
             self.coop, self.clock = coop.pin, shift(coop.register.operator_clock, 60)  # past the founding checkpoint
@@ -74,10 +74,10 @@ class Scribe:
             self.put("coop.admission/v1", {"member": member, "key": key.public.line}, first, key, self.keys[first], self.keys[second])
             self.keys[member] = key
 
-    def propose(self, subject: bytes, open_s: int = 60) -> str:
+    def propose(self, subject: bytes, open_s: int = 60, by: int = 0) -> str:
         payload = {"kind": "run", "subject": sha256(subject), "rules": RULES.model_dump(), "uses": 1, "motion": None, "draft": None}
         roll = {"root": roll_root(self.keys), "members": len(self.keys)}
-        made = self.put("coop.proposal/v1", payload | {"roll": roll, "closes": shift(self.clock, open_s)}, self.founders[0], self.keys[self.founders[0]])
+        made = self.put("coop.proposal/v1", payload | {"roll": roll, "closes": shift(self.clock, open_s)}, self.founders[by], self.keys[self.founders[by]])
         return parse(made).id
 
     def ballot(self, member: str, proposal: str, sequence: int, choice: str = "for") -> None:

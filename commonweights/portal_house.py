@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +33,9 @@ __all__ = ["FolderHouse"]
 
 T = TypeVar("T")
 
+SAME_LOOK_S = 0.005
+"""So long the folder is taken to be as it was: a page of fifty votes asks for the name of each."""
+
 
 class FolderHouse:
     """A workspace, as the portal sees it.
@@ -42,6 +48,7 @@ class FolderHouse:
     def __init__(self, space: Workspace, store: ContributionStore) -> None:
         self._space, self._store = space, store
         self._plans: tuple[object, Mapping[str, Plan]] = (None, {})
+        self._plans_looked = self._releases_looked = float("-inf")
         self._releases: tuple[object, Mapping[str, Path]] = (None, {})
         self._builds: tuple[object, Mapping[str, Path]] = (None, {})
         self._long = threading.Lock()
@@ -99,17 +106,22 @@ class FolderHouse:
 
     def plans(self) -> Mapping[str, Plan]:
         """Return the plans in the folder by digest, read again only when a file there changed."""
-        seen = _stamps([*(self.root / "plans").glob("*.json"), *(self.root / "runs").glob("*/plan.json")])
-        if self._plans[0] != seen:
-            self._plans = seen, read_plans(self._space)
+        looked = time.monotonic()
+        if looked - self._plans_looked > SAME_LOOK_S:
+            seen = _stamps(self.root / "plans", "") + _stamps(self.root / "runs", "plan.json")
+            if self._plans[0] != seen:
+                self._plans = seen, read_plans(self._space)
+            self._plans_looked = looked
         return self._plans[1]
 
     def releases(self) -> Mapping[str, Path]:
         """Return the release bundles in the folder by digest."""
-        found = sorted((self.root / "releases").glob("*/release.json"))
-        seen = _stamps(found)
-        if self._releases[0] != seen:
-            self._releases = seen, {sha256(path.read_bytes()): path.parent for path in found}
+        looked = time.monotonic()
+        if looked - self._releases_looked > SAME_LOOK_S:
+            seen = _stamps(self.root / "releases", "release.json")
+            if self._releases[0] != seen:
+                self._releases = seen, {sha256(Path(path).read_bytes()): Path(path).parent for path, _, _ in seen}
+            self._releases_looked = looked
         return self._releases[1]
 
     def builds(self) -> Mapping[str, Path]:
@@ -171,9 +183,14 @@ class FolderHouse:
             return found
 
 
-def _stamps(paths: list[Path]) -> tuple[tuple[str, int, int], ...]:
+def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
+    """Return path, time and size of the JSON files in a folder; with a name, of the file of that name in each folder in it."""
     found = []
-    for path in sorted(paths):
-        stat = path.stat()
-        found.append((str(path), stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{entry.path}/{name}" if name else entry.path
+            if name or path.endswith(".json"):
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    stat = Path(path).stat() if name else entry.stat()
+                    found.append((path, stat.st_mtime_ns, stat.st_size))
+    return tuple(sorted(found))

@@ -12,10 +12,12 @@ from sqlalchemy.engine import URL
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
+from governance_hooks.checkpoint import read_body
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.database import parse_url
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.memory import Memory
+from governance_hooks.memory import Memory, roots_at
+from governance_hooks.register import Register
 from governance_hooks.sshsig import KeyElsewhere, Signer, load_private_key, load_public_key
 
 __all__ = ["STORE_URL", "Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
@@ -153,8 +155,13 @@ def find_folder(given: Path | None) -> Path:
 
 
 @contextmanager
-def open_workspace(folder: Path | None, *, read_only: bool = False) -> Iterator[Workspace]:
+def open_workspace(folder: Path | None, *, read_only: bool = False, folded: Register | None = None) -> Iterator[Workspace]:
     """Open the cooperative a command works on, once its log is seen to extend what this machine remembers of it.
+
+    Args:
+        folder: the folder; None looks for it.
+        read_only: nothing will be appended.
+        folded: as `Cooperative.open`'s.
 
     Raises:
         Refused: the log was rolled back, or is a fork of the one seen before.
@@ -162,13 +169,24 @@ def open_workspace(folder: Path | None, *, read_only: bool = False) -> Iterator[
     root = find_folder(folder)
     memory = Memory(Paths(root).pin())
     known = memory.load()
-    with Cooperative.open(root, read_only=read_only) as coop:
-        memory.check_proof(coop.proof(), coop.register.log_key, known)
+    with Cooperative.open(root, read_only=read_only, folded=folded) as coop:
+        _remember(memory, coop, known)
         size = coop.register.size
         yield Workspace(coop)
         if coop.register.size != size:  # what this command appended is what the next one must find
-            known = memory.load()
-            memory.check_proof(coop.proof(), coop.register.log_key, known)
+            _remember(memory, coop, memory.load())
+
+
+def _remember(memory: Memory, coop: Cooperative, known: str | None) -> None:
+    """Check that the log extends what is remembered, from its entries as they are read: a long log is never in memory as a whole."""
+    note = coop.checkpoint()
+    sizes = [read_body(one).size for one in (known, note) if one is not None]
+
+    def entries() -> Iterator[bytes]:
+        return coop.log.entries(0, read_body(note).size)
+
+    memory.check(known, note, coop.register.log_key, roots_at(entries(), sizes).get, entries=entries)
+    memory.remember(note)
 
 
 def load_key(path: Path | None) -> Signer:

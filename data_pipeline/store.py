@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, delete, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
 from data_pipeline.batch import Batch, batch_root, fingerprint, require_sound
@@ -233,5 +233,27 @@ class ContributionStore:
             return [as_batch(row) for row in connection.execute(query if member is None else query.where(batches.c.member == member))]
 
     def unsealed(self) -> list[Batch]:
-        """Return the batches no log statement carries yet."""
-        return [batch for batch in self.batches() if batch.statement is None]
+        """Return the batches no log statement carries yet, in the order they came."""
+        with self._transaction() as connection:
+            return [as_batch(row) for row in connection.execute(select(batches).where(batches.c.statement.is_(None)).order_by(batches.c.position))]
+
+    def discard(self, wanted: Iterable[str]) -> int:
+        """Remove batches nobody signed for, with their texts, and return how many went.
+
+        One that is sealed stays, and one with a text that another record builds on. Memory is that of the lists of parents in the store.
+        """
+        gone: list[str] = []
+        with self._transaction(write=True) as connection:
+            named = {parent for (line,) in connection.execute(select(records.c.parents).where(records.c.parents != "")) for parent in line.split(" ")}
+            for chunk in chunks(wanted):
+                for batch in connection.execute(select(batches.c.batch).where(batches.c.batch.in_(chunk), batches.c.statement.is_(None))).scalars().all():
+                    own = connection.execute(select(records.c.record, records.c.parents).where(records.c.batch == batch)).all()
+                    inside = {parent for row in own for parent in row.parents.split(" ")}
+                    outside = {row.record for row in own} & named - inside
+                    if not outside:
+                        connection.execute(delete(records).where(records.c.batch == batch))
+                        connection.execute(delete(batches).where(batches.c.batch == batch))
+                        gone.append(batch)
+        if gone:
+            self._database.forget(records.name, batches.name)
+        return len(gone)

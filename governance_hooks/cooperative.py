@@ -24,8 +24,12 @@ from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, Statement, body, entry, now, parse, shift, sign
+from governance_hooks.vouching import vouched_statements, workers
 
 __all__ = ["Cooperative", "Paths"]
+
+TELL = 1024
+"""Entries between two reports of a long fold."""
 
 _TIMED = Ballot | Draft | Halt | Objection | Opinions | Preference | ProposalOpened | ReleaseStatus
 """What may not be dated back."""
@@ -46,13 +50,25 @@ class Cooperative:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, *, read_only: bool = False) -> Iterator[Self]:
-        """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold."""
+    def open(
+        cls, root: Path, *, read_only: bool = False, folded: Register | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
+    ) -> Iterator[Self]:
+        """Open a cooperative's folder and replay its log; raise CoopError if there is none, or it does not hold.
+
+        Args:
+            root: the folder.
+            read_only: nothing will be appended.
+            folded: a register this process folded from this log, which nobody else will use; only what came since is replayed.
+            jobs: processes that check signatures, 0 for one a core in a long log; with any but 1 the calling program must be importable.
+            progress: told how many entries are folded.
+        """
         paths = Paths(root)
         pin = paths.pin()
         with Log.open(paths.log, read_only=read_only) as log:
             cooperative = cls(paths, log, pin, read_only)
-            cooperative.refresh()
+            if folded is not None and folded.size:
+                cooperative.register, cooperative._folded = folded, folded.size
+            cooperative.refresh(jobs=jobs, progress=progress)
             if not cooperative.register.size:
                 raise CoopError(f"the log {log.place} is empty, and this folder is of cooperative {pin}", next="look for it: COOP_LOG_URL, or a backup")
             yield cooperative
@@ -86,19 +102,28 @@ class Cooperative:
         write_bytes(paths.identity, dumps({"format": "coop.folder/v1", "coop": founding.id, "name": register.name} | kept))
         return founding.id
 
-    def refresh(self) -> None:
-        """Fold in what other writers appended since."""
+    def refresh(self, *, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Fold in what other writers appended since; arguments as `open`'s."""
         if self.register.size != self._folded:  # the rules said yes to an entry, the database said no
             self.register, self._folded = Register(), 0
-        for data in self.log.entries(self.register.size):
-            statement = self._fold(data)
+        total = self.log.size if progress or jobs != 1 else 0
+        entries = self._vouched(self.log.entries(self.register.size), workers(jobs, total - self.register.size))
+        for data, vouched in entries:
+            statement = parse(data, source=f"entry {self.register.size}") if vouched is None else vouched
+            self._fold(statement)
             if self.register.size == 1 and statement.id != self.pin:
                 raise Refused("the log is of another cooperative than this folder's pin", value=statement.id, allowed=self.pin)
             self._folded += 1
+            if progress and (self._folded % TELL == 0 or self._folded == total):
+                progress("log", self._folded, max(total, self._folded))
 
-    def _fold(self, data: bytes) -> Statement:
-        """Fold one entry of the log in; who keeps an index of the log beside the register does it here."""
-        return self.register.apply(data)
+    def _vouched(self, entries: Iterator[bytes], jobs: int) -> Iterator[tuple[bytes, Statement | None]]:
+        """Yield entries with their statements where their signatures were found good; with None for those that have to be looked at."""
+        return vouched_statements(entries, jobs=jobs)
+
+    def _fold(self, statement: Statement) -> None:
+        """Fold the next statement of the log in; who keeps an index of the log beside the register does it here."""
+        self.register.admit(statement)
 
     def append(self, data: bytes) -> Statement:
         """Check an entry by the rules, then append it durably under a new checkpoint.

@@ -9,7 +9,7 @@ from governance_hooks import merkle
 from governance_hooks.bylaws import Rules
 from governance_hooks.sentence import Sentence, percent
 
-__all__ = ["Tally", "count", "quorate", "roll_path", "roll_root"]
+__all__ = ["Tally", "count", "quorate", "roll_path", "roll_root", "tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,11 @@ def quorate(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> tuple[b
 def count(choices: Iterable[str], roll: int, rules: Rules) -> Tally:
     """Count `choices` (for, against, abstain; one per member) against a roll of `roll` members."""
     listed = list(choices)
-    yes, no, abstain = (listed.count(choice) for choice in ("for", "against", "abstain"))
+    return tally(listed.count("for"), listed.count("against"), listed.count("abstain"), roll, rules)
+
+
+def tally(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> Tally:
+    """Return what so many ballots add up to."""
     decided = yes + no + (abstain if rules.abstain == "against" else 0)
     reached, words = quorate(yes, no, abstain, roll, rules)
     if rules.quorum == "rejection" and reached:

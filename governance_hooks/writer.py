@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
 
@@ -27,10 +28,16 @@ WAITING = 1024
 
 
 class Writer:
-    """The one writer of a process; from now on its cooperative is used by the writer's thread alone."""
+    """The one writer of a process; from now on its cooperative is used by the writer's thread alone.
 
-    def __init__(self, coop: Cooperative) -> None:
-        self._coop = coop
+    Args:
+        coop: the cooperative.
+        vouched: told of each statement whose signatures were found good, before it is judged, from whatever thread: another reader in
+            this process need not check them again.
+    """
+
+    def __init__(self, coop: Cooperative, *, vouched: Callable[[Statement], None] = lambda _: None) -> None:
+        self._coop, self._vouched = coop, vouched
         self._waiting: deque[tuple[Statement, Future[Statement]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -53,6 +60,7 @@ class Writer:
             CoopError: the writer is closed.
         """
         statement, future = parse(data), Future[Statement]()
+        self._vouched(statement)
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._waiting) < WAITING)
             if self._closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -129,7 +129,12 @@ def ngettext(one: str, many: str, count: int) -> Said:
 
 def number(value: int | float) -> str:
     """Return a number as this language writes it."""
-    return format_decimal(value, locale=current())
+    return _number(value, current())
+
+
+@lru_cache(maxsize=4096)
+def _number(value: int | float, language: str) -> str:
+    return format_decimal(value, locale=language)
 
 
 def measure(value: float, unit: str) -> str:
@@ -139,8 +144,13 @@ def measure(value: float, unit: str) -> str:
 
 def when(instant: str) -> str:
     """Return an RFC 3339 instant as this language writes it, to the minute, in UTC."""
+    return _when(instant, current())
+
+
+@lru_cache(maxsize=4096)  # a page shows the same few instants to everybody
+def _when(instant: str, language: str) -> str:
     moment = datetime.fromisoformat(instant)
-    return f"{format_date(moment, 'medium', locale=current())}, {format_time(moment, 'short', locale=current())} UTC"
+    return f"{format_date(moment, 'medium', locale=language)}, {format_time(moment, 'short', locale=language)} UTC"
 
 
 def day(instant: str) -> str:

@@ -38,12 +38,13 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     pending = register.recoveries.get(member)
     if pending is not None:
         found.append(Need(_("Somebody asked for a new key for you. If that is not you, stop it now."), "/keys", _("Look at it"), pending.due))
-    votes = [one for one in register.proposals.values() if one.closed is None and now <= one.closes and member in one.roll and member not in one.votes]
+    if service.private.outbox.refused_since(account.mail) is not None:
+        found.append(Need(_("Mail does not reach you: the server of your address refuses it."), "/account", _("Look at it")))
+    votes = [one for one in service.view.running() if now <= one.closes and member in one.roll and member not in one.votes]
     for one in sorted(votes, key=lambda one: one.closes):
         found.append(Need(_("Vote: %(title)s") % {"title": title_of(service, one)[:160]}, f"/proposals/{one.id}", _("Read and vote"), one.closes))
-    for one in register.proposals.values():
-        open_to_objection = one.tally is not None and one.tally.approved and one.closed is not None and one.rules.objections and member in one.roll
-        if open_to_objection and now < one.due() and member not in one.objections and not one.contested():
+    for one in service.view.disputable(now):
+        if member in one.roll and member not in one.objections and not one.contested():
             words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
             found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
     if member in register.bylaws.registrars:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Suspend, Waive
 from governance_hooks.state import Proposal
 from governance_hooks.tally import Tally
+from portal.i18n import current
 from portal.i18n import gettext as _
 from portal.i18n import when
 from portal.rendering import short
@@ -33,6 +35,11 @@ class Row:
 
 def kind_in_words(kind: str) -> str:
     """Return what kind of decision it is."""
+    return _kinds(current()).get(kind, kind)
+
+
+@cache
+def _kinds(_language: str) -> dict[str, str]:
     return {
         "run": _("Training run"),
         "release": _("Release of a model"),
@@ -46,7 +53,7 @@ def kind_in_words(kind: str) -> str:
         "appointment": _("Oversight body"),
         "operator": _("New operator"),
         "consultation": _("Consultation"),
-    }.get(kind, kind)
+    }
 
 
 def title_of(service: Service, proposal: Proposal) -> str:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot
+from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Preference, ProposalOpened
 from governance_hooks.register import Register
 from governance_hooks.state import Proposal
 from governance_hooks.statement import Statement, parse
-from governance_hooks.tally import Tally, count
+from governance_hooks.tally import Tally, tally
+from portal.positions import Positions
 
 __all__ = ["View"]
+
+VOUCHED = 2048
+"""Statements of the writer whose signatures need no second look, at most: more than it takes in at a time."""
+_OF_ONE = frozenset({"coop.ballot/v1", "coop.preference/v1", "coop.consent/v1", "coop.withdrawal/v1", "coop.contribution/v1", "coop.review/v1"})
+"""What comes by most, and changes nothing about who is a member."""
 
 
 class View(Cooperative):
@@ -24,29 +32,79 @@ class View(Cooperative):
     def __init__(self, paths: Paths, log: Log, pin: str, read_only: bool) -> None:
         super().__init__(paths, log, pin, read_only)
         self._lock = threading.RLock()
-        self.positions: dict[str, int] = {}
-        """Statement -> log position."""
-        self.made: dict[str, list[int]] = defaultdict(list)
+        self._known: dict[bytes, Statement] = {}
+        """Entry -> its statement, whose signatures the writer checked."""
+        self._twin: Register | None = Register()
+        """The writer's register while the log is first read: folded from the same statements, so that their signatures are checked and their texts are kept once."""
+        self.positions = Positions()
+        """Where statements stand."""
+        self.made: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         """Author -> positions of their statements, oldest first."""
+        self.texts = 0
+        """Texts given, all together."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
         """Proposal -> ballots that count, by choice."""
+        self._reasons: dict[str, dict[str, None]] = defaultdict(dict)
+        """Proposal -> members whose ballot that counts has a reason, the newest last."""
+        self._running: dict[str, Proposal] = {}
+        """Proposals that are not closed."""
+        self._decided: dict[str, Proposal] = {}
+        """Approved proposals members may object to, until the time for it is over."""
+        self._members: int | None = None
 
-    def _fold(self, data: bytes) -> Statement:
-        before: str | None = None
-        at = self.register.size
-        statement = parse(data, source=f"entry {at}")
-        if isinstance(statement.payload, Ballot) and statement.payload.proposal in self.register.proposals:
-            earlier = self.register.proposals[statement.payload.proposal].votes.get(statement.author)
+    def twin(self) -> Register:
+        """Return a second register, as the log stood when this was opened; once, for whoever writes."""
+        twin, self._twin = self._twin, None
+        assert twin is not None
+        return twin
+
+    def vouch(self, statement: Statement) -> None:
+        """Take a statement's signatures for checked, when it comes by in the log byte for byte."""
+        with self._lock:
+            self._known[statement.entry] = statement
+            if len(self._known) > VOUCHED:  # refused ones never come by
+                del self._known[next(iter(self._known))]
+
+    def _vouched(self, entries: Iterator[bytes], jobs: int) -> Iterator[tuple[bytes, Statement | None]]:
+        if self._twin is not None:
+            yield from super()._vouched(entries, jobs)
+            return
+        first = next(entries, None)  # mostly there is none
+        if first is None:
+            return
+        for data in chain([first], entries):
+            yield data, self._known.pop(data, None)
+
+    def _fold(self, statement: Statement) -> None:
+        before, at, payload = None, self.register.size, statement.payload
+        if isinstance(payload, Ballot) and payload.proposal in self.register.proposals:
+            earlier = self.register.proposals[payload.proposal].votes.get(statement.author)
             before = earlier.choice if earlier else None
         self.register.admit(statement)
-        self.positions[statement.id] = at
+        if self._twin is not None:
+            self._twin.admit(statement)
+        self.positions.add(statement.id, at)
         self.made[statement.author].append(at)
-        if isinstance(statement.payload, Ballot):
-            choices = self._choices[statement.payload.proposal]
-            choices[statement.payload.choice] += 1
-            if before is not None:
-                choices[before] -= 1
-        return statement
+        if statement.type not in _OF_ONE:
+            self._members = None
+        if isinstance(payload, Ballot | Preference):
+            self._reasons[payload.proposal].pop(statement.author, None)
+            if payload.reason is not None:
+                self._reasons[payload.proposal][statement.author] = None
+        match payload:
+            case Ballot():
+                choices = self._choices[payload.proposal]
+                choices[payload.choice] += 1
+                if before is not None:
+                    choices[before] -= 1
+            case Contribution():
+                self.texts += payload.records
+            case ProposalOpened():
+                self._running[statement.id] = self.register.proposals[statement.id]
+            case Close() | ConsultationClose():
+                closed = self._running.pop(payload.proposal, None)
+                if closed is not None and closed.rules.objections and closed.tally is not None and closed.tally.approved:
+                    self._decided[closed.id] = closed
 
     @contextmanager
     def reading(self) -> Iterator[Register]:
@@ -55,6 +113,29 @@ class View(Cooperative):
             self.refresh()
             yield self.register
 
+    def members(self) -> int:
+        """Return how many members are in good standing; counted anew only after what may change it."""
+        if self._members is None:
+            self._members = len(self.register.active())
+        return self._members
+
+    def running(self) -> list[Proposal]:
+        """Return the proposals that are not closed, oldest first."""
+        return list(self._running.values())
+
+    def disputable(self, at: str) -> list[Proposal]:
+        """Return the approved proposals to which members may still object at an instant, oldest first."""
+        for one in [one for one in self._decided.values() if one.due() <= at]:
+            del self._decided[one.id]
+        return list(self._decided.values())
+
+    def heard(self, proposal: Proposal, most: int) -> list[str]:
+        """Return so many of those who voted, at most: those who gave a reason first, and of each the newest first."""
+        with_reason = self._reasons.get(proposal.id, {})
+        first = list(islice(reversed(with_reason), most))
+        others = (member for member in reversed(proposal.votes) if member not in with_reason)
+        return first + list(islice(others, most - len(first)))
+
     def tally(self, proposal: Proposal) -> Tally:
         """Return the count of a proposal so far, from running sums; what closes it is counted from the ballots themselves."""
         if proposal.tally is not None:
@@ -62,7 +143,7 @@ class View(Cooperative):
         if proposal.community is not None:
             return proposal.count()
         sums = self._choices[proposal.id]
-        return count((choice for choice in ("for", "against", "abstain") for _ in range(sums[choice])), len(proposal.roll), proposal.rules)
+        return tally(sums["for"], sums["against"], sums["abstain"], len(proposal.roll), proposal.rules)
 
     def statement(self, identifier: str) -> tuple[int, Statement] | None:
         """Return log position and statement of a digest, or None."""

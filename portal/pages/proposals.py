@@ -16,7 +16,7 @@ from governance_hooks.motions import AmendBylaws, Consult
 from governance_hooks.preferences import approvals
 from governance_hooks.register import Register
 from governance_hooks.rules.closing import consult
-from governance_hooks.state import Proposal
+from governance_hooks.state import Proposal, Vote
 from portal import i18n
 from portal.diffs import Piece, line_changes, readable
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
@@ -32,6 +32,10 @@ router = APIRouter(include_in_schema=False)
 
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 PAGE = 50
+HEARD = 20
+"""Ballots on a proposal's own page, those with reasons first; the others are on pages of their own."""
+ROLL_CALL = 200
+"""Ballots on each of those."""
 
 
 def find(register: Register, identifier: str) -> Proposal:
@@ -47,7 +51,7 @@ def proposals(visit: Here, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> 
     """List open votes, then what was decided, newest first."""
     with visit.register() as register:
         everything = list(register.proposals.values())
-        running = [one for one in everything if one.closed is None]
+        running = visit.service.view.running()
         decided = [one for one in everything if one.closed is not None]
         shown = decided[max(0, len(decided) - page * PAGE) : len(decided) - (page - 1) * PAGE]
         open_rows = rows_of(visit.service, running[-200:], visit.member) if page == 1 else []
@@ -65,6 +69,11 @@ class Cast:
     reason: str | None
 
 
+def _cast(service: Service, member: str, vote: Vote) -> Cast:
+    choice = vote.choice or (in_short(vote.answers) if vote.answers else " › ".join(str(option + 1) for option in vote.options))
+    return Cast(member, choice, vote.ballot, service.house.reason(vote.reason) if vote.reason else None)
+
+
 @router.get("/proposals/{identifier}")
 def proposal(visit: Here, identifier: Digest) -> Response:
     """Show everything about a proposal."""
@@ -74,16 +83,8 @@ def proposal(visit: Here, identifier: Digest) -> Response:
         row = row_of(service, found, visit.member)
         vote = found.votes.get(visit.member or "")
         plan = service.house.plans().get(found.subject) if found.kind == "run" else None
-        cast = [
-            Cast(
-                member,
-                one.choice or (in_short(one.answers) if one.answers else " › ".join(str(option + 1) for option in one.options)),
-                one.ballot,
-                service.house.reason(one.reason) if one.reason else None,
-            )
-            for member, one in list(found.votes.items())[-200:]
-        ]
-        objections = [(member, service.house.reason(reason) if reason else None) for member, reason in list(found.objections.items())[:200]]
+        cast = [_cast(service, member, found.votes[member]) for member in service.view.heard(found, HEARD)]
+        objections = [(member, service.house.reason(reason) if reason else None) for member, reason in itertools.islice(found.objections.items(), ROLL_CALL)]
         may_object = (
             found.tally is not None
             and found.tally.approved
@@ -183,6 +184,19 @@ def rules_in_words(rules: Rules) -> list[str]:
             else _("It takes effect after %(hours)s hours.") % {"hours": hours}
         )
     return lines
+
+
+@router.get("/proposals/{identifier}/ballots")
+def ballots(visit: Here, identifier: Digest, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
+    """Show the roll call: every ballot that counts, with its reason and its proof, in the order in which members first voted."""
+    service = visit.service
+    with visit.register() as register:
+        found = find(register, identifier)
+        row = row_of(service, found, visit.member)
+        votes = list(itertools.islice(found.votes.items(), (page - 1) * ROLL_CALL, page * ROLL_CALL))
+        cast = [_cast(service, member, vote) for member, vote in votes]
+        values = {"row": row, "cast": cast, "voted": len(found.votes), "roll": len(found.roll), "more": len(found.votes) > page * ROLL_CALL}
+    return visit.page("ballots.html", page=page, **values)
 
 
 @router.get("/proposals/{identifier}/changes")

@@ -11,6 +11,7 @@ from governance_hooks.errors import BadInput, Refused
 from portal import i18n
 from portal.store.accounts import mail_address
 from portal.store.sessions import LINK_S, SESSION_S
+from portal.unsigned import forget_unsigned
 from portal.visit import Here, cookie_name, local_path
 
 __all__ = ["router"]
@@ -74,7 +75,7 @@ def account(visit: Here) -> Response:
     """Show what the portal keeps about somebody, apart from the log."""
     own = visit.signed_in()
     waiting = len(visit.service.private.basket.all(own.account))
-    return visit.page("account.html", own=own, waiting=waiting)
+    return visit.page("account.html", own=own, waiting=waiting, refused=visit.service.private.outbox.refused_since(own.mail))
 
 
 @router.post("/account/notices")
@@ -91,4 +92,6 @@ def erase(visit: Here, mail: Annotated[str, Form(max_length=254)]) -> Response:
     if mail_address(mail) != own.mail:
         raise BadInput(i18n.gettext("this is not the address of your account"), next=i18n.gettext("type the address you sign in with"))
     visit.service.private.accounts.erase(own.account)
+    if own.member is not None:  # texts that were never signed for go with the statements that waited to be signed
+        forget_unsigned(visit.service, member=own.member)
     return visit.page("erased.html")

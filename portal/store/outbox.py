@@ -79,6 +79,18 @@ class Outbox:
             values = {"tries": tries, "due": shift(self._clock(), 60 * 2**tries), "error": why[:200]}
             connection.execute(update(outbox).where(outbox.c.number == number).values(**values))
 
+    def refused_since(self, mail: str) -> str | None:
+        """Return since when no letter reaches an address, because servers refuse it for good; None if the newest one was taken, or none is told of yet."""
+        tried = or_(outbox.c.sent.is_not(None) & outbox.c.error.is_(None), outbox.c.tries >= GIVE_UP)
+        query = select(outbox.c.created, outbox.c.sent).where(outbox.c.mail == mail, tried).order_by(outbox.c.number.desc()).limit(20)
+        since: str | None = None
+        with self._database.transaction() as connection:
+            for created, sent in connection.execute(query):
+                if sent is not None:
+                    break
+                since = created
+        return since
+
     def forget_old(self, before: str) -> None:
         """Forget letters that went out, or will never, before an instant."""
         with self._database.transaction(write=True) as connection:

@@ -115,4 +115,5 @@ outbox = Table(
     Column("error", String, nullable=True),
     UniqueConstraint("event", "mail"),
     Index("portal_outbox_due", "sent", "due"),
+    Index("portal_outbox_mail", "mail"),
 )

@@ -162,7 +162,7 @@ def test_what_another_process_appends_is_seen_and_folded_once(portal: Portal) ->
         other.operate("coop.time/v1", {})
     folded: list[int] = []
     original = portal.service.view._fold
-    portal.service.view._fold = lambda data: (folded.append(1), original(data))[1]  # type: ignore[method-assign]
+    portal.service.view._fold = lambda statement: (folded.append(1), original(statement))[1]  # type: ignore[method-assign]
     for _ in range(3):
         assert person.get("/").status == 200
     assert len(folded) == 1
