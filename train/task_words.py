@@ -9,7 +9,7 @@ from governance_hooks.statistics import t_quantile
 from governance_hooks.tasks import LOWER_IS_BETTER, Task
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 
-__all__ = ["finest", "interval_words", "task_lines"]
+__all__ = ["finest", "task_lines"]
 
 SPREAD: Final = 0.5
 """Assumed standard deviation of paired differences of right and wrong; it is at most 1, and seldom above this."""
@@ -25,6 +25,11 @@ WORDS: Final = {
 TIERS: Final = {"required": "without it no release", "supporting": "a proven failure blocks the release", "advisory": "blocks nothing"}
 WAIVERS: Final = {"vote": "members may waive any outcome", "insufficient": "members may waive only too little evidence", "never": "nobody may waive it"}
 
+_BOOTSTRAP: Final = (
+    "How sure that is: less than it says where few people gave the rows kept aside. The plan asks for the bootstrap (evaluation.interval), which at 95% confidence is right in "
+    f"81 to 88 of 100 cases with 5 to 8 people, and says nothing about other people with fewer than {MINIMUM_CLUSTERS}."
+)
+
 
 def finest(items: int, confidence: float) -> float:
     """Return the difference that so many items show in four of five cases, each a cluster of its own with SPREAD."""
@@ -32,17 +37,6 @@ def finest(items: int, confidence: float) -> float:
         return 1.0
     found: float = min(1.0, float(t_quantile((1 + confidence) / 2, items - 1) + t_quantile(0.8, items - 1)) * SPREAD / items**0.5)
     return found
-
-
-def interval_words(policy: EvaluationPolicy) -> str:
-    """Return what the policy asks before a language counts as measured, and how far to trust it with few people."""
-    rows = f"{policy.minimum_items} rows kept aside"
-    if policy.interval == "t":
-        return f"Before a language counts as measured: {rows}, from {MINIMUM_CLUSTERS} people or more. With fewer the result is INSUFFICIENT, however good it looks."
-    return (
-        f"Before a language counts as measured: {rows}. The plan asks for the bootstrap, which is surer of itself than it should be where few people gave "
-        f"them: at 95% it is right in 81 to 88 of 100 cases with 5 to 8 people, and with fewer than {MINIMUM_CLUSTERS} it says nothing about other people."
-    )
 
 
 def _asks(task: Task) -> str:
@@ -53,10 +47,11 @@ def _asks(task: Task) -> str:
 
 
 def task_lines(policy: EvaluationPolicy) -> list[str]:
-    """Return what else is measured, a line for each task; none if there are no tasks."""
+    """Return how far to trust the intervals where that is less than they say, and what else is measured, a line for each task; none if there are no tasks."""
+    lines = [_BOOTSTRAP] if policy.interval == "bootstrap" else []
     if not policy.tasks:
-        return []
-    lines = ["What else is measured before it may be released:"]
+        return lines
+    lines += ["What else is measured before it may be released:"]
     for task in policy.tasks:
         waiver = f"; {WAIVERS[task.waiver]}" if task.tier != "advisory" else ""
         lines.append(f"  {task.name}: {WORDS[task.kind]}, {_asks(task)}; {task.tier} ({TIERS[task.tier]}{waiver}).")

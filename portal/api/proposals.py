@@ -69,6 +69,9 @@ class Ballot(Shape):
     member: Name
     choice: Annotated[Literal["for", "against", "abstain"] | None, Field(description="Null for an answer to a consultation.")]
     options: Annotated[list[int], Field(description="The answer to a consultation: options from 0, best first where they are ranked.")]
+    answers: Annotated[
+        list[Literal["agree", "disagree", "pass"]], Field(description="The answer to a consultation of statements: one for each, in their order.")
+    ]
     ballot: Annotated[Digest, Field(description="The statement: `/log/statements/{statement}` has it with its signature.")]
 
 
@@ -158,7 +161,7 @@ def ballots(visit: Program, proposal: ByDigest, start: Start = 0, limit: Count =
         votes = list(_find(register, proposal).votes.items())
         first, stop, after = page_of(start, limit, len(votes))
         found = [
-            Ballot(member=member, choice=vote.choice or None, options=list(vote.options), ballot=vote.ballot)  # type: ignore[arg-type]
+            Ballot(member=member, choice=vote.choice or None, options=list(vote.options), answers=list(vote.answers), ballot=vote.ballot)  # type: ignore[arg-type]
             for member, vote in votes[first:stop]
         ]
     return kept(visit, Ballots(total=len(votes), ballots=found, next=after))

@@ -4,7 +4,7 @@ import pytest
 
 from governance_hooks.plan import EvaluationPolicy
 from governance_hooks.tasks import LanguageRules, Task
-from train.task_words import finest, interval_words, task_lines
+from train.task_words import finest, task_lines
 
 
 def test_how_fine_a_difference_so_many_items_show() -> None:
@@ -32,13 +32,10 @@ def test_a_policy_in_words_says_what_is_asked_what_blocks_and_who_may_waive() ->
         "at most 10 of 100 in each language", "a proven failure blocks the release", "No language may score below 40 of 100", "no more than 25 of 100",
     ):  # fmt: skip
         assert words in said
-    assert task_lines(EvaluationPolicy()) == []
 
 
-def test_members_read_how_many_people_a_language_needs() -> None:
-    said = interval_words(EvaluationPolicy(interval="t", minimum_items=9))
-    assert "9 rows kept aside, from 5 people or more" in said
-    assert "INSUFFICIENT" in said
-    old = interval_words(EvaluationPolicy())
-    assert "8 rows kept aside." in old
-    assert "surer of itself than it should be" in old
+def test_members_read_that_the_bootstrap_is_surer_of_itself_than_it_should_be() -> None:
+    assert task_lines(EvaluationPolicy(interval="t")) == []
+    (said,) = task_lines(EvaluationPolicy(interval="bootstrap"))
+    assert "81 to 88 of 100 cases with 5 to 8 people" in said
+    assert "fewer than 5" in said
