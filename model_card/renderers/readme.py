@@ -11,7 +11,23 @@ from model_card.decisions import COMPARED, LABELS
 from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
-from model_card.renderers.words import amount, interval, language_name, number, percent, prose, quote, reason, said, show, table, use_of, value_of, words
+from model_card.renderers.words import (
+    amount,
+    interval,
+    language_name,
+    licence_words,
+    number,
+    percent,
+    prose,
+    quote,
+    reason,
+    said,
+    show,
+    table,
+    use_of,
+    value_of,
+    words,
+)
 
 __all__ = ["render"]
 
@@ -392,6 +408,7 @@ def render(card: Mapping[str, Any], records: CardRecords) -> str:
         "## Consent",
         f"Every record was given by a member who consented to this use: {use_of(value_of(card['consent']['use'], {}))}. Consents behind the data: {show(card['consent']['named'])}; "
         f"withdrawn by the end of the run: {show(card['consent']['withdrawn_by_run_end'])}. Records left out of the build: {show(card['data']['excluded'])}.",
+        licence_words(value_of(card["consent"]["use"], {})),
         prose(card["consent"]["promise"]["value"]),
         "## Votes and dissent",
         "![How members voted on the run](card/charts/vote.svg)",

@@ -11,7 +11,7 @@ from model_card import iso639
 from model_card.decisions import COMPARED, translations_of
 from model_card.promise import PROMISE
 from model_card.records import CardRecords
-from model_card.renderers.words import amount, prose, quote, value_of
+from model_card.renderers.words import amount, licence_words, prose, quote, value_of
 
 __all__ = ["english", "render_summaries"]
 
@@ -125,7 +125,7 @@ def english(card: Mapping[str, Any]) -> str:
         f"This is a language model made by a cooperative. Its members wrote {value_of(card['data']['records']):,} questions with answers in {_listed(list(card['languages']))}. "
         f"An existing model learned from {splits.get('train', 0) if read is None else read:,} of them{'' if method == 'full' else ', in a small addition to its numbers'}; {splits.get('heldout', 0):,} others were kept back to test it.",
         f"Everybody whose texts are in it agreed to this use: {processing}, for {WORDS.get(use.get('purpose'), use.get('purpose'))}, for {recipients}. "
-        "Members handed them in; the cooperative took nothing from the web for it.",
+        f"Members handed them in; the cooperative took nothing from the web for it. {licence_words(use)}",
         _vote(card),
         _quality(card),
         _leak(card),

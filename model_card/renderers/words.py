@@ -135,6 +135,24 @@ def use_of(use: Mapping[str, Any]) -> str:
     return f"{processing}, for {WORDS.get(str(use.get('purpose')), code(use.get('purpose')))}, for {recipients}, with weights under {code(use.get('licence'))}"
 
 
+_ALLOWED: Final = {
+    "Apache-2.0": "it lets anybody use the weights for anything, also to earn money",
+    "CC-BY-4.0": "it lets anybody use the weights for anything, also to earn money, if they name where they are from",
+    "CC-BY-SA-4.0": "it lets anybody use the weights for anything, also to earn money, if they name where they are from and pass on what they make of them under the same terms",
+    "CC-BY-NC-4.0": "it lets nobody use the weights to earn money",
+}
+
+
+def licence_words(use: Mapping[str, Any]) -> str:
+    """Return whom the purpose binds and whom the licence: a reader who sees one beside the other asks."""
+    licence = use.get("licence")
+    allowed = f": {_ALLOWED[licence]}" if licence in _ALLOWED else ""
+    return (
+        f"The purpose binds the cooperative: what it trains for, and that it asks again before it does anything else with members' texts. Whoever downloads the weights is bound by their licence alone, {code(licence)}{allowed}. "
+        "Members consented to both."
+    )
+
+
 def said(field: Mapping[str, Any]) -> str:
     """Return members' statements as quotations with who signed them and when, or why there is none."""
     if "value" not in field:

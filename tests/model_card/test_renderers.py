@@ -27,6 +27,7 @@ from model_card.renderers.cyclonedx import dangling
 from model_card.renderers.openness import openness
 from model_card.renderers.summary import english
 from model_card.renderers.transparency_index import rows
+from model_card.renderers.words import licence_words
 from tests.model_card.cards import fields_of, leak_of, records_of, resolve, shares_of, statements, votes_in, with_tasks
 
 HOSTILE = [
@@ -364,6 +365,16 @@ def test_shares_are_told_by_the_names_of_languages_and_with_what_the_columns_mea
     assert "Interval at 95 %, over 12 contributors" in told
     assert governance._guild("spa.edit") == "Spanish (`spa`), edits of others' texts"
     assert governance._guild("spa.<b>x") == "Spanish (`spa`), `<b>x`"
+
+
+def test_a_reader_learns_whom_the_purpose_binds_and_whom_the_licence(bundle: Path) -> None:
+    pages = pages_of(everything(bundle))
+    for page in ("README.md", "card/summary.eng.md"):
+        told = pages[page].decode()
+        assert "`Apache-2.0`: it lets anybody use the weights for anything, also to earn money." in told
+        assert "The purpose binds the cooperative" in told
+    assert "it lets nobody use the weights to earn money" in licence_words({"licence": "CC-BY-NC-4.0"})
+    assert licence_words({"licence": "<b>"}).count("`<b>`.") == 1
 
 
 def test_voted_limits_are_told_in_words() -> None:
