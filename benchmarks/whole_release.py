@@ -35,7 +35,7 @@ PEOPLE = 11
 MOST = 20
 """Texts of one member in one language: with one who wrote most of them an interval over contributors would be that one's."""
 PERIOD_S = 45
-LEAVING = (11, 16, 22, 27, 33)
+LEAVING = (11, 22, 27, 30, 33)
 HELDOUT = 250
 """Of a thousand prompts: a small cooperative needs many held-out answers to show anything."""
 
@@ -95,7 +95,7 @@ EVALUATION = {
         }
     ],
 }
-ATTRIBUTION = {"guilds": "language", "minimum_members": 5, "utility": "languages", "seeds": [0], "heldout_rows_per_language": 24, "max_minutes": 240}
+ATTRIBUTION = {"guilds": "language", "minimum_members": 10, "utility": "languages", "seeds": [0], "heldout_rows_per_language": 16, "max_minutes": 240}
 RULE = {
     "name": "autumn",
     "currency": "EUR",
@@ -235,7 +235,7 @@ def found(story: Story, data: Path) -> list[str]:
     return list(people)
 
 
-def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, training: dict[str, Any] | None = None, share: bool = False) -> None:
+def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, share: bool = False, tasks: bool = False) -> None:
     """Write a config and make the plan of it."""
     config: dict[str, Any] = {
         "name": name,
@@ -243,8 +243,8 @@ def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, training:
         "build": build,
         "use": USE,
         "canaries": 200,
-        "training": TRAINING | (training or {}),
-        "evaluation": EVALUATION | {"leak": leak},
+        "training": TRAINING,
+        "evaluation": EVALUATION | {"leak": leak} | ({} if tasks else {"tasks": []}),
         "limits": {"max_starts": 5, "max_devices": 1, "max_minutes": 240},
     }
     if share:
@@ -267,12 +267,12 @@ def main() -> None:
     (story.folder / "xcopa.jsonl").write_bytes(given.suite.read_bytes())
     found(story, given.data)
     story.coop("voices/build", "build", "make", "voices", "--heldout", HELDOUT)
-    plan(story, "voices", "voices", LEAK, share=True)
+    plan(story, "voices", "voices", LEAK, tasks=True)
     story.decide("voices/vote", "run", "voices", against=(7, 8))
     story.coop("voices/train", "train", "voices", "--threads", 1, "--country", "ITA", heavy=True)
     first(story)
-    after_withdrawals(story)
-    too_strict(story)
+    second(story)
+    share_out(story)
     story.coop("end/audit", "audit")
     publish("whole_release", ["torch", "transformers", "peft", "lm-eval", "beancount"], figures(story))
 
@@ -304,9 +304,9 @@ def figures(story: Story) -> dict[str, Any]:
         rows = {language: {name: row.get(name) for name in kept} for language, row in [*found["languages"].items(), ("overall", found["overall"])]}
         return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found["tasks"].items()}}
 
-    runs = ("voices", "voices-2", "eager")
-    shares, compared = record("voices", "stake/shares.json"), record("voices-2", "privacy/differential.json")
-    table = [json.loads(line) for line in (story.home / "runs/voices/stake/values.jsonl").read_bytes().splitlines()[1:]]
+    runs = ("voices", "voices-2")
+    shares, compared = record("voices-2", "stake/shares.json"), record("voices-2", "privacy/differential.json")
+    table = [json.loads(line) for line in (story.home / "runs/voices-2/stake/values.jsonl").read_bytes().splitlines()[1:]]
     timed = ("train", "shares", "assemble", "verify", "rederive", "member")
     return {
         "members": len(story.members()),
@@ -339,7 +339,7 @@ def say(story: Story, run: str) -> None:
     story.coop(f"{run}/lint", "card", "lint", run)
 
 
-def release(story: Story, run: str, folder: str, *words: str, derived: bool = True) -> None:
+def release(story: Story, run: str, folder: str, *words: str) -> None:
     """Assemble, vote, attest and publish a release, and check it in every way there is."""
     story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1, heavy=True)
     story.decide(f"{run}/release-vote", "release", folder)
@@ -349,60 +349,52 @@ def release(story: Story, run: str, folder: str, *words: str, derived: bool = Tr
     bundle = story.home / "releases" / folder
     pin = story.known["found"]["said"]["coop"]
     story.coop(f"{run}/verify", "verify", bundle, "--pin", pin, "--now")
-    base = Path.home() / ".cache/commonweights/smollm2-135m-instruct"
-    if derived:
-        story.coop(f"{run}/rederive", "verify", bundle, "--rederive", "--base", base, heavy=True)
     story.coop(f"{run}/member", "verify", bundle, "--member", story.known["found"]["said"]["members"][3])
 
 
 def first(story: Story) -> None:
-    """Share out, and release what passed."""
+    """Release what passed."""
     story.coop("voices/check", "eval", "voices", "--check")
     story.coop("voices/leak", "leak", "voices")
-    story.coop("voices/shares", "shares", "voices", "--threads", 1, heavy=True)
     say(story, "voices")
     release(story, "voices", "voices")
-    (story.folder / "rule.yaml").write_text(yaml.safe_dump(RULE), encoding="utf-8")
-    story.coop("payout/rule", "payout", "rule", story.folder / "rule.yaml")
-    story.decide("payout/rule-vote", "payout", story.home / "payouts/rules/autumn.json")
-    (story.folder / "letter.txt").write_text("A grant of 1200.00 EUR, made up for this trial.\n", encoding="utf-8")
-    story.coop("payout/income", "payout", "income", "1200.00", "EUR", "--source", "grant", "--paper", story.folder / "letter.txt")
-    story.coop("payout/make", "payout", "make", "autumn", "--run", "voices")
-    story.coop("payout/check", "payout", "check", "autumn")
-    story.decide("payout/vote", "payout", story.home / "payouts/autumn/payout.json")
-    story.coop("payout/pay", "payout", "pay", "autumn")
-    subprocess.run([Path(sys.executable).parent / "bean-check", story.home / "payouts/autumn/ledger.beancount"], check=True)
+    base = Path.home() / ".cache/commonweights/smollm2-135m-instruct"
+    story.coop("voices/rederive", "verify", story.home / "releases/voices", "--rederive", "--base", base, heavy=True)
 
 
-def too_strict(story: Story) -> None:
-    """Train eagerly under limits it cannot keep: no release, until members waive exactly this record."""
-    plan(story, "eager", "voices-2", STRICT, training={"learning_rate": 4e-3})
-    story.decide("eager/vote", "run", "eager")
-    story.coop("eager/train", "train", "eager", "--threads", 1, "--country", "ITA", heavy=True)
-    story.coop("eager/leak", "leak", "eager", expect=1)
-    say(story, "eager")
-    story.coop("eager/blocked", "release", "assemble", "eager", "--no-derived", expect=2)
-    story.decide("eager/waiver", "waiver", "eager")
-    story.coop("eager/card-waived", "card", "eager")
-    release(story, "eager", "eager", "--no-derived", derived=False)
-
-
-def after_withdrawals(story: Story) -> None:
-    """Five members leave; train anew without them, compare both releases, and let the new one take the first one's place."""
+def second(story: Story) -> None:
+    """Five members leave, and the next run is planned under a leak policy that it cannot keep: no release, until members waive exactly this record."""
     for number in LEAVING:
         story.coop(f"leave/{number:02d}", "consent", "withdraw", "--key", story.key(number))
     story.coop("leave/stale", "release", "stale", expect=1)
     story.coop("voices-2/build", "build", "make", "voices-2", "--heldout", HELDOUT)
     before = "sha256:" + hashlib.sha256((story.home / "runs/voices/plan.json").read_bytes()).hexdigest()
-    plan(story, "voices-2", "voices-2", LEAK | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}})
+    plan(story, "voices-2", "voices-2", STRICT | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}, share=True)
     story.decide("voices-2/vote", "run", "voices-2")
     story.coop("voices-2/train", "train", "voices-2", "--threads", 1, "--country", "ITA", heavy=True)
-    story.coop("voices-2/leak", "leak", "voices-2")
+    story.coop("voices-2/leak", "leak", "voices-2", expect=1)
+    story.coop("voices-2/blocked", "release", "assemble", "voices-2", "--no-derived", "--incomplete", expect=2)
+    story.decide("voices-2/waiver", "waiver", "voices-2")
+    story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1, heavy=True)
     say(story, "voices-2")
     release(story, "voices-2", "voices-voices-2", "--name", "voices")
     story.coop("end/publish-first", "release", "publish", "voices", expect=3)
     story.coop("end/verify-first", "verify", story.home / "releases/voices", expect=3)
-    story.coop("end/site", "release", "site", story.folder / "public", "--url", "https://models.example.org")
+    story.coop("end/verify-second", "verify", story.home / "releases/voices-voices-2")
+
+
+def share_out(story: Story) -> None:
+    """Divide a made-up grant by the shares of the second run: a voted rule, a voted payout, books that beancount accepts."""
+    (story.folder / "rule.yaml").write_text(yaml.safe_dump(RULE), encoding="utf-8")
+    story.coop("payout/rule", "payout", "rule", story.folder / "rule.yaml")
+    story.decide("payout/rule-vote", "payout", story.home / "payouts/rules/autumn.json")
+    (story.folder / "letter.txt").write_text("A grant of 1200.00 EUR, made up for this trial.\n", encoding="utf-8")
+    story.coop("payout/income", "payout", "income", "1200.00", "EUR", "--source", "grant", "--paper", story.folder / "letter.txt")
+    story.coop("payout/make", "payout", "make", "autumn", "--run", "voices-2")
+    story.coop("payout/check", "payout", "check", "autumn")
+    story.decide("payout/vote", "payout", story.home / "payouts/autumn/payout.json")
+    story.coop("payout/pay", "payout", "pay", "autumn")
+    subprocess.run([Path(sys.executable).parent / "bean-check", story.home / "payouts/autumn/ledger.beancount"], check=True)
 
 
 if __name__ == "__main__":
