@@ -35,8 +35,10 @@ from portal.app import make_app
 from portal.i18n import LANGUAGES
 from portal.limits import RATES, Limits
 from portal.settings import Settings
+from tests.portal.chromium import browser, free_port, serving
 from tests.portal.conftest import Portal, named
 from tests.portal.people import MAIN, SIGNING
+from tests.portal.test_accessible import AXE, INSTALL, RUN
 from tests.portal.test_giving import allow
 from tests.portal.test_voting import say
 from tests.portal.validity import complaints, needs_html_validate
@@ -70,9 +72,15 @@ class Shelf:
 
 
 @contextmanager
-def shelf(root: Path, leave: Sequence[dict[str, Any]], *, carried: bool = True, drafts: Callable[[str, str], list[Draft]] = texts) -> Iterator[Shelf]:
+def shelf(
+    root: Path,
+    leave: Sequence[dict[str, Any]],
+    *,
+    carried: bool = True,
+    drafts: Callable[[str, str], list[Draft]] = texts,
+    settings: Settings = Settings(MAIN, SIGNING),  # noqa: B008
+) -> Iterator[Shelf]:
     """Found a village in which each member gives Swahili, the first Spanish too, with the leave given for each."""
-    settings = Settings(MAIN, SIGNING)
     keys, operator = found(root, founders=len(leave), passkey_origins=[named(settings)])
     with open_workspace(root) as space:
         village = Village(root, space.coop, keys, operator)
@@ -111,6 +119,13 @@ def shelf(root: Path, leave: Sequence[dict[str, Any]], *, carried: bool = True, 
         yield Shelf(Portal(root, service, make_app(service), keys, operator), build.digest, proposal)
 
 
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    """One for all tests that only look."""
+    with shelf(tmp_path_factory.mktemp("still") / "village", [EVERYBODY] * 6) as made:
+        yield made
+
+
 @pytest.fixture
 def voices(tmp_path: Path) -> Iterator[Shelf]:
     with shelf(tmp_path / "village", [EVERYBODY] * 6) as made:
@@ -125,37 +140,37 @@ def shown(page: str) -> list[str]:
 # What is told
 
 
-def test_everybody_sees_what_is_in_it_who_voted_for_it_and_how_to_check_it(voices: Shelf) -> None:
-    stranger = voices.portal.stranger()
+def test_everybody_sees_what_is_in_it_who_voted_for_it_and_how_to_check_it(still: Shelf) -> None:
+    stranger = still.portal.stranger()
     listed = stranger.get("/datasets")
-    assert listed.links(voices.path)
+    assert listed.links(still.path)
     assert {"/languages/swa", "/languages/spa"} <= set(listed.links("/languages/"))
-    page = stranger.get(voices.path)
-    manifest = json.loads(stranger.client.get(f"{voices.path}/manifest.json").content)
+    page = stranger.get(still.path)
+    manifest = json.loads(stranger.client.get(f"{still.path}/manifest.json").content)
     swahili = manifest["languages"]["swa"]
     assert swahili["members"] == 6
     assert re.search(rf"Swahili {swahili['train']} {swahili['heldout']} 6 ", page.words)
     assert re.search(r"Spanish \d+ \d+ fewer than 5", page.words)
-    assert page.links(f"/proposals/{voices.proposal}")
+    assert page.links(f"/proposals/{still.proposal}")
     assert "non-commercial research" in page.words
     assert "CC-BY-4.0" in page.words
-    assert hashlib.sha256(stranger.client.get(f"{voices.path}/manifest.json").content).hexdigest() in page.words
-    described = stranger.client.get(f"{voices.path}/croissant.json")
+    assert hashlib.sha256(stranger.client.get(f"{still.path}/manifest.json").content).hexdigest() in page.words
+    described = stranger.client.get(f"{still.path}/croissant.json")
     assert described.headers["content-type"] == "application/ld+json"
-    assert described.json()["coop:build"]["coop:manifest"] == voices.digest
+    assert described.json()["coop:build"]["coop:manifest"] == still.digest
     assert "fewer than 5 contributors" in described.text
 
 
-def test_few_people_are_counted_nowhere(voices: Shelf) -> None:
-    client = voices.portal.stranger().client
-    for path in (f"{PREFIX}/datasets/{voices.digest}", f"{PREFIX}/languages/spa"):
+def test_few_people_are_counted_nowhere(still: Shelf) -> None:
+    client = still.portal.stranger().client
+    for path in (f"{PREFIX}/datasets/{still.digest}", f"{PREFIX}/languages/spa"):
         assert '"contributors":null' in client.get(path).text, path
     assert client.get(f"{PREFIX}/languages/spa").json()["givers"] is None
     told = client.get(f"{PREFIX}/languages/swa").json()
     assert (told["name"], told["givers"], told["datasets"][0]["contributors"]) == ("Swahili", 6, 6)
-    assert "They are fewer than 5." in voices.portal.stranger().get("/languages/spa").words
-    assert not re.search(r"m-[0-9a-f]{16}", voices.portal.stranger().get("/languages/swa").text)
-    assert not re.search(r"m-[0-9a-f]{16}", voices.portal.stranger().get(voices.path).text)
+    assert "They are fewer than 5." in still.portal.stranger().get("/languages/spa").words
+    assert not re.search(r"m-[0-9a-f]{16}", still.portal.stranger().get("/languages/swa").text)
+    assert not re.search(r"m-[0-9a-f]{16}", still.portal.stranger().get(still.path).text)
 
 
 def test_a_dataset_nobody_voted_for_is_not_shown(tmp_path: Path) -> None:
@@ -179,8 +194,8 @@ def test_a_manifest_that_was_changed_on_the_server_is_not_handed_out(voices: She
 @pytest.mark.parametrize(
     "path", ["/datasets/%2e%2e", "/datasets/voices", "/languages/swahili", "/languages/zzz", "/languages/%3Cscript%3E", "/datasets/sha256:" + "0" * 64]
 )
-def test_there_is_nothing_under_other_names(voices: Shelf, path: str) -> None:
-    page = voices.portal.stranger().get(path)
+def test_there_is_nothing_under_other_names(still: Shelf, path: str) -> None:
+    page = still.portal.stranger().get(path)
     assert page.status in (404, 422)
     assert SCRIPT not in page.text
 
@@ -188,22 +203,22 @@ def test_there_is_nothing_under_other_names(voices: Shelf, path: str) -> None:
 # Texts
 
 
-def test_texts_are_shown_with_leave_one_of_a_member_and_as_text(voices: Shelf) -> None:
-    page = voices.portal.stranger().get("/languages/swa")
+def test_texts_are_shown_with_leave_one_of_a_member_and_as_text(still: Shelf) -> None:
+    page = still.portal.stranger().get("/languages/swa")
     found = shown(page.text)
     assert len(found) == 6
     assert len({re.search(r"swa (\d) q", one)[1] for one in found}) == 6  # type: ignore[index]
     assert SCRIPT not in page.text
     assert "&lt;script&gt;" in page.text
-    assert not shown(voices.portal.stranger().get("/languages/spa").text)  # one member's
+    assert not shown(still.portal.stranger().get("/languages/spa").text)  # one member's
 
 
-def test_what_is_held_out_is_shown_to_nobody(voices: Shelf) -> None:
-    rows = [json.loads(line) for line in (voices.portal.root / "builds/voices/ledger.jsonl").read_bytes().splitlines()]
-    store = voices.portal.service.house.contributions()
+def test_what_is_held_out_is_shown_to_nobody(still: Shelf) -> None:
+    rows = [json.loads(line) for line in (still.portal.root / "builds/voices/ledger.jsonl").read_bytes().splitlines()]
+    store = still.portal.service.house.contributions()
     held = {one.inputs for one in store.some([row["record"] for row in rows if row["split"] == "heldout"])}
     assert held
-    words = voices.portal.stranger().get("/languages/swa").words
+    words = still.portal.stranger().get("/languages/swa").words
     assert not any(one in words for one in held)
 
 
@@ -290,9 +305,9 @@ def test_leave_is_given_on_the_consent_page_after_its_words_were_shown(portal: P
 # Pages
 
 
-def test_the_pages_are_small_and_asked_for_again_cheaply(voices: Shelf) -> None:
-    client = voices.portal.stranger().client
-    for path in ("/datasets", voices.path, "/languages/swa", f"{voices.path}/manifest.json", f"{voices.path}/croissant.json", "/api"):
+def test_the_pages_are_small_and_asked_for_again_cheaply(still: Shelf) -> None:
+    client = still.portal.stranger().client
+    for path in ("/datasets", still.path, "/languages/swa", f"{still.path}/manifest.json", f"{still.path}/croissant.json", "/api"):
         first = client.get(path)
         assert first.status_code == 200, path
         assert client.get(path, headers={"if-none-match": first.headers["etag"]}).status_code == 304, path
@@ -300,8 +315,8 @@ def test_the_pages_are_small_and_asked_for_again_cheaply(voices: Shelf) -> None:
         assert sum(len(gzip.compress(one)) for one in needed) < 50_000, path
 
 
-def test_a_language_has_the_name_the_reader_knows(voices: Shelf) -> None:
-    stranger = voices.portal.stranger()
+def test_a_language_has_the_name_the_reader_knows(still: Shelf) -> None:
+    stranger = still.portal.stranger()
     for language, name in {"en": "Swahili", "es": "suajili", "fr": "swahili", "ar": "السواحلية", "sw": "Kiswahili", "hi": "स्वाहिली"}.items():
         page = stranger.get(f"/languages/swa?lang={language}")
         assert f"<h1>{name} " in page.text
@@ -314,8 +329,8 @@ def test_a_member_is_led_to_their_own_texts(voices: Shelf) -> None:
     assert voices.portal.stranger().get(voices.path).links("/signin?next=/mine/where")
 
 
-def test_the_page_for_programs_says_what_the_description_says(voices: Shelf) -> None:
-    client = voices.portal.stranger().client
+def test_the_page_for_programs_says_what_the_description_says(still: Shelf) -> None:
+    client = still.portal.stranger().client
     page, document = client.get("/api").text, client.get(f"{PREFIX}/openapi.json").json()
     for path, operations in document["paths"].items():
         for method in operations:
@@ -324,8 +339,35 @@ def test_the_page_for_programs_says_what_the_description_says(voices: Shelf) -> 
 
 @pytest.mark.browser
 @needs_html_validate
-def test_pages_about_data_are_valid(voices: Shelf) -> None:
-    stranger = voices.portal.stranger()
-    paths = ("/datasets", voices.path, "/languages/swa", "/languages/spa", "/languages/zzz", "/api")
+def test_pages_about_data_are_valid(still: Shelf) -> None:
+    stranger = still.portal.stranger()
+    paths = ("/datasets", still.path, "/languages/swa", "/languages/spa", "/languages/zzz", "/api")
     found_ = complaints({f"{path} {language}": stranger.get(f"{path}?lang={language}").text for language in LANGUAGES for path in paths})
     assert not found_, "\n".join(found_)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_pages_about_data(tmp_path: Path, scheme: str) -> None:
+    port = free_port()
+    settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
+    found_ = list[str]()
+    with (
+        shelf(tmp_path / "village", [EVERYBODY] * 6, settings=settings) as made,
+        serving(made.portal.app, port),
+        browser(tmp_path / "profile", bypass_csp=True, color_scheme=scheme) as context,
+    ):
+        page = context.new_page()
+        for language in LANGUAGES:
+            for width in (320, 1280):
+                page.set_viewport_size({"width": width, "height": 900})
+                for path in ("/datasets", made.path, "/languages/swa", "/languages/spa", "/api"):
+                    page.goto(f"{settings.origin}{path}?lang={language}")
+                    page.add_script_tag(path=str(AXE))
+                    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+                    found_ += [f"{language} {width} {path}: {one}" for one in page.evaluate(RUN)]
+                    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+                        found_.append(f"{language} {width} {path}: wider than the screen")
+    assert found_ == []
