@@ -116,6 +116,7 @@ class ForPrograms:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         i18n.use("en")
 
         async def answer(message: Message) -> None:

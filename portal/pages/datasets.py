@@ -36,8 +36,8 @@ def datasets(visit: Here) -> Response:
     """List the datasets members approved a run on, newest first, and the languages in them."""
     with visit.register() as register:
         found = list(reversed(voted(visit.service, register).values()))[:200]
-    languages = sorted({part.language for one in found for part in one.parts}, key=in_this_language)
-    return public(visit, visit.page("datasets.html", found=found, languages=[(code, in_this_language(code)) for code in languages]))
+    codes = sorted({part.language for one in found for part in one.parts}, key=in_this_language)
+    return public(visit, visit.page("datasets.html", found=found, tongues=[(code, in_this_language(code)) for code in codes]))
 
 
 def _found(service: Service, register: Register, digest: str) -> Dataset:

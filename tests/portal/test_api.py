@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from commonweights.commands.portal import open_service
 from governance_hooks import merkle
 from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import read_body
@@ -21,16 +22,31 @@ from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import body, sign
 from governance_hooks.tiles import ENTRIES, read_export, tile_path
 from portal.api.site import PREFIX
+from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.security import BODY_BYTES
+from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import Finished, Release
-from tests.portal.conftest import Portal
+from tests.portal.conftest import Portal, named
+from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_giving import allow, give
 from tests.portal.test_public import WEIGHTS, library
 from tests.portal.test_voting import propose, say
+from tests.village import found
 
 NOBODY = "sha256:" + "0" * 64
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal for all tests that change nothing."""
+    root = tmp_path_factory.mktemp("still") / "village"
+    settings = Settings(MAIN, SIGNING)
+    keys, operator = found(root, passkey_origins=[named(settings)])
+    with open_service(root, settings) as service:
+        service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
+        yield Portal(root, service, make_app(service), keys, operator)
 
 
 def client_of(portal: Portal) -> TestClient:
@@ -122,19 +138,19 @@ def test_what_the_rules_do_not_allow_is_refused_in_four_words_and_nothing_is_app
         (b"x" * (BODY_BYTES + 1), "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_statement_is_a_problem_and_no_error(portal: Portal, sent: bytes, kind: str, status: int) -> None:
-    answer = client_of(portal).post(f"{PREFIX}/statements", content=sent, headers={"content-type": kind})
+def test_a_body_that_is_no_statement_is_a_problem_and_no_error(still: Portal, sent: bytes, kind: str, status: int) -> None:
+    answer = client_of(still).post(f"{PREFIX}/statements", content=sent, headers={"content-type": kind})
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
 
 
-def test_a_body_without_a_length_is_bounded_as_well(portal: Portal) -> None:
+def test_a_body_without_a_length_is_bounded_as_well(still: Portal) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(200):
             yield b" " * 8192
 
-    answer = client_of(portal).post(f"{PREFIX}/statements", content=endless(), headers={"content-type": "application/json"})
+    answer = client_of(still).post(f"{PREFIX}/statements", content=endless(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
     assert answer.json()["detail"] == f"a request may have {BODY_BYTES} bytes"
 
@@ -202,8 +218,8 @@ def test_the_tiles_are_a_log_that_an_auditor_checks_from_a_folder(portal: Portal
     "path",
     ["0/001", "0/000", "0/000.p/256", "0/000.p/0", "0/000.p/255", "1/000", "63/000.p/1", "0/x000/000.p/1", "entries/x999/x999/x999/x999/x999/999", "0/0"],
 )
-def test_a_tile_that_is_not_in_the_tree_is_not_there(portal: Portal, path: str) -> None:
-    assert client_of(portal).get(f"{PREFIX}/log/tile/{path}").status_code in (404, 422)
+def test_a_tile_that_is_not_in_the_tree_is_not_there(still: Portal, path: str) -> None:
+    assert client_of(still).get(f"{PREFIX}/log/tile/{path}").status_code in (404, 422)
 
 
 def test_the_log_is_read_page_by_page_and_every_entry_is_proven(portal: Portal) -> None:
@@ -329,8 +345,8 @@ def test_a_release_that_is_not_out_is_not_told_of(tmp_path: Path) -> None:
         ("//etc/passwd", 404),
     ],
 )
-def test_what_is_out_of_bounds_is_a_problem(portal: Portal, path: str, status: int) -> None:
-    answer = client_of(portal).get(PREFIX + path, follow_redirects=False)
+def test_what_is_out_of_bounds_is_a_problem(still: Portal, path: str, status: int) -> None:
+    answer = client_of(still).get(PREFIX + path, follow_redirects=False)
     assert answer.status_code == status, answer.text
     if status != 200:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -373,8 +389,8 @@ def test_who_asks_too_often_waits(portal: Portal) -> None:
 # What is described, and what is never said
 
 
-def test_the_description_is_whole(portal: Portal) -> None:
-    document = get(client_of(portal), "/openapi.json")
+def test_the_description_is_whole(still: Portal) -> None:
+    document = get(client_of(still), "/openapi.json")
     assert document["servers"] == [{"url": PREFIX}]
     assert all(not path.startswith(("/proposals/{identifier}", "/signin", "/mine")) for path in document["paths"])
     names = set()
@@ -394,7 +410,7 @@ def test_the_description_is_whole(portal: Portal) -> None:
             assert wanted <= set(one["responses"]), path
     assert len(names) == sum(map(len, document["paths"].values()))
     assert "/signin" not in json.dumps(document)
-    page = client_of(portal).get("/api/openapi.json")
+    page = client_of(still).get("/api/openapi.json")
     assert page.status_code == 404
 
 
@@ -469,8 +485,8 @@ def test_members_cannot_be_found_by_their_mail(portal: Portal) -> None:
     assert nobody.json() == client.get(f"{PREFIX}/members/hidden.person@example.org").json()
 
 
-def test_the_signing_site_has_no_api(portal: Portal) -> None:
-    assert portal.stranger().client.get("https://sign.village.example" + PREFIX + "/").status_code == 404
+def test_the_signing_site_has_no_api(still: Portal) -> None:
+    assert still.stranger().client.get("https://sign.village.example" + PREFIX + "/").status_code == 404
 
 
 def test_this_machine_is_told_nothing_of(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
