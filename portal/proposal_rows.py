@@ -9,9 +9,8 @@ from functools import cache
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Suspend, Waive
 from governance_hooks.state import Proposal
 from governance_hooks.tally import Tally
-from portal.i18n import current
+from portal.i18n import current, when
 from portal.i18n import gettext as _
-from portal.i18n import when
 from portal.rendering import short
 from portal.service import Service
 

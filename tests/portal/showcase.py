@@ -245,7 +245,7 @@ def _member(stage: Stage) -> None:
     reviewer.post(f"/review/{improved}", score="4", flags=["spam"])
     stage.keep("sign review", reviewer.post("/review"))
     one = _record(stage, improved)
-    edit = {"inputs": one.inputs, "targets": one.targets.replace(" ", "  — ", 1) + " ✓", "language": one.tag or one.language, "parent": improved}
+    edit = {"inputs": one.inputs, "targets": one.targets.split(" ", 1)[1] + " ✓", "language": one.tag or one.language, "parent": improved}
     write(reviewer, 20, **edit)
     mine = next(one.record for one in stage.portal.service.house.contributions().records() if one.member == _who(stage, "member"))
     stage.keep("sign erasure", member.post("/mine/erase", records=mine))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.portal.showcase import Stage
 
 AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
-INSTALL = "npm install --prefix ~/.cache/commonweights/axe axe-core@4.11"
+INSTALL = "sh .ci/page-tools"
 pytestmark = pytest.mark.browser
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
 
