@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,11 @@ def serving(app: ASGIApp, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def browser(profile: Path, **settings: Any) -> Iterator[BrowserContext]:
+def browser(profile: Path, *, arguments: Sequence[str] = (), **settings: Any) -> Iterator[BrowserContext]:
     """Open a browser whose profile is empty."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path="/usr/bin/chromium", headless=True, args=list(ARGUMENTS), **settings
+            str(profile), executable_path="/usr/bin/chromium", headless=True, args=[*ARGUMENTS, *arguments], **settings
         )
         context.set_default_timeout(15_000)
         try:
