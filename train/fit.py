@@ -139,6 +139,7 @@ def _records(segment: Segment, plan: Plan, dataset: StepDataset, preferences: Re
         files.metrics if files is not None else None,
         every=plan.training.validate_every_steps,
         pad=dataset.pad,
+        members={language: counts.get("members", 0) for language, counts in plan.build.languages.items()},
         pairs=preferences.heldout if preferences is not None else None,
     )
     return [*written, validation]

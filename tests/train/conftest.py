@@ -45,8 +45,8 @@ def long_text(number: int) -> str:
     return " ".join("".join(random.Random(f"{number}-{word}").choices("abdegiklmnorstuz", k=7)) for word in range(60))
 
 
-def write_build(root: Path, *, rows: int = 24, long_rows: int = 0) -> Path:
-    """Write a real build of short rows in two languages; the record ids are fixed, the salts are not."""
+def write_build(root: Path, *, rows: int = 24, long_rows: int = 0, crowd: int = 0) -> Path:
+    """Write a real build of short rows of two members in two languages, and of `crowd` more members in Spanish; the record ids are fixed, the salts are not."""
     drafts = [
         Draft(inputs=f"{word} {number}", targets=f"{answer} {number * 7 % 13}", language=language, licence="CC-BY-4.0", record_id=f"{language}-{number:03d}")
         for language, word, answer in (("spa", "pregunta", "respuesta"), ("eus", "galdera", "erantzuna"))
@@ -54,7 +54,11 @@ def write_build(root: Path, *, rows: int = 24, long_rows: int = 0) -> Path:
     ]
     drafts += [Draft(inputs=f"largo {n}", targets=long_text(n), language="spa", licence="CC-BY-4.0", record_id=f"long-{n}") for n in range(long_rows)]
     with ContributionStore(root / "contributions.sqlite") as store:
-        for member, part in (("m-one", drafts[::2]), ("m-two", drafts[1::2])):
+        more = [
+            (f"m-more-{n}", [Draft(inputs=f"otra {n}", targets=f"más {n * 5 % 7}", language="spa", licence="CC-BY-4.0", record_id=f"more-{n}")])
+            for n in range(crowd)
+        ]
+        for member, part in (("m-one", drafts[::2]), ("m-two", drafts[1::2]), *more):
             batch = store.add_batch(member, part)
             store.seal(batch.batch, digest(member))
         make_build(

@@ -13,11 +13,15 @@ from pytorch_lightning.loggers import Logger
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import CoopError
-from governance_hooks.plan import CANARY_LANGUAGE
+from governance_hooks.plan import CANARY_LANGUAGE, Limits, Mix, read_plan
+from governance_hooks.training import Training
+from tests.train.conftest import CODE, COOP, TINY, USE, write_build
 from train import optimizer
+from train.config import RunConfig
 from train.data import batch_rows
 from train.data_wait import DataWait
 from train.objective import Sft
+from train.plan import resolve
 from train.record import records_root
 from train.step_log import StepLog
 
@@ -145,10 +149,31 @@ class Listening(Logger):
         pass
 
 
-def test_a_logger_whose_files_may_be_published_never_gets_a_language_s_loss(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = Listening()
-    monkeypatch.setattr("train.tracking.offline_wandb", lambda folder, run: logger)
-    go(tmp_path / "run", plan_of(max_steps=1), wandb=True)
-    training = {name for name in logger.names if not name.startswith("validation")}
+@pytest.fixture
+def logged(tmp_path: Path, base: Path, canary_seed: Path, go: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], set[str]]:
+    """Return a function that trains on a build with so many members more in Spanish, and returns the names of all that a logger was told."""
+
+    def run(crowd: int) -> set[str]:
+        (tmp_path / "data").mkdir()
+        logger, made = Listening(), write_build(tmp_path / "data", crowd=crowd)
+        monkeypatch.setattr("train.tracking.offline_wandb", lambda folder, run: logger)
+        config = RunConfig(
+            name="tiny", use=USE, base=str(base), build=str(made), mix=Mix(), training=Training(**(TINY | {"max_steps": 1})), limits=Limits(max_starts=9)
+        )
+        plan = resolve(config, coop=COOP, base=base, build=made, code=CODE, canary_seed=canary_seed)
+        assert read_plan(plan).build.languages["spa"]["members"] == 2 + crowd
+        go(tmp_path / "run", plan, build=made, wandb=True)
+        kept = [line["validation"] for line in StepLog(tmp_path / "run/metrics.jsonl").lines() if "validation" in line]
+        assert [sorted(one) for one in kept] == [["eus", "spa"]] * 2  # the cooperative's own folder has both
+        return logger.names
+
+    return run
+
+
+@pytest.mark.parametrize(("crowd", "told"), [(2, set()), (3, {"validation/spa"})])
+def test_a_logger_whose_files_may_be_published_gets_no_language_of_fewer_than_five_members(logged: Any, crowd: int, told: set[str]) -> None:
+    names = logged(crowd)
+    assert {name for name in names if name.startswith("validation")} == told
+    training = names - told
     assert {"loss", "grad_norm", "tokens_per_s"} <= training
-    assert not [name for name in training if "spa" in name.split("/") or "eus" in name.split("/") or name == "languages"]
+    assert not [name for name in training if {"spa", "eus", "languages"} & set(name.split("/"))]  # the training loss of a language goes nowhere

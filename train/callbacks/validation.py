@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 
+from data_pipeline.croissant import FEW
 from data_pipeline.tokens.sample import Sample
 from train.module import TrainingModule
 from train.reference import HeldoutPairs
@@ -15,10 +17,17 @@ __all__ = ["Validation"]
 
 
 class Validation(pl.Callback):
-    """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl, with objective dpo also {"preferences": {language: ...}}."""
+    """Appends {"step", "validation": {language: nats per token}} to metrics.jsonl, with objective dpo also {"preferences": {language: ...}}.
 
-    def __init__(self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int, pairs: HeldoutPairs | None = None) -> None:
+    Args:
+        members: language -> its contributors in the build. A logger, whose files may be published, gets no language of fewer than FEW.
+    """
+
+    def __init__(
+        self, rows: dict[str, list[Sample]], log: StepLog | None, *, every: int, pad: int, members: Mapping[str, int], pairs: HeldoutPairs | None = None
+    ) -> None:
         self.rows, self.step_log, self.every, self.pad, self.pairs = rows, log, every, pad, pairs
+        self.told = {language for language in rows if members.get(language, 0) >= FEW}
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if not self.rows:
@@ -31,7 +40,8 @@ class Validation(pl.Callback):
             return
         self.step_log.append(line)
         for logger in trainer.loggers:
-            logger.log_metrics({f"validation/{language}": value for language, value in values.items()}, step=module.completed_steps)
+            if self.told:
+                logger.log_metrics({f"validation/{language}": values[language] for language in sorted(self.told)}, step=module.completed_steps)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the untrained model; a resumed run has that line already."""
