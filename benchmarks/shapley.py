@@ -33,8 +33,9 @@ from governance_hooks.attribution import AttributionPolicy
 from governance_hooks.canonical import digest, loads, sha256
 from governance_hooks.consent import Use
 from governance_hooks.plan import Code, Limits, read_plan
+from governance_hooks.stake.game import next_coalition
 from governance_hooks.stake.guilds import assignment_bytes
-from governance_hooks.stake.shares import make_shares, next_coalition
+from governance_hooks.stake.shares import make_shares
 from governance_hooks.stake.values import Head, Trained, Values
 from governance_hooks.training import Lora, Training
 

@@ -25,8 +25,9 @@ from governance_hooks.links import check_consents
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.process_lock import process_lock
 from governance_hooks.report import StepFailed
+from governance_hooks.stake.game import next_coalition
 from governance_hooks.stake.guilds import Assignment, assignment_bytes
-from governance_hooks.stake.shares import check_shares, make_shares, next_coalition
+from governance_hooks.stake.shares import check_shares, make_shares
 from governance_hooks.stake.values import Head, Trained, Values, read_values
 
 __all__ = ["compute_shares", "read_shares", "shares_files"]

@@ -9,8 +9,9 @@ from typing import Any
 from governance_hooks.attribution import Attribution, Guild
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.plan import Plan
+from governance_hooks.stake.game import next_coalition
 from governance_hooks.stake.guilds import Assignment, assignment_bytes
-from governance_hooks.stake.shares import make_shares, next_coalition
+from governance_hooks.stake.shares import make_shares
 from governance_hooks.stake.values import Answer, Head, Trained, Values
 
 Worth = Callable[[list[str], str, int], int]

@@ -107,7 +107,7 @@ class Play:
             self.say(f"{len(active)} members; the log knows them as random pseudonyms, e.g. {active[0]}")
             self.say(f"identity of the cooperative, to be pinned by everybody: {space.coop.pin}")
         with self.stage.scene():
-            languages, limit = (QUICK_LANGUAGES, 20) if self.quick else (LANGUAGES, 30)
+            languages, limit = (QUICK_LANGUAGES, 12) if self.quick else (LANGUAGES, 30)
             count = scenes.contribute(space, players, languages, limit, show)
             self.say(f"{count} prompts and answers in {len(languages)} languages, from the package chatterbot-corpus (BSD-3-Clause);")
             self.say("it names no contributors, so the demo spreads its files over its members")

@@ -278,7 +278,7 @@ class Crowd(World):
         """Have stewards withdraw a release or name its successor: enough of them, too few, or somebody else with them."""
         out, people = list(self.register.releases) or [digest(a)], sorted(self.register.bylaws.stewards)
         first = a % len(people)
-        signers = [*people[first:], *people[:first]][: 1 + bool(b % 4)] + [self.who(c)] * (b % 8 == 7)
+        signers = [*people[first:], *people[:first]][: 1 + bool(b % 4)] + [self.who(c)] * (b % 4 == 3)
         withdraws = c % 3 > 0
         said = {
             "release": out[b % len(out)],

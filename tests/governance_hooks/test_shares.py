@@ -14,7 +14,9 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import read_plan
 from governance_hooks.report import StepFailed
-from governance_hooks.stake.shares import check_shares, expanded_tail, make_shares, next_coalition
+from governance_hooks.stake.game import next_coalition
+from governance_hooks.stake.resampling import expanded_tail
+from governance_hooks.stake.shares import check_shares, make_shares
 from governance_hooks.stake.values import Answer, Head, Trained, Values, read_values
 from tests.shares import assigned, shares_of, sharing, table
 from tests.village import Approved
