@@ -34,7 +34,7 @@ PEOPLE = 11
 """Contributors of each language: those who wrote most."""
 MOST = 20
 """Texts of one member in one language: with one who wrote most of them an interval over contributors would be that one's."""
-PERIOD_S = 45
+PERIOD_S = 75
 LEAVING = (11, 22, 27, 30, 33)
 HELDOUT = 250
 """Of a thousand prompts: a small cooperative needs many held-out answers to show anything."""
@@ -183,12 +183,12 @@ class Story:
         return sorted(int(path.name) for path in (self.folder / "keys").iterdir() if path.suffix != ".pub")
 
     def decide(self, step: str, kind: str, target: object, *, against: Sequence[int] = ()) -> str:
-        """Open a vote, let two of three members vote, wait and close it; return the proposal."""
+        """Open a vote, let half of the members vote, and one more, wait and close it; return the proposal."""
         opened = self.coop(f"{step}/propose", "propose", kind, target, "--period", PERIOD_S, "--key", self.key(1))["said"]
         proposal = str(opened["proposal"])
         reason = ["--reason", "I would rather wait until a native speaker of each language has read its sample answers."]
         cast = []
-        for number in self.members()[: 2 * len(self.members()) // 3]:
+        for number in self.members()[: len(self.members()) // 2 + 1]:
             choice = ["against", *reason] if number in against else ["abstain" if number % 11 == 0 else "for"]
             cast.append(["vote", proposal, *choice, "--key", self.key(number)])
         self.ballots(f"{step}/ballots", cast)
@@ -341,7 +341,7 @@ def say(story: Story, run: str) -> None:
 
 def release(story: Story, run: str, folder: str, *words: str) -> None:
     """Assemble, vote, attest and publish a release, and check it in every way there is."""
-    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1, heavy=True)
+    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1)
     story.decide(f"{run}/release-vote", "release", folder)
     for steward in (1, 2):
         story.coop(f"{run}/attest-{steward}", "release", "attest", folder, "--key", story.key(steward))
@@ -359,7 +359,7 @@ def first(story: Story) -> None:
     say(story, "voices")
     release(story, "voices", "voices")
     base = Path.home() / ".cache/commonweights/smollm2-135m-instruct"
-    story.coop("voices/rederive", "verify", story.home / "releases/voices", "--rederive", "--base", base, heavy=True)
+    story.coop("voices/rederive", "verify", story.home / "releases/voices", "--rederive", "--base", base)
 
 
 def second(story: Story) -> None:
