@@ -34,7 +34,9 @@ PEOPLE = 11
 """Contributors of each language: those who wrote most."""
 MOST = 20
 """Texts of one member in one language: with one who wrote most of them an interval over contributors would be that one's."""
-PERIOD_S = 45
+PERIOD_S = 40
+ASKED_AGAIN = (5, 8, 13, 14, 37, 40, 41, 42, 43)
+"""Members who also consent to another purpose: a smaller run is made of their texts."""
 LEAVING = (11, 22, 27, 30, 33)
 HELDOUT = 250
 """Of a thousand prompts: a small cooperative needs many held-out answers to show anything."""
@@ -183,12 +185,12 @@ class Story:
         return sorted(int(path.name) for path in (self.folder / "keys").iterdir() if path.suffix != ".pub")
 
     def decide(self, step: str, kind: str, target: object, *, against: Sequence[int] = ()) -> str:
-        """Open a vote, let two of three members vote, wait and close it; return the proposal."""
+        """Open a vote, let half of the members vote, and one more, wait and close it; return the proposal."""
         opened = self.coop(f"{step}/propose", "propose", kind, target, "--period", PERIOD_S, "--key", self.key(1))["said"]
         proposal = str(opened["proposal"])
         reason = ["--reason", "I would rather wait until a native speaker of each language has read its sample answers."]
         cast = []
-        for number in self.members()[: 2 * len(self.members()) // 3]:
+        for number in self.members()[: len(self.members()) // 2 + 1]:
             choice = ["against", *reason] if number in against else ["abstain" if number % 11 == 0 else "for"]
             cast.append(["vote", proposal, *choice, "--key", self.key(number)])
         self.ballots(f"{step}/ballots", cast)
@@ -235,13 +237,13 @@ def found(story: Story, data: Path) -> list[str]:
     return list(people)
 
 
-def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, share: bool = False, tasks: bool = False) -> None:
+def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, share: bool = False, tasks: bool = False, use: dict[str, Any] = USE) -> None:
     """Write a config and make the plan of it."""
     config: dict[str, Any] = {
         "name": name,
         "base": "smollm2-135m-instruct",
         "build": build,
-        "use": USE,
+        "use": use,
         "canaries": 200,
         "training": TRAINING,
         "evaluation": EVALUATION | {"leak": leak} | ({} if tasks else {"tasks": []}),
@@ -273,6 +275,7 @@ def main() -> None:
     first(story)
     second(story)
     share_out(story)
+    too_strict(story)
     story.coop("end/audit", "audit")
     publish("whole_release", ["torch", "transformers", "peft", "lm-eval", "beancount"], figures(story))
 
@@ -304,7 +307,7 @@ def figures(story: Story) -> dict[str, Any]:
         rows = {language: {name: row.get(name) for name in kept} for language, row in [*found["languages"].items(), ("overall", found["overall"])]}
         return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found["tasks"].items()}}
 
-    runs = ("voices", "voices-2")
+    runs = ("voices", "voices-2", "science")
     shares, compared = record("voices-2", "stake/shares.json"), record("voices-2", "privacy/differential.json")
     table = [json.loads(line) for line in (story.home / "runs/voices-2/stake/values.jsonl").read_bytes().splitlines()[1:]]
     timed = ("train", "shares", "assemble", "verify", "rederive", "member")
@@ -341,7 +344,7 @@ def say(story: Story, run: str) -> None:
 
 def release(story: Story, run: str, folder: str, *words: str) -> None:
     """Assemble, vote, attest and publish a release, and check it in every way there is."""
-    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1, heavy=True)
+    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1)
     story.decide(f"{run}/release-vote", "release", folder)
     for steward in (1, 2):
         story.coop(f"{run}/attest-{steward}", "release", "attest", folder, "--key", story.key(steward))
@@ -353,34 +356,50 @@ def release(story: Story, run: str, folder: str, *words: str) -> None:
 
 
 def first(story: Story) -> None:
-    """Release what passed."""
+    """Release what passed; where a task could not tell, only once members waive it."""
     story.coop("voices/check", "eval", "voices", "--check")
     story.coop("voices/leak", "leak", "voices")
+    if not json.loads((story.home / "runs/voices/eval/report.json").read_bytes())["passed"]:
+        story.coop("voices/blocked", "release", "assemble", "voices", "--no-derived", "--incomplete", expect=2)
+        story.decide("voices/waiver", "waiver", "voices")
     say(story, "voices")
     release(story, "voices", "voices")
     base = Path.home() / ".cache/commonweights/smollm2-135m-instruct"
-    story.coop("voices/rederive", "verify", story.home / "releases/voices", "--rederive", "--base", base, heavy=True)
+    story.coop("voices/rederive", "verify", story.home / "releases/voices", "--rederive", "--base", base)
 
 
 def second(story: Story) -> None:
-    """Five members leave, and the next run is planned under a leak policy that it cannot keep: no release, until members waive exactly this record."""
+    """Five members leave; a run without them is compared with the release before, shared out among guilds, and takes its place."""
     for number in LEAVING:
         story.coop(f"leave/{number:02d}", "consent", "withdraw", "--key", story.key(number))
     story.coop("leave/stale", "release", "stale", expect=1)
     story.coop("voices-2/build", "build", "make", "voices-2", "--heldout", HELDOUT)
     before = "sha256:" + hashlib.sha256((story.home / "runs/voices/plan.json").read_bytes()).hexdigest()
-    plan(story, "voices-2", "voices-2", STRICT | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}, share=True)
+    plan(story, "voices-2", "voices-2", LEAK | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}, share=True)
     story.decide("voices-2/vote", "run", "voices-2")
     story.coop("voices-2/train", "train", "voices-2", "--threads", 1, "--country", "ITA", heavy=True)
-    story.coop("voices-2/leak", "leak", "voices-2", expect=1)
-    story.coop("voices-2/blocked", "release", "assemble", "voices-2", "--no-derived", "--incomplete", expect=2)
-    story.decide("voices-2/waiver", "waiver", "voices-2")
+    story.coop("voices-2/leak", "leak", "voices-2")
     story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1, heavy=True)
     say(story, "voices-2")
     release(story, "voices-2", "voices-voices-2", "--name", "voices")
     story.coop("end/publish-first", "release", "publish", "voices", expect=3)
     story.coop("end/verify-first", "verify", story.home / "releases/voices", expect=3)
     story.coop("end/verify-second", "verify", story.home / "releases/voices-voices-2")
+
+
+def too_strict(story: Story) -> None:
+    """A small run of one language under a leak policy that it cannot keep: no release, until members waive exactly this record."""
+    for number in ASKED_AGAIN:
+        story.coop(f"science/consent-{number:02d}", "consent", "give", "--yes", "--purpose", "dpv:ScientificResearch", "--key", story.key(number))
+    story.coop("science/build", "build", "make", "science", "--purpose", "dpv:ScientificResearch", "--heldout", HELDOUT)
+    plan(story, "science", "science", STRICT, use=USE | {"purpose": "dpv:ScientificResearch"})
+    story.decide("science/vote", "run", "science")
+    story.coop("science/train", "train", "science", "--threads", 1, "--country", "ITA", heavy=True)
+    story.coop("science/leak", "leak", "science", expect=1)
+    story.coop("science/blocked", "release", "assemble", "science", "--no-derived", "--incomplete", expect=2)
+    story.decide("science/waiver", "waiver", "science")
+    say(story, "science")
+    release(story, "science", "science", "--no-derived")
 
 
 def share_out(story: Story) -> None:

@@ -13,7 +13,7 @@ from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.ledger import parse_ledger
-from governance_hooks.plan import Plan, read_plan
+from governance_hooks.plan import EvaluationPolicy, Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import StepFailed
 from governance_hooks.vocabulary import PUBLIC
@@ -77,6 +77,13 @@ def _require(condition: bool, what: str, *, value: object = None, allowed: str |
         raise BadInput(f"no release: {what}", value=value, allowed=allowed, next=todo)
 
 
+def _odd(judged: Mapping[str, Any], policy: EvaluationPolicy) -> list[str]:
+    """Return what of an evaluation stands in the way of a release: languages and tasks by name, with their verdicts."""
+    bad = ("FAIL",) if policy.allow_insufficient else ("FAIL", "INSUFFICIENT")
+    languages = [f"{language} {row['verdict']}" for language, row in [*judged["languages"].items(), ("overall", judged["overall"])] if row["verdict"] in bad]
+    return languages + [f"{one['task']} {one['verdict']}" for one in judged.get("blocking", ())]
+
+
 def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) -> None:
     """Refuse a run that is not finished, not evaluated, or did not pass."""
     run, manifest = records.run, records.manifest
@@ -99,11 +106,10 @@ def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) 
     rows, _ = parse_ledger(files["data/ledger.jsonl"], source="ledger.jsonl")
     judged = judge_again(records, files, rows)
     waive = f"train again under a new plan, or ask members: coop propose waiver {records.run.get('run')}"
-    failed = [language for language, row in judged["languages"].items() if row["verdict"] == "FAIL"]
     _require(
         judged["passed"] or records.votes["run"]["waiver"] is not None,
         "the evaluation did not pass the policy members voted",
-        value=failed or "nothing passes",
+        value=", ".join(_odd(judged, records.plan.evaluation)) or "no language passes",
         todo=waive,
     )
     if records.votes["run"]["waiver"] is None and (records.plan.evaluation.leak is not None or "privacy/leak.json" in files):

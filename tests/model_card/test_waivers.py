@@ -11,10 +11,10 @@ import pytest
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.motions import Waive
-from governance_hooks.plan import read_plan
+from governance_hooks.plan import EvaluationPolicy, read_plan
 from governance_hooks.state import Run
 from governance_hooks.verdict import judge
-from model_card.release import Release, add_proof
+from model_card.release import Release, _odd, add_proof
 from model_card.verify import LINKS, verify
 from model_card.votes import votes_of
 
@@ -54,11 +54,19 @@ def waived(failed: Any, tmp_path: Path) -> tuple[Any, str, Release]:
 
 
 def test_without_a_waiver_or_with_a_rejected_one_nothing_is_assembled(failed: Any, tmp_path: Path) -> None:
-    with pytest.raises(CoopError, match=r"(?s)did not pass.*nor.*coop propose waiver"):
+    with pytest.raises(CoopError, match=r"(?s)did not pass.*nor FAIL.*coop propose waiver run-1"):
         failed.assemble(tmp_path / "out")
     waive(failed, "against")
     with pytest.raises(CoopError, match="did not pass"):
         failed.assemble(tmp_path / "out")
+
+
+def test_what_stands_in_the_way_is_named_where_every_language_passes() -> None:
+    row = {"verdict": "PASS"}
+    judged = {"languages": {"nor": row, "spa": {"verdict": "INSUFFICIENT"}}, "overall": row, "blocking": [{"task": "xcopa", "verdict": "INSUFFICIENT"}]}
+    assert _odd(judged, EvaluationPolicy()) == ["xcopa INSUFFICIENT"]
+    assert _odd(judged, EvaluationPolicy(allow_insufficient=False)) == ["spa INSUFFICIENT", "xcopa INSUFFICIENT"]
+    assert _odd({"languages": {"nor": row}, "overall": {"verdict": "FAIL"}}, EvaluationPolicy()) == ["overall FAIL"]
 
 
 def test_a_waiver_takes_effect_after_its_challenge_window_and_not_before(failed: Any, tmp_path: Path) -> None:
