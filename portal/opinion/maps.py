@@ -46,12 +46,13 @@ class Maps:
     _rested: float = 0.0
     _waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(WAITING))
 
-    def of(self, proposal: str, ballots: int, answers: Answers) -> Drawn | None:
+    def of(self, proposal: str, ballots: int, answers: Answers, reader: str | None = None) -> Drawn | None:
         """Return the newest map there is of a consultation, perhaps of fewer ballots; None if none is drawn yet.
 
         Args:
             ballots: ballots it has had so far; grows with every one.
             answers: what members answered, at the same moment: nothing of the register is read here, so hold no lock while you wait.
+            reader: the member who reads: if they answered since it was drawn, they too wait for a new one if that may begin.
         """
         deadline = time.monotonic() + self.patience_s
         while True:
@@ -63,7 +64,8 @@ class Maps:
                     self._start(proposal, ballots, answers, first=kept is None)
                 busy = self._busy
             left = deadline - time.monotonic()
-            if kept is not None or busy is None or left <= 0 or not self._waiting.acquire(blocking=False):
+            enough = kept is not None and (kept.ballots == ballots or reader not in answers or reader in kept.map.cells)
+            if enough or busy is None or left <= 0 or not self._waiting.acquire(blocking=False):
                 return kept
             try:
                 busy.wait(left)

@@ -88,7 +88,7 @@ def map_shown(service: Service, proposal: str, asked: Deliberation, member: str 
         return MapShown(None, None, False, None)
     if not installed():
         return MapShown(_("This server draws no maps. Engineers see them with coop tally --groups."), None, False, None)
-    drawn = service.maps.of(proposal, asked.ballots, asked.answers)
+    drawn = service.maps.of(proposal, asked.ballots, asked.answers, member)
     if drawn is None:
         return MapShown(_("The map is being drawn. Look again in a moment."), None, False, None)
     found = drawn.map

@@ -220,9 +220,16 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     first = maps.of("p", 1, {})
     assert (drawn, at_once) == ([0], [1])
     assert first is not None
-    assert maps.of("p", 2, {}) is first  # newer answers wait until this machine has rested
+    assert maps.of("p", 2, {"m": ["agree"]}, "m") is first  # newer answers wait until this machine has rested
     assert maps.of("q", 1, {}) is not None  # a first map does not
     assert drawn == [0, 1]
+
+    keen = Maps(draw=slow, patience_s=10, rest=0)
+    keen.of("p", 1, {})
+    old, new = keen.of("p", 2, {"m": ["agree"]}, "somebody else"), keen.of("p", 2, {"m": ["agree"]}, "m")
+    assert old is not None
+    assert new is not None
+    assert (old.ballots, new.ballots) == (1, 2)  # who answered since waits for their own answer to be in it
 
     def broken(answers: object) -> OpinionMap:
         raise MemoryError
