@@ -293,7 +293,7 @@ def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_sho
         page.goto(f"{screen.main}/proposals/{proposal}")
         page.get_by_text("near the star").wait_for()
         assert page.locator(".opinionmap .here").count() == 1
-        page.get_by_text("Answer again").click()
+        page.get_by_text("Answer again", exact=True).click()
         assert [page.locator(f"input[name=answer-{number}]:checked").get_attribute("value") for number in range(8)] == mine
         assert page.evaluate("localStorage.length") == 0  # what was kept here is in the log now
         with portal.service.view.reading() as register:
