@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from governance_hooks.motions import Consult
-from governance_hooks.preferences import opinions
 from governance_hooks.state import Proposal
 from portal.i18n import gettext as _
 from portal.i18n import number
@@ -60,17 +59,18 @@ def deliberation_of(service: Service, found: Proposal, member: str | None) -> De
     if not isinstance(motion, Consult) or motion.method != "opinions":
         return None
     missing = _("(the text is not here)")
-    counts = opinions((vote.answers for vote in found.votes.values()), len(motion.options))
+    answers = {who: one.answers for who, one in found.votes.items()}
+    ballots = sum(one.sequence for one in found.votes.values())
+    counts = service.maps.counts(found.id, ballots, answers, len(motion.options))
     vote = found.votes.get(member or "")
     sequence = vote.sequence + 1 if vote else 1
     draft = _draft(service, found.id, member, sequence) if member in found.roll else ()
     chosen = draft or (vote.answers if vote else ()) or ("",) * len(motion.options)
     statements = tuple(
-        Statement((service.house.text(one) or missing)[:4000], Count(*count), said) for one, count, said in zip(motion.options, counts, chosen, strict=True)
+        Statement((service.house.text(one) or missing)[:4000], count, said) for one, count, said in zip(motion.options, counts, chosen, strict=True)
     )
     question = (service.house.text(motion.question) or missing)[:20_000]
-    answers = {who: one.answers for who, one in found.votes.items()}
-    return Deliberation(question, statements, sequence, bool(draft), answers, sum(one.sequence for one in found.votes.values()))
+    return Deliberation(question, statements, sequence, bool(draft), answers, ballots)
 
 
 def _draft(service: Service, proposal: str, member: str | None, sequence: int) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def map_shown(service: Service, proposal: str, asked: Deliberation, member: str 
         return MapShown(None, None, False, None)
     if not installed():
         return MapShown(_("This server draws no maps. Engineers see them with coop tally --groups."), None, False, None)
-    drawn = service.maps.of(proposal, asked.ballots, asked.answers)
+    drawn = service.maps.of(proposal, asked.ballots, asked.answers, member)
     if drawn is None:
         return MapShown(_("The map is being drawn. Look again in a moment."), None, False, None)
     found = drawn.map

@@ -202,3 +202,20 @@ def test_a_consultation_is_what_says_that_members_chose_a_text(finished: Finishe
     other = say(finished, 1, text=sha256(texts[1].encode()))
     with pytest.raises(BadInput, match="did not choose"):
         records_with(finished, {statement_path(other): dumps({"statement": other, "approved": opened, "text": texts[1]})})
+
+
+def test_statements_everybody_agrees_with_choose_no_text(finished: Finished) -> None:
+    from governance_hooks.motions import Consult, subject_of
+
+    village = finished.village
+    texts = [TEXT, "Another one."]
+    motion = Consult(question=sha256(b"which?"), options=[sha256(text.encode()) for text in texts], method="opinions")
+    opened = village.propose("consultation", subject_of(motion), motion=motion.model_dump(mode="json")).id
+    for member in village.members:
+        village.say("coop.opinions/v1", {"proposal": opened, "answers": ["agree", "disagree"], "sequence": 1, "reason": None}, member)
+    identifier = say(finished)
+    village.stamp(village.coop.register.bylaws.rules("consultation").minimum_period_s + 1)
+    counted = [{"agree": 6, "disagree": 0, "passed": 0}, {"agree": 0, "disagree": 6, "passed": 0}]
+    village.say("coop.consultation-close/v1", {"proposal": opened, "cast": 6, "quorate": True, "winners": [], "opinions": counted}, "operator")
+    with pytest.raises(BadInput, match="did not choose"):
+        records_with(finished, {statement_path(identifier): dumps({"statement": identifier, "approved": opened, "text": TEXT})})

@@ -256,3 +256,46 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         assert register.proposals[proposal].votes[member].choice == "abstain"
         assert register.grants[member][0].withdrawn is not None
         assert [given.records for given in register.contributions.values() if given.author == member] == [1]
+
+
+def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_shows_where_one_is(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
+    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.test_opinions import ask, planted
+    from tests.portal.test_voting import say
+
+    port = free_port()
+    portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"), founders=23)
+    portal.service.maps.patience_s, portal.service.maps.rest = 300, 0
+    answers, _ = planted(24, 8, 2)
+    with serving(portal.app, port), browser(tmp_path / "profile") as context:
+        page = context.new_page()
+        context.set_default_timeout(120_000)
+        screen = Screen(portal, page, Authenticator(page))
+        page.on("console", lambda message: screen.heard.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: screen.heard.append(str(error)))
+        member = join(screen)
+        proposal = ask(portal, [f"Statement number {number}." for number in range(8)])
+        for founder, said in zip(portal.members, answers.values(), strict=False):
+            say(portal, "coop.opinions/v1", {"proposal": proposal, "answers": said, "sequence": 1, "reason": None}, founder, portal.keys[founder])
+        page.goto(f"{screen.main}/proposals/{proposal}")
+        assert page.locator(".opinionmap ellipse").count() == 2
+        assert page.locator(".opinionmap .here").count() == 0
+        mine = list(answers.values())[23]
+        first = page.get_by_role("group", name="1. Statement number 0.")
+        first.get_by_label("Disagree" if mine[0] == "disagree" else "Agree", exact=True).check()
+        page.goto(screen.main + "/")
+        page.goto(f"{screen.main}/proposals/{proposal}")  # what was ticked is still there, though nothing was sent
+        assert page.locator("input[name=answer-0]:checked").get_attribute("value") == ("disagree" if mine[0] == "disagree" else "agree")
+        for number, said in enumerate(mine):
+            page.locator(f"input[name=answer-{number}][value={said}]").check()
+        page.get_by_role("button", name="Go on to sign").click()
+        touch(screen)
+        page.goto(f"{screen.main}/proposals/{proposal}")
+        page.get_by_text("near the star").wait_for()
+        assert page.locator(".opinionmap .here").count() == 1
+        page.get_by_text("Answer again", exact=True).click()
+        assert [page.locator(f"input[name=answer-{number}]:checked").get_attribute("value") for number in range(8)] == mine
+        assert page.evaluate("localStorage.length") == 0  # what was kept here is in the log now
+        with portal.service.view.reading() as register:
+            assert list(register.proposals[proposal].votes[member].answers) == mine
+        assert not screen.heard

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,16 @@ from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.motions import Consult, subject_of
 from governance_hooks.statement import now, shift
+from portal.i18n import LANGUAGES
 from portal.opinion import drawing
 from portal.opinion.drawing import draw_answers
 from portal.opinion.found import FEWEST_MEMBERS, SMALLEST_GROUP, OpinionMap
 from portal.opinion.maps import Maps
+from portal.settings import Settings
+from tests.portal.chromium import browser, free_port, serving
 from tests.portal.conftest import Portal
+from tests.portal.test_accessible import AXE, INSTALL, RUN
+from tests.portal.test_browser import Screen, sign_in
 from tests.portal.test_voting import propose, say
 
 WORDS = {1: "agree", -1: "disagree", 0: "pass"}
@@ -220,9 +226,16 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     first = maps.of("p", 1, {})
     assert (drawn, at_once) == ([0], [1])
     assert first is not None
-    assert maps.of("p", 2, {}) is first  # newer answers wait until this machine has rested
+    assert maps.of("p", 2, {"m": ["agree"]}, "m") is first  # newer answers wait until this machine has rested
     assert maps.of("q", 1, {}) is not None  # a first map does not
     assert drawn == [0, 1]
+
+    keen = Maps(draw=slow, patience_s=10, rest=0)
+    keen.of("p", 1, {})
+    old, new = keen.of("p", 2, {"m": ["agree"]}, "somebody else"), keen.of("p", 2, {"m": ["agree"]}, "m")
+    assert old is not None
+    assert new is not None
+    assert (old.ballots, new.ballots) == (1, 2)  # who answered since waits for their own answer to be in it
 
     def broken(answers: object) -> OpinionMap:
         raise MemoryError
@@ -368,6 +381,37 @@ def test_a_closed_consultation_is_public_with_every_count(make_portal: object) -
     assert "A map needs 5 statements; there are 2." in page.words
     assert "Agree" not in page.words  # nothing to fill in
     assert portal.founder(1).post(f"/proposals/{proposal}/answer", **{"answer-0": "agree"}).status == 409
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_an_opinion_map_and_it_fits_a_small_screen(make_portal: Callable[..., Portal], tmp_path: Path, scheme: str) -> None:
+    port = free_port()
+    settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
+    portal = make_portal(settings=settings, founders=24)
+    portal.service.maps.patience_s = 300
+    proposal = ask(portal, [f"Statement number {number}." for number in range(8)])
+    answer_all(portal, proposal, 8, start=1)
+    found = list[str]()
+    with serving(portal.app, port), browser(tmp_path / "profile", bypass_csp=True, color_scheme=scheme) as context:
+        context.set_default_timeout(120_000)
+        page = context.new_page()
+        page.set_viewport_size({"width": 320, "height": 900})
+        sign_in(Screen(portal, page, None), "first@example.org")
+        account = portal.service.private.accounts.find(mail="first@example.org")
+        assert account is not None
+        portal.service.private.accounts.bind(account.account, portal.members[0])
+        for language in LANGUAGES:
+            page.goto(f"{settings.origin}/proposals/{proposal}?lang={language}")
+            assert page.locator(".opinionmap ellipse").count() == 2
+            page.add_script_tag(path=str(AXE))
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+            found += [f"{language}: {one}" for one in page.evaluate(RUN)]
+            if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+                found.append(f"{language}: wider than the screen")
+    assert found == []
 
 
 RULES = {"quorum_percent": 0, "approval_percent": 0, "minimum_for": 1, "minimum_period_s": 0}
