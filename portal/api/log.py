@@ -16,7 +16,7 @@ from governance_hooks.statement import parse
 from governance_hooks.tail import WIDTH
 from governance_hooks.tiles import ENTRIES, bundle, tile_path
 from portal.api.asking import FOREVER, LAST, Count, Program, Shape, Start, StatementDigest, answered, kept, nothing_here, page_of, raw
-from portal.pages.receipts import proof_of
+from portal.proving import proof_of
 from portal.service import Service
 
 __all__ = ["Digest", "Entry", "Receipt", "receipt_of", "router"]

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Path, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from governance_hooks import merkle
 from governance_hooks.canonical import loads
-from governance_hooks.checkpoint import read_body
 from governance_hooks.errors import BadInput
 from governance_hooks.sshsig import NAMESPACE, check
 from governance_hooks.statement import entry
+from portal.proving import proof_of
 from portal.service import Service
 from portal.signing.submitting import armored_blocks, submit
 from portal.signing.words import words_of
 from portal.visit import Here
 
-__all__ = ["proof_of", "router"]
+__all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-def proof_of(service: Service, identifier: str) -> dict[str, Any] | None:
-    """Return a statement with the Merkle path from it to the signed checkpoint, or None if the log has none of this digest."""
-    with service.view.reading():
-        found = service.view.statement(identifier)
-    if found is None:
-        return None
-    index, statement = found
-    note = service.view.log.checkpoint()
-    size = read_body(note).size
-    path = service.view.log.inclusion(index, size)
-    return {
-        "statement": statement.id,
-        "entry": loads(statement.entry),
-        "index": index,
-        "size": size,
-        "path": [base64.b64encode(step).decode() for step in path],
-        "checkpoint": note,
-        "holds": merkle.verify_inclusion(merkle.leaf_hash(statement.entry), index, size, path, service.view.log.root(size)),
-    }
 
 
 def _found(service: Service, identifier: str) -> dict[str, Any]:
