@@ -32,6 +32,7 @@ router = APIRouter(include_in_schema=False)
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 ISO_639_3: Final = {"en": "eng", "es": "spa", "fr": "fra", "ar": "ara", "sw": "swa", "hi": "hin"}
 _CHART: Final = re.compile(r"card/charts/([a-z0-9_-]{1,64})\.svg")
+_BOX: Final = re.compile(r'viewBox="0 0 ([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})"')
 _TOLD: Final = re.compile(r"<desc[^>]*>([^<]{1,4000})</desc>")
 _RECORD: Final = 4 << 20
 
@@ -52,6 +53,8 @@ class Chart:
 
     name: str
     told: str
+    height: int
+    """At a width of 720: the page keeps its place free while it comes."""
 
 
 @router.get("/releases")
@@ -193,13 +196,14 @@ def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
     language = ISO_639_3.get(i18n.current(), "eng")
     path = next((one for one in (f"card/summary.{language}.md", "card/summary.eng.md") if one in paths), None)
     summary = markdown.shown(bytes_of(folder, path, _RECORD).decode("utf-8", "replace")) if path else None
-    charts = [Chart(match[1], _told(bytes_of(folder, match[0], _RECORD))) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    charts = [_chart(match[1], bytes_of(folder, match[0], _RECORD).decode("utf-8", "replace")) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
     return {"summary": summary, "summary_language": i18n.current() if path and language in path else "en", "charts": charts}
 
 
-def _told(svg: bytes) -> str:
-    found = _TOLD.search(svg.decode("utf-8", "replace"))
-    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+def _chart(name: str, svg: str) -> Chart:
+    told, box = _TOLD.search(svg), _BOX.search(svg)
+    words = html.unescape(told[1]) if told else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+    return Chart(name, words, 720 * int(box[2]) // int(box[1]) if box else 360)
 
 
 def _dissent(service: Service, proposal: Proposal) -> list[tuple[str, str | None]]:
