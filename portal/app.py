@@ -9,8 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,7 +70,25 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     headers = headers_of(secure=service.settings.secure, form_action=other, passkeys=not sessions)
-    return Guard(_Language(app), origin=origin, cookie=cookie_name(service.settings), headers=headers, limits=service.limits, body_s=body_s)
+    packed = _Packed(_Language(app), cookie_name(service.settings), pages=sessions)
+    return Guard(packed, origin=origin, cookie=cookie_name(service.settings), headers=headers, limits=service.limits, body_s=body_s)
+
+
+class _Packed:
+    """Compresses static files, and pages for people who are not signed in: beside a secret, the size of what is packed tells of it (BREACH).
+
+    Files of releases stay as they are: they are hashed while they are sent, and resumed.
+    """
+
+    def __init__(self, app: ASGIApp, cookie: str, *, pages: bool) -> None:
+        self._app, self._packing, self._cookie, self._pages = app, GZipMiddleware(app, minimum_size=1000, compresslevel=5), cookie, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pack = False
+        if scope["type"] == "http":
+            path = scope["path"]
+            pack = path.startswith("/static/") or (self._pages and "/files/" not in path and self._cookie not in Headers(scope=scope).get("cookie", ""))
+        await (self._packing if pack else self._app)(scope, receive, send)
 
 
 class _Language:

@@ -35,6 +35,7 @@ router = APIRouter(include_in_schema=False)
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 ISO_639_3: Final = {"en": "eng", "es": "spa", "fr": "fra", "ar": "ara", "sw": "swa", "hi": "hin"}
 _CHART: Final = re.compile(r"card/charts/([a-z0-9_-]{1,64})\.svg")
+_BOX: Final = re.compile(r'viewBox="0 0 ([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})"')
 _TOLD: Final = re.compile(r"<desc[^>]*>([^<]{1,4000})</desc>")
 _RECORD: Final = 4 << 20
 _VOICE: Final = Voice(lambda text: i18n.told(text).translate({0x2068: None, 0x2069: None}), i18n.language_name, i18n.number)
@@ -57,6 +58,8 @@ class Chart:
 
     name: str
     told: str
+    height: int
+    """At a width of 720: the page keeps its place free while it comes."""
 
 
 @router.get("/releases")
@@ -213,7 +216,10 @@ def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
 
 def _chart(folder: Folder, parts: list[Part], name: str) -> Chart:
     drawn = None if i18n.current() == "en" else _drawn(folder, parts, name)
-    return Chart(name, _told(drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)))
+    svg = (drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)).decode("utf-8", "replace")
+    told, box = _TOLD.search(svg), _BOX.search(svg)
+    words = html.unescape(told[1]) if told else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+    return Chart(name, words, 720 * int(box[2]) // int(box[1]) if box else 360)
 
 
 def _drawn(folder: Folder, parts: list[Part], name: str) -> bytes | None:
@@ -226,11 +232,6 @@ def _drawn(folder: Folder, parts: list[Part], name: str) -> bytes | None:
         return CHARTS[name](loads(data, floats=True, source="card.json"), None, _VOICE) if sha256(data) == listed else None
     except (CoopError, HTTPException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None  # the released file is shown
-
-
-def _told(svg: bytes) -> str:
-    found = _TOLD.search(svg.decode("utf-8", "replace"))
-    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
 
 
 def _dissent(service: Service, proposal: Proposal) -> list[tuple[str, str | None]]:

@@ -85,7 +85,7 @@ def test_without_a_script_every_page_says_the_same_and_can_be_sent(eyes: Eyes, t
 
     plain, touches = eyes.without_script(), 0
     for sight, stage in often(eyes):
-        if sight.fields is not None or sight.status != 200:
+        if sight.fields is not None or sight.status != 200 or sight.name == "review":  # that draws a text by lot
             continue
         person = stage.people.get(sight.who) or stage.portal.stranger()
         page = plain.look(sight, stage, "en", width=320)

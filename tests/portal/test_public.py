@@ -293,3 +293,20 @@ def test_the_letters_and_the_signature_on_an_entrys_page_are_what_ssh_keygen_tak
     (tmp_path / "allowed").write_bytes(files["allowed_signers"])
     command = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "allowed"), "-I", value["author"], "-n", NAMESPACE, "-s", str(tmp_path / "sig")]
     assert subprocess.run(command, input=files["statement.json"], capture_output=True, check=False).returncode == 0
+
+
+def test_what_everybody_gets_is_packed_and_what_a_member_sees_and_files_are_not(released: Library) -> None:
+    stranger, member = released.stranger().client, released.portal.founder(0).client
+    style = re.findall(r'href="(/static/portal[^"]+)"', stranger.get("/").text)[0]
+    for path in ("/log", released.path, style):
+        packed = stranger.get(path, headers={"accept-encoding": "gzip"})
+        plain = stranger.get(path, headers={"accept-encoding": "identity"})
+        assert packed.headers["content-encoding"] == "gzip", path
+        assert "content-encoding" not in plain.headers
+        assert packed.content == plain.content
+        assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert member.get(style, headers={"accept-encoding": "gzip"}).headers["content-encoding"] == "gzip"
+    for client, path in ((member, "/log"), (member, "/account"), (stranger, f"{released.path}/files/README.md")):
+        answer = client.get(path, headers={"accept-encoding": "gzip"})
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers, path
