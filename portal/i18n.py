@@ -211,7 +211,8 @@ def language_name(code: str) -> str:
     """Return the name of an ISO 639-3 code in the language of this request, where it is known, else the code."""
     from langcodes import Language
 
-    return str(Locale.parse(current()).languages.get(str(Language.get(code).to_tag())) or code)
+    known, found = Locale.parse(current()).languages, Language.get(code)
+    return str(known.get(found.to_tag()) or known.get(found.prefer_macrolanguage().to_tag()) or code)
 
 
 def until(instant: str, now: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from governance_hooks.register import Register
+from governance_hooks.statement import OPERATOR
 from portal.i18n import gettext as _
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["facts_of", "kind_of", "sentence_of"]
+__all__ = ["facts_of", "kind_of", "sentence_of", "who_of"]
 
 _MOST_FACTS: Final = 80
 _LONGEST: Final = 400
@@ -63,9 +64,14 @@ def kind_of(kind: str) -> str:
     }.get(kind, kind)
 
 
+def who_of(author: str) -> str:
+    """Return who states something: a pseudonym or the name of a site as it is, the operator in words."""
+    return _("the operator") if author == OPERATOR else author
+
+
 def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> str:
     """Return a statement's body in one sentence; hold the register."""
-    payload, author = value["payload"], _apart(value["author"])
+    payload, author = value["payload"], _apart(who_of(value["author"]))
     match value["type"]:
         case "coop.ballot/v1":
             choice = {"for": _("%(who)s votes for: %(what)s"), "against": _("%(who)s votes against: %(what)s"), "abstain": _("%(who)s abstains: %(what)s")}

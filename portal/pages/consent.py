@@ -75,7 +75,9 @@ def consent(visit: Here) -> Response:
         past = [(grant, in_words(grant.consent)) for grant in reversed(grants) if grant not in stands][:50]
         active = [(grant, in_words(grant.consent)) for grant in reversed(stands)]
         rows = switches(stands)
-    return visit.page("consent.html", front=rows[: len(FIRST)], others=rows[len(FIRST) :], active=active, past=past, notice=visit.service.house.notice)
+    house = visit.service.house
+    told = {"notice": house.notice, "notice_language": house.notice_language}
+    return visit.page("consent.html", front=rows[: len(FIRST)], others=rows[len(FIRST) :], active=active, past=past, **told)
 
 
 @router.get("/consent/give")
@@ -132,7 +134,7 @@ def give(
 
 
 def _code(text: str) -> str:
-    code, tag = parse_tag(text, where="language")
+    code, tag = parse_tag(text, where=i18n.gettext("language"))
     if tag:
         raise BadInput(i18n.gettext("consent goes by language, not by script or region"), value=text[:40], allowed=code)
     return code

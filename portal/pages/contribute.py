@@ -144,5 +144,5 @@ def improve(visit: Here, record: Record) -> Response:
 @router.get("/languages")
 def suggest(visit: Here, q: Annotated[str, Query(max_length=40)] = "") -> Response:
     """Return the code of a language, for whoever knows only its name."""
-    found = [(code, language_name(code)) for code in suggest_languages(q)] if q.strip() else []
+    found = [(code, i18n.language_name(code), language_name(code)) for code in suggest_languages(q)] if q.strip() else []
     return visit.page("languages.html", found=found, q=q)

@@ -14,7 +14,7 @@ from governance_hooks.checkpoint import read_body
 from governance_hooks.errors import BadInput
 from governance_hooks.sshsig import NAMESPACE, check
 from portal import i18n
-from portal.log_words import facts_of, kind_of, sentence_of
+from portal.log_words import facts_of, kind_of, sentence_of, who_of
 from portal.public import public
 from portal.service import Service
 from portal.visit import Here
@@ -105,6 +105,7 @@ def entry(visit: Here, position: Annotated[int, Path(ge=0, le=_LAST)]) -> Respon
         canonical=body.decode(),
         signed=list(zip(owners, keys, signatures, strict=True)),
         namespace=NAMESPACE,
+        who_of=who_of,
         checkpoint_size=read_body(service.view.log.checkpoint()).size,
     )
     return public(visit, page)
