@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 LICENCES = ("NOASSERTION", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "Apache-2.0")
 
-COMPARED = 20
+COMPARED = 10
 """Edits in a basket that are shown beside what they change; the others are shown as they are."""
 
 Text = Annotated[str, Form(max_length=110_000)]
