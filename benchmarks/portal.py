@@ -320,7 +320,8 @@ def at_length(root: Path, work: Path, seconds: float, *, passkeys: bool = False)
     with running("portal", str(root)) as server:
         rows |= {"start_s": round(server.start_s, 1), "start_cpu_s": round(server.cpu_s(), 1), "rss_mib": round(server.status("VmRSS"))}
         rows["peak_rss_mib"] = round(server.status("VmHWM"))
-        wrk(server, f"/proposals/{looked_at}", 16, 1)
+        for path, *headers in ((f"/proposals/{looked_at}",), ("/", cookie), ("/statements",)):  # templates and queries are compiled at the first request
+            wrk(server, path, 1, 2, *headers)
         for connections in (16, 200):
             rows[f"get_proposal_c{connections}"] = wrk(server, f"/proposals/{looked_at}", connections, seconds)
         rows["get_home_signed_in_c16"] = wrk(server, "/", 16, seconds, cookie)

@@ -90,7 +90,7 @@ def proposal_payload(
         "rules": rules.model_dump(),
         "roll": {"root": roll_root(roll), "members": len(roll)},
         # One second on top: the clock may tick between this line and the signature.
-        "closes": shift(now(), max(period_s, rules.minimum_period_s) + 1),
+        "closes": shift(coop.clock(), max(period_s, rules.minimum_period_s) + 1),
         "uses": uses,
         "motion": None if motion is None else motion.model_dump(mode="json"),
         "draft": draft,

@@ -8,12 +8,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Path, Query, Response
 
+import data_pipeline.record
 from data_pipeline.language import language_name, parse_tag, suggest_languages
 from data_pipeline.record import Draft, problems
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.register import Register
 from portal import i18n
-from portal.diffs import Piece, word_changes
+from portal.diffs import word_changes
 from portal.reading import readable_record
 from portal.signing.drafting import draft, signing_path
 from portal.store.basket import Kept
@@ -24,6 +25,9 @@ __all__ = ["LICENCES", "router"]
 router = APIRouter(include_in_schema=False)
 
 LICENCES = ("NOASSERTION", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "Apache-2.0")
+
+COMPARED = 10
+"""Edits in a basket that are shown beside what they change; the others are shown as they are."""
 
 Text = Annotated[str, Form(max_length=110_000)]
 Id = Annotated[str, Path(pattern=r"^[0-9a-f-]{16,40}$")]
@@ -46,20 +50,21 @@ def _page(visit: Visit, written: Draft, problem: BadInput | None, identifier: st
         visit.as_member(register)
         account = visit.signed_in()
         kept = visit.service.private.basket.all(account.account)
-        compared = [(one, _compared(visit, register, one)) for one in kept]
+        parents = {one.id: _parent(visit, register, one) for one in kept[:COMPARED]}
+    # Outside: whoever reads the register meanwhile does not wait for it.
+    compared = [(one, word_changes(old.targets, one.draft.targets) if (old := parents.get(one.id)) else None) for one in kept]
     values = {"written": written, "problem": problem, "kept": compared, "licences": LICENCES, "identifier": identifier or secrets.token_hex(16)}
     return visit.page("contribute.html", 200 if problem is None else 422, **values)
 
 
-def _compared(visit: Visit, register: Register, one: Kept) -> list[Piece] | None:
-    """Return what an edit changes in the answer; None for a new text, or where the old one may not be read any more."""
+def _parent(visit: Visit, register: Register, one: Kept) -> data_pipeline.record.Record | None:
+    """Return the text an edit is of; None for a new text, or where the old one may not be read any more."""
     if not one.draft.parents:
         return None
     try:
-        parent = readable_record(visit, register, one.draft.parents[0])
+        return readable_record(visit, register, one.draft.parents[0])
     except Refused:
         return None
-    return word_changes(parent.targets, one.draft.targets)
 
 
 @router.post("/contribute")
