@@ -126,10 +126,9 @@ class FolderHouse:
 
     def builds(self) -> Mapping[str, Path]:
         """Return the dataset builds in the folder by the digest of their manifest."""
-        found = sorted((self.root / "builds").glob("*/manifest.json"))
-        seen = _stamps(found)
+        seen = _stamps(self.root / "builds", "manifest.json")
         if self._builds[0] != seen:
-            self._builds = seen, {sha256(path.read_bytes()): path.parent for path in found}
+            self._builds = seen, {sha256(Path(path).read_bytes()): Path(path).parent for path, _, _ in seen}
         return self._builds[1]
 
     def standing(self, proposal: Proposal) -> str:

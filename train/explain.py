@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance_hooks.plan import EvaluationPolicy, Plan
 from governance_hooks.training import Training
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from train.estimate.compute import Cost
 from train.estimate.hardware import HARDWARE, Hardware
 
@@ -53,11 +54,12 @@ def _strategy(plan: Plan) -> str:
 
 
 def enough_words(policy: EvaluationPolicy) -> str:
-    """Return what the held-out loss must show in a language, and what becomes of one in which it is not shown."""
+    """Return what the held-out loss must show, and what a language needs to be able to show it."""
+    people = f" from at least {MINIMUM_CLUSTERS} people" if policy.interval == "t" else ""
     unproven = "may be released all the same, and is named" if policy.allow_insufficient else "blocks the release"
     return (
         f"When is it good enough: per language, no loss on the rows kept aside above the base's by more than {policy.margin:g} nats per token, at {policy.confidence:.0%} confidence. "
-        f"A language in which that is not shown {unproven}. At least one must pass."
+        f"To show that, a language needs at least {policy.minimum_items} rows kept aside{people}; one in which it is not shown {unproven}. At least one must pass."
     )
 
 

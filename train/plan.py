@@ -25,7 +25,7 @@ from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
 from train.explain import choices, enough_words, limit_words
-from train.task_words import interval_words, task_lines
+from train.task_words import task_lines
 
 __all__ = ["describe", "frozen_guilds", "resolve", "size_of"]
 
@@ -188,7 +188,6 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
         "If the oversight body or the members halt it: the run stops at its next step.",
         withdrawal,
         enough_words(plan.evaluation),
-        interval_words(plan.evaluation),
         *task_lines(plan.evaluation),
     ]
     counted = "rows" if plan.tokens.pairs is None else "pairs"
