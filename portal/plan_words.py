@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from governance_hooks.plan import Plan
+from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
 from portal.i18n import gettext as _
 from portal.i18n import language_name, ngettext, number
@@ -58,6 +59,13 @@ def plan_in_words(plan: Plan) -> list[str]:
             "finish-unreleased": _("If somebody whose texts are in it withdraws, the run may end, but its result is not released."),
         }[plan.policies.on_withdrawal],
     ]
+    if plan.evaluation.interval == "t":
+        lines.append(
+            _("A language counts as tested only if at least %(people)s people gave the answers that are kept aside for it.")
+            % {"people": number(MINIMUM_CLUSTERS)}
+        )
+    else:
+        lines.append(_("Where few people gave the answers that are kept aside, the test will look surer than it is: the plan asks for the bootstrap."))
     if limits.sites:
         lines.append(_("Only at: %(sites)s.") % {"sites": ", ".join(limits.sites)})
     if plan.canaries:

@@ -18,8 +18,9 @@ from governance_hooks.errors import BadInput, CoopError
 from model_card.release import read_release
 from model_card.verify import verify
 from tests.model_card.conftest import RUN, _finished, finished, signed
+from tests.model_card.test_waivers import failed, waive
 
-__all__ = ["_finished", "finished", "signed"]
+__all__ = ["_finished", "failed", "finished", "signed"]
 
 
 @pytest.fixture
@@ -133,13 +134,22 @@ with _alone(Path({str(releases)!r})), atomic_directory(Path({str(releases / "vil
     assert sorted(path.name for path in releases.iterdir()) == [".lock", out.name]
 
 
-def test_a_run_that_did_not_pass_is_refused_before_any_weights_are_made(signed: Any, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(*_: object, **__: object) -> None:
-        raise AssertionError("weights were derived of what nobody may release")
+def test_a_run_that_did_not_pass_is_refused_before_any_weights_are_made(failed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deriving them takes minutes; whether the run may be released is known from its records."""
+    begun: list[str] = []
 
-    monkeypatch.setattr("commonweights.commands.release.derived_weights", made)
-    report = json.loads((signed.run_dir / "eval/report.json").read_bytes())
-    (signed.run_dir / "eval/report.json").write_bytes(dumps(report | {"passed": not report["passed"]}))
-    with pytest.raises(BadInput):
-        assemble_release(space, RUN, "village-lm", derived=True)
-    assert not space.release("village-lm").exists()
+    def derive(*_: object, **__: object) -> None:
+        begun.append("weights")
+        raise InterruptedError
+
+    monkeypatch.setattr("commonweights.commands.release.now", lambda: failed.village.clock)
+    monkeypatch.setattr("commonweights.commands.release.find_base", lambda *_: None)
+    monkeypatch.setattr("commonweights.commands.release.derived_weights", derive)
+    space = Workspace(failed.village.coop)
+    with pytest.raises(BadInput, match=r"(?s)did not pass the policy members voted.*nor"):
+        assemble_release(space, RUN, "village-lm")
+    assert not begun
+    waive(failed)
+    with pytest.raises(InterruptedError):
+        assemble_release(space, RUN, "village-lm")
+    assert begun == ["weights"]

@@ -12,10 +12,12 @@ from governance_hooks.bylaws import Rules
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.motions import Consult, subject_of
+from governance_hooks.plan import EvaluationPolicy, read_plan
 from governance_hooks.sshsig import NAMESPACE, PrivateKey
 from governance_hooks.statement import Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
 from portal.diffs import line_changes, readable, word_changes
+from portal.plan_words import plan_in_words
 from tests.portal.conftest import Portal
 from tests.village import RULES, Approved, Village
 
@@ -177,6 +179,9 @@ def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal
     assert "no plan that waits" in founder.get("/propose").words
     page = founder.get(f"/proposals/{proposal}")
     assert "It is trained on 9 texts of members." in page.words
+    assert "the test will look surer than it is: the plan asks for the bootstrap" in page.words  # it is silent, as plans of before are
+    new = read_plan((portal.root / "plans" / "second-run.json").read_bytes()).model_copy(update={"evaluation": EvaluationPolicy(interval="t")})
+    assert "A language counts as tested only if at least 5 people gave the answers that are kept aside for it." in plan_in_words(new)
     assert "It may start 2 times, on 2 devices at most, for 30 minutes each time." in page.words
     assert "device minutes one start on one device 30 all starts on all devices, at most 120" in page.words
     assert "<svg" in page.text
