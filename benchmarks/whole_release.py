@@ -35,8 +35,8 @@ PEOPLE = 11
 MOST = 20
 """Texts of one member in one language: with one who wrote most of them an interval over contributors would be that one's."""
 PERIOD_S = 40
-ASKED_AGAIN = (5, 8, 13, 14, 37, 40, 41, 42, 43)
-"""Members who also consent to another purpose: a smaller run is made of their texts."""
+ASKED_AGAIN = (1, 5, 8, 9, 12, 13, 14, 17, 35, 37, 39, 43)
+"""Members who consent to a second purpose: of their texts a smaller run is made."""
 LEAVING = (11, 22, 27, 30, 33)
 HELDOUT = 250
 """Of a thousand prompts: a small cooperative needs many held-out answers to show anything."""
@@ -62,6 +62,7 @@ USE = {
     "recipients": ["coop:PublicViaReleasedWeights"],
     "licence": "Apache-2.0",
 }
+AGAIN = USE | {"purpose": "dpv:ScientificResearch"}
 TRAINING = {
     "lora": {"rank": 8, "alpha": 16, "target_modules": "all-linear"},
     "sequence_tokens": 256,
@@ -74,7 +75,8 @@ TRAINING = {
     "checkpoint_every_steps": 20,
 }
 LEAK = {"maximum_epsilon": 1.0, "maximum_extraction": 0.05, "maximum_tpr": 0.3, "minimum_canaries": 200}
-STRICT = {"maximum_epsilon": 0.1, "maximum_extraction": 0.05, "maximum_tpr": 0.02, "minimum_canaries": 200}
+STRICT = {"maximum_epsilon": 0.1, "maximum_extraction": 0.15, "maximum_tpr": 0.02, "minimum_canaries": 60}
+FEW = {"maximum_epsilon": 1.0, "maximum_extraction": 0.15, "maximum_tpr": 0.5, "minimum_canaries": 60}
 EVALUATION = {
     "interval": "t",
     "confidence": 0.95,
@@ -97,7 +99,7 @@ EVALUATION = {
         }
     ],
 }
-ATTRIBUTION = {"guilds": "language", "minimum_members": 10, "utility": "languages", "seeds": [0], "heldout_rows_per_language": 16, "max_minutes": 240}
+ATTRIBUTION = {"guilds": "language", "minimum_members": 5, "utility": "languages", "seeds": [0], "heldout_rows_per_language": 16, "max_minutes": 240}
 RULE = {
     "name": "autumn",
     "currency": "EUR",
@@ -237,15 +239,26 @@ def found(story: Story, data: Path) -> list[str]:
     return list(people)
 
 
-def plan(story: Story, name: str, build: str, leak: dict[str, Any], *, share: bool = False, tasks: bool = False, use: dict[str, Any] = USE) -> None:
+def plan(
+    story: Story,
+    name: str,
+    build: str,
+    leak: dict[str, Any],
+    *,
+    training: dict[str, Any] = TRAINING,
+    canaries: int = 200,
+    share: bool = False,
+    tasks: bool = False,
+    use: dict[str, Any] = USE,
+) -> None:
     """Write a config and make the plan of it."""
     config: dict[str, Any] = {
         "name": name,
         "base": "smollm2-135m-instruct",
         "build": build,
         "use": use,
-        "canaries": 200,
-        "training": TRAINING,
+        "canaries": canaries,
+        "training": training,
         "evaluation": EVALUATION | {"leak": leak} | ({} if tasks else {"tasks": []}),
         "limits": {"max_starts": 5, "max_devices": 1, "max_minutes": 240},
     }
@@ -307,7 +320,7 @@ def figures(story: Story) -> dict[str, Any]:
         rows = {language: {name: row.get(name) for name in kept} for language, row in [*found["languages"].items(), ("overall", found["overall"])]}
         return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found["tasks"].items()}}
 
-    runs = ("voices", "voices-2", "science")
+    runs = ("voices", "voices-2", *(["strict"] if "strict/train" in story.known else []))
     shares, compared = record("voices-2", "stake/shares.json"), record("voices-2", "privacy/differential.json")
     table = [json.loads(line) for line in (story.home / "runs/voices-2/stake/values.jsonl").read_bytes().splitlines()[1:]]
     timed = ("train", "shares", "assemble", "verify", "rederive", "member")
@@ -369,37 +382,37 @@ def first(story: Story) -> None:
 
 
 def second(story: Story) -> None:
-    """Five members leave; a run without them is compared with the release before, shared out among guilds, and takes its place."""
+    """Five members leave; others are asked anew; the run of their texts is compared with the release before, shared out, and takes its place."""
     for number in LEAVING:
         story.coop(f"leave/{number:02d}", "consent", "withdraw", "--key", story.key(number))
     story.coop("leave/stale", "release", "stale", expect=1)
-    story.coop("voices-2/build", "build", "make", "voices-2", "--heldout", HELDOUT)
+    for number in ASKED_AGAIN:
+        story.coop(f"again/consent-{number:02d}", "consent", "give", "--yes", "--purpose", AGAIN["purpose"], "--key", story.key(number))
+    story.coop("voices-2/build", "build", "make", "voices-2", "--purpose", AGAIN["purpose"], "--heldout", HELDOUT)
     before = "sha256:" + hashlib.sha256((story.home / "runs/voices/plan.json").read_bytes()).hexdigest()
-    plan(story, "voices-2", "voices-2", LEAK | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}, share=True)
+    leak = FEW | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}
+    plan(story, "voices-2", "voices-2", leak, canaries=60, training=TRAINING | {"learning_rate": 2e-3}, share=True, use=AGAIN)
     story.decide("voices-2/vote", "run", "voices-2")
     story.coop("voices-2/train", "train", "voices-2", "--threads", 1, "--country", "ITA", heavy=True)
     story.coop("voices-2/leak", "leak", "voices-2")
-    story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1, heavy=True)
+    story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1)
     say(story, "voices-2")
-    release(story, "voices-2", "voices-voices-2", "--name", "voices")
+    release(story, "voices-2", "voices-voices-2", "--name", "voices", "--no-derived")
     story.coop("end/publish-first", "release", "publish", "voices", expect=3)
     story.coop("end/verify-first", "verify", story.home / "releases/voices", expect=3)
     story.coop("end/verify-second", "verify", story.home / "releases/voices-voices-2")
 
 
 def too_strict(story: Story) -> None:
-    """A small run of one language under a leak policy that it cannot keep: no release, until members waive exactly this record."""
-    for number in ASKED_AGAIN:
-        story.coop(f"science/consent-{number:02d}", "consent", "give", "--yes", "--purpose", "dpv:ScientificResearch", "--key", story.key(number))
-    story.coop("science/build", "build", "make", "science", "--purpose", "dpv:ScientificResearch", "--heldout", HELDOUT)
-    plan(story, "science", "science", STRICT, use=USE | {"purpose": "dpv:ScientificResearch"})
-    story.decide("science/vote", "run", "science")
-    story.coop("science/train", "train", "science", "--threads", 1, "--country", "ITA", heavy=True)
-    story.coop("science/leak", "leak", "science", expect=1)
-    story.coop("science/blocked", "release", "assemble", "science", "--no-derived", "--incomplete", expect=2)
-    story.decide("science/waiver", "waiver", "science")
-    say(story, "science")
-    release(story, "science", "science", "--no-derived")
+    """A run under a leak policy that it cannot keep: no release, until members waive exactly this record."""
+    plan(story, "strict", "voices-2", STRICT, canaries=60, use=AGAIN)
+    story.decide("strict/vote", "run", "strict")
+    story.coop("strict/train", "train", "strict", "--threads", 1, "--country", "ITA", heavy=True)
+    story.coop("strict/leak", "leak", "strict", expect=1)
+    story.coop("strict/blocked", "release", "assemble", "strict", "--no-derived", "--incomplete", expect=2)
+    story.decide("strict/waiver", "waiver", "strict")
+    say(story, "strict")
+    release(story, "strict", "strict", "--no-derived")
 
 
 def share_out(story: Story) -> None:

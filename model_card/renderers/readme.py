@@ -12,7 +12,23 @@ from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
 from model_card.renderers.profit import QUESTION, for_profit
-from model_card.renderers.words import amount, interval, language_name, number, percent, prose, quote, reason, said, show, table, use_of, value_of, words
+from model_card.renderers.words import (
+    amount,
+    in_the_way,
+    interval,
+    language_name,
+    number,
+    percent,
+    prose,
+    quote,
+    reason,
+    said,
+    show,
+    table,
+    use_of,
+    value_of,
+    words,
+)
 
 __all__ = ["render"]
 
@@ -30,7 +46,7 @@ def _outcome(card: Mapping[str, Any]) -> str:
     if card["evaluation"]["passed"]["value"] is True:
         return "passed"
     waiver = card["votes"]["run"].get("waiver", {}).get("value")
-    why = "" if any(value_of(row["verdict"]) == "PASS" for row in card["languages"].values()) else ": no language passes"
+    why = "".join(f": {told}" for told in [", ".join(in_the_way(card))] if told)
     return f"**not passed{why}; members decided by vote {code(waiver)} to release it all the same**" if waiver else f"**not passed{why}**"
 
 

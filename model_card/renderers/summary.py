@@ -12,7 +12,7 @@ from model_card.decisions import COMPARED, translations_of
 from model_card.promise import PROMISE
 from model_card.records import CardRecords
 from model_card.renderers.profit import QUESTION, for_profit
-from model_card.renderers.words import amount, prose, quote, value_of
+from model_card.renderers.words import amount, in_the_way, prose, quote, value_of
 
 __all__ = ["english", "render_summaries"]
 
@@ -71,8 +71,10 @@ def _quality(card: Mapping[str, Any]) -> str:
     if rest:
         parts.append(f"In {_listed(rest)} we cannot tell: there were too few answers, too few people who gave them, or the answers differ too much.")
     if card["evaluation"]["passed"]["value"] is not True:
+        odd = in_the_way(card)
         parts.append(
-            "It did not pass the test members had set."
+            "It did not pass all that members had asked for"
+            + (f" ({', '.join(odd)}; INSUFFICIENT means that the test could not tell)." if odd else ".")
             + (" They decided by a further vote to release it all the same." if value_of(card["votes"]["run"].get("waiver", {})) else "")
         )
     parts.append("Such a test says how likely it finds such answers, not that its own answers are true, useful or safe.")

@@ -102,6 +102,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [list(head), ["---"] * len(head), *map(list, rows)])
 
 
+def in_the_way(card: Mapping[str, Any]) -> list[str]:
+    """Return what kept an evaluation from passing beside single languages: tasks with their verdicts, and where no language passes that."""
+    tasks = value_of(card["evaluation"]["blocking"], None) or []
+    found = [f"{code(one.get('task'))} {code(one.get('verdict'))}" for one in tasks if isinstance(one, Mapping)]
+    return found + ([] if any(value_of(row["verdict"]) == "PASS" for row in card["languages"].values()) else ["no language passes"])
+
+
 def interval(row: Mapping[str, Any], digits: int = 3) -> str:
     """Return the interval of a row, marked where rows were resampled rather than contributors."""
     if "value" not in row["low"] or "value" not in row["high"]:
