@@ -38,7 +38,8 @@ def test_statements_are_proposed_answered_counted_and_closed(coop, tmp_path: Pat
     root = tmp_path / "village"
     found(root, kinds=KINDS)
     (tmp_path / "ask.yaml").write_text(ASK.format('Runs are announced, Reviewers are paid, "\\e[31mred"'))
-    asked = coop("-C", root, "propose", "consultation", tmp_path / "ask.yaml", "--key", root / "members/1")
+    asked = coop("-C", root, "propose", "consultation", tmp_path / "ask.yaml", "--period", "8", "--key", root / "members/1")
+    closes = time.monotonic() + 10
     assert (asked.code, "agree=1,4-6 disagree=2" in asked.out) == (0, True), asked.err
     for number, words in enumerate((["agree=1,2"], ["agree=1", "disagree=2-3"], ["disagree=1"]), start=1):
         assert coop("-C", root, "vote", _newest(root), *words, "--key", root / f"members/{number}").code == 0
@@ -56,7 +57,7 @@ def test_statements_are_proposed_answered_counted_and_closed(coop, tmp_path: Pat
     drawn = coop("-C", root, "--json", "tally", "--groups").json
     assert drawn["opinions"][2] == {"agree": 0, "disagree": 1, "passed": 2}
     assert drawn["map"]["state"] == "few-statements"
-    time.sleep(2.1)
+    time.sleep(max(0.0, closes - time.monotonic()))
     assert coop("-C", root, "close").code == 0
     assert "answered" in coop("-C", root, "tally").out
     assert coop("-C", root, "audit").code == 0

@@ -369,9 +369,9 @@ def test_a_map_without_its_library_is_said_to_be_missing(portal: Portal, monkeyp
 
 def test_a_closed_consultation_is_public_with_every_count(make_portal: object) -> None:
     portal: Portal = make_portal(kinds=QUICK)  # type: ignore[operator]
-    proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 2))
+    proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 4))
     answer_all(portal, proposal, 2)
-    time.sleep(2.5)
+    time.sleep(4.5)
     with portal.service.view.reading() as register:
         kind, payload = portal.service.house.close_payload(register.proposals[proposal])
     assert [sum(one.values()) for one in payload["opinions"]] == [5, 5]
