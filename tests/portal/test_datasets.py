@@ -280,6 +280,8 @@ def test_leave_ends_when_it_says_so() -> None:
     given = Consent.model_validate(CONSENT | EVERYBODY | {"expires": "2026-12-01T00:00:00Z"})
     assert shows(given, language="swa", batch="b", at="2026-11-30T23:59:59Z")
     assert not shows(given, language="swa", batch="b", at="2026-12-01T00:00:00Z")
+    once = Consent.model_validate(CONSENT | EVERYBODY | {"occurrences": 1})
+    assert not shows(once, language="swa", batch="b", at="2026-11-30T23:59:59Z")
 
 
 def test_leave_is_given_on_the_consent_page_after_its_words_were_shown(portal: Portal) -> None:
