@@ -154,6 +154,7 @@ def test_everybody_sees_what_is_in_it_who_voted_for_it_and_how_to_check_it(still
     assert page.links(f"/proposals/{still.proposal}")
     assert "non-commercial research" in page.words
     assert "CC-BY-4.0" in page.words
+    assert f"one member alone {manifest['records']}" in page.words
     assert hashlib.sha256(stranger.client.get(f"{still.path}/manifest.json").content).hexdigest() in page.words
     described = stranger.client.get(f"{still.path}/croissant.json")
     assert described.headers["content-type"] == "application/ld+json"
