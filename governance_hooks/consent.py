@@ -91,9 +91,13 @@ def permits(consent: Consent, use: Use, *, language: str, batch: str, at: str) -
 
 
 def shows(consent: Consent, *, language: str, batch: str, at: str) -> bool:
-    """Tell whether the consent lets a record of `language` from `batch` be shown to everybody at the instant `at` (RFC 3339 UTC)."""
+    """Tell whether the consent lets a record of `language` from `batch` be shown to everybody at the instant `at` (RFC 3339 UTC).
+
+    One that is limited to a number of runs shows nothing: a page is no run.
+    """
     return (
         consent.publish == "samples"
+        and consent.occurrences is None
         and (consent.scope.languages is None or language in consent.scope.languages)
         and (consent.scope.batches is None or batch in consent.scope.batches)
         and (consent.expires is None or at < consent.expires)

@@ -12,7 +12,7 @@ from typing import Any
 from governance_hooks.register import Register
 from governance_hooks.state import Grant
 from governance_hooks.statement import Statement, parse
-from governance_hooks.vocabulary import OUTSIDE_FORMS, WORDS
+from governance_hooks.vocabulary import EVERYBODY, OUTSIDE_FORMS, PUBLISHING, WORDS
 
 __all__ = ["CONTEXT", "receipt", "record"]
 
@@ -226,7 +226,7 @@ def _process(register: Register, grant: Grant) -> dict[str, Any]:
         "dpv:hasProcessing": [
             *consent.processing,
             *(OUTSIDE_FORMS[form] for form in (consent.outside.forms if consent.outside else [])),
-            *(["dpv:MakeAvailable"] if consent.publish else []),
+            *([PUBLISHING[consent.publish]] if consent.publish else []),
         ],
         "dpv:hasPurpose": consent.purposes,
         "dpv:hasRecipient": [
@@ -234,7 +234,7 @@ def _process(register: Register, grant: Grant) -> dict[str, Any]:
             for name in [
                 *consent.recipients,
                 *(consent.outside.recipients if consent.outside else []),
-                *(["coop:Everybody"] if consent.publish else []),
+                *([EVERYBODY] if consent.publish else []),
             ]
         ],
         "dpv:hasRight": rights,

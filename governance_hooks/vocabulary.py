@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from governance_hooks.sentence import Sentence
 
-__all__ = ["LICENCES", "MEMBERS", "OUTSIDERS", "OUTSIDE_FORMS", "PROCESSING", "PUBLIC", "PURPOSES", "RECIPIENTS", "WORDS", "covers", "narrower"]
+__all__ = [
+    "EVERYBODY",
+    "LICENCES",
+    "MEMBERS",
+    "OUTSIDERS",
+    "OUTSIDE_FORMS",
+    "PROCESSING",
+    "PUBLIC",
+    "PUBLISHING",
+    "PURPOSES",
+    "RECIPIENTS",
+    "WORDS",
+    "covers",
+    "narrower",
+]
 
 PURPOSES: dict[str, tuple[str, ...]] = {
     "dpv:CommercialPurpose": (),
@@ -43,6 +57,10 @@ OUTSIDERS = ("dpv:AcademicScientificOrganisation", "dpv:ForProfitOrganisation", 
 OUTSIDE_FORMS = {"aggregate": "dpv:Analyse", "extract": "dpv:Share"}
 """What an outsider can ask for -> the processing it is in DPV."""
 
+PUBLISHING = {"samples": "dpv:MakeAvailable"}
+"""What a member can let everybody read -> the processing it is in DPV."""
+EVERYBODY = "coop:Everybody"
+
 WORDS = {
     "dpv:CommercialPurpose": Sentence("anything done for profit"),
     "dpv:NonCommercialPurpose": Sentence("anything done without profit in mind"),
@@ -71,7 +89,7 @@ WORDS = {
     "dpv:Analyse": Sentence("counting over the texts, of which only the counts go out"),
     "dpv:Share": Sentence("handing out the texts themselves"),
     "dpv:MakeAvailable": Sentence("showing some of the texts to everybody, without their author's name"),
-    "coop:Everybody": Sentence("everybody who reads the cooperative's public pages"),
+    EVERYBODY: Sentence("everybody who reads the cooperative's public pages"),
 }
 """Plain words for every term a consent can name."""
 

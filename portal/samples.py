@@ -17,7 +17,7 @@ from governance_hooks.register import Register
 from portal.datasets import FEW, Dataset
 from portal.service import Service
 
-__all__ = ["Sample", "samples_of"]
+__all__ = ["Sample", "authorship", "candidates", "samples_of"]
 
 SHOWN: Final = 6
 _LEDGER_BYTES: Final = 64 << 20
@@ -36,38 +36,62 @@ class Sample:
     licence: str
 
 
-@lru_cache(maxsize=4)
-def _rows(folder: Path, digest: str) -> dict[str, list[LedgerRow]]:
-    """Return the ledger's lines of texts to train on, by language; none where it is too long or not the one the manifest names.
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """What is kept of a ledger."""
 
-    The order is that of a hash with the dataset's digest, so neither the operator nor a contributor chooses who comes first.
+    train: dict[str, list[LedgerRow]]
+    """Lines of texts to train on, by language."""
+    alone: int
+    """Texts of one author."""
+    together: int
+
+
+@lru_cache(maxsize=4)
+def _ledger(folder: Path, digest: str) -> _Ledger | None:
+    """Return what is needed of a ledger; None where it is too long or not the one the manifest names.
+
+    The order of the lines is that of a hash with the dataset's digest, so neither the operator nor a contributor chooses who comes first.
     """
     try:
         if (folder / LEDGER).stat().st_size > _LEDGER_BYTES:
-            return {}
+            return None
         build = read_build(folder)
-        rows = read_ledger(build) if build.digest == digest else []
+        if build.digest != digest:
+            return None
+        rows = read_ledger(build)
     except (CoopError, OSError):
-        return {}
+        return None
     found: dict[str, list[LedgerRow]] = {}
     for row in rows:
         if row.split == "train":  # what is held out would no longer measure anything
             found.setdefault(row.language, []).append(row)
     for language, some in found.items():
         found[language] = sorted(some, key=lambda row: hashlib.sha256(f"{digest} {row.record}".encode()).digest())[:_ROWS]
-    return found
+    alone = sum(len(row.authors) == 1 for row in rows)
+    return _Ledger(found, alone, len(rows) - alone)
 
 
-def samples_of(service: Service, register: Register, dataset: Dataset, language: str) -> list[Sample]:
-    """Return texts of a dataset in a language that may be shown now, at most one of a member; hold the register.
+def authorship(dataset: Dataset) -> tuple[int, int] | None:
+    """Return how many texts of a dataset one member wrote and how many several, each making another's better; None if its ledger is not here."""
+    read = None if dataset.folder is None else _ledger(dataset.folder, dataset.digest)
+    return None if read is None else (read.alone, read.together)
+
+
+def candidates(dataset: Dataset, language: str) -> list[LedgerRow]:
+    """Return the ledger's lines of a dataset's texts in a language; do not hold the register, for a long ledger takes a while the first time."""
+    read = None if dataset.folder is None else _ledger(dataset.folder, dataset.digest)
+    return [] if read is None else read.train.get(language, [])
+
+
+def samples_of(service: Service, register: Register, rows: list[LedgerRow]) -> list[Sample]:
+    """Return those of the `candidates` that may be shown now, at most one of a member; hold the register.
 
     A text is shown if every author of it allows that at this moment, it was not erased, and it is what the dataset has, byte for byte
     (where a rule replaced something in it, an address for example, it is not). None is shown unless texts of FEW members are.
     """
-    if dataset.folder is None:
-        return []
     now = service.clock()
-    free = [row for row in _rows(dataset.folder, dataset.digest).get(language, []) if all(_allows(register, one, row, now) for one in row.authors)]
+    free = [row for row in rows if all(_allows(register, one, row, now) for one in row.authors)]
     chosen, seen = list[LedgerRow](), set[str]()
     for row in free:
         if seen.isdisjoint(row.authors):

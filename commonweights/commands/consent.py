@@ -20,7 +20,7 @@ from governance_hooks.consent_words import in_words
 from governance_hooks.errors import BadInput
 from governance_hooks.state import Grant
 from governance_hooks.statement import body, now
-from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PURPOSES, RECIPIENTS
+from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PUBLISHING, PURPOSES, RECIPIENTS
 
 __all__ = ["consent"]
 
@@ -63,7 +63,9 @@ for paper in (export, receipt, check):
     "--outsider", "outsiders", multiple=True, type=click.Choice(OUTSIDERS), help="Organisations outside that members may vote to admit [default: none]."
 )
 @click.option("--outside-form", "forms", multiple=True, type=click.Choice(list(OUTSIDE_FORMS)), help="What they may get: counts, or the texts themselves.")
-@click.option("--publish", type=click.Choice(["samples"]), help="Let everybody read some of the texts, without your name, on public pages [default: none].")
+@click.option(
+    "--publish", type=click.Choice(list(PUBLISHING)), help="Let everybody read some of the texts, without your name, on public pages [default: none]."
+)
 @click.option("--language", "languages", multiple=True, help="Only records in this language: yor or yo, not yo-NG [default: all].")
 @click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
 @click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")

@@ -18,7 +18,7 @@ from portal import i18n
 from portal.datasets import FEW, Dataset, given_in, in_this_language, past_of, voted
 from portal.proposal_rows import row_of
 from portal.public import public
-from portal.samples import samples_of
+from portal.samples import authorship, candidates, samples_of
 from portal.service import Service
 from portal.visit import Here
 
@@ -63,6 +63,7 @@ def dataset(visit: Here, digest: Digest) -> Response:
             "purpose": i18n.gettext(WORDS[use.purpose]),
             "processing": [i18n.gettext(WORDS[one]) for one in use.processing],
             "recipients": [i18n.gettext(WORDS[one]) for one in use.recipients],
+            "written": authorship(found),
             "licences": sorted(found.manifest.licences.items(), key=lambda one: -one[1]),
         }
     return public(visit, visit.page("dataset.html", dataset=found, votes=votes, releases=releases, **values))
@@ -104,13 +105,15 @@ def language(visit: Here, code: Annotated[str, Path(pattern=r"^[a-z]{3}$")]) -> 
         if not past:
             raise HTTPException(404)
         given, givers = given_in(register, code)
-        samples = samples_of(service, register, past[-1].dataset, code)
+    rows = candidates(past[-1].dataset, code)
+    with visit.register() as register:
+        samples = samples_of(service, register, rows)
     page = visit.page(
         "language.html",
         code=code,
         name=in_this_language(code),
         past=past,
-        rows=[(i18n.day(one.at), one.part.train + one.part.heldout) for one in past],
+        counts=[(i18n.day(one.at), one.part.train + one.part.heldout) for one in past],
         given=given,
         givers=givers,
         few=FEW,

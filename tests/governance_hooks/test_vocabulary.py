@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from governance_hooks.consent import Consent, Scope, Use, permits
 from governance_hooks.errors import BadInput
-from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PURPOSES, RECIPIENTS, WORDS, covers, narrower
+from governance_hooks.vocabulary import EVERYBODY, LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PUBLISHING, PURPOSES, RECIPIENTS, WORDS, covers, narrower
 from tests.village import Village
 
 with (Path(__file__).parent / "dpv-2.3.csv").open(newline="") as file:
@@ -44,10 +44,11 @@ def test_every_purpose_stands_under_the_purposes_dpv_puts_it_under() -> None:
 def test_every_outsider_is_an_organisation_of_dpv_and_every_form_a_processing() -> None:
     assert {DPV[name]["broader"] for name in OUTSIDERS} == {"dpv:Organisation"}
     assert {name: DPV[name]["broader"] for name in OUTSIDE_FORMS.values()} == {"dpv:Analyse": "dpv:Use", "dpv:Share": "dpv:Disclose"}
+    assert {name: DPV[name]["broader"] for name in PUBLISHING.values()} == {"dpv:MakeAvailable": "dpv:Disclose"}
 
 
 def test_every_word_of_consent_has_plain_words_and_no_other_has() -> None:
-    assert set(WORDS) == {*PURPOSES, *PROCESSING, *RECIPIENTS, *OUTSIDERS, *OUTSIDE_FORMS.values()}
+    assert set(WORDS) == {*PURPOSES, *PROCESSING, *RECIPIENTS, *OUTSIDERS, *OUTSIDE_FORMS.values(), *PUBLISHING.values(), EVERYBODY}
     assert len(set(WORDS.values())) == len(WORDS)
     assert set(LICENCES).isdisjoint(WORDS)
 

@@ -154,6 +154,7 @@ def test_everybody_sees_what_is_in_it_who_voted_for_it_and_how_to_check_it(still
     assert page.links(f"/proposals/{still.proposal}")
     assert "non-commercial research" in page.words
     assert "CC-BY-4.0" in page.words
+    assert f"one member alone {manifest['records']}" in page.words
     assert hashlib.sha256(stranger.client.get(f"{still.path}/manifest.json").content).hexdigest() in page.words
     described = stranger.client.get(f"{still.path}/croissant.json")
     assert described.headers["content-type"] == "application/ld+json"
@@ -280,6 +281,8 @@ def test_leave_ends_when_it_says_so() -> None:
     given = Consent.model_validate(CONSENT | EVERYBODY | {"expires": "2026-12-01T00:00:00Z"})
     assert shows(given, language="swa", batch="b", at="2026-11-30T23:59:59Z")
     assert not shows(given, language="swa", batch="b", at="2026-12-01T00:00:00Z")
+    once = Consent.model_validate(CONSENT | EVERYBODY | {"occurrences": 1})
+    assert not shows(once, language="swa", batch="b", at="2026-11-30T23:59:59Z")
 
 
 def test_leave_is_given_on_the_consent_page_after_its_words_were_shown(portal: Portal) -> None:
