@@ -196,14 +196,19 @@ def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
     language = ISO_639_3.get(i18n.current(), "eng")
     path = next((one for one in (f"card/summary.{language}.md", "card/summary.eng.md") if one in paths), None)
     summary = markdown.shown(bytes_of(folder, path, _RECORD).decode("utf-8", "replace")) if path else None
-    charts = [_chart(match[1], bytes_of(folder, match[0], _RECORD).decode("utf-8", "replace")) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    pictures = [(match[1], bytes_of(folder, match[0], _RECORD)) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    charts = [Chart(name, _told(svg), _height(svg)) for name, svg in pictures]
     return {"summary": summary, "summary_language": i18n.current() if path and language in path else "en", "charts": charts}
 
 
-def _chart(name: str, svg: str) -> Chart:
-    told, box = _TOLD.search(svg), _BOX.search(svg)
-    words = html.unescape(told[1]) if told else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
-    return Chart(name, words, 720 * int(box[2]) // int(box[1]) if box else 360)
+def _told(svg: bytes) -> str:
+    found = _TOLD.search(svg.decode("utf-8", "replace"))
+    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+
+
+def _height(svg: bytes) -> int:
+    box = _BOX.search(svg.decode("utf-8", "replace"))
+    return 720 * int(box[2]) // int(box[1]) if box else 360
 
 
 def _dissent(service: Service, proposal: Proposal) -> list[tuple[str, str | None]]:
