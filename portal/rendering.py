@@ -56,7 +56,7 @@ def say(text: str) -> Markup:
 
 def ids(text: str) -> Markup:
     """Return a sentence with every pseudonym in it set as code: in one piece, and left to right."""
-    return Markup(_MEMBER.sub(r"<code>\g<0></code>", str(escape(text))))  # noqa: S704 -- escaped before
+    return Markup(_MEMBER.sub(r'<code dir="ltr">\g<0></code>', str(escape(text))))  # noqa: S704 -- escaped before
 
 
 def begin(text: str) -> str:

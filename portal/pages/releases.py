@@ -216,10 +216,18 @@ def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
 
 def _chart(folder: Folder, parts: list[Part], name: str) -> Chart:
     drawn = None if i18n.current() == "en" else _drawn(folder, parts, name)
-    svg = (drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)).decode("utf-8", "replace")
-    told, box = _TOLD.search(svg), _BOX.search(svg)
-    words = html.unescape(told[1]) if told else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
-    return Chart(name, words, 720 * int(box[2]) // int(box[1]) if box else 360)
+    svg = drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)
+    return Chart(name, _told(svg), _height(svg))
+
+
+def _told(svg: bytes) -> str:
+    found = _TOLD.search(svg.decode("utf-8", "replace"))
+    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
+
+
+def _height(svg: bytes) -> int:
+    box = _BOX.search(svg.decode("utf-8", "replace"))
+    return 720 * int(box[2]) // int(box[1]) if box else 360
 
 
 def _drawn(folder: Folder, parts: list[Part], name: str) -> bytes | None:

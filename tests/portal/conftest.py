@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.engine import URL
@@ -20,6 +21,9 @@ from portal.service import Service
 from portal.settings import Settings
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.village import found
+
+if TYPE_CHECKING:
+    from tests.portal.showcase import Stage
 
 
 def named(settings: Settings) -> dict[str, object]:
@@ -85,3 +89,12 @@ def make_portal(tmp_path: Path) -> Iterator[Callable[..., Portal]]:
 @pytest.fixture
 def portal(make_portal: Callable[..., Portal]) -> Portal:
     return make_portal()
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
+    """The village in which everything has happened and the one in which nothing has, for tests that look at every page of them."""
+    from tests.portal.showcase import both
+
+    with both(tmp_path_factory.mktemp("stages")) as opened:
+        yield opened

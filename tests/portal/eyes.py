@@ -10,9 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from portal.settings import Settings
-from tests.portal import showcase
-from tests.portal.chromium import ARGUMENTS, free_port, serving
+from tests.portal.chromium import ARGUMENTS, serving
 from tests.portal.showcase import Stage
 from tests.portal.sights import Sight, sights_of
 
@@ -118,16 +116,12 @@ class Eyes:
 
 
 @contextmanager
-def opened_eyes(folder: Path, *, script: bool = True) -> Iterator[Eyes]:
-    """Open both villages and a browser in front of them."""
+def opened_eyes(stages: dict[str, Stage]) -> Iterator[Eyes]:
+    """Serve villages, and open a browser in front of them."""
     with ExitStack() as stack:
-        stages = {}
-        for name, make in (("full", showcase.full), ("empty", showcase.empty)):
-            port = free_port()
-            settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
-            stages[name] = stack.enter_context(make(folder / name, settings))
-            stack.enter_context(serving(stages[name].local, port))
+        for stage in stages.values():
+            stack.enter_context(serving(stage.local, int(stage.settings.origin.rpartition(":")[2])))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
         stack.callback(browser.close)
-        yield Eyes(browser, stages, script)
+        yield Eyes(browser, stages)

@@ -47,6 +47,16 @@ TEXTS = (
 )  # fmt: skip
 
 
+class Patience(Limits):
+    """Limits nobody reaches, but one who asks too often."""
+
+    tired_of: str = ""
+
+    def allows(self, what: str, who: str) -> bool:
+        """Tell whether it is within its limit."""
+        return who != self.tired_of and super().allows(what, who)
+
+
 @dataclass
 class Stage:
     """A running village: its people by name, in whose browsers pages are looked at, and the addresses of what they left behind."""
@@ -76,7 +86,7 @@ def _path(url: str) -> str:
 def opened(root: Path, settings: Settings, keys: dict[str, object], operator: object) -> Iterator[Stage]:
     """Open a village's portal twice, as one service: for people without a browser, and for a browser on this machine."""
     with open_service(root, PEOPLE) as service:
-        service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()} | {"dry": RATES["dry"]})
+        service.limits = Patience({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
         local = make_app(replace(service, settings=settings))
         yield Stage(Portal(root, service, make_app(service), keys, operator), local, settings)  # type: ignore[arg-type]
 
@@ -111,8 +121,7 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
     paths = dict[str, str]()
     with Cooperative.open(root) as coop:
         _before(root, Village(root, coop, keys, operator), paths)
-    with ExitStack() as stack:
-        stage = stack.enter_context(opened(root, settings, keys, operator))
+    with opened(root, settings, keys, operator) as stage:
         stage.paths |= paths
         _texts(stage)
         _joining(stage)
@@ -122,6 +131,20 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
         _keys(stage)
         _stewards(stage)
         yield stage
+
+
+@contextmanager
+def both(folder: Path) -> Iterator[dict[str, Stage]]:
+    """Yield both villages by name, each for a browser on a port of its own."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("empty", empty))}
+
+
+def _here() -> Settings:
+    from tests.portal.chromium import free_port
+
+    port = free_port()
+    return Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
 
 
 def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
@@ -206,6 +229,7 @@ def _joining(stage: Stage) -> None:
         stage.people[name], _ = portal.joined(f"{name}@example.org")
     for number, name in enumerate(("registrar", "reviewer", "founder", "oversight", "steward")):
         stage.people[name] = portal.founder(number)
+    portal.service.limits.tired_of = _who(stage, "fresh")  # type: ignore[attr-defined]
     left = stage.people["left"]
     left.sign(left.post("/mine/leave", sure=left.service.private.accounts.find(mail="left@example.org").member))  # type: ignore[union-attr]
     newcomer = stage.people["newcomer"] = portal.stranger()

@@ -145,6 +145,7 @@ FULL = [
     Sight("form refused", "member", "/contribute", {"id": "0" * 32, "inputs": "Why?", "targets": "", "language": "klingonish"}, 422),
     Sight("not allowed", "member", "{running}/vote", {"choice": "for"}, 409),
     Sight("for members", "newcomer", "/consent", status=409),
+    Sight("too often", "fresh", "/mine/where", status=429),
     Sight("no such entry", "stranger", "/log/find?what=12z", status=422, often=False),
     Sight("broken request", "stranger", "/log?before=0", status=422),
     Sight("used up link", "stranger", "/signin/" + "x" * 43, status=409, often=False),

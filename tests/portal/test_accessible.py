@@ -26,10 +26,10 @@ SCREENS = tuple(product(("light", "dark"), (320, 1280)))
 
 
 @pytest.fixture(scope="module")
-def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eyes]:
+def eyes(stages: dict[str, Stage]) -> Iterator[Eyes]:
     from tests.portal.eyes import opened_eyes
 
-    with opened_eyes(tmp_path_factory.mktemp("eyes")) as opened:
+    with opened_eyes(stages) as opened:
         yield opened
 
 

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from portal import pages
 from portal.i18n import LANGUAGES
-from portal.settings import Settings
-from tests.portal import showcase
 from tests.portal.people import SIGNING
 from tests.portal.showcase import Stage
 from tests.portal.sights import sights_of
 from tests.portal.validity import complaints, needs_html_validate
 
+pytestmark = pytest.mark.browser
+
 NO_PAGE = re.compile(r"\.json|\.txt|\.svg|SHA256SUMS|checkpoint|\{name\}|/files/")
 """Files that are handed out."""
-LOCAL = Settings("http://127.0.0.1:8123", "http://localhost:8123")
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(make(tmp_path_factory.mktemp(name) / "village", LOCAL))
-            for name, make in (("full", showcase.full), ("empty", showcase.empty))
-        }
 
 
 def pages_of(stages: dict[str, Stage]) -> dict[str, str]:
@@ -44,7 +32,6 @@ def pages_of(stages: dict[str, Stage]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.browser
 @needs_html_validate
 def test_every_page_in_every_state_is_valid(stages: dict[str, Stage]) -> None:
     found = complaints(pages_of(stages))
