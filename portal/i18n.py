@@ -116,12 +116,12 @@ def direction() -> str:
     return str(Locale.parse(current()).text_direction)
 
 
-def gettext(text: str) -> Said:
+def gettext(text: str) -> str:
     """Return a text in the language of this request."""
     return Said(catalogue(current()).gettext(text))
 
 
-def ngettext(one: str, many: str, count: int) -> Said:
+def ngettext(one: str, many: str, count: int) -> str:
     """Return the text for so many."""
     return Said(catalogue(current()).ngettext(one, many, count))
 
@@ -183,7 +183,7 @@ def say(text: str) -> Said | None:
     if current() != "en" and one not in sentences(current()):
         return None
     found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
-    return Said(found.format(**{name: _shown(value) for name, value in values.items()})) if values else found
+    return Said(found.format(**{name: _shown(value) for name, value in values.items()}) if values else found)
 
 
 def told(text: str) -> str:
