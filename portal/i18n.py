@@ -49,6 +49,8 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 
 _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
+_BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»%](?:\W|$))|(?<=«) ")
+
 _language: ContextVar[str] = ContextVar("language", default="en")
 
 
@@ -63,7 +65,14 @@ class Said(str):
 @cache
 def _read(language: str) -> Catalog | None:
     path = LOCALES / language / "LC_MESSAGES" / "portal.po"
-    return read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
+    found = read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
+    for one in found or ():  # no line ends before the colon of a French sentence, nor before a sign of percent
+        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string)
+    return found
+
+
+def _joined(text: str) -> str:
+    return _BEFORE_A_SIGN.sub("\u00a0", text)
 
 
 @cache
