@@ -62,9 +62,9 @@ class Preview:
         builds = {name: {"rows": rows, "made": [asdict(one) for one in made]} for name, (rows, made) in self.builds.items()}
         return {"member": self.member, "like": self.like, "unsure": list(self.unsure), "builds": builds} | numbers
 
-    def lines(self) -> list[Sentence]:
+    def lines(self) -> list[str]:
         """Return the preview in short sentences."""
-        said = [Sentence("{member}: if you withdraw everything now", member=self.member), *([] if self.loss is None else _lost(self.loss))]
+        said: list[str] = [Sentence("{member}: if you withdraw everything now", member=self.member), *([] if self.loss is None else _lost(self.loss))]
         if self.loss is None:
             said.append(Sentence("The texts are not in this folder, so the next build cannot be worked out here.").indented(2))
         elif self.loss.method == "ledger":

@@ -58,7 +58,7 @@ def _until(consent: Consent) -> Sentence:
     return Sentence("Until when: until {when}, or until you withdraw before.", when=consent.expires)
 
 
-def in_words(consent: Consent) -> list[Sentence]:
+def in_words(consent: Consent) -> list[str]:
     """Return what a consent allows as lines of "question: answer." a member can read aloud."""
     shown = [Sentence("What everybody may read: some of your texts, without your name, on the cooperative's public pages, until you withdraw.")]
     return [

@@ -39,7 +39,7 @@ class Sentence(str):
         made.template, made.many, made.values = self.template, self.many, self.values
         return made
 
-    def __getnewargs_ex__(self) -> tuple[tuple[str, str | None], dict[str, Any]]:  # type: ignore[override]
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str | None], dict[str, Any]]:
         """Return what copies and pickles are made from."""
         return (self.template, self.many), self.values
 

@@ -50,6 +50,8 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 
 _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
+_BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»%](?:\W|$))|(?<=«) ")
+
 _language: ContextVar[str] = ContextVar("language", default="en")
 
 
@@ -64,7 +66,14 @@ class Said(str):
 @cache
 def _read(language: str) -> Catalog | None:
     path = LOCALES / language / "LC_MESSAGES" / "portal.po"
-    return read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
+    found = read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
+    for one in found or ():  # no line ends before the colon of a French sentence, nor before a sign of percent
+        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string)
+    return found
+
+
+def _joined(text: str) -> str:
+    return _BEFORE_A_SIGN.sub("\u00a0", text)
 
 
 @cache
@@ -117,12 +126,12 @@ def direction() -> str:
     return str(Locale.parse(current()).text_direction)
 
 
-def gettext(text: str) -> Said:
+def gettext(text: str) -> str:
     """Return a text in the language of this request."""
     return Said(catalogue(current()).gettext(text))
 
 
-def ngettext(one: str, many: str, count: int) -> Said:
+def ngettext(one: str, many: str, count: int) -> str:
     """Return the text for so many."""
     return Said(catalogue(current()).ngettext(one, many, count))
 
@@ -199,7 +208,7 @@ def say(text: str) -> Said | None:
     if current() != "en" and one not in sentences(current()):
         return None
     found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
-    return Said(found.format(**{name: _shown(value) for name, value in values.items()})) if values else found
+    return Said(found.format(**{name: _shown(value) for name, value in values.items()}) if values else found)
 
 
 def told(text: str) -> str:

@@ -80,7 +80,7 @@ def title_of(service: Service, proposal: Proposal) -> str:
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
     folder = service.house.releases().get(proposal.subject) if proposal.kind == "release" else None
     name = plan.name if plan else folder.name if folder else short(proposal.subject)
-    return f"{kind_in_words(proposal.kind)}: {name}"
+    return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": name}
 
 
 def _first_line(text: str | None) -> str | None:

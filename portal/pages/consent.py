@@ -75,9 +75,8 @@ def consent(visit: Here) -> Response:
         past = [(grant, in_words(grant.consent)) for grant in reversed(grants) if grant not in stands][:50]
         active = [(grant, in_words(grant.consent)) for grant in reversed(stands)]
         rows = switches(stands)
-    house = visit.service.house
-    told = {"notice": house.notice, "notice_language": house.notice_language}
-    return visit.page("consent.html", front=rows[: len(FIRST)], others=rows[len(FIRST) :], active=active, past=past, **told)
+    house, front, others = visit.service.house, rows[: len(FIRST)], rows[len(FIRST) :]
+    return visit.page("consent.html", front=front, others=others, active=active, past=past, notice=house.notice, notice_language=house.notice_language)
 
 
 @router.get("/consent/give")
