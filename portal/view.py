@@ -32,6 +32,7 @@ class View(Cooperative):
     def __init__(self, paths: Paths, log: Log, pin: str, read_only: bool) -> None:
         super().__init__(paths, log, pin, read_only)
         self._lock = threading.RLock()
+        self._known_lock = threading.Lock()  # of its own: who hands in a statement does not wait for a page
         self._known: dict[bytes, Statement] = {}
         """Entry -> its statement, whose signatures the writer checked."""
         self._twin: Register | None = Register()
@@ -60,7 +61,7 @@ class View(Cooperative):
 
     def vouch(self, statement: Statement) -> None:
         """Take a statement's signatures for checked, when it comes by in the log byte for byte."""
-        with self._lock:
+        with self._known_lock:
             self._known[statement.entry] = statement
             if len(self._known) > VOUCHED:  # refused ones never come by
                 del self._known[next(iter(self._known))]
@@ -73,7 +74,9 @@ class View(Cooperative):
         if first is None:
             return
         for data in chain([first], entries):
-            yield data, self._known.pop(data, None)
+            with self._known_lock:
+                statement = self._known.pop(data, None)
+            yield data, statement
 
     def _fold(self, statement: Statement) -> None:
         before, at, payload = None, self.register.size, statement.payload

@@ -195,7 +195,7 @@ def ballots(visit: Here, identifier: Digest, page: Annotated[int, Query(ge=1, le
         row = row_of(service, found, visit.member)
         votes = list(itertools.islice(found.votes.items(), (page - 1) * ROLL_CALL, page * ROLL_CALL))
         cast = [_cast(service, member, vote) for member, vote in votes]
-        values = {"row": row, "cast": cast, "voted": len(found.votes), "roll": len(found.roll), "more": len(found.votes) > page * ROLL_CALL}
+        values: dict[str, Any] = {"row": row, "cast": cast, "voted": len(found.votes), "roll": len(found.roll), "more": len(found.votes) > page * ROLL_CALL}
     return visit.page("ballots.html", page=page, **values)
 
 

@@ -31,7 +31,7 @@ from tests.village import found
 
 ROOT = Path(__file__).parents[2]
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(NGINX is None, reason="apt-get install nginx-light")]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(NGINX is None, reason="apt-get install nginx")]
 HEAD = "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; events {{}}\nhttp {{\n{paths}\n"
 PATHS = "\n".join(f"{name}_temp_path {{folder}}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 
