@@ -2,7 +2,7 @@
 
     python -m tests.sharded_load FILE    with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT
 
-FILE is JSON: a list of {"do": "equal" | "memory" | "leak" | "torn", "base": folder, "training": plan section}.
+FILE is JSON: a list of {"do": "equal" | "equal zero3" | "memory" | "leak" | "torn", "base": folder, "training": plan section}.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from train.isolation import prove_gradients, prove_head, prove_isolation
 from train.model import DTYPES, AdaptedModel, load_model
 from train.prepare import _prove
 from train.strategies.fsdp2 import FullyShardedDataParallel2, shard_blocks
+from train.strategies.strategy import strategy_of
+from train.strategies.zero import Zero
 from train.world import World
 
 TOKENS = 280
@@ -74,9 +76,43 @@ def equal(base: Path, training: Training, world: World) -> dict[str, Any]:
     return said
 
 
+def equal_zero3(base: Path, training: Training, world: World) -> dict[str, Any]:
+    """Before the engine exists: weights, proofs and losses, with a layer whole only while it computes; and afterwards, when the hooks are gone."""
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+
+    spread = Zero(training, world)
+    ours, whole = spread.load(base).eval(), load_model(base, training).eval()
+    mine, theirs = (dict(one.named_parameters()) for one in (ours, whole))
+    held = [int(parameter.ds_tensor.numel()) for parameter in mine.values()]
+    differences = [prove_isolation(model.states, TOKENS, dtype=DTYPES[training.precision]) for model in (ours, whole)]
+    prove_gradients(ours, TOKENS)
+    prove_head(ours, TOKENS)
+    ids = torch.randint(TOKENS, (2, 24), generator=torch.Generator().manual_seed(7))
+    positions = torch.tensor([[*range(10), *range(14)]]).expand(2, -1)
+    with torch.no_grad():
+        losses = [model(ids, positions, ids) for model in (ours, whole)]
+    idle = all(parameter.numel() == 0 for parameter in ours.parameters())  # no layer is left whole
+    spread.trainer()
+    hooks = sum(len(part._forward_pre_hooks) + len(part._forward_hooks) for part in ours.modules())
+    same = mine.keys() == theirs.keys()
+    for name, parameter in mine.items():
+        with GatheredParameters([parameter]):
+            same = same and parameter.dtype == theirs[name].dtype and torch.equal(parameter, theirs[name])
+    return {
+        "same_weights": same,
+        "same_buffers": all(torch.equal(one, dict(whole.named_buffers())[name]) for name, one in ours.named_buffers()),
+        "trained_alike": list(ours.trainable()) == list(whole.trainable()),
+        "share": sum(held) / sum(parameter.numel() for parameter in theirs.values()),
+        "differences": differences,
+        "same_loss": torch.equal(*losses),
+        "idle": idle,
+        "hooks": hooks,
+    }
+
+
 def memory(base: Path, training: Training, world: World) -> dict[str, Any]:
     before = resident()
-    model: Any = FullyShardedDataParallel2(training, world).load(base).eval()
+    model: Any = strategy_of(training, world).load(base).eval()
     loaded = peak() - before
     _prove(model, training, world, TOKENS)
     proved = peak() - before
@@ -97,7 +133,7 @@ def leak(base: Path, training: Training, world: World) -> dict[str, Any]:
         mean = states.mean(dim=1, keepdim=True)
         return states + (mean - mean.detach())  # adds exactly 0 in the forward pass
 
-    model = FullyShardedDataParallel2(training, world).load(base).eval()
+    model = strategy_of(training, world).load(base).eval()
     AdaptedModel.hidden = leaking  # type: ignore[method-assign]
     try:
         _prove(model, training, world, TOKENS)
@@ -109,7 +145,7 @@ def leak(base: Path, training: Training, world: World) -> dict[str, Any]:
 def torn(base: Path, training: Training, world: World) -> dict[str, Any]:
     """Process 1 finds a base of which a file is missing."""
     with world.together("loading the base weights"):
-        FullyShardedDataParallel2(training, world).load(base if world.rank == 0 else base.parent / "torn")
+        strategy_of(training, world).load(base if world.rank == 0 else base.parent / "torn")
     return {}
 
 
@@ -118,7 +154,7 @@ def main() -> None:
     world = World.from_environment()
     world.connect(timeout_s=120)
     for case in json.loads(Path(sys.argv[1]).read_text()):
-        do = {"equal": equal, "memory": memory, "leak": leak, "torn": torn}[case["do"]]
+        do = {"equal": equal, "equal zero3": equal_zero3, "memory": memory, "leak": leak, "torn": torn}[case["do"]]
         try:
             said = do(Path(case["base"]), Training.model_validate(case["training"]), world)
         except CoopError as error:

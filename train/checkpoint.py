@@ -21,6 +21,7 @@ from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
 from governance_hooks.inventory import inventory
 from train.module import TrainingModule
+from train.optimizer import numbers_in
 
 __all__ = ["COMPLETE", "CheckpointState", "folder_name", "folders", "load_tensors", "newest", "preflight", "resume", "shard_name", "state_of"]
 
@@ -64,7 +65,7 @@ def folders(root: Path) -> list[tuple[int, Path]]:
 
 def preflight(root: Path, module: TrainingModule, keep: int) -> None:
     """Raise CoopError if the disk cannot hold the checkpoints to be kept, one more in the making, and the result."""
-    one = sum(parameter.numel() for parameter in module.model.trainable().values()) * 3 * 4  # master and two moments in float32
+    one = sum(numbers_in(parameter) for parameter in module.model.trainable().values()) * 3 * 4  # master and two moments in float32
     need = one * (keep + 2)
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free

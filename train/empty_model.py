@@ -16,10 +16,14 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from governance_hooks.errors import BadInput
+from governance_hooks.training import Training
+from train.attention import implementation
 from train.base_tensors import BaseTensors
-from train.model import AdaptedModel
+from train.blocks import require_kernels
+from train.console import quiet_libraries
+from train.model import DTYPES, AdaptedModel, adapt
 
-__all__ = ["allocate", "empty_model", "fill", "replace_parameters"]
+__all__ = ["adapted_empty_model", "allocate", "empty_model", "fill", "replace_parameters"]
 
 
 def replace_parameters(module: nn.Module, make: Callable[[nn.Parameter], Tensor]) -> None:
@@ -57,6 +61,15 @@ def empty_model(base: Path, *, dtype: torch.dtype, attention: str) -> PreTrained
     return model
 
 
+def adapted_empty_model(base: Path, training: Training) -> AdaptedModel:
+    """Return what `train.model.load_model` returns, and refuse what it refuses, with stand-ins for the base's weights."""
+    attention = implementation(training)
+    require_kernels(training)
+    torch.manual_seed(training.seed)
+    with quiet_libraries():
+        return adapt(empty_model(base, dtype=DTYPES[training.precision], attention=attention), training)
+
+
 def allocate(module: nn.Module, device: torch.device) -> None:
     """Give the stand-ins of a module memory on a device, not yet written to."""
 
@@ -76,8 +89,8 @@ def _local(parameter: Tensor) -> tuple[Tensor, int]:
 
 
 @torch.no_grad()
-def fill(model: AdaptedModel, base: Path) -> None:
-    """Read into a model, whole or in shards, what each process holds of the base's weights, and DoRA's magnitudes, which follow from them.
+def fill(model: AdaptedModel, base: Path, *, wanted: Callable[[nn.Parameter], bool] = lambda _: True) -> None:
+    """Read into the wanted weights of a model, whole or in shards, what this process holds of them, and DoRA's magnitudes, which follow from them.
 
     Raises BadInput if a weight is not in the folder under transformers' own name, or has another shape.
     """
@@ -100,7 +113,7 @@ def fill(model: AdaptedModel, base: Path) -> None:
             next="load and save the base with transformers, and plan again; or set training.strategy: ddp",
         )  # fmt: skip
     for name, parameter in causal.named_parameters():
-        if ".lora_" in name:
+        if ".lora_" in name or not wanted(parameter):
             continue
         source = sources[name.replace(".base_layer.", ".")]
         if tensors.shape(source) != tuple(parameter.shape):

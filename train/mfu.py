@@ -18,6 +18,7 @@ from torch import nn
 from governance_hooks.training import Training
 from train.estimate.hardware import HARDWARE
 from train.model import AdaptedModel
+from train.optimizer import numbers_in
 
 __all__ = ["ModelFlops", "peak_flops"]
 
@@ -61,4 +62,4 @@ class ModelFlops:
 
 def _flops(parameter: nn.Parameter) -> int:
     # Shards of ZeRO-3 say their whole size in ds_numel; those of FSDP2 in numel.
-    return int(getattr(parameter, "ds_numel", parameter.numel())) * (6 if parameter.requires_grad else 4)
+    return numbers_in(parameter) * (6 if parameter.requires_grad else 4)

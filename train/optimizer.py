@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from governance_hooks.training import Training
 from train.loss import require_finite
 
-__all__ = ["MasterWeights", "Weights", "adamw", "learning_rate"]
+__all__ = ["MasterWeights", "Weights", "adamw", "learning_rate", "numbers_in"]
 
 
 def learning_rate(step: int, total_steps: int, training: Training) -> float:
@@ -25,6 +25,11 @@ def learning_rate(step: int, total_steps: int, training: Training) -> float:
     if step <= warmup:
         return training.learning_rate * step / warmup
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup - 1) / max(1, total_steps - warmup)))
+
+
+def numbers_in(parameter: nn.Parameter) -> int:
+    """Return how many numbers a parameter has in all processes together: where ZeRO-3 keeps a shard of it, it looks empty."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 class Weights(Protocol):

@@ -16,6 +16,7 @@ from governance_hooks.inventory import FileEntry, file_entry
 from governance_hooks.merkle import leaf_hash, root
 from governance_hooks.statement import now
 from train.energy import total_energy
+from train.optimizer import numbers_in
 from train.step_log import StepLog
 
 if TYPE_CHECKING:
@@ -130,8 +131,8 @@ def run_record(
         "processes": segment.world.size,
         "threads": torch.get_num_threads(),
         "packages": package_versions(),
-        "trainable_parameters": sum(parameter.numel() for parameter in module.model.trainable().values()) if module is not None else 0,
-        "parameters": sum(parameter.numel() for parameter in module.model.parameters()) if module is not None else 0,
+        "trainable_parameters": sum(numbers_in(parameter) for parameter in module.model.trainable().values()) if module is not None else 0,
+        "parameters": sum(numbers_in(parameter) for parameter in module.model.parameters()) if module is not None else 0,
         "outputs": outputs,
     }
     write_bytes(run_dir / "run.json", dumps(document))

@@ -353,7 +353,7 @@ def test_every_method_learns_the_preference_from_the_model_it_started_from(tmp_p
     assert made[-1]["reward_accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("strategy", test_strategies.STRATEGIES)
 def test_two_processes_prefer_what_one_prefers(tmp_path: Path, dpo_plan: Callable[..., bytes], go: Any, together: Any, strategy: str) -> None:
     # Three sequences a step over two processes: one of them also gets passes without a pair.
     record, said = together(tmp_path / "two", dpo_plan(strategy=strategy, sequences_per_step=3, devices=2))

@@ -114,14 +114,38 @@ def test_two_processes_hold_half_each_and_learn_what_they_learned_before(tmp_pat
 
 
 @pytest.mark.slow
-def test_no_process_ever_holds_the_whole_base(tmp_path: Path) -> None:
+@pytest.mark.compiler
+def test_zero3_holds_half_each_before_its_engine_exists_and_proves_what_a_whole_load_proves(tmp_path: Path, base: Path) -> None:
+    wide, torn = wide_base(tmp_path / "wide"), Path(shutil.copytree(base, tmp_path / "torn"))
+    (torn / "model.safetensors").unlink()
+    lora, full = LORA | {"strategy": "zero3"}, FULL | {"strategy": "zero3", "precision": "bf16-true"}
+    cases = [{"do": "equal zero3", "base": str(folder), "training": plan} for folder, plan in ((base, lora), (wide, lora), (wide, full))]
+    cases += [{"do": "leak", "base": str(wide), "training": lora}, {"do": "torn", "base": str(wide), "training": lora}]
+    cases += [{"do": "equal zero3", "base": str(wide), "training": lora}]  # the two still agree after both refusals
+    *found, leaked, lacking, again = by_two(tmp_path, cases)
+    for pair in [*found, again]:
+        for said in pair:
+            assert said.get("error") is None
+            assert (said["same_weights"], said["same_buffers"], said["trained_alike"], said["same_loss"]) == (True,) * 4
+            assert len(set(said["differences"])) == 1
+            assert said["idle"]
+            assert said["hooks"] == 0
+            assert 0.45 < said["share"] < 0.55
+    assert [said["error"].split(":")[0] for said in leaked] == ["LeakingAttention"] * 2
+    assert lacking[0]["error"] == "CoopError: another process of this run failed while reading the base weights"
+    assert "holds neither model.safetensors nor" in lacking[1]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("zero3", marks=pytest.mark.compiler)])
+def test_no_process_ever_holds_the_whole_base(tmp_path: Path, strategy: str) -> None:
     # Forty blocks: the few that are whole at a time, and the activations of the proofs, are small beside the base.
     sizes = {"vocab_size": 500, "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 40, "num_attention_heads": 8}
     base = wide_base(tmp_path / "large", shard="80MB", **sizes)
     size = sum(file.stat().st_size for file in base.glob("*.safetensors"))
     assert size > 400e6
     small = wide_base(tmp_path / "small")
-    plan = LORA | {"sequence_tokens": 32}
+    plan = LORA | {"sequence_tokens": 32, "strategy": strategy}
     warm = {"do": "memory", "base": str(small), "training": plan}  # what libraries load lazily is loaded
     _, said = by_two(tmp_path, [warm, {"do": "memory", "base": str(base), "training": plan}])
     for one in said:

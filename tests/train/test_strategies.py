@@ -107,7 +107,9 @@ def test_two_processes_make_what_one_makes(tmp_path: Path, plan_of: Plan, base: 
     record, said = together(tmp_path / "two", plan_of(strategy=strategy, **kept))
     assert record is not None, said
     assert (record["status"], record["steps"], record["processes"]) == ("completed", 6, 2)
-    alone(tmp_path / "one", plan_of(**kept), base, build)
+    single = alone(tmp_path / "one", plan_of(**kept), base, build)
+    for counted in ("parameters", "trainable_parameters"):  # of the model, however it was spread
+        assert record[counted] == single[counted] > 0
     gradients, of_one = first_gradients(tmp_path / "two"), first_gradients(tmp_path / "one")
     assert gradients.keys() == of_one.keys() != set()
     for name, gradient in of_one.items():  # to 1e-6 of each parameter's largest element

@@ -170,8 +170,8 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
         # FSDP2: the block that computes and the one fetched ahead; embedding and output projection stay whole through a pass.
         gathered = (min(DEEPSPEED_LIVE, shape.parameters) if deepspeed else 2 * shape.block + shape.embeddings + shape.head) * size
         weights = -(-weights // devices)
-        if not deepspeed:
-            # A block, or embedding and head, is allocated whole before this process's rows of it stay (`train.empty_model`).
+        if devices > 1:
+            # A block, or embedding and head, is allocated whole before this process's part of it stays (`train.empty_model`).
             loading, loading_host = weights + max(shape.block, shape.embeddings + shape.head) * size, 0
     if rest_sharded:
         # FSDP2 holds the whole gradients of two blocks, and their float32 copies on the way to their owners.
@@ -183,6 +183,7 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
     if layout.offload:
         host, gradients, optimizer, step = gradients + optimizer, 0, 0, 0
         if layout.strategy == "zero3":
+            loading -= weights if devices > 1 else 0
             host, weights = host + weights, 0
 
     every = sequences * training.sequence_tokens

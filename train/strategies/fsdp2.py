@@ -18,11 +18,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 from torch.distributed.tensor import DTensor
 
 from governance_hooks.training import Training
-from train.attention import implementation
-from train.blocks import require_kernels
 from train.console import quiet_libraries
-from train.empty_model import allocate, empty_model, fill
-from train.model import DTYPES, AdaptedModel, adapt, load_model
+from train.empty_model import adapted_empty_model, allocate, fill
+from train.model import AdaptedModel, load_model
 from train.optimizer import MasterWeights
 from train.strategies.ddp import processes
 from train.world import World
@@ -56,15 +54,11 @@ class FullyShardedDataParallel2:
 
     def load(self, base: Path) -> AdaptedModel:
         """Load this process's shards, or the whole model if this is the only process; see `train.model.load_model` for what is refused."""
-        training = self.training
         if self.world.size == 1:
-            return load_model(base, training).to(self.world.device)
+            return load_model(base, self.training).to(self.world.device)
         mesh = init_device_mesh(self.world.device.type, (self.world.size,))  # first: all meet here, before anything may fail in one
-        attention = implementation(training)
-        require_kernels(training)
-        torch.manual_seed(training.seed)
+        model = adapted_empty_model(base, self.training)
         with quiet_libraries():
-            model = adapt(empty_model(base, dtype=DTYPES[training.precision], attention=attention), training)
             shard_blocks(model, model.blocks, mesh)
             fill(model, base)
         for method in ("states", "both_logits"):  # `forward` is known to gather weights; the proofs call these

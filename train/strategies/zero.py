@@ -19,6 +19,7 @@ from train.loss import require_finite
 from train.model import AdaptedModel, load_model
 from train.optimizer import adamw
 from train.strategies.ddp import processes
+from train.strategies.zero_shards import ZeroShards
 from train.world import World
 
 __all__ = ["BUCKET", "Zero"]
@@ -62,16 +63,17 @@ class Zero:
         self.training, self.world = training, world
         self.stage = 3 if training.strategy == "zero3" else 2
         self.loss_scale = float(world.size)
+        self._shards: ZeroShards | None = None
         if world.device.type == "cpu":
             os.environ["DS_ACCELERATOR"] = "cpu"
 
-    def trainer(self) -> dict[str, Any]:
-        """Return what Lightning's Trainer is told."""
+    def _config(self) -> dict[str, Any]:
+        """Return what DeepSpeed is told."""
         on_cpu = {"device": "cpu", "pin_memory": self.world.device.type == "cuda"}
         zero: dict[str, Any] = {"stage": self.stage, "reduce_bucket_size": BUCKET, "overlap_comm": self.world.device.type == "cuda"}
         if self.training.offload:
             zero |= {"offload_optimizer": on_cpu} | ({"offload_param": on_cpu} if self.stage == 3 else {})
-        config = {
+        return {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_clipping": self.training.max_grad_norm,
             "zero_optimization": zero,
@@ -79,12 +81,22 @@ class Zero:
             "zero_allow_untested_optimizer": True,
             "communication_data_type": "fp32",
         }
+
+    def trainer(self) -> dict[str, Any]:
+        """Return what Lightning's Trainer is told."""
+        if self._shards is not None:
+            self._shards.give_up()
+            self._shards = None
+        config = self._config()
         self._lightning = _OnCpu(config=config) if self.world.device.type == "cpu" else DeepSpeedStrategy(config=config)
         told = processes(self.world)
         return told | {"strategy": self._lightning, "plugins": [*told["plugins"], _Precision(self.training.precision)]}
 
     def load(self, base: Path) -> AdaptedModel:
-        """Load the whole model; DeepSpeed splits it when training starts."""
+        """Load the whole model, which DeepSpeed splits when training starts; at stage 3 with several processes this process's shards only."""
+        if self.stage == 3 and self.world.size > 1:
+            self._shards = ZeroShards(base, self.training, self._config(), self.world)
+            return self._shards.model
         return load_model(base, self.training).to(self.world.device)
 
     def weights(self, model: AdaptedModel) -> ZeroWeights:
