@@ -72,8 +72,8 @@ def _read(language: str) -> Catalog | None:
     return found
 
 
-def _joined(text: str) -> str:
-    return _BEFORE_A_SIGN.sub("\u00a0", text)
+def _joined(text: str | None) -> str:
+    return _BEFORE_A_SIGN.sub("\u00a0", text or "")
 
 
 @cache
