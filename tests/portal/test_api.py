@@ -19,7 +19,7 @@ from governance_hooks import merkle
 from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import read_body
 from governance_hooks.sshsig import PrivateKey, generate_key
-from governance_hooks.statement import body, sign
+from governance_hooks.statement import body, parse, sign
 from governance_hooks.tiles import ENTRIES, read_export, tile_path
 from portal.api.site import PREFIX
 from portal.app import make_app
@@ -421,7 +421,7 @@ def _everything(portal: Portal) -> dict[str, str]:
         size = register.size
         here = {
             "index": [str(one) for one in range(size)],
-            "statement": list(portal.service.view.positions),
+            "statement": [parse(data).id for data in portal.service.view.log.entries()],
             "proposal": list(register.proposals),
             "release": list(register.releases),
             "dataset": list(register.builds),
