@@ -367,6 +367,16 @@ def test_answers_are_kept_for_a_minute_and_asked_for_again_cheaply(portal: Porta
     assert client.get(f"{PREFIX}/log/entries", headers={"if-none-match": before}).status_code == 200
 
 
+def test_head_says_what_get_would_say_without_the_body(still: Portal) -> None:
+    client = client_of(still)
+    for path, status in (("/log/checkpoint", 200), ("/members", 200), ("/nowhere", 404), ("/statements", 405)):
+        whole, bare = client.get(PREFIX + path), client.head(PREFIX + path)
+        assert (bare.status_code, bare.content) == (status, b""), path
+        assert {name: value for name, value in bare.headers.items() if name != "date"} == {
+            name: value for name, value in whole.headers.items() if name != "date"
+        }
+
+
 def test_who_is_signed_in_gets_the_same_answer_in_the_same_language(portal: Portal) -> None:
     member, stranger = portal.founder(0), client_of(portal)
     member.get("/?lang=ar")
