@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +15,20 @@ PROBLEM: Final = "application/problem+json"
 """Media type of RFC 9457."""
 
 _LONGEST: Final = 500
+_TITLES: Final = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
+"""Names of statuses, as RFC 9110 has them."""
 
 
 class Problem(BaseModel):
@@ -39,7 +52,7 @@ class Problem(BaseModel):
 def problem(status: int, detail: str, *, value: object = None, allowed: str | None = None, then: str | None = None) -> Response:
     """Return a refusal; `then` is what most likely helps."""
     said = Problem(
-        title=HTTPStatus(status).phrase,
+        title=_TITLES.get(status, "Not Done"),
         status=status,
         detail=detail[:_LONGEST],
         value=None if value is None else str(value)[:200],

@@ -118,8 +118,13 @@ class ForPrograms:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         i18n.use("en")
+        bare = scope["method"] == "HEAD"  # what GET would say, without its body (RFC 9110, 9.3.2)
+        if bare:
+            scope = dict(scope) | {"method": "GET"}
 
         async def answer(message: Message) -> None:
+            if message["type"] == "http.response.body" and bare:
+                message = message | {"body": b""}  # type: ignore[operator]
             if message["type"] == "http.response.start" and scope["method"] == "GET":
                 headers = MutableHeaders(scope=message)
                 headers["access-control-allow-origin"] = "*"

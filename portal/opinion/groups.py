@@ -98,10 +98,18 @@ def _groups(positions: Positions, starts: int = 10) -> tuple[NDArray[np.int32] |
         made = KMeans(count, n_init=starts, random_state=0).fit(positions)
         if np.bincount(made.labels_, minlength=count).min() < SMALLEST_GROUP:
             continue
-        score = float(silhouette_score(positions, made.labels_, sample_size=min(SAMPLE, len(positions)), random_state=0)) if count < len(positions) else 0.0
+        score = _silhouette(positions, made.labels_)
         if score > best[2]:
             best = made.labels_, made.cluster_centers_.tolist(), score
     return best
+
+
+def _silhouette(positions: Positions, labels: NDArray[np.int32]) -> float:
+    """Return the mean silhouette of a sample in which every group is: of a small group among thousands a plain draw may hold nobody."""
+    drawn = np.random.default_rng(0).permutation(len(positions))[:SAMPLE]
+    some = [np.flatnonzero(labels == group)[:SMALLEST_GROUP] for group in np.unique(labels)]
+    sample = np.unique(np.concatenate([drawn, *some]))
+    return float(silhouette_score(positions[sample], labels[sample]))
 
 
 def _by_chance(answers: NDArray[np.int8]) -> float:

@@ -19,7 +19,7 @@ from governance_hooks import merkle
 from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import read_body
 from governance_hooks.sshsig import PrivateKey, generate_key
-from governance_hooks.statement import body, sign
+from governance_hooks.statement import body, parse, sign
 from governance_hooks.tiles import ENTRIES, read_export, tile_path
 from portal.api.site import PREFIX
 from portal.app import make_app
@@ -367,6 +367,16 @@ def test_answers_are_kept_for_a_minute_and_asked_for_again_cheaply(portal: Porta
     assert client.get(f"{PREFIX}/log/entries", headers={"if-none-match": before}).status_code == 200
 
 
+def test_head_says_what_get_would_say_without_the_body(still: Portal) -> None:
+    client = client_of(still)
+    for path, status in (("/log/checkpoint", 200), ("/members", 200), ("/nowhere", 404), ("/statements", 405)):
+        whole, bare = client.get(PREFIX + path), client.head(PREFIX + path)
+        assert (bare.status_code, bare.content) == (status, b""), path
+        assert {name: value for name, value in bare.headers.items() if name != "date"} == {
+            name: value for name, value in whole.headers.items() if name != "date"
+        }
+
+
 def test_who_is_signed_in_gets_the_same_answer_in_the_same_language(portal: Portal) -> None:
     member, stranger = portal.founder(0), client_of(portal)
     member.get("/?lang=ar")
@@ -421,7 +431,7 @@ def _everything(portal: Portal) -> dict[str, str]:
         size = register.size
         here = {
             "index": [str(one) for one in range(size)],
-            "statement": list(portal.service.view.positions),
+            "statement": [parse(data).id for data in portal.service.view.log.entries()],
             "proposal": list(register.proposals),
             "release": list(register.releases),
             "dataset": list(register.builds),

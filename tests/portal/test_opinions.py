@@ -160,6 +160,15 @@ def test_fewer_than_five_are_no_group_and_too_few_make_no_map() -> None:
     assert draw_answers(planted(30, 4, 2)[0]).state == "few-statements"
 
 
+def test_a_small_group_among_thousands_is_in_the_sample_that_is_looked_at() -> None:
+    from portal.opinion.groups import SAMPLE, _silhouette
+
+    missed = np.random.default_rng(0).permutation(3000)[SAMPLE : SAMPLE + SMALLEST_GROUP]  # whom a plain draw leaves out
+    labels = np.zeros(3000, dtype=np.int32)
+    labels[missed] = 1
+    assert _silhouette(np.c_[labels, labels].astype(np.float64), labels) == 1.0
+
+
 @pytest.mark.usefixtures("in_process")
 def test_everybody_the_same_is_said_so() -> None:
     found = draw_answers({f"m-{number:016x}": ["agree", "disagree", "pass"] * 4 for number in range(20)})
