@@ -108,5 +108,5 @@ def test_every_answer_is_as_described(released: Library) -> None:
 
 @pytest.mark.slow
 def test_every_answer_is_as_described_whatever_is_asked(released: Library) -> None:
-    found = examined(released, 60)
+    found = examined(released, 100)
     assert not found.wrong, "\n".join(found.wrong[:20])
