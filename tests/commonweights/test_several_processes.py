@@ -20,7 +20,7 @@ from tests.commonweights.pipeline import CONFIG, decide, prepare
 def wide(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> list[str]:
     """The command of an approved run in two processes."""
     prepare(coop, home, keys, tmp_path)
-    training = CONFIG["training"] | {"strategy": "ddp", "max_steps": 150, "epochs": 100, "checkpoint_every_steps": 3, "validate_every_steps": 1000}
+    training = CONFIG["training"] | {"strategy": "ddp", "max_steps": 60, "epochs": 100, "checkpoint_every_steps": 3, "validate_every_steps": 1000}
     config = CONFIG | {"name": "wide", "training": training, "limits": {"max_devices": 2, "max_starts": 3}}
     (tmp_path / "wide.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert coop("-C", home, "plan", tmp_path / "wide.yaml").code == 0
@@ -62,7 +62,7 @@ def test_a_preempted_run_of_two_processes_saves_says_75_and_goes_on(coop, wide: 
     done = subprocess.run([*wide, "--devices", "2"], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     record = loads((home / "runs/wide/run.json").read_bytes(), floats=True)
-    assert (record["status"], record["starts"], record["steps"]) == ("completed", 3, 150)
+    assert (record["status"], record["starts"], record["steps"]) == ("completed", 3, 60)
     assert coop("-C", home, "audit").code == 0
 
 
