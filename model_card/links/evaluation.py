@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance_hooks.canonical import sha256
 from governance_hooks.report import StepFailed, StepSkipped
 from governance_hooks.stake.shares import check_shares
-from model_card.evaluation import judge_again
+from model_card.evaluation import in_the_way, judge_again
 from model_card.evidence import Evidence
 from model_card.leak_test import check_leak
 
@@ -28,7 +28,8 @@ def evaluation(found: Evidence) -> str:
     shares = _shares(found)
     verdicts = [row["verdict"] for row in judged["languages"].values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
-    outcome = "" if judged["passed"] else f"; NOT passed, which members waived by their vote {str(waiver)[:19]}"
+    odd = ", ".join(in_the_way(judged, records.plan.evaluation)) or "no language passes"
+    outcome = "" if judged["passed"] else f"; NOT passed ({odd}), which members waived by their vote {str(waiver)[:19]}"
     skipped = len(records.report.get("skipped"))
     return f"{judged['overall']['items']} held-out records judged again: {counts} of {len(verdicts)} languages; {skipped} skipped as too long{outcome}{shares}"
 
