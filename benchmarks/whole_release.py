@@ -337,7 +337,7 @@ def figures(story: Story) -> dict[str, Any]:
         "exit_codes": {
             step: row["exit"]
             for step, row in story.known.items()
-            if step.split("/")[-1] in ("verify", "rederive", "member", "blocked", "stale", "verify-first", "audit")
+            if step.split("/")[-1] in ("verify", "rederive", "member", "blocked", "stale", "verify-first", "verify-second", "audit")
         },
         "seconds": {step: {"wall": row["wall_s"], "processor": row["cpu_s"]} for step, row in story.known.items() if step.split("/")[-1] in timed},
     }
