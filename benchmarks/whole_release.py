@@ -34,7 +34,7 @@ PEOPLE = 11
 """Contributors of each language: those who wrote most."""
 MOST = 20
 """Texts of one member in one language: with one who wrote most of them an interval over contributors would be that one's."""
-PERIOD_S = 40
+PERIOD_S = 32
 ASKED_AGAIN = (1, 5, 8, 9, 12, 13, 14, 17, 35, 37, 39, 43)
 """Members who consent to a second purpose: of their texts a smaller run is made."""
 LEAVING = (11, 22, 27, 30, 33)
@@ -337,7 +337,7 @@ def figures(story: Story) -> dict[str, Any]:
         "exit_codes": {
             step: row["exit"]
             for step, row in story.known.items()
-            if step.split("/")[-1] in ("verify", "rederive", "member", "blocked", "stale", "verify-first", "audit")
+            if step.split("/")[-1] in ("verify", "rederive", "member", "blocked", "stale", "verify-first", "verify-second", "audit")
         },
         "seconds": {step: {"wall": row["wall_s"], "processor": row["cpu_s"]} for step, row in story.known.items() if step.split("/")[-1] in timed},
     }
@@ -357,7 +357,7 @@ def say(story: Story, run: str) -> None:
 
 def release(story: Story, run: str, folder: str, *words: str) -> None:
     """Assemble, vote, attest and publish a release, and check it in every way there is."""
-    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--threads", 1)
+    story.coop(f"{run}/assemble", "release", "assemble", run, *words, "--check", "quick", "--threads", 1)
     story.decide(f"{run}/release-vote", "release", folder)
     for steward in (1, 2):
         story.coop(f"{run}/attest-{steward}", "release", "attest", folder, "--key", story.key(steward))
@@ -393,7 +393,8 @@ def second(story: Story) -> None:
     leak = FEW | {"differential": {"previous": before, "minimum_left": 5, "maximum_auc": 0.75}}
     plan(story, "voices-2", "voices-2", leak, canaries=60, training=TRAINING | {"learning_rate": 2e-3}, share=True, use=AGAIN)
     story.decide("voices-2/vote", "run", "voices-2")
-    story.coop("voices-2/train", "train", "voices-2", "--threads", 1, "--country", "ITA", heavy=True)
+    story.coop("voices-2/train", "train", "voices-2", "--no-eval", "--threads", 1, "--country", "ITA", heavy=True)
+    story.coop("voices-2/eval", "eval", "voices-2", "--threads", 1, heavy=True)
     story.coop("voices-2/leak", "leak", "voices-2")
     story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1)
     say(story, "voices-2")

@@ -132,7 +132,7 @@ def make_card(records: CardRecords) -> dict[str, Any]:
         "safety": safety_of(records),
         "contamination": contamination_of(records),
         "leak": leak_of(leak, differential, crowd),
-        "attribution": shares_of(shares, crowd),
+        "attribution": shares_of(shares, crowd, voted=records.plan.attribution is not None),
         "weights": _weights(records),
         "statements": statements_of_card(records),
     }  # fmt: skip

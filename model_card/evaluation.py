@@ -15,7 +15,7 @@ from governance_hooks.task_verdict import judge_evaluation
 from governance_hooks.tasks import HELDOUT, Task
 from model_card.records import CardRecords
 
-__all__ = ["judge_again"]
+__all__ = ["in_the_way", "judge_again"]
 
 RESULTS = "eval/results.jsonl"
 ITEMS: Final = "eval/items/"
@@ -129,3 +129,10 @@ def judge_again(records: CardRecords, files: Mapping[str, bytes], rows: Sequence
     differing = sorted(key for key, value in judged.items() if stated.get(key) != value)
     _require(not differing, "the report's verdicts do not follow from the results", value=differing)
     return judged
+
+
+def in_the_way(judged: Mapping[str, Any], policy: EvaluationPolicy) -> list[str]:
+    """Return what of an evaluation stands in the way of a release: languages and tasks by name, with their verdicts."""
+    bad = ("FAIL",) if policy.allow_insufficient else ("FAIL", "INSUFFICIENT")
+    languages = [f"{language} {row['verdict']}" for language, row in [*judged["languages"].items(), ("overall", judged["overall"])] if row["verdict"] in bad]
+    return languages + [f"{one['task']} {one['verdict']}" for one in judged.get("blocking", ())]

@@ -207,10 +207,11 @@ def leak_of(leak: Source | None, differential: Source | None, crowd: Crowd) -> d
     return section
 
 
-def shares_of(shares: Source | None, crowd: Crowd) -> dict[str, Any]:
+def shares_of(shares: Source | None, crowd: Crowd, *, voted: bool) -> dict[str, Any]:
     """Return the shares of the guilds under the voted utility and two others, beside the plain share of records; members of small guilds are withheld."""
     if shares is None:
-        nothing = not_applicable("members voted no attribution for this run")
+        uncounted = "members voted how the credit is shared among guilds, and the shares were not computed before this release"
+        nothing = not_collected(uncounted) if voted else not_applicable("members voted no attribution for this run")
         return {"method": nothing, "utility": nothing, "shares": nothing}
     names = (
         "verdict",

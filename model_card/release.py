@@ -13,7 +13,7 @@ from governance_hooks.atomic import atomic_directory, write_bytes
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.ledger import parse_ledger
-from governance_hooks.plan import EvaluationPolicy, Plan, read_plan
+from governance_hooks.plan import Plan, read_plan
 from governance_hooks.proof import read_proof
 from governance_hooks.report import StepFailed
 from governance_hooks.vocabulary import PUBLIC
@@ -21,7 +21,7 @@ from model_card.bundle import records_of
 from model_card.card import make_card
 from model_card.conformity import check_adapter_config
 from model_card.derived import Facts, check_config, check_copied, check_derived, model_files
-from model_card.evaluation import judge_again
+from model_card.evaluation import in_the_way, judge_again
 from model_card.hashing import copy_hashed, hash_files
 from model_card.layout import PROOF, RELEASE, Rule, rule_of
 from model_card.leak_test import NotPassed, check_leak
@@ -77,13 +77,6 @@ def _require(condition: bool, what: str, *, value: object = None, allowed: str |
         raise BadInput(f"no release: {what}", value=value, allowed=allowed, next=todo)
 
 
-def _odd(judged: Mapping[str, Any], policy: EvaluationPolicy) -> list[str]:
-    """Return what of an evaluation stands in the way of a release: languages and tasks by name, with their verdicts."""
-    bad = ("FAIL",) if policy.allow_insufficient else ("FAIL", "INSUFFICIENT")
-    languages = [f"{language} {row['verdict']}" for language, row in [*judged["languages"].items(), ("overall", judged["overall"])] if row["verdict"] in bad]
-    return languages + [f"{one['task']} {one['verdict']}" for one in judged.get("blocking", ())]
-
-
 def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) -> None:
     """Refuse a run that is not finished, not evaluated, or did not pass."""
     run, manifest = records.run, records.manifest
@@ -109,7 +102,7 @@ def _check(records: CardRecords, files: Mapping[str, bytes], run_proposal: str) 
     _require(
         judged["passed"] or records.votes["run"]["waiver"] is not None,
         "the evaluation did not pass the policy members voted",
-        value=", ".join(_odd(judged, records.plan.evaluation)) or "no language passes",
+        value=", ".join(in_the_way(judged, records.plan.evaluation)) or "no language passes",
         todo=waive,
     )
     if records.votes["run"]["waiver"] is None and (records.plan.evaluation.leak is not None or "privacy/leak.json" in files):

@@ -48,8 +48,8 @@ class Schedule:
         # So many that no language has to be read more than once in a round.
         self.rounds = max(-(-budget // size) for size, budget in self._budgets.values())
         self._members = {language: np.flatnonzero(samples.codes == code) for code, language in enumerate(samples.languages)}
-        if CANARY_LANGUAGE in self._members:
-            size = int(samples.lengths[self._members[CANARY_LANGUAGE]].sum())
+        size = int(samples.lengths[self._members.get(CANARY_LANGUAGE, [])].sum())
+        if size:  # a coalition of guilds is trained on none, though the artefact knows the language
             self._budgets[CANARY_LANGUAGE] = (size, size * canary_passes)
         self._packed: tuple[int, list[list[list[int]]]] = (-1, [])
         counts: list[int] = []

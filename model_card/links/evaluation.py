@@ -6,7 +6,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.report import StepFailed, StepSkipped
 from governance_hooks.sentence import Sentence
 from governance_hooks.stake.shares import check_shares
-from model_card.evaluation import judge_again
+from model_card.evaluation import in_the_way, judge_again
 from model_card.evidence import Evidence
 from model_card.leak_test import check_leak
 
@@ -37,7 +37,8 @@ def evaluation(found: Evidence) -> str:
         skipped=len(records.report.get("skipped")),
     )
     if not judged["passed"]:
-        said = Sentence("{said}; NOT passed, which members waived by their vote {waiver}", said=said, waiver=str(waiver)[:19])
+        odd = ", ".join(in_the_way(judged, records.plan.evaluation)) or Sentence("no language passes")
+        said = Sentence("{said}; NOT passed ({criteria}), which members waived by their vote {waiver}", said=said, criteria=odd, waiver=str(waiver)[:19])
     return Sentence("{first}; {second}", first=said, second=shares) if shares else said
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from model_card import front_matter
-from model_card.decisions import COMPARED, LABELS
+from model_card.decisions import COMPARED, LABELS, WHOLE
 from model_card.hostile import code, fenced
 from model_card.records import CardRecords
 from model_card.renderers.loading import how_to_load
@@ -76,8 +76,10 @@ def _status(card: Mapping[str, Any]) -> str:
     dissent = value_of(card["dissent"]["reasons"])
     published = card["dissent"]["published"]
     told = f"{len(dissent)} member{'s' * (len(dissent) > 1)} gave a reason against it" if dissent else "no member gave a reason against it"
-    told += "; it stands word for word under Votes and dissent" if dissent and "value" in published else f" ({reason(published)})" if dissent else ""
+    said_so = len(published["value"]) if "value" in published else 0
+    told += f"; what {said_so} of them wrote stands word for word under Votes and dissent" if said_so else f" ({reason(published)})" if dissent else ""
     waived = [name for name, gate in card["gates"].items() if gate["result"] == "waived"]
+    waived = [name for name in waived if name != WHOLE] or waived  # the whole says nothing where a part of it is named
     odd = (
         f">\n> **Not passed: {', '.join(map(prose, waived))}.** Members knew, and voted to release these weights all the same ([governance](card/governance.md)).\n"
         if waived
@@ -150,6 +152,9 @@ def _unproven(card: Mapping[str, Any]) -> str:
         )
     if not parts:
         parts.append("In every language of this release the whole interval lies below zero: the held-out loss fell.")
+    tasks = card["tasks"] if "not_collected" not in card["tasks"] else {}
+    if open_ := [f"{code(name)} ({words(value_of(task['verdict']))})" for name, task in tasks.items() if value_of(task["verdict"]) not in ("PASS", None)]:
+        parts.append(f"**Tasks that were not passed:** {', '.join(open_)}; the table below shows how far.")
     few = [language for language, row in card["languages"].items() if value_of(row["resampled"]) == "items"]
     if few:
         parts.append(
@@ -175,7 +180,8 @@ def _tasks(card: Mapping[str, Any]) -> list[str]:
         level = policy.get("comparison") == "threshold"
         notes = [*([str(policy["tier"])] if policy.get("tier") else []), *(["lower is better"] if task["lower_is_better"] else [])]
         label = code(name) + (f" ({', '.join(notes)})" if notes else "")
-        for language, row in [*task["languages"].items(), ("", task["overall"])]:
+        over_all = [("", task["overall"])] if len(task["languages"]) != 1 else []
+        for language, row in [*task["languages"].items(), *over_all]:
             if "value" not in row["tuned"] and "value" not in row["verdict"]:
                 continue
             points = {key: _points(row[key]) for key in ("base", "tuned", "difference", "low", "high", "tuned_low", "tuned_high")}
@@ -191,6 +197,10 @@ def _tasks(card: Mapping[str, Any]) -> list[str]:
 
 def _share(value: object) -> str:
     return percent(round(value, 3)) if isinstance(value, (int, float)) else "-"
+
+
+def _bits(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, (int, float)) else "-"
 
 
 def _at_most(limit: object) -> str:
@@ -224,7 +234,11 @@ def _leak(card: Mapping[str, Any]) -> str:
             f"{show(leak['epsilon_lower'])} (no audit with so many lines could show more than {show(leak['epsilon_ceiling'])})",
             f"not shown above {words(policy['maximum_epsilon'])}" if "maximum_epsilon" in policy else "-",
         ],
-        ["exposure, bits: trained on / not", f"{words(exposure.get('included'))} / {words(exposure.get('others'))}", "-"],
+        [
+            "exposure, bits: trained on / not",
+            f"{_bits(exposure.get('included'))} / {_bits(exposure.get('others'))} of at most {_bits(exposure.get('ceiling'))}",
+            "-",
+        ],
         ["the same on the base weights alone: epsilon", words(value_of(leak["control"], {}).get("base", {}).get("lower_bound")), "must be 0"],
         ["verdict under the voted policy", show(leak["verdict"]), "-"],
     ]

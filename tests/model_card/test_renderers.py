@@ -27,6 +27,7 @@ from model_card.renderers.cyclonedx import dangling
 from model_card.renderers.openness import openness
 from model_card.renderers.summary import english
 from model_card.renderers.transparency_index import rows
+from model_card.renderers.words import in_the_way
 from tests.model_card.cards import fields_of, leak_of, records_of, resolve, shares_of, statements, votes_in, with_tasks
 
 HOSTILE = [
@@ -364,6 +365,16 @@ def test_shares_are_told_by_the_names_of_languages_and_with_what_the_columns_mea
     assert "Interval at 95 %, over 12 contributors" in told
     assert governance._guild("spa.edit") == "Spanish (`spa`), edits of others' texts"
     assert governance._guild("spa.<b>x") == "Spanish (`spa`), `<b>x`"
+
+
+def test_what_kept_an_evaluation_from_passing_is_named() -> None:
+    def card(verdict: str, blocking: object) -> dict[str, Any]:
+        return {"evaluation": {"blocking": {"value": blocking}}, "languages": {"spa": {"verdict": {"value": verdict}}}}
+
+    assert in_the_way(card("PASS", [{"task": "xcopa", "verdict": "INSUFFICIENT"}])) == ["`xcopa` `INSUFFICIENT`"]
+    assert in_the_way(card("INSUFFICIENT", [])) == ["no language passes"]
+    assert in_the_way(card("PASS", None)) == []
+    assert in_the_way(card("PASS", [{"task": "a`b\n# c", "verdict": "FAIL"}, "x"])) == ["``a`b⟨U+000A⟩# c`` `FAIL`"]
 
 
 def test_voted_limits_are_told_in_words() -> None:

@@ -14,7 +14,8 @@ from governance_hooks.motions import Waive
 from governance_hooks.plan import EvaluationPolicy, read_plan
 from governance_hooks.state import Run
 from governance_hooks.verdict import judge
-from model_card.release import Release, _odd, add_proof
+from model_card.evaluation import in_the_way
+from model_card.release import Release, add_proof
 from model_card.verify import LINKS, verify
 from model_card.votes import votes_of
 
@@ -64,9 +65,9 @@ def test_without_a_waiver_or_with_a_rejected_one_nothing_is_assembled(failed: An
 def test_what_stands_in_the_way_is_named_where_every_language_passes() -> None:
     row = {"verdict": "PASS"}
     judged = {"languages": {"nor": row, "spa": {"verdict": "INSUFFICIENT"}}, "overall": row, "blocking": [{"task": "xcopa", "verdict": "INSUFFICIENT"}]}
-    assert _odd(judged, EvaluationPolicy()) == ["xcopa INSUFFICIENT"]
-    assert _odd(judged, EvaluationPolicy(allow_insufficient=False)) == ["spa INSUFFICIENT", "xcopa INSUFFICIENT"]
-    assert _odd({"languages": {"nor": row}, "overall": {"verdict": "FAIL"}}, EvaluationPolicy()) == ["overall FAIL"]
+    assert in_the_way(judged, EvaluationPolicy()) == ["xcopa INSUFFICIENT"]
+    assert in_the_way(judged, EvaluationPolicy(allow_insufficient=False)) == ["spa INSUFFICIENT", "xcopa INSUFFICIENT"]
+    assert in_the_way({"languages": {"nor": row}, "overall": {"verdict": "FAIL"}}, EvaluationPolicy()) == ["overall FAIL"]
 
 
 def test_a_waiver_takes_effect_after_its_challenge_window_and_not_before(failed: Any, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_a_waived_release_verifies_and_says_that_it_did_not_pass(waived: tuple[A
     failed, waiver, release = waived
     report = verify(release.folder, pin=failed.coop)
     assert report.exit_code == 0, report.text()
-    assert f"NOT passed, which members waived by their vote {waiver[:19]}" in report.steps[EVALUATION].checked
+    assert f"NOT passed (nor FAIL, overall FAIL), which members waived by their vote {waiver[:19]}" in report.steps[EVALUATION].checked
     readme = (release.folder / "README.md").read_text(encoding="utf-8")
     assert f"Outcome: **not passed; members decided by vote `{waiver}` to release it all the same**" in readme
     card = loads((release.folder / "card.json").read_bytes(), floats=True)

@@ -14,7 +14,7 @@ from data_pipeline.guilds import assign
 from data_pipeline.manifest import read_build
 from governance_hooks.attribution import AttributionPolicy
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import Limits, Plan, read_plan
+from governance_hooks.plan import CANARY_LANGUAGE, Limits, Plan, read_plan
 from governance_hooks.stake.guilds import Assignment
 from governance_hooks.training import Training
 from tests.train.conftest import CODE, COOP, TINY, USE
@@ -45,6 +45,27 @@ def ready(base: Path, build: Path) -> Callable[[bytes], Coalitions]:
         return Coalitions(plan, made, base=base, build=read_build(build))
 
     return make
+
+
+def test_coalitions_are_trained_on_no_canary_of_a_plan_that_has_some(base: Path, build: Path, tmp_path: Path) -> None:
+    config = RunConfig(
+        name="tiny",
+        use=USE,
+        base=str(base),
+        build=str(build),
+        training=Training(**({name: value for name, value in TINY.items() if name != "max_steps"} | {"sequence_tokens": 256})),
+        limits=Limits(max_starts=9),
+        attribution=AttributionPolicy(minimum_members=1),
+        canaries=40,
+    )
+    seed = tmp_path / "seed"
+    plan = read_plan(resolve(config, coop=COOP, base=base, build=build, code=CODE, canary_seed=seed))
+    assert plan.tokens.languages[CANARY_LANGUAGE].rows > 0
+    made = assign(read_build(build), guilds="language", minimum_members=1)
+    trainer = Coalitions(plan, made, base=base, build=read_build(build), seed=seed)
+    for coalition in (["eus"], ["eus", "spa"]):
+        assert trainer.train(coalition, 0).steps > 0
+    assert CANARY_LANGUAGE not in {answer.language for answer in trainer.held.answers}
 
 
 def test_the_coalition_of_all_guilds_is_the_run_itself(shared_plan: Any, ready: Any, go: Any, tmp_path: Path) -> None:
