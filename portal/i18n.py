@@ -67,7 +67,7 @@ def _read(language: str) -> Catalog | None:
     path = LOCALES / language / "LC_MESSAGES" / "portal.po"
     found = read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
     for one in found or ():  # no line ends before the colon of a French sentence, nor before a sign of percent
-        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string)
+        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string or "")
     return found
 
 
