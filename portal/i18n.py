@@ -50,7 +50,7 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 
 _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
-_BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»%](?:\W|$))|(?<=«) ")
+_BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -68,7 +68,7 @@ def _read(language: str) -> Catalog | None:
     path = LOCALES / language / "LC_MESSAGES" / "portal.po"
     found = read_po(BytesIO(path.read_bytes()), locale=language) if path.is_file() else None
     for one in found or ():  # no line ends before the colon of a French sentence, nor before a sign of percent
-        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string)
+        one.string = tuple(map(_joined, one.string)) if isinstance(one.string, tuple | list) else _joined(one.string or "")
     return found
 
 
@@ -184,8 +184,10 @@ class _Amount(float):
 
 
 def _apart(text: str) -> str:
-    """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069)."""
-    return f"\u2068{text.replace(chr(0x2068), '').replace(chr(0x2069), '')}\u2069" if text else ""
+    """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
+    if text.isascii() and direction() == "ltr":
+        return text
+    return f"\u2068{text.replace(chr(0x2068), '').replace(chr(0x2069), '')}\u2069"
 
 
 def _shown(value: object) -> object:

@@ -15,6 +15,7 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 from markupsafe import escape
 
+from governance_hooks.sentence import Sentence
 from portal import i18n
 from portal.i18n import LANGUAGES, LOCALES
 from portal.mail.letters import message_of
@@ -138,6 +139,35 @@ def test_arabic_counts_in_six_ways(count: int, words: str) -> None:
     i18n.use("ar")
     try:
         assert words in i18n.ngettext("You give %(num)d text.", "You give %(num)d texts.", count) % {"num": count}
+    finally:
+        i18n.use("en")
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "words"),
+    [
+        ("es", 1, "1 miembro presentó una objeción"),
+        ("es", 2, "2 miembros presentaron objeciones"),
+        ("es", 1_000_000, "1.000.000 de miembros presentaron"),
+        ("fr", 0, "0 membre a fait"),
+        ("fr", 1, "1 membre a fait"),
+        ("fr", 2, "2 membres ont fait"),
+        ("ar", 0, "لم يعترض أحد"),
+        ("ar", 1, "اعترض عضو واحد"),
+        ("ar", 2, "اعترض عضوان"),
+        ("ar", 3, "3 أعضاء"),
+        ("ar", 11, "11 عضوًا"),
+        ("ar", 100, "100 عضو "),
+        ("sw", 1, "mwanachama 1 alipinga"),
+        ("sw", 3, "wanachama 3 walipinga"),
+        ("hi", 1, "1 सदस्य ने"),
+        ("hi", 3, "3 सदस्यों ने"),
+    ],
+)
+def test_a_count_of_another_room_has_the_forms_of_the_language(language: str, count: int, words: str) -> None:
+    i18n.use(language)
+    try:
+        assert words in i18n.told(Sentence("{count} members objected in the challenge window", count=count))
     finally:
         i18n.use("en")
 
