@@ -201,6 +201,12 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
         ).id
         answer = {"proposal": decided[method], "options": [0, 2], "sequence": 1, "reason": None}
         village.say("coop.preference/v1", answer, village.members[0])
+    motion = Consult(question=sha256(QUESTION.encode()), options=[sha256(one.encode()) for one in OPTIONS], method="opinions")
+    decided["opinions"] = village.propose(
+        "consultation", subject_of(motion), motion=motion.model_dump(mode="json"), closes=shift(village.clock, 5 * DAY), by=village.members[1]
+    ).id
+    answers = {"proposal": decided["opinions"], "answers": ["agree", "pass", "disagree", "agree"], "sequence": 1, "reason": None}
+    village.say("coop.opinions/v1", answers, village.members[0])
     motion = Consult(question=sha256(QUESTION.encode()), options=[sha256(one.encode()) for one in OPTIONS], method="ranked")
     decided["answered"] = village.propose("consultation", subject_of(motion), motion=motion.model_dump(mode="json"), by=village.members[2]).id
     for member, options in zip(village.members, ([0, 1], [1, 0, 2], [0, 3], [0]), strict=False):
@@ -210,6 +216,7 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
         previous = village.say("coop.draft/v1", {"kind": "run", "subject": sha256(text.encode()), "previous": previous}, village.members[0]).id
     decided["drafted"] = village.propose("run", sha256(DRAFTS[-1].encode()), draft=previous, closes=shift(village.clock, DAY), by=village.members[0]).id
     paths |= {name: f"/proposals/{one}" for name, one in decided.items()}
+    paths["dataset"] = f"/datasets/{json.loads((done.run_dir / 'plan.json').read_bytes())['build']['manifest']}"
 
 
 def _texts(stage: Stage) -> None:

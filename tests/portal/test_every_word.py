@@ -57,7 +57,7 @@ MARKED: Final = {
 
 TYPED: Final = (
     r"coop(?: [a-z]+| --draft)?|--[a-z]+|ssh-keygen|\bAAAA\.*",
-    r"\b(?:OpenSSH|SSH|JavaScript|JSON|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256)\b",
+    r"\b(?:OpenSSH|SSH|JavaScript|JSON|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256|bootstrap)\b",
 )
 """What translations keep as it is: what is typed, and names of things that have no other."""
 
@@ -181,6 +181,9 @@ def walk(made: Library) -> dict[str, str]:
         "open vote": f"/proposals/{halted}",
         "run": f"/proposals/{run}",
         "release vote": f"/proposals/{release}",
+        "roll call": f"/proposals/{halted}/ballots",
+        "dataset": made.portal.stranger().get("/datasets").links("/datasets/sha256:")[0],
+        "language of data": "/languages/spa",
         "why a run": f"/proposals/{run}/why",
         "why a release": f"/proposals/{release}/why",
         "why none": f"/proposals/{halted}/why",
