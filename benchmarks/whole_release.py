@@ -137,7 +137,7 @@ class Story:
             row = json.loads(line)
             self.known[row["step"]] = row
 
-    def coop(self, step: str, *args: object, expect: int = 0, heavy: bool = False, at_home: bool = True) -> dict[str, Any]:
+    def coop(self, step: str, *args: object, expect: int | None = 0, heavy: bool = False, at_home: bool = True) -> dict[str, Any]:
         """Run one command once; return what it printed as JSON, with `exit`, `wall_s` and `cpu_s`."""
         if step in self.known:
             return dict(self.known[step])
@@ -146,7 +146,7 @@ class Story:
         done = subprocess.run([*(self.heavy if heavy else []), *words], capture_output=True, text=True, check=False, cwd=self.folder)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         (self.folder / "printed" / f"{step.replace('/', '-')}.txt").write_text(f"$ {shlex.join(words[3:])}\n{done.stdout}{done.stderr}", encoding="utf-8")
-        if done.returncode != expect:
+        if done.returncode not in ((0, 1, 3) if expect is None else (expect,)):
             raise SystemExit(f"{step}: exit {done.returncode}, not {expect}: coop {shlex.join(map(str, args))}\n{done.stdout}{done.stderr}")
         row = {
             "step": step,
@@ -394,12 +394,14 @@ def second(story: Story) -> None:
     plan(story, "voices-2", "voices-2", leak, canaries=60, training=TRAINING | {"learning_rate": 2e-3}, share=True, use=AGAIN)
     story.decide("voices-2/vote", "run", "voices-2")
     story.coop("voices-2/train", "train", "voices-2", "--no-eval", "--threads", 1, "--country", "ITA", heavy=True)
-    story.coop("voices-2/eval", "eval", "voices-2", "--threads", 1, heavy=True)
-    story.coop("voices-2/leak", "leak", "voices-2")
+    story.coop("voices-2/eval", "eval", "voices-2", "--threads", 1, expect=None, heavy=True)
+    if story.coop("voices-2/leak", "leak", "voices-2", expect=None)["exit"]:
+        story.coop("voices-2/blocked", "release", "assemble", "voices-2", "--no-derived", "--incomplete", expect=2)
+        story.decide("voices-2/waiver", "waiver", "voices-2")
     story.coop("voices-2/shares", "shares", "voices-2", "--threads", 1)
     say(story, "voices-2")
     release(story, "voices-2", "voices-voices-2", "--name", "voices", "--no-derived")
-    story.coop("end/publish-first", "release", "publish", "voices", expect=3)
+    story.coop("end/publish-first", "release", "publish", "voices", expect=None)
     story.coop("end/verify-first", "verify", story.home / "releases/voices", expect=3)
     story.coop("end/verify-second", "verify", story.home / "releases/voices-voices-2")
 
