@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -106,6 +107,8 @@ def serve(service: Service, host: str, port: int) -> None:
 
     from portal.app import make_app
 
+    gc.collect()
+    gc.freeze()  # what was folded from the log stays: no collection walks it again while somebody waits for a page
     uvicorn.run(
         make_app(service),
         host=host,
