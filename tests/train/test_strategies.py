@@ -173,3 +173,9 @@ def test_a_process_that_cannot_start_stops_the_others_too(tmp_path: Path, plan_o
 def test_more_processes_than_sequences_in_a_step_are_refused(plan_of: Plan) -> None:
     with pytest.raises(BadInput, match="some would idle"):
         strategy_of(read_plan(plan_of(strategy="ddp")).training, World(size=3, local_size=3))
+
+
+def test_gradient_checkpointing_is_refused_with_zero3(plan_of: Plan) -> None:
+    training = read_plan(plan_of(strategy="zero3", gradient_checkpointing=True, sequences_per_step=2)).training
+    with pytest.raises(BadInput, match="does not work with zero3"):
+        strategy_of(training, World(size=2, local_size=2))

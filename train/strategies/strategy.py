@@ -48,7 +48,7 @@ class Strategy(Protocol):
 def strategy_of(training: Training, world: World) -> Strategy:
     """Return the strategy of a plan for these processes.
 
-    Raises BadInput if the plan's strategy cannot use them, or some of them would never have a sequence to read.
+    Raises BadInput if the plan's strategy cannot use them or what the plan asks for, or some of them would never have a sequence to read.
     """
     if training.strategy == "single" and world.size > 1:
         raise BadInput("a plan with strategy single runs in one process", value=world.size, allowed="1", next="plan with training.strategy: ddp or fsdp2")
@@ -56,6 +56,11 @@ def strategy_of(training: Training, world: World) -> Strategy:
         raise BadInput(
             "more processes than sequences in an optimizer step: some would idle", value=world.size,
             allowed=f"at most training.sequences_per_step = {training.sequences_per_step}",
+        )  # fmt: skip
+    if training.strategy == "zero3" and training.gradient_checkpointing and world.size > 1:
+        raise BadInput(  # torch compares the weights of a block computed again with those of its first pass, which DeepSpeed took away meanwhile
+            "gradient checkpointing does not work with zero3", value="training.gradient_checkpointing: true", allowed="false, or another strategy",
+            next="set training.strategy: fsdp2 and plan again",
         )  # fmt: skip
     if training.strategy == "fsdp2":
         from train.strategies.fsdp2 import FullyShardedDataParallel2
