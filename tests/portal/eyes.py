@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.portal.axe import AXE
 from tests.portal.chromium import ARGUMENTS, serving
 from tests.portal.showcase import Stage
 from tests.portal.sights import Sight, sights_of
 
-__all__ = ["AXE", "WRONG", "Eyes", "opened_eyes"]
-
-AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
+__all__ = ["WRONG", "Eyes", "opened_eyes"]
 
 WRONG = """async ([language, direction]) => {
   const found = [], say = (rule, what) => found.push(rule + ": " + what);

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from portal.i18n import LANGUAGES
+from tests.portal.axe import needs_axe
 from tests.portal.sights import Sight
 
 if TYPE_CHECKING:
     from tests.portal.eyes import Eyes
     from tests.portal.showcase import Stage
 
-AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
-INSTALL = "sh .ci/page-tools"
 pytestmark = pytest.mark.browser
-needs_axe = pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
 
 SCREENS = tuple(product(("light", "dark"), (320, 1280)))
 

@@ -88,7 +88,9 @@ def test_a_signed_ballot_is_taken_and_its_receipt_proves_itself(portal: Portal) 
     assert client.get(where).json()["entry"] == entry
     with portal.service.view.reading() as register:
         assert register.proposals[proposal].votes[voter].choice == "for"
-    assert get(client, f"/proposals/{proposal}/ballots")["ballots"] == [{"member": voter, "choice": "for", "options": [], "ballot": entry["statement"]}]
+    assert get(client, f"/proposals/{proposal}/ballots")["ballots"] == [
+        {"member": voter, "choice": "for", "options": [], "answers": [], "ballot": entry["statement"]}
+    ]
 
 
 def test_what_the_rules_do_not_allow_is_refused_in_four_words_and_nothing_is_appended(portal: Portal, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ from portal.app import make_app
 from portal.i18n import LANGUAGES
 from portal.limits import RATES, Limits
 from portal.settings import Settings
+from tests.portal.axe import AXE, RUN, needs_axe
 from tests.portal.chromium import browser, free_port, serving
 from tests.portal.conftest import Portal, named
 from tests.portal.people import MAIN, SIGNING
-from tests.portal.test_accessible import AXE, INSTALL, RUN
 from tests.portal.test_giving import allow
 from tests.portal.test_voting import say
 from tests.portal.validity import complaints, needs_html_validate
@@ -351,7 +351,7 @@ def test_pages_about_data_are_valid(still: Shelf) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_pages_about_data(tmp_path: Path, scheme: str) -> None:
     port = free_port()

@@ -24,9 +24,9 @@ from portal.opinion.drawing import draw_answers
 from portal.opinion.found import FEWEST_MEMBERS, SMALLEST_GROUP, OpinionMap
 from portal.opinion.maps import Maps
 from portal.settings import Settings
+from tests.portal.axe import AXE, RUN, needs_axe
 from tests.portal.chromium import browser, free_port, serving
 from tests.portal.conftest import Portal
-from tests.portal.test_accessible import AXE, INSTALL, RUN
 from tests.portal.test_browser import Screen, sign_in
 from tests.portal.test_voting import propose, say
 
@@ -394,7 +394,7 @@ def test_a_closed_consultation_is_public_with_every_count(make_portal: object) -
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not here: {INSTALL}")
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_an_opinion_map_and_it_fits_a_small_screen(make_portal: Callable[..., Portal], tmp_path: Path, scheme: str) -> None:
     port = free_port()

@@ -1,0 +1,15 @@
+"""axe-core, which finds what keeps people from using a page: where it is, and how it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+__all__ = ["AXE", "RUN", "needs_axe"]
+
+AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not here: sh .ci/page-tools")
+
+RUN = """async () => (await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}))
+    .violations.map(one => one.id + ": " + one.nodes.map(node => node.html.slice(0, 200)).join(" | "))"""
