@@ -61,7 +61,8 @@ def _sources(run_dir: Path, build_dir: Path) -> Iterator[tuple[str, Path, str]]:
         yield f"eval/{name}", run_dir / "eval" / name, "coop eval"
     for name in ("manifest.json", "ledger.jsonl", "batches.jsonl"):
         yield f"data/{name}", build_dir / name, "name the build folder of the plan"
-    for below in ("eval/items", "eval/previous", "privacy", "stake", "statements", "previous"):
+    shared = ("stake",) if (run_dir / "stake" / "shares.json").is_file() else ()  # trainings of shares that are not made yet are no record
+    for below in ("eval/items", "eval/previous", "privacy", *shared, "statements", "previous"):
         for path in sorted((run_dir / below).iterdir()) if (run_dir / below).is_dir() else ():
             if rule_of(f"{below}/{path.name}") is not None:
                 yield f"{below}/{path.name}", path, "make it a regular file"
