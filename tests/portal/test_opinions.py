@@ -310,11 +310,11 @@ def test_statements_are_proposed_on_the_page_and_stand_as_text(portal: Portal) -
     shown = person.get(f"/proposals/{proposal}")
     for text in HOSTILE:
         assert str(escape(text)) in shown.text
-    for part in ("<script>alert", "<img", "onmouseover='x", "النص العربي <b>"):
+    for part in ("<script>alert", "<img src=x", "onmouseover='x", "النص العربي <b>"):
         assert part not in shown.text
     signing = person.post(f"/proposals/{proposal}/answer", **{f"answer-{number}": "agree" for number in range(6)})
     assert "<script>alert" not in signing.text
-    assert "<img" not in signing.text
+    assert "<img src=x" not in signing.text
     many = "\n".join(f"Statement {number}." for number in range(65))
     assert person.post("/propose/question", question="Too many?", options=many, method="opinions").status == 422
     assert person.post("/propose/question", question="Too many?", options="\n".join(map(str, range(21))), method="approval").status == 422
