@@ -76,6 +76,13 @@ class RunConfig(Strict):
             raise ValueError("dora does not run with strategy zero3: fsdp2 or zero2")
         return self
 
+    @model_validator(mode="after")
+    def _recomputed_layers_find_their_weights(self) -> RunConfig:
+        # torch compares shapes when it recomputes a layer, and ZeRO-3 has taken its weights back by then.
+        if self.training.gradient_checkpointing and self.training.strategy == "zero3":
+            raise ValueError("gradient_checkpointing does not run with strategy zero3: fsdp2 or zero2")
+        return self
+
 
 class _Loader(yaml.SafeLoader):
     """YAML with the numbers people write: PyYAML takes `2e-4` for text, as YAML 1.1 wants a dot in it."""

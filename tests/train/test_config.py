@@ -144,6 +144,13 @@ def test_dora_is_not_planned_with_zero3(tmp_path: Path) -> None:
         read(tmp_path, HEAD + "training:\n  method: dora\n  strategy: zero3\n")
 
 
+def test_gradient_checkpointing_is_not_planned_with_zero3(tmp_path: Path) -> None:
+    for strategy in ("fsdp2", "zero2"):
+        assert read(tmp_path, HEAD + f"training:\n  gradient_checkpointing: true\n  strategy: {strategy}\n").strategy == strategy
+    with pytest.raises(BadInput, match="gradient_checkpointing does not run with strategy zero3"):
+        read(tmp_path, HEAD + "training:\n  gradient_checkpointing: true\n  strategy: zero3\n")
+
+
 def test_asking_for_preferences_fills_in_their_section(tmp_path: Path) -> None:
     asked = read(tmp_path, HEAD + "training:\n  objective: dpo\n")
     assert (asked.minimum_rating_gap, asked.dpo) == (1.0, Dpo(beta=0.1, minimum_rating_gap=1.0))
