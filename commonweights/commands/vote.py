@@ -16,6 +16,7 @@ from commonweights.workspace import Workspace, load_key, member_of, open_workspa
 from governance_hooks.errors import BadInput
 from governance_hooks.motions import Consult
 from governance_hooks.state import Proposal
+from governance_hooks.statement import now
 
 __all__ = ["close", "object_to", "tally", "vote"]
 
@@ -121,15 +122,32 @@ def _answers(space: Workspace, proposal: Proposal, value: dict[str, Any]) -> lis
 
 @click.command()
 @click.argument("proposal", required=False)
+@click.option("--due", is_flag=True, help="Every vote whose time is over, in the order in which they ended; for a timer.")
 @click.pass_obj
-def close(session: Session, proposal: str | None) -> None:
+def close(session: Session, proposal: str | None, due: bool) -> None:
     """Close a vote whose time is over (operator); a wrong count is refused by everybody who replays the log."""
+    if due and proposal is not None:
+        raise BadInput("a vote is named, and --due closes every vote whose time is over", value=proposal, allowed="one of the two")
     with open_workspace(session.folder) as space:
-        found = find_proposal(space.coop, proposal)
-        if found.closed is None:
-            space.coop.operate(*close_statement(found))
-        value = describe(find_proposal(space.coop, found.id))
-    session.show(value, f"{value['state']}: {value['why']}")
+        ended = _ended(space) if due else [find_proposal(space.coop, proposal).id]
+        values = []
+        for identifier in ended:
+            found = find_proposal(space.coop, identifier)
+            if found.closed is None:
+                space.coop.operate(*close_statement(found))
+            values.append(describe(find_proposal(space.coop, identifier)))
+    if not due:
+        session.show(values[0], f"{values[0]['state']}: {values[0]['why']}")
+        return
+    lines = [f"{value['kind']} {value['proposal'][:19]}: {value['state']}: {value['why']}" for value in values]
+    session.show({"closed": values}, "\n".join(lines) or "no open vote is over")
+
+
+def _ended(space: Workspace) -> list[str]:
+    """Return the open votes whose time is over; none is closed before one that ended earlier (`governance_hooks.rules.closing`)."""
+    at = now()
+    over = [one for one in space.coop.register.proposals.values() if one.closed is None and one.closes <= at]
+    return [one.id for one in sorted(over, key=lambda one: (one.closes, one.opened))]
 
 
 @click.command(name="object")

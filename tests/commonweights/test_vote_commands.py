@@ -114,6 +114,19 @@ def test_a_ranked_consultation_is_answered_counted_and_closed(coop, quick: Path,
     assert coop("-C", quick, "audit").code == 0
 
 
+def test_every_vote_that_is_over_is_closed_at_once_in_its_order(coop, quick: Path, propose, tmp_path: Path) -> None:
+    asked = []
+    for number in range(2):
+        (tmp_path / f"{number}.yaml").write_text(f"question: Which language next, {number}?\noptions: [Kinyarwanda, Guaraní]\nmethod: approval\n")
+        asked.append(propose("consultation", tmp_path / f"{number}.yaml"))
+    both = coop("-C", quick, "close", asked[0], "--due")
+    assert (both.code, "one of the two" in both.err) == (2, True)
+    time.sleep(2.1)
+    done = coop("-C", quick, "--json", "close", "--due")
+    assert (done.code, [one["proposal"] for one in done.json["closed"]]) == (0, asked)
+    assert coop("-C", quick, "close", "--due").out.strip() == "no open vote is over"
+
+
 def test_a_halt_is_ratified_by_members_and_ended_by_an_appeal(coop, quick: Path, keys: dict[str, Path], propose, decide, tmp_path: Path) -> None:
     (tmp_path / "payout.txt").write_text("halts are of runs and releases; this one stands for a file")
     bundle = quick / "releases" / "one"
