@@ -318,7 +318,7 @@ def figures(story: Story) -> dict[str, Any]:
         found = record(run, "eval/report.json")
         kept = ("items", "clusters", "base", "tuned", "difference", "low", "high", "verdict", "improved")
         rows = {language: {name: row.get(name) for name in kept} for language, row in [*found["languages"].items(), ("overall", found["overall"])]}
-        return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found["tasks"].items()}}
+        return {"passed": found["passed"], "languages": rows, "tasks": {name: task["overall"] for name, task in found.get("tasks", {}).items()}}
 
     runs = ("voices", "voices-2", *(["strict"] if "strict/train" in story.known else []))
     shares, compared = record("voices-2", "stake/shares.json"), record("voices-2", "privacy/differential.json")

@@ -44,7 +44,7 @@ def test_a_failed_gate_is_shown_as_failed_and_a_waived_one_with_its_vote(bundle:
     gate = make_card(waived)["gates"][WHOLE]
     assert (gate["result"], gate["waiver"]["value"]) == ("waived", waiver)
     page = governance(waived)
-    assert "**failed, waived by vote**" in page
+    assert "**not passed, waived by vote**" in page
     assert "### The vote that waived a gate" in page
     assert "not passed; members decided by vote" in render_all(make_card(waived), waived)["README.md"].decode()
 
