@@ -129,10 +129,12 @@ def _state(standing: Standing, outbox: Outbox, delivered: Delivered, permission:
         start=len(run.starts) + 1 if run is not None else 1,
         counted=counted(standing.register, rows, read_plan(delivered.plan).use, at=standing.at, run=order.run),
     )
+    # Another start may have been stated since the clock was read: a site's statements are dated in their order.
+    issued = max(standing.at, standing.register.sites[outbox.site].clock)
     # Tried first on the log as it will be: what it would not take is not signed.
-    trial = body("coop.run-start/v1", payload, coop=outbox.coop, author=SITE + outbox.site, issued=standing.at)
+    trial = body("coop.run-start/v1", payload, coop=outbox.coop, author=SITE + outbox.site, issued=issued)
     standing.register.admit(parse(entry(trial, [sign(trial, outbox.key)])))
-    return outbox.state("coop.run-start/v1", payload, issued=standing.at).data
+    return outbox.state("coop.run-start/v1", payload, issued=issued).data
 
 
 def _write(folder: SiteFolder, outbox: Outbox, start: Start, job: Job, permission: Permission, begun: bytes | None) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance_hooks.canonical import dumps
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.sshsig import generate_key
-from governance_hooks.statement import now, shift
+from governance_hooks.statement import now, parse, shift
+from slurm.controller import _state
 from slurm.outbox import read_entries
 from slurm.segments import Ended, lost, outcome, read_ended, settle, unsettled, write_off
 from tests.slurm.lent import SUBMITTED, Lent
@@ -26,6 +28,18 @@ from tests.village import Approved
 @pytest.fixture
 def lent(approved: Approved, tmp_path: Path) -> Lent:
     return Lent(approved, tmp_path / "site")
+
+
+def test_a_start_is_dated_after_what_was_stated_while_it_was_checked(lent: Lent) -> None:
+    """Two tasks of an array: the end of one is signed between the moment in which the other read its clock and its turn."""
+    approved, register = lent.approved, lent.village.coop.register
+    earlier = shift(register.sites[lent.name].clock, -1)
+    order = SimpleNamespace(kind="train", run="run-1", plan=sha256(approved.plan_bytes), proposal=approved.proposal)
+    standing, delivered = SimpleNamespace(register=register, at=earlier), SimpleNamespace(plan=approved.plan_bytes, build=approved.build)
+    with lent.outbox.locked():
+        stated = _state(standing, lent.outbox, delivered, SimpleNamespace(order=order))  # type: ignore[arg-type]
+    assert stated is not None
+    assert parse(stated).issued == shift(earlier, 1)
 
 
 def test_a_start_that_ended_is_stated_with_what_slurm_allocated_and_the_log_takes_it(lent: Lent) -> None:
