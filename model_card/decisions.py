@@ -204,8 +204,3 @@ def translations_of(records: CardRecords, english: str) -> dict[str, Field]:
         else:
             found[one["language"]] = _field(records, [one])
     return dict(sorted(found.items()))
-
-
-def summary_digest_field(digest: str) -> Field:
-    """Return the digest of the English summary, which translations name."""
-    return estimated(digest, "SHA-256 of card/summary.eng.md as rendered from these records")

@@ -97,11 +97,6 @@ def _require_signed(run: Run, files: Mapping[str, bytes], passed: bool | None) -
         raise StepFailed("the leak test is not the one the operator signed in the log", todo="do not trust the card's numbers")
 
 
-def _extracted(numbers: Mapping[str, Any]) -> str:
-    whole = numbers["extraction"]["whole"]
-    return f"{whole['count']} of {whole['of']} repeated word for word"
-
-
 def leak_words(document: Mapping[str, Any]) -> list[str]:
     """Return in plain words what a leak record says, line by line."""
     numbers, criteria = document["numbers"], document["criteria"]

@@ -313,10 +313,8 @@ def test_every_page_in_every_language_is_whole(made: Library, walk: dict[str, st
             path
         )
         assert page.status < 500, path
-        reader = read(page)
-        if language == "en":
-            assert reader.marked == [] or all("notice" in one or one for one in reader.marked)
         if language in ("ar", "hi"):
+            reader = read(page)
             left = [one for one in reader.plain if re.search(r"[A-Za-z]{2}", re.sub("|".join((*TYPED, *NAMES)), " ", one))]
             assert left == [], path
 
