@@ -176,6 +176,7 @@ def test_more_processes_than_sequences_in_a_step_are_refused(plan_of: Plan) -> N
 
 
 def test_gradient_checkpointing_is_refused_with_zero3(plan_of: Plan) -> None:
-    training = read_plan(plan_of(strategy="zero3", gradient_checkpointing=True, sequences_per_step=2)).training
+    # No `coop plan` writes such a plan any more; a start does not trust that.
+    training = read_plan(plan_of(strategy="zero3", sequences_per_step=2)).training.model_copy(update={"gradient_checkpointing": True})
     with pytest.raises(BadInput, match="does not work with zero3"):
         strategy_of(training, World(size=2, local_size=2))
