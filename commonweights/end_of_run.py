@@ -71,6 +71,7 @@ def evaluate_run(
     threads: int | None = None,
     memory: int | None = None,
     processes: int = 1,
+    batch: int | None = None,
     labels: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a completed run once, its leak test too if the plan asks for one, log both, and return the report.
@@ -86,7 +87,8 @@ def evaluate_run(
         plan = _voted_plan(space, run)
         if plan.evaluation.leak is not None:  # first: a lost seed is told before an hour of measuring
             signed["leak"] = leak_payload(space.run(run), plan, make_leak_tests(space, run, base=base, threads=threads, show=show))
-        evaluate(space.run(run), base=base, build=build, data=space.evals, labels=labels, progress=show, threads=threads, memory=memory, processes=processes)
+        how: dict[str, Any] = {"threads": threads, "memory": memory, "processes": processes, "batch": batch}
+        evaluate(space.run(run), base=base, build=build, data=space.evals, labels=labels, progress=show, **how)
     data = (folder / "report.json").read_bytes()
     report: dict[str, Any] = loads(data, floats=True, source=str(folder / "report.json"))
     if logged is None:

@@ -1,9 +1,9 @@
-"""Sample answers before and after: a few greedy generations on our own fixed questions."""
+"""Greedy answers to prompts, several at once; and the sample answers before and after, to a few fixed questions of our own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers import GenerationConfig
@@ -11,10 +11,12 @@ from transformers import GenerationConfig
 from eval.prompts import PROMPTS
 from eval.weights import Weights
 
-__all__ = ["MAX_NEW_TOKENS", "before_and_after", "greedy", "without_prompt"]
+__all__ = ["BATCH", "MAX_NEW_TOKENS", "before_and_after", "greedy", "sample_answers", "without_prompt"]
 
 Progress = Callable[[str, int, int], None]
-MAX_NEW_TOKENS = 48
+BATCH: Final = 8
+"""Prompts answered at once. Rounding of the matrix products depends on it, so two tokens that are equally likely to the last digits may change places: the report says it."""
+MAX_NEW_TOKENS: Final = 48
 
 
 def without_prompt(languages: Iterable[str]) -> list[str]:
@@ -22,29 +24,80 @@ def without_prompt(languages: Iterable[str]) -> list[str]:
     return sorted(set(languages) - set(PROMPTS))
 
 
-@torch.inference_mode()
-def greedy(model: Any, tokenizer: Any, tokens: Sequence[int], *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
-    """Return the greedy continuation of a prompt as text, without special tokens."""
+def _batch_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+    """Return the answers of one batch. Prompts are padded on the left, so that all answers begin in the same column."""
     end = tokenizer.eos_token_id
+    pad = next((token for token in (tokenizer.pad_token_id, end) if token is not None), 0)
     # Every sampling field is set here: the base folder's generation_config must not decide what the card shows.
     config = GenerationConfig(
         max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=1.0, top_k=50, top_p=1.0,
-        eos_token_id=end, pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end,
+        eos_token_id=end, pad_token_id=pad,
     )  # fmt: skip
+    device, width = next(model.parameters()).device, max(map(len, prompts))
+    input_BT = torch.tensor([[pad] * (width - len(tokens)) + list(tokens) for tokens in prompts], device=device)
+    attention_BT = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in prompts], device=device)
+    output_BT = model.generate(input_ids=input_BT, attention_mask=attention_BT, generation_config=config)
+    answers = []
+    for made in output_BT[:, width:].tolist():
+        # What stands behind the end of an answer is padding, until the longest answer of the batch is done.
+        answer = made[: made.index(end)] if end in made else made
+        answers.append(str(tokenizer.decode(answer, skip_special_tokens=True)).strip())
+    return answers
+
+
+@torch.inference_mode()
+def greedy(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, batch: int = BATCH, progress: Progress | None = None, label: str = ""
+) -> list[str]:
+    """Return the greedy continuation of each prompt as text, without special tokens.
+
+    Args:
+        model: a causal language model.
+        tokenizer: of the model.
+        prompts: token ids of each.
+        max_new_tokens: length limit of one answer.
+        batch: prompts answered at once. An answer is that of its prompt alone, up to rounding.
+        progress: called with label, done, total.
+        label: what is answered.
+    """
     model.eval()
-    input_1T = torch.tensor([list(tokens)], device=next(model.parameters()).device)
-    output_1T = model.generate(input_ids=input_1T, attention_mask=torch.ones_like(input_1T), generation_config=config)
-    return str(tokenizer.decode(output_1T[0, input_1T.shape[1] :], skip_special_tokens=True)).strip()
+    # Prompts of one length stand together, so that little is padding; the longest go first: what does not fit into memory fails at once.
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+    out = [""] * len(prompts)
+    for start in range(0, len(order), batch):
+        places = order[start : start + batch]
+        for place, answer in zip(places, _batch_answers(model, tokenizer, [prompts[place] for place in places], max_new_tokens), strict=True):
+            out[place] = answer
+        if progress:
+            progress(label, start + len(places), len(order))
+    return out
 
 
 def before_and_after(
+    weights: Weights,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+    label: str = "sample answers",
+) -> list[tuple[str, str]]:
+    """Return the base's and the tuned answer to each prompt; what is not explained here is as in `greedy`."""
+    with weights.before() as model:
+        base = greedy(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=batch, progress=progress, label=f"{label}, base")
+    tuned = greedy(weights.tuned, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=batch, progress=progress, label=f"{label}, tuned")
+    return list(zip(base, tuned, strict=True))
+
+
+def sample_answers(
     weights: Weights,
     tokenizer: Any,
     languages: Iterable[str],
     *,
     prompt_tokens: Callable[[str], Sequence[int]],
     per_language: int = 1,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch: int = BATCH,
     progress: Progress | None = None,
 ) -> list[dict[str, str]]:
     """Return language, prompt, base and tuned answer for each language that has a question of ours, sorted by language.
@@ -55,17 +108,9 @@ def before_and_after(
         languages: ISO 639-3 codes.
         prompt_tokens: question -> token ids under the chat template, ready for the answer.
         per_language: questions for each language; there are two of them, more are not asked.
-        max_new_tokens: length limit of one answer.
+        batch: as in `greedy`.
         progress: called with label, done, total.
     """
     wanted = [(language, prompt) for language in sorted(set(languages)) for prompt in PROMPTS.get(language, ())[:per_language]]
-    samples = []
-    for done, (language, prompt) in enumerate(wanted, 1):
-        tokens = prompt_tokens(prompt)
-        with weights.before() as model:
-            base = greedy(model, tokenizer, tokens, max_new_tokens=max_new_tokens)
-        tuned = greedy(weights.tuned, tokenizer, tokens, max_new_tokens=max_new_tokens)
-        samples.append({"language": language, "prompt": prompt, "base": base, "tuned": tuned})
-        if progress:
-            progress("sample answers", done, len(wanted))
-    return samples
+    answers = before_and_after(weights, tokenizer, [prompt_tokens(prompt) for _, prompt in wanted], batch=batch, progress=progress)
+    return [{"language": language, "prompt": prompt, "base": base, "tuned": tuned} for (language, prompt), (base, tuned) in zip(wanted, answers, strict=True)]

@@ -20,6 +20,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 from data_pipeline.task_data import Question
+from eval.generate import BATCH
 from governance_hooks.errors import BadInput
 from governance_hooks.tasks import Task
 
@@ -144,7 +145,7 @@ def _quiet() -> Iterator[None]:
 
 
 def ask(
-    model: Any, tokenizer: Any, task: Task, questions: Sequence[Question], *, batch: int = 8, progress: Progress | None = None, label: str = ""
+    model: Any, tokenizer: Any, task: Task, questions: Sequence[Question], *, batch: int = BATCH, progress: Progress | None = None, label: str = ""
 ) -> tuple[dict[str, float], float]:
     """Return item -> score of a model, and the harness's own mean over the items.
 

@@ -16,7 +16,7 @@ from data_pipeline.reader import Row, rows
 from data_pipeline.task_data import Question, read_task
 from eval.answers import prompt_tokens
 from eval.contamination import Overlap, overlaps
-from eval.generate import greedy
+from eval.generate import BATCH, before_and_after
 from eval.partial import Partial
 from eval.refusal import refuses
 from eval.weights import Weights
@@ -48,6 +48,8 @@ class Measuring:
     labels: Mapping[str, bytes] = field(default_factory=dict)
     """Task -> what people labelled, JSON lines of item, base and tuned (1: refused)."""
     progress: Progress | None = None
+    batch: int = BATCH
+    """Prompts or choices that go through the model at once."""
 
     @cached_property
     def training_texts(self) -> list[str]:
@@ -103,18 +105,10 @@ def _answers(task: Task, questions: Sequence[Question], of: Measuring) -> dict[s
     name = f"private/answers/{task.name}.json"
     kept = of.partial.read(name)
     if kept is None:
-        prompts = _prompts(task, questions, of)
-        made: dict[str, list[str]] = {one.item: [] for one in questions}
-        for label in ("base", "tuned"):
-            for done, (one, tokens) in enumerate(zip(questions, prompts, strict=True), 1):
-                if label == "base":
-                    with of.weights.before() as model:
-                        text = greedy(model, of.tokenizer, tokens, max_new_tokens=task.new_tokens or 1)
-                else:
-                    text = greedy(of.weights.tuned, of.tokenizer, tokens, max_new_tokens=task.new_tokens or 1)
-                made[one.item].append(text)
-                if of.progress:
-                    of.progress(f"{task.name}, {label}", done, len(questions))
+        answers = before_and_after(
+            of.weights, of.tokenizer, _prompts(task, questions, of), max_new_tokens=task.new_tokens or 1, batch=of.batch, progress=of.progress, label=task.name
+        )
+        made = {one.item: list(pair) for one, pair in zip(questions, answers, strict=True)}
         kept = dumps(made)
         of.partial.keep(name, kept)
     return {item: (pair[0], pair[1]) for item, pair in json.loads(kept).items()}
@@ -161,8 +155,8 @@ def _harness(task: Task, questions: Sequence[Question], of: Measuring) -> dict[s
     from eval.harness import ask
 
     with of.weights.before() as model:
-        base, _ = ask(model, of.tokenizer, task, questions, progress=of.progress, label=f"{task.name}, base")
-    tuned, _ = ask(of.weights.tuned, of.tokenizer, task, questions, progress=of.progress, label=f"{task.name}, tuned")
+        base, _ = ask(model, of.tokenizer, task, questions, batch=of.batch, progress=of.progress, label=f"{task.name}, base")
+    tuned, _ = ask(of.weights.tuned, of.tokenizer, task, questions, batch=of.batch, progress=of.progress, label=f"{task.name}, tuned")
     return {one.item: (base[one.item], tuned[one.item]) for one in questions}
 
 

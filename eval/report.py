@@ -10,7 +10,7 @@ from typing import Any
 
 from eval.answers import heldout_answers, prompt_tokens
 from eval.compute import device_name, packages, threads_of, where_of
-from eval.generate import before_and_after, without_prompt
+from eval.generate import BATCH, sample_answers, without_prompt
 from eval.heldout import Answer
 from eval.inputs import Inputs, check_inputs
 from eval.measure import Measuring, digest_of, measure
@@ -65,6 +65,21 @@ def _tasks(of: Measuring, policy: EvaluationPolicy) -> tuple[dict[str, bytes], d
     return items, ({"preference": judged} if judged else {}) | ({"labels": labels} if labels else {})
 
 
+def _batch_of(partial: Partial, asked: int | None) -> int:
+    """Return how many prompts go through the model at once: as asked, but one figure for all that the report will be made of."""
+    kept = partial.read("batch")
+    if kept is not None and asked not in (None, int(kept)) and any((partial.folder / name).is_dir() for name in ("items", "private")):
+        raise BadInput(
+            "this evaluation began with another batch size, and what is measured rests on it",
+            value=asked,
+            allowed=kept.decode(),
+            next=f"leave --batch out; or, to begin anew: rm -r {partial.folder}",
+        )
+    batch = asked or (BATCH if kept is None else int(kept))
+    partial.keep("batch", str(batch).encode())
+    return batch
+
+
 def partial_of(run_dir: Path) -> tuple[Partial, Any]:
     """Return what is measured so far of a run's evaluation, and its plan; parts of another run, plan or weights are thrown away."""
     plan, record = (run_dir / "plan.json").read_bytes(), (run_dir / "run.json").read_bytes()
@@ -83,6 +98,7 @@ def evaluate(
     device: str | None = None,
     memory: int | None = None,
     processes: int = 1,
+    batch: int | None = None,
 ) -> dict[str, Any]:
     """Measure the run in `run_dir` on the build's held-out answers and the policy's tasks, write `eval/`, return the report.
 
@@ -99,6 +115,7 @@ def evaluate(
         device: torch device; none means the GPU if there is one, else the CPU.
         memory: most bytes of main memory for weights; what does not fit is read from the files at each use (`eval.placement`).
         processes: so many of this machine share the held-out answers, a GPU each if there are any (`eval.ranks`); no number changes.
+        batch: prompts or choices of a task that go through the model at once; none means what the evaluation began with, at first `BATCH`. The report says it.
 
     Raises:
         BadInput: the base, build, weights or a task's file are not the one the plan and the run record name, or the run is not completed.
@@ -114,6 +131,7 @@ def evaluate(
         weights, tokenizer = load_weights(base, run_dir / output, output, device=together.device_of(0), memory=together.memory_of_one)
         answers, skipped = heldout_answers(build, tokenizer, longest=longest(weights.tuned))
         partial, _ = partial_of(run_dir)
+        batch = _batch_of(partial, batch)
         lines = _results(weights, answers, together, partial, progress)
         measuring = Measuring(
             inputs.record["run"],
@@ -125,11 +143,13 @@ def evaluate(
             partial,
             _of_tasks(plan, labels),
             progress,
+            batch,
         )
         items, more = _tasks(measuring, plan.evaluation)
         count = plan.evaluation.generations_per_language
-        generations = before_and_after(
-            weights, tokenizer, plan.build.languages, prompt_tokens=lambda text: prompt_tokens(tokenizer, text), per_language=count, progress=progress
+        languages = plan.build.languages
+        generations = sample_answers(
+            weights, tokenizer, languages, prompt_tokens=lambda text: prompt_tokens(tokenizer, text), per_language=count, batch=batch, progress=progress
         )
     judged = judge_evaluation([loads(line, floats=True) for line in lines.splitlines()], items, plan.evaluation, languages=plan.build.languages)
     if items:
@@ -152,6 +172,7 @@ def evaluate(
             "languages_without_prompt": without_prompt(plan.build.languages),
             "device": device_name(where),
             "threads": used,
+            "batch": batch,
             "precision": "float32",
             "packages": packages(*(TASK_PACKAGES if items else ())),
             "wall_s": round(time.monotonic() - started),

@@ -76,6 +76,7 @@ def evaluation_of(records: CardRecords, crowd: Crowd) -> dict[str, Any]:
         "precision",
         "device",
         "threads",
+        "batch",
         "packages",
         "wall_s",
     )

@@ -103,6 +103,9 @@ def evaluate() -> None:
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each process [default: torch's choice].")
 @click.option("--memory", type=click.FloatRange(0, min_open=True), help="GiB of main memory for weights; the rest stays in the files [default: what is free].")
 @click.option("--devices", type=click.IntRange(1, 64), default=1, help="Processes that share the held-out answers, a GPU each where there are any.")
+@click.option(
+    "--batch", type=click.IntRange(1, 1024), help="Prompts or choices of a task that go through the model at once; the report says it [default: 8]."
+)
 @click.option("--labels", multiple=True, metavar="TASK=FILE", help="What people say refused, in place of the rule: JSON lines of item, base, tuned.")
 @click.option("--check", is_flag=True, help="Measure nothing: recompute every verdict from the items, and compare it with report and log.")
 @click.pass_obj
@@ -114,6 +117,7 @@ def run(
     threads: int | None,
     memory: float | None,
     devices: int,
+    batch: int | None,
     labels: tuple[str, ...],
     check: bool,
 ) -> None:
@@ -124,7 +128,7 @@ def run(
     """
     if (run is None) == (job is None):
         raise click.UsageError("give RUN, or --job FOLDER")
-    if job is not None and (memory is not None or devices != 1):
+    if job is not None and (memory is not None or devices != 1 or batch is not None):
         raise click.UsageError("beside --job only --threads")
     if check:
         if run is None:
@@ -148,7 +152,8 @@ def run(
         log_end(space, run)
         room = None if memory is None else int(memory * 2**30)
         found_base, found_build = find_base(plan, base), find_build(space, plan)
-        report = evaluate_run(space, run, base=found_base, build=found_build, show=show, threads=threads, memory=room, processes=devices, labels=given)
+        how: dict[str, Any] = {"threads": threads, "memory": room, "processes": devices, "batch": batch}
+        report = evaluate_run(space, run, base=found_base, build=found_build, show=show, labels=given, **how)
         tested = logged_leak_test(space, run)
     session.show(report | ({"leak": tested} if tested else {}), "\n\n".join([_words(report), *([show_leak_test(tested)] if tested else [])]))
     if not report["passed"] or any(one["passed"] is False for one in (tested or {}).values()):

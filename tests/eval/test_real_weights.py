@@ -60,7 +60,7 @@ def test_batched_losses_of_real_weights_equal_single_rows_under_base_and_adapter
 def test_the_base_answers_in_its_own_words(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
     with model.disable_adapter():
-        assert "Paris" in greedy(model, tokenizer, prompt_tokens(tokenizer, "What is the capital of France?"), max_new_tokens=16)
+        assert "Paris" in greedy(model, tokenizer, [prompt_tokens(tokenizer, "What is the capital of France?")], max_new_tokens=16)[0]
 
 
 def test_the_real_tokenizer_is_the_one_loaded(loaded: tuple[Any, Any]) -> None:
