@@ -103,9 +103,7 @@ def evaluate() -> None:
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each process [default: torch's choice].")
 @click.option("--memory", type=click.FloatRange(0, min_open=True), help="GiB of main memory for weights; the rest stays in the files [default: what is free].")
 @click.option("--devices", type=click.IntRange(1, 64), default=1, help="Processes that share the held-out answers, a GPU each where there are any.")
-@click.option(
-    "--batch", type=click.IntRange(1, 1024), help="Prompts or choices of a task that go through the model at once; the report says it [default: 8]."
-)
+@click.option("--batch", type=click.IntRange(1, 1024), help="Prompts or choices of a task that go through the model at once; the report says it [default: 8].")
 @click.option("--labels", multiple=True, metavar="TASK=FILE", help="What people say refused, in place of the rule: JSON lines of item, base, tuned.")
 @click.option("--check", is_flag=True, help="Measure nothing: recompute every verdict from the items, and compare it with report and log.")
 @click.pass_obj

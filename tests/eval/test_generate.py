@@ -18,7 +18,15 @@ from eval.weights import Weights, load_weights
 from governance_hooks.errors import BadInput
 from tests.eval.test_tasks import items_of, measured, task_of, voted
 
-QUESTIONS = ["sol?", "mis on meri ja kus ta on, kui keegi ei vaata?", "pan", "¿Qué es el sol y por qué calienta tanto en verano?", "casa de la flor?", "luz", "x"]
+QUESTIONS = [
+    "sol?",
+    "mis on meri ja kus ta on, kui keegi ei vaata?",
+    "pan",
+    "¿Qué es el sol y por qué calienta tanto en verano?",
+    "casa de la flor?",
+    "luz",
+    "x",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,9 @@ def test_an_answer_ends_where_it_ends_alone_while_others_go_on(loaded: tuple[Wei
     assert greedy(weights.tuned, tokenizer, prompts, max_new_tokens=24, batch=7) == alone
 
 
-def test_the_longest_prompts_go_first_and_each_batch_is_reported(loaded: tuple[Weights, Any], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_prompts_go_first_and_each_batch_is_reported(
+    loaded: tuple[Weights, Any], prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights, tokenizer = loaded
     seen: list[tuple[int, ...]] = []
     original = weights.tuned.generate

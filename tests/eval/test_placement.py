@@ -28,7 +28,11 @@ BLOCK = 160_000
 def measured(run: Any, **changes: Any) -> tuple[list[dict[str, Any]], str, Any]:
     weights, tokenizer = load_weights(run.base, run.run_dir / "adapter", "adapter", **changes)
     answers, _ = heldout_answers(run.build, tokenizer, longest=256)
-    return compare(weights, answers), greedy(weights.tuned, tokenizer, [prompt_tokens(tokenizer, one) for one in ("sol?", "mis on meri?")], max_new_tokens=8), weights.tuned
+    return (
+        compare(weights, answers),
+        greedy(weights.tuned, tokenizer, [prompt_tokens(tokenizer, one) for one in ("sol?", "mis on meri?")], max_new_tokens=8),
+        weights.tuned,
+    )
 
 
 def test_with_room_for_the_embedding_alone_the_results_are_the_same_to_the_byte(run: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from governance_hooks.canonical import dumps
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.sshsig import generate_key
 from model_card import attestations
 from model_card.bundle import read_bundle
 from model_card.verify import verify
 from tests.model_card.conftest import Finished, finish, sign_evaluation
+from tests.model_card.test_by_hand import by_hand
 from tests.village import Village, found
 
 LINK = "attestations signed by stewards"
@@ -95,3 +100,26 @@ def test_only_known_attestations_ride_along(attested: tuple[Finished, Path], nam
     report = verify(folder)
     assert report.exit_code == 1
     assert name.rpartition("/")[2] in report.text()
+
+
+def test_by_hand_signatures_are_checked_and_stewards_counted(attested: tuple[Finished, Path]) -> None:
+    done, folder = attested
+    few = by_hand(folder)
+    assert (few.returncode, "too few stewards signed it" in few.stderr) == (1, True), few.stdout + few.stderr
+    sign(done, folder, done.village.keys[STEWARDS[1]])
+    held = by_hand(folder)
+    assert held.returncode == 0, held.stdout + held.stderr
+    names = sorted(path.name for path in (folder / "attestations").iterdir())
+    assert re.findall(r"^13 (\S+) is signed by 2 of 3 ", held.stdout, re.MULTILINE) == names
+    path = folder / "attestations" / names[-1]
+    envelope = json.loads(path.read_bytes())
+    said = base64.b64decode(envelope["payload"])
+    for change, words in (
+        ({"payload": base64.b64encode(said + b" ").decode()}, "a signature does not hold"),
+        ({"signatures": [envelope["signatures"][0]] * 2}, "too few stewards signed it"),
+        ({"signatures": [one | {"keyid": "SHA256:stranger"} for one in envelope["signatures"]]}, "no steward"),
+        ({"signatures": [one | {"sig": envelope["signatures"][0]["sig"]} for one in envelope["signatures"]]}, "a signature does not hold"),
+    ):
+        path.write_bytes(dumps(envelope | change))
+        forged = by_hand(folder)
+        assert (forged.returncode, words in forged.stderr) == (1, True), forged.stdout + forged.stderr
