@@ -87,7 +87,7 @@ def _run_of(space: Workspace, run: str | None) -> str:
 
 
 @card.command()
-@click.argument("field", type=click.Choice([field for field in FIELDS if field != "dissent"]))
+@click.argument("field", metavar="FIELD", type=click.Choice([field for field in FIELDS if field != "dissent"]))
 @click.option(
     "--text", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with what you say; the log holds its digest, the card the text."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+MAX_AGE_DAYS = 7
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--pin", help="Digest of the founding statement of the cooperative you trust (sha256:...).")
 @click.option("--now", is_flag=True, help="Also look whether it is halted at this moment and the proof is fresh: exit codes 3 and 4.")
-@click.option("--max-age-days", type=click.IntRange(1), default=7, show_default=True, help="With --now: how old the log's checkpoint may be.")
+@click.option("--max-age-days", type=click.IntRange(1), help="With --now: how old the log's checkpoint may be [default: 7].")
 @click.option(
     "--site",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -50,7 +53,7 @@ def verify(
     bundle: Path | None,
     pin: str | None,
     now: bool,
-    max_age_days: int,
+    max_age_days: int | None,
     site: Path | None,
     required: tuple[str, ...],
     explained: str | None,
@@ -80,6 +83,12 @@ def verify(
         if explained is None:
             raise click.UsageError("Missing argument 'BUNDLE'.")
         return
+    if not now and max_age_days is not None:
+        raise click.UsageError("--max-age-days is for --now; without it nothing looks at a clock")
+    if base is not None and not rederive:
+        raise click.UsageError("--base is for --rederive; without it nothing is made again")
+    if pin is not None and not re.fullmatch("sha256:[0-9a-f]{64}", pin):
+        raise BadInput("--pin is not a digest, so it says nothing about this release", value=pin, allowed="sha256: and 64 of 0-9, a-f, as link 2 shows it")
     if rederive and (find_spec("train") is None or find_spec("torch") is None):
         raise BadInput("making weights again needs torch", allowed="an installation with the extra [train]", next="pip install 'commonweights[train]'")
     if rederive and base is None:
@@ -92,7 +101,7 @@ def verify(
             bundle,
             pin=pin,
             now=this_moment() if now else None,
-            max_age_s=max_age_days * 86_400,
+            max_age_s=(max_age_days or MAX_AGE_DAYS) * 86_400,
             require=require,
             site=site,
             remember=state_folder() / "sites" if site is not None else None,
@@ -106,7 +115,18 @@ def verify(
         click.echo(json.dumps(told if view is None else view | {"verification": told}, sort_keys=True))
     else:
         click.echo(_text(report, seen, again, view, pinned=pin is not None))
+        left_out = [name for name, asked in (("--rederive", rederive), ("--member", member is not None)) if asked and not report.valid]
+        for line in (*_no_release(bundle, report), *(f"{name}: nothing is shown of a release that does not hold." for name in left_out)):
+            click.echo(line)
     raise click.exceptions.Exit(report.exit_code if again is None or not _bad(again) else _bad(again))
+
+
+def _no_release(bundle: Path, report: Verification) -> list[str]:
+    """Return what is wrong with a folder that is no release, and which folder in it may be meant."""
+    if report.valid or (bundle / "release.json").exists():
+        return []
+    near = sorted(str(path.parent) for path in bundle.glob("*/release.json"))[:3]
+    return [f"There is no release.json in {bundle}" + (f"; did you mean {' or '.join(near)}?" if near else ": name the folder of a downloaded release.")]
 
 
 def _bad(again: Report) -> int:

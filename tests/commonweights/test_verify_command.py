@@ -60,6 +60,31 @@ def test_a_stale_proof_has_its_own_exit_code_and_only_when_asked(coop: Any, bund
     assert coop("verify", bundle, "--now", "--max-age-days", "9999").code == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--max-age-days", "3"), "--max-age-days is for --now"),
+        (("--base", "."), "--base is for --rederive"),
+        (("--pin", "5bc2b8fa9731"), "--pin is not a digest"),
+        (("--pin", "sha256:5bc2b8fa9731"), "--pin is not a digest"),
+    ],
+)
+def test_an_option_that_would_check_nothing_is_refused(coop: Any, bundle: Path, asked: tuple[str, ...], words: str) -> None:
+    """Somebody who gave it would take VERIFIED, or NOT VERIFIED, for an answer to it."""
+    refused = coop("verify", bundle, *asked)
+    assert (refused.code, words in refused.err, refused.out) == (2, True, "")
+
+
+def test_a_folder_that_is_no_release_says_so_and_names_the_one_in_it(coop: Any, bundle: Path) -> None:
+    above = coop("verify", bundle.parent, "--member", "m-1")
+    assert above.code == 1  # other files lie there, whatever it is
+    assert f"no release.json in {bundle.parent}; did you mean" in above.out
+    assert str(bundle) in above.out
+    assert "--member: nothing is shown of a release that does not hold" in above.out
+    assert "name the folder of a downloaded release" in coop("verify", bundle / "data").out
+    assert "no release.json" not in coop("verify", bundle).out
+
+
 def test_a_link_without_anything_to_check_can_be_required(coop: Any, bundle: Path) -> None:
     assert coop("verify", bundle, "--require", "5", "--require", "consent").code == 0
     required = coop("verify", bundle, "--require", "merged")
