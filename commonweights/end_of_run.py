@@ -17,7 +17,7 @@ from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.inventory import file_entry
 from governance_hooks.ledger import read_ledger
-from governance_hooks.plan import Plan, read_plan
+from governance_hooks.plan import read_plan
 from governance_hooks.register import Register
 from governance_hooks.statement import now
 
@@ -52,13 +52,13 @@ def log_end(space: Workspace, run: str) -> None:
     space.coop.operate("coop.run-end/v1", payload)
 
 
-def _voted_plan(space: Workspace, run: str) -> Plan:
+def voted_plan(space: Workspace, run: str) -> bytes:
     """Return the plan beside a run, which must be the one the log says it was started under: another could ask for less."""
     path, voted = space.run(run) / "plan.json", space.coop.register.run(run).plan
     data = path.read_bytes() if path.is_file() else b""
     if sha256(data) != voted:
         raise BadInput(f"{path} is missing or not the plan of the run", value=sha256(data), allowed=voted, next=f"put plans/{run}.json back in its place")
-    return read_plan(data, source=str(path))
+    return data
 
 
 def evaluate_run(
@@ -84,7 +84,7 @@ def evaluate_run(
     logged = space.coop.register.run(run).report
     signed: dict[str, Any] = {}
     if logged is None:  # a report nobody signed yet may have been planted: measure, whatever lies there
-        plan = _voted_plan(space, run)
+        plan = read_plan(voted_plan(space, run))
         if plan.evaluation.leak is not None:  # first: a lost seed is told before an hour of measuring
             signed["leak"] = leak_payload(space.run(run), plan, make_leak_tests(space, run, base=base, threads=threads, show=show))
         how: dict[str, Any] = {"threads": threads, "memory": memory, "processes": processes, "batch": batch}

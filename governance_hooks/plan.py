@@ -310,7 +310,10 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 def explain_validation(error: ValidationError, model: type[BaseModel], source: str) -> BadInput:
     """Turn a pydantic error into one of ours, with the nearest known name for an unknown key."""
-    first = error.errors()[0]
+    found = error.errors()
+    first = found[0]
+    if first["type"] == "missing":  # what lacks is often there, and misspelt
+        first = next((one for one in found if one["type"] == "extra_forbidden"), first)
     where = ".".join(str(part) for part in first["loc"])
     allowed: str | None = None
     if first["type"] == "extra_forbidden":
@@ -324,7 +327,9 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         allowed = (f"did you mean {near[0]!r}? " if near else "") + ("known: " + ", ".join(names) if names else "")
         return BadInput(f"{source}: unknown field {where}", value=first.get("input"), allowed=allowed or None)
-    return BadInput(f"{source}: {where}: {first['msg']}", value=first.get("input"))
+    if first["type"] == "missing":  # its input is the whole section
+        return BadInput(f"{source}: field {where} is missing")
+    return BadInput(f"{source}: {where}: {first['msg'].removeprefix('Value error, ')}", value=first.get("input"))
 
 
 def read_plan(data: bytes, *, source: str = "plan") -> Plan:

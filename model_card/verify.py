@@ -97,7 +97,7 @@ def examine(
         BadInput: there is no such folder.
     """
     found = Evidence(read_bundle(bundle, told=told), Question(pin, now, max_age_s, site, remember))
-    checklist = Checklist(f"Verification of {bundle.name}")
+    checklist = Checklist(f"Verification of {bundle.name or bundle.resolve().name}")
     for number, (name, check) in enumerate(LINKS, 1):
         checklist.run(name, _guarded(check, found, required=number in require))
     release = found.bundle.release

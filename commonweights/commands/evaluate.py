@@ -9,7 +9,7 @@ import click
 
 from commonweights.cli import Session
 from commonweights.commands.leak import show_leak_test
-from commonweights.end_of_run import evaluate_run, log_end
+from commonweights.end_of_run import evaluate_run, log_end, voted_plan
 from commonweights.leaking import logged_leak_test
 from commonweights.progress import progress
 from commonweights.run_inputs import find_base, find_build
@@ -143,9 +143,10 @@ def run(
         return
     given = _labels(labels)
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
-        data = (space.run(run) / "plan.json").read_bytes()
+        status = space.coop.register.run(run).status  # a run the log does not know ends here
+        data = voted_plan(space, run)
         plan = read_plan(data)
-        if space.coop.register.run(run).status != "completed":  # nothing is signed past a halt or a withdrawal
+        if status != "completed":  # nothing is signed past a halt or a withdrawal
             gate_plan(space, data, base=base, run=run).require()
         log_end(space, run)
         room = None if memory is None else int(memory * 2**30)

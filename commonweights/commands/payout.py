@@ -85,12 +85,12 @@ def make(session: Session, rule: str, run: str | None, build: str | None, income
     """Divide incomes by an approved RULE (name or file): every amount, a balanced ledger, a statement for each member."""
     with open_workspace(session.folder) as space:
         voted = read_rule(rule_file(space, rule).read_bytes(), source=rule)
-        space.coop.operate("coop.time/v1", {})  # the rule's time window is judged by the log's clock, here as by everybody who checks
-        register = space.coop.register
         if (run is None) == (build is None):
             raise BadInput("name the run whose shares count, or the build whose work counts", allowed="--run RUN, or --build BUILD")
-        shares = shares_used(space, run) if run is not None and voted.parts.guilds else None
         manifest = _manifest(space, run, build)
+        shares = shares_used(space, run) if run is not None and voted.parts.guilds else None
+        space.coop.operate("coop.time/v1", {})  # the rule's time window is judged by the log's clock, here as by everybody who checks
+        register = space.coop.register
         done = accepted_work(space, register, voted, manifest, shares.run if shares is not None else None)
         try:
             made = make_payout(

@@ -304,7 +304,7 @@ def check_delivery(folder: Path, *, pin: str | None, now: str) -> Report:
         pin: digest of the founding statement of the cooperative; None takes the one in the proof (the report says so).
         now: RFC 3339 UTC, to say whether its time is over.
     """
-    state, checks = _Check(folder, pin, now), Checklist(f"delivery {folder.name}")
+    state, checks = _Check(folder, pin, now), Checklist(f"delivery {folder.name or folder.resolve().name}")
     checks.run("files are those listed", state.files_are_listed)
     checks.run("log holds", state.log_holds)
     checks.run("delivery is logged", state.delivery_is_logged)

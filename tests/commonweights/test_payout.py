@@ -194,10 +194,25 @@ def test_every_forged_payout_is_caught_at_its_step(coop, earning: Path, keys: di
 def test_a_rule_nobody_can_read_is_refused_with_its_nearest_name(coop, home: Path, tmp_path: Path) -> None:
     for text, words in (
         (RULE.replace("departed", "departd"), "did you mean 'departed'"),
+        (RULE.replace("name: autumn", "nam: autumn"), "did you mean 'name'"),  # and not only that a field lacks
+        (RULE.replace("currency: EUR", ""), "field currency is missing"),
         (RULE + "currency: USD\n", "stands twice"),
         (RULE.replace("reserve: 20", "reserve: 21"), "make 101 percent"),
         ("- a list", "holds no rule"),
     ):
         (tmp_path / "rule.yaml").write_text(text)
         refused = coop("-C", home, "payout", "rule", tmp_path / "rule.yaml")
+        assert (refused.code, words in refused.err, "sha256:" in refused.err) == (2, True, False), refused.err
+
+
+def test_what_is_not_there_is_said_and_nothing_is_logged(coop, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml").write_text(RULE)
+    assert coop("-C", home, "payout", "rule", tmp_path / "rule.yaml").code == 0
+    before = coop("--json", "-C", home, "log").out
+    for words, given in (("there is no run nope", ["--run", "nope"]), ("there is no build nope", ["--build", "nope"]), ("name the run", [])):
+        refused = coop("-C", home, "payout", "make", "autumn", *given)
         assert (refused.code, words in refused.err) == (2, True), refused.err
+    assert coop("--json", "-C", home, "log").out == before
+    for command in (("eval", "nope"), ("leak", "nope"), ("shares", "nope")):
+        refused = coop("-C", home, *command)
+        assert (refused.code, "no such run in this log" in refused.err) == (1, True), refused.err
