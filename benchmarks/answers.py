@@ -1,9 +1,9 @@
 """Greedy answers of the real small model to real prompts, one at a time and several at a time: how fast, with how much memory, and whether one answer differs.
 
-    python benchmarks/answers.py FOLDER [--tokens 32]
+    python benchmarks/answers.py FOLDER [--prompts members|mixed] [--tokens 32]
 
-FOLDER holds `contributions.jsonl` and `eval_mgsm.jsonl`; it is not part of the project. Half of the 32 prompts are members' questions, one of each language in turn, half are
-arithmetic of MGSM, so lengths differ as they do in an evaluation. One thread, float32. Seconds of the processor are what to compare where other work runs beside.
+FOLDER holds `contributions.jsonl` and `eval_mgsm.jsonl`; it is not part of the project. 32 prompts, one of each language in turn: members' questions, or half of them
+and half long ones, arithmetic of MGSM. One thread, float32. Seconds of the processor are what to compare where other work runs beside.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from eval.answers import prompt_tokens
 from eval.generate import greedy
 from train.base_weights import cached_base
 
-BATCHES = (1, 4, 8, 16, 32)
+BATCHES = (1, 2, 4, 8, 16, 32)
+PROMPTS = 32
 
 
 def in_turn(rows: list[dict[str, Any]], language: str, text: str, order: str, count: int) -> list[str]:
@@ -42,6 +43,7 @@ def in_turn(rows: list[dict[str, Any]], language: str, text: str, order: str, co
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--prompts", choices=("members", "mixed"), default="members")
     parser.add_argument("--tokens", type=int, default=32)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -49,7 +51,8 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     given, sums = ([json.loads(line) for line in (asked.folder / name).open()] for name in ("contributions.jsonl", "eval_mgsm.jsonl"))
-    texts = in_turn(given, "language_code", "inputs", "record_id", 16) + in_turn(sums, "language", "question", "id", 16)
+    ours = PROMPTS if asked.prompts == "members" else PROMPTS // 2
+    texts = in_turn(given, "language_code", "inputs", "record_id", ours) + in_turn(sums, "language", "question", "id", PROMPTS - ours)
     prompts = [prompt_tokens(tokenizer, text) for text in texts]
     greedy(model, tokenizer, prompts[:1], max_new_tokens=2)
     rows, alone = [], list[str]()
@@ -71,7 +74,7 @@ def main() -> None:
         print(rows[-1], file=sys.stderr, flush=True)
     lengths = sorted(map(len, prompts))
     facts = {"prompts": len(prompts), "prompt_tokens": {"shortest": lengths[0], "median": lengths[len(lengths) // 2], "longest": lengths[-1]}}
-    publish("answers", ["torch", "transformers"], {"base": base.name, "threads": 1, **facts, "new_tokens": asked.tokens, "batches": rows})
+    publish(f"answers_{asked.prompts}", ["torch", "transformers"], {"base": base.name, "threads": 1, **facts, "new_tokens": asked.tokens, "batches": rows})
 
 
 if __name__ == "__main__":

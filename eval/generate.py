@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -16,12 +16,27 @@ __all__ = ["BATCH", "MAX_NEW_TOKENS", "before_and_after", "greedy", "sample_answ
 Progress = Callable[[str, int, int], None]
 BATCH: Final = 8
 """Prompts answered at once. Rounding of the matrix products depends on it, so two tokens that are equally likely to the last digits may change places: the report says it."""
+TOKENS_EACH: Final = 128
+"""A batch may have so many tokens for each of its prompts, padding included: longer prompts go in smaller batches, which are faster and need no more memory."""
 MAX_NEW_TOKENS: Final = 48
 
 
 def without_prompt(languages: Iterable[str]) -> list[str]:
     """Return the languages we have no question in; the report names them."""
     return sorted(set(languages) - set(PROMPTS))
+
+
+def _batches(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
+    """Yield the places of the prompts that are answered together; each batch begins with its longest, and one prompt may be longer than a batch."""
+    places: list[int] = []
+    # Prompts of one length stand together, so that little is padding; the longest go first: what does not fit into memory fails at once.
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if places and (len(places) == batch or (len(places) + 1) * lengths[places[0]] > batch * TOKENS_EACH):
+            yield places
+            places = []
+        places.append(place)
+    if places:
+        yield places
 
 
 def _batch_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
@@ -56,20 +71,18 @@ def greedy(
         tokenizer: of the model.
         prompts: token ids of each.
         max_new_tokens: length limit of one answer.
-        batch: prompts answered at once. An answer is that of its prompt alone, up to rounding.
+        batch: most prompts answered at once (of long ones fewer). An answer is that of its prompt alone, up to rounding.
         progress: called with label, done, total.
         label: what is answered.
     """
     model.eval()
-    # Prompts of one length stand together, so that little is padding; the longest go first: what does not fit into memory fails at once.
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-    out = [""] * len(prompts)
-    for start in range(0, len(order), batch):
-        places = order[start : start + batch]
+    out, done = [""] * len(prompts), 0
+    for places in _batches([len(tokens) for tokens in prompts], batch):
         for place, answer in zip(places, _batch_answers(model, tokenizer, [prompts[place] for place in places], max_new_tokens), strict=True):
             out[place] = answer
+        done += len(places)
         if progress:
-            progress(label, start + len(places), len(order))
+            progress(label, done, len(prompts))
     return out
 
 

@@ -11,7 +11,7 @@ import torch
 
 from data_pipeline.task_data import read_task
 from eval.answers import prompt_tokens
-from eval.generate import BATCH, before_and_after, greedy
+from eval.generate import BATCH, TOKENS_EACH, before_and_after, greedy
 from eval.harness import ask
 from eval.report import partial_of
 from eval.weights import Weights, load_weights
@@ -84,6 +84,10 @@ def test_the_longest_prompts_go_first_and_each_batch_is_reported(
     assert [length for one in seen for length in one] == sorted((len(tokens) for tokens in prompts), reverse=True)
     assert [len(one) for one in seen] == [3, 3, 1]
     assert told == [("x", 3, 7), ("x", 6, 7), ("x", 7, 7)]
+    seen.clear()
+    longer = [tokens * (2 * TOKENS_EACH // len(tokens) + 1) for tokens in prompts[:3]]
+    greedy(weights.tuned, tokenizer, [*longer, *prompts], max_new_tokens=2, batch=4)
+    assert [len(one) for one in seen] == [1, 1, 1, 4, 3]  # two of these would be too wide for a batch of four
 
 
 def test_no_prompt_has_no_answer(loaded: tuple[Weights, Any]) -> None:
