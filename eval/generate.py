@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
+from peft import PeftModel
 from transformers import GenerationConfig
 
 from eval.prompts import PROMPTS
 from eval.weights import Weights
 
-__all__ = ["BATCH", "MAX_NEW_TOKENS", "before_and_after", "greedy", "sample_answers", "without_prompt"]
+__all__ = ["BATCH", "MAX_NEW_TOKENS", "before_and_after", "greedy", "own_settings", "sample_answers", "without_prompt"]
 
 Progress = Callable[[str, int, int], None]
 BATCH: Final = 8
@@ -24,6 +26,27 @@ MAX_NEW_TOKENS: Final = 48
 def without_prompt(languages: Iterable[str]) -> list[str]:
     """Return the languages we have no question in; the report names them."""
     return sorted(set(languages) - set(PROMPTS))
+
+
+def _end_and_pad(tokenizer: Any) -> tuple[int | None, int]:
+    """Return the token that ends an answer, and one to fill up with."""
+    end = tokenizer.eos_token_id
+    return end, next((token for token in (tokenizer.pad_token_id, end) if token is not None), 0)
+
+
+@contextmanager
+def own_settings(model: Any, tokenizer: Any) -> Iterator[None]:
+    """Let nothing that stands in a folder's generation_config.json decide what is answered: within the block there are the library's defaults, and no more."""
+    end, pad = _end_and_pad(tokenizer)
+    holders = [model, model.get_base_model()] if isinstance(model, PeftModel) else [model]
+    before = [one.generation_config for one in holders]
+    for one in holders:
+        one.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad)
+    try:
+        yield
+    finally:
+        for one, kept in zip(holders, before, strict=True):
+            one.generation_config = kept
 
 
 def _batches(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
@@ -41,17 +64,12 @@ def _batches(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
 
 def _batch_answers(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
     """Return the answers of one batch. Prompts are padded on the left, so that all answers begin in the same column."""
-    end = tokenizer.eos_token_id
-    pad = next((token for token in (tokenizer.pad_token_id, end) if token is not None), 0)
-    # Every sampling field is set here: the base folder's generation_config must not decide what the card shows.
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=1.0, top_k=50, top_p=1.0,
-        eos_token_id=end, pad_token_id=pad,
-    )  # fmt: skip
+    end, pad = _end_and_pad(tokenizer)
     device, width = next(model.parameters()).device, max(map(len, prompts))
     input_BT = torch.tensor([[pad] * (width - len(tokens)) + list(tokens) for tokens in prompts], device=device)
     attention_BT = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in prompts], device=device)
-    output_BT = model.generate(input_ids=input_BT, attention_mask=attention_BT, generation_config=config)
+    with own_settings(model, tokenizer):
+        output_BT = model.generate(input_ids=input_BT, attention_mask=attention_BT, max_new_tokens=max_new_tokens, do_sample=False)
     answers = []
     for made in output_BT[:, width:].tolist():
         # What stands behind the end of an answer is padding, until the longest answer of the batch is done.

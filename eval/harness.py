@@ -20,7 +20,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
 from data_pipeline.task_data import Question
-from eval.generate import BATCH
+from eval.generate import BATCH, own_settings
 from governance_hooks.errors import BadInput
 from governance_hooks.tasks import Task
 
@@ -158,7 +158,7 @@ def ask(
             progress(label or task.name, done, total)
 
     generates = task.kind == "exact_match"
-    with _quiet():
+    with _quiet(), own_settings(model, tokenizer):
         made = evaluator.evaluate(
             lm=_Reporting(model, tokenizer, report=report, batch=batch),
             task_dict={task.name: _task(task, questions)},

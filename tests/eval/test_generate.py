@@ -104,6 +104,38 @@ def test_the_harness_scores_the_same_in_any_batch(loaded: tuple[Weights, Any], t
     assert ask(loaded[0].tuned, loaded[1], task, questions, batch=5) == alone
 
 
+def test_settings_in_the_base_folder_do_not_decide_what_is_answered(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, tokenizer = load_weights(run.base, run.run_dir / "adapter", "adapter")
+    task = task_of("exact_match", tmp_path)
+    assert task.data is not None
+    questions = read_task(tmp_path / task.data.sha256.removeprefix("sha256:"), task)
+    made: list[list[list[int]]] = []
+    original = weights.tuned.generate
+
+    def watched(**inputs: Any) -> torch.Tensor:
+        answered: torch.Tensor = original(**inputs)
+        made.append(answered.tolist())
+        return answered
+
+    monkeypatch.setattr(weights.tuned, "generate", watched)
+    prompt = prompt_tokens(tokenizer, QUESTIONS[0])
+
+    def answers() -> list[list[list[int]]]:
+        made.clear()
+        ask(weights.tuned, tokenizer, task, questions)
+        greedy(weights.tuned, tokenizer, [prompt], max_new_tokens=8)
+        return list(made)
+
+    plain, left_alone = answers(), original(input_ids=torch.tensor([prompt]), max_new_tokens=8, do_sample=False).tolist()
+    for model in (weights.tuned, weights.tuned.get_base_model()):
+        model.generation_config.repetition_penalty = 9.0
+        model.generation_config.suppress_tokens = list(range(3, 200))
+    assert original(input_ids=torch.tensor([prompt]), max_new_tokens=8, do_sample=False).tolist() != left_alone
+    assert len(plain) == 2
+    assert answers() == plain
+    assert weights.tuned.generation_config.repetition_penalty == 9.0  # as it was, for whoever uses the model next
+
+
 def test_the_report_says_in_what_batches_it_was_measured_and_no_result_differs(own_run: Any, tmp_path: Path) -> None:
     _, data = voted(own_run, tmp_path, "open", "over_refusal", "multiple_choice")
     whole = measured(own_run, data)
