@@ -1,6 +1,6 @@
 """Greedy answers of the real small model to real prompts, one at a time and several at a time: how fast, with how much memory, and whether one answer differs.
 
-    python benchmarks/answers.py FOLDER [--prompts members|mixed] [--tokens 32]
+    python benchmarks/answers.py FOLDER [--prompts members|mixed] [--tokens 32] [--batches 1 8]
 
 FOLDER holds `contributions.jsonl` and `eval_mgsm.jsonl`; it is not part of the project. 32 prompts, one of each language in turn: members' questions, or half of them
 and half long ones, arithmetic of MGSM. One thread, float32. Seconds of the processor are what to compare where other work runs beside.
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--prompts", choices=("members", "mixed"), default="members")
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="the first is what the others are compared with")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     base = cached_base().folder
@@ -56,7 +57,7 @@ def main() -> None:
     prompts = [prompt_tokens(tokenizer, text) for text in texts]
     greedy(model, tokenizer, prompts[:1], max_new_tokens=2)
     rows, alone = [], list[str]()
-    for batch in BATCHES:
+    for batch in asked.batches:
         wall, cpu = time.perf_counter(), time.process_time()
         answers = greedy(model, tokenizer, prompts, max_new_tokens=asked.tokens, batch=batch)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
