@@ -56,7 +56,8 @@ def main() -> None:
     texts = in_turn(given, "language_code", "inputs", "record_id", ours) + in_turn(sums, "language", "question", "id", PROMPTS - ours)
     prompts = [prompt_tokens(tokenizer, text) for text in texts]
     greedy(model, tokenizer, prompts[:1], max_new_tokens=2)
-    rows, alone = [], list[str]()
+    rows: list[dict[str, Any]] = []
+    alone: list[str] = []
     for batch in asked.batches:
         wall, cpu = time.perf_counter(), time.process_time()
         answers = greedy(model, tokenizer, prompts, max_new_tokens=asked.tokens, batch=batch)
