@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 __all__ = ["Progress", "progress"]
 
@@ -73,6 +74,16 @@ class _Lines:
         print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {_time(spent)}{left}{told}", file=sys.stderr, flush=True)
 
 
+class _BarsAndWords(Bars):
+    """Bars, and below them how the work goes: beside them it would push count and time left off a terminal of 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["status"]:
+                yield Text(f"    {task.fields['status']}", no_wrap=True, overflow="ellipsis")
+
+
 class _Bars:
     """One bar per piece of work, on standard error, gone when it is done: nothing is drawn while a verb prints."""
 
@@ -96,9 +107,8 @@ class _Bars:
                     TimeElapsedColumn(),
                     TextColumn("left"),
                     TimeRemainingColumn(),
-                    TextColumn("{task.fields[status]}", markup=False),
                 )
-                self.bars = Bars(*columns, console=Console(stderr=True), transient=True)
+                self.bars = _BarsAndWords(*columns, console=Console(stderr=True), transient=True)
                 self.bars.start()
             self.tasks[label] = self.bars.add_task(label, total=total or None, completed=done, status="")
         assert self.bars is not None
