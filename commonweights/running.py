@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +66,14 @@ def approval_of(space: Workspace, data: bytes, run: str, chosen: str | None) -> 
 
 
 def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None, devices: int = 1) -> Request:
-    missing = space.root / "missing"
-    try:
+    from train.base_weights import SMOLLM2, cache_folder
+
+    # Where they would be: the gate itself says what is wrong with the plan, the base or the build.
+    found_base, found_build = base or cache_folder() / SMOLLM2, space.root / "builds" / "missing"
+    with suppress(CoopError):
         plan = read_plan(data)
-        found_base, found_build = find_base(plan, base), find_build(space, plan)
-    except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
-        found_base, found_build = base or missing / "base", missing / "build"
+        found_build = find_build(space, plan)
+        found_base = find_base(plan, base)
     proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
     return Request(
         plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, devices=devices, memory=memory

@@ -7,6 +7,7 @@ It lives beside the gate because the gate must know every field of it: an unknow
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, StringConstraints, ValidationError, model_serializer, model_validator
@@ -311,7 +312,9 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 def explain_validation(error: ValidationError, model: type[BaseModel], source: str) -> BadInput:
     """Turn a pydantic error into one of ours, with the nearest known name for an unknown key."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # A field of several types has an error for each, at places such as literal['all-linear']: those are pydantic's words, not the user's.
+    place = tuple(part for part in first["loc"] if not isinstance(part, str) or "[" not in part)
+    where = ".".join(str(part) for part in place)
     allowed: str | None = None
     if first["type"] == "extra_forbidden":
         owner: Any = model
@@ -324,7 +327,14 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         allowed = (f"did you mean {near[0]!r}? " if near else "") + ("known: " + ", ".join(names) if names else "")
         return BadInput(f"{source}: unknown field {where}", value=first.get("input"), allowed=allowed or None)
-    return BadInput(f"{source}: {where}: {first['msg']}", value=first.get("input"))
+    said = [one["msg"] for one in error.errors() if one["loc"][: len(place)] == place] if place != first["loc"] else [first["msg"]]
+    value, expected = first.get("input"), re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(value, expected, n=1) if isinstance(value, str) else []
+    return BadInput(
+        ": ".join(part for part in (source, where, "; or ".join(dict.fromkeys(said)).removeprefix("Value error, ")) if part),
+        value=None if isinstance(value, dict) else value,  # a whole section says nothing that its name does not
+        allowed=f"did you mean {near[0]!r}?" if near else None,
+    )
 
 
 def read_plan(data: bytes, *, source: str = "plan") -> Plan:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.plan import EvaluationPolicy, Mix
 from governance_hooks.training import Dpo, Lora, Training
 from train.config import RunConfig, read_config, resolve_precision
+from train.other_names import OTHER_NAMES
 
 ROOT = Path(train.__file__).parent
 USE = """use:
@@ -66,6 +69,54 @@ def test_a_value_out_of_range_names_its_field_and_line(tmp_path: Path) -> None:
         read(tmp_path, HEAD + "training:\n  epochs: 0\n")
     with pytest.raises(BadInput, match=r"run\.yaml:10: training\.epochs"):
         read(tmp_path, HEAD + "training:\n  epochs: 1.5\n")
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("training:\n  precision: bf16\n", r"run\.yaml:10: training\.precision: .*\n.*'bf16'\n.*did you mean 'bf16-true'"),
+        ("training:\n  method: lorra\n", r"did you mean 'lora'"),
+        ("training:\n  lora:\n    target_modules: all_linear\n", r"run\.yaml:11: training\.lora\.target_modules: .*valid list\n.*\n.*did you mean 'all-linear'"),
+        ("mix:\n  strategy: unimaks\n  max_epochs: 2\n", r"did you mean 'unimax'"),
+    ],
+)
+def test_a_value_that_is_none_of_the_known_ones_gets_the_nearest(tmp_path: Path, section: str, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read(tmp_path, HEAD + section)
+    assert re.search(said, str(refused.value))
+
+
+def test_a_rule_between_two_fields_is_told_in_our_words_alone(tmp_path: Path) -> None:
+    for section, said in {
+        "training:\n  offload: true\n": "run.yaml:9: training: training.offload is DeepSpeed's: strategy zero2 or zero3",
+        "training:\n  attention: flash\n  precision: 32-true\n": "run.yaml: training.attention flash computes in half precision only: set training.precision: bf16-true",
+    }.items():
+        with pytest.raises(BadInput) as refused:
+            read(tmp_path, HEAD + section)
+        assert str(refused.value) == f"{tmp_path}/{said}"
+    assert read(tmp_path, HEAD + "training:\n  attention: flash\n  precision: bf16-true\n").attention == "flash"
+
+
+def test_a_config_of_another_trainer_is_told_all_our_names_at_once(tmp_path: Path) -> None:
+    theirs = "base_model: owner/model\nadapter: lora\nmicro_batch_size: 2\nsample_packing: true\nunheard_of: 1\n"
+    with pytest.raises(BadInput) as refused:
+        read(tmp_path, theirs)
+    told = str(refused.value)
+    assert "run.yaml:1: unknown field base_model, and 3 more that other trainers use" in told
+    for line in ("base_model is base", "adapter is training.method", "micro_batch_size is training.sequences_per_forward", "sample_packing is no setting here"):
+        assert line in told
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:10: unknown field training\.lr\n.*training\.lr is training\.learning_rate"):
+        read(tmp_path, HEAD + "training:\n  lr: 2e-4\n")
+
+
+def test_what_other_names_stand_for_are_settings() -> None:
+    for ours in OTHER_NAMES.values():
+        path, owner = ours.partition(":")[0], RunConfig
+        if path == "no setting here":
+            continue
+        for part in path.split("."):
+            field = owner.model_fields[part]
+            owner = next((one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type) and issubclass(one, BaseModel)), RunConfig)
 
 
 @pytest.mark.parametrize(
