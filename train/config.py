@@ -195,4 +195,6 @@ def _of_another_trainer(error: ValidationError, path: Path, lines: dict[tuple[st
     first = next(iter(found))
     more = f", and {len(found) - 1} more that other trainers use" if len(found) > 1 else ""
     told = (f"{'.'.join(where)} is {ours}" for where, ours in found.items())
-    return BadInput(f"{path}:{lines[first]}: unknown field {'.'.join(first)}{more}", allowed="\n           ".join(told), next="coop plan --example shows every setting")
+    return BadInput(
+        f"{path}:{lines[first]}: unknown field {'.'.join(first)}{more}", allowed="\n           ".join(told), next="coop plan --example shows every setting"
+    )

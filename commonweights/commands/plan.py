@@ -100,7 +100,9 @@ def plan() -> None:
 
 
 _hardware_option = click.option("--hardware", help=f"Estimate for this device alone: {', '.join(HARDWARE)} [default: for each].")
-_devices_option = click.option("--devices", type=click.IntRange(1), help="So many of them [default: the plan's limits.max_devices, as far as a step has sequences for them].")
+_devices_option = click.option(
+    "--devices", type=click.IntRange(1), help="So many of them [default: the plan's limits.max_devices, as far as a step has sequences for them]."
+)
 _pue_option = click.option(
     "--pue", type=click.FloatRange(1, 3), default=1.0, help="Power of the whole building over that of its computers (PUE) [default: 1, the devices alone]."
 )
@@ -112,7 +114,9 @@ def _devices(plan: Plan, wanted: int | None) -> int:
     if wanted is not None and wanted > allowed:
         raise BadInput("the plan allows fewer devices", value=wanted, allowed=f"at most limits.max_devices = {allowed}")
     if wanted is not None and wanted > sequences:
-        raise BadInput("more devices than sequences in an optimizer step: some would idle", value=wanted, allowed=f"at most training.sequences_per_step = {sequences}")
+        raise BadInput(
+            "more devices than sequences in an optimizer step: some would idle", value=wanted, allowed=f"at most training.sequences_per_step = {sequences}"
+        )
     return wanted or (1 if plan.training.strategy == "single" else min(allowed, sequences))
 
 
@@ -158,7 +162,9 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
 
     named = find_hardware(hardware) if hardware else None
     if not config.is_file():
-        raise BadInput(f"there is no config {config}", allowed="a YAML file", next=f"coop plan --example > {config}, or for a plan that is there: coop plan explain NAME")
+        raise BadInput(
+            f"there is no config {config}", allowed="a YAML file", next=f"coop plan --example > {config}, or for a plan that is there: coop plan explain NAME"
+        )
     task_files: dict[str, Path] = {}
     wanted = read_config(config, files=task_files)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:

@@ -419,7 +419,9 @@ def test_an_attention_that_leaks_stops_the_run_before_the_first_step(tmp_path: P
     assert json.loads((tmp_path / "run/run.json").read_bytes())["steps"] == 0
 
 
-def test_a_disk_too_small_for_the_checkpoints_stops_the_run_before_the_first_step(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_for_the_checkpoints_stops_the_run_before_the_first_step(
+    tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = shutil.disk_usage
     monkeypatch.setattr("train.checkpoint.shutil.disk_usage", lambda path: real(path)._replace(free=10_000))
     with pytest.raises(CoopError, match="too little disk space"):
