@@ -107,6 +107,7 @@ def run_plan(
         Blocked: the gate does not pass.
         CoopError: another process of this machine is at this run. No start was used.
     """
+    from train.compatibility import require_processes
     from train.worker import ordering
     from train.world import World
 
@@ -143,6 +144,7 @@ def run_plan(
         passed(run_gate(_request(space, data, base, None, proposal, processes.size)).require())
         if proposal is None:
             raise BadInput("this plan was approved while the gate ran", next="run the same command again")
+        require_processes(plan.training, processes.size)  # before a start is used
         register = space.coop.register
         count = len(register.runs[run].starts) if run in register.runs else 0
         rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")

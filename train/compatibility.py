@@ -1,4 +1,4 @@
-"""Whether a base can be trained as a config says, as far as its files tell: members should not vote on what the first start refuses."""
+"""Whether a base can be trained as a config says, and by so many processes, before anything is loaded: what cannot begin should cost neither a vote nor a start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
 from train.estimate.shape import read_shape
 
-__all__ = ["require_compatible"]
+__all__ = ["require_compatible", "require_processes"]
 
 
 def require_compatible(base: Path, training: Training) -> None:
@@ -37,3 +37,14 @@ def require_compatible(base: Path, training: Training) -> None:
     except BadInput:
         return  # of a kind whose layers are not known here
     shape.adapted(training)
+
+
+def require_processes(training: Training, size: int) -> None:
+    """Raise BadInput if the plan's strategy cannot use so many processes, or some of them would never have a sequence to read."""
+    if training.strategy == "single" and size > 1:
+        raise BadInput("a plan with strategy single runs in one process", value=size, allowed="1", next="plan with training.strategy: ddp or fsdp2")
+    if training.sequences_per_step < size:
+        raise BadInput(
+            "more processes than sequences in an optimizer step: some would idle", value=size,
+            allowed=f"at most training.sequences_per_step = {training.sequences_per_step}",
+        )  # fmt: skip
