@@ -66,14 +66,16 @@ def approval_of(space: Workspace, data: bytes, run: str, chosen: str | None) -> 
 
 
 def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None, devices: int = 1) -> Request:
-    from train.base_weights import SMOLLM2, cache_folder
+    from train.base_weights import cache_folder
 
-    # Where they would be: the gate itself says what is wrong with the plan, the base or the build.
-    found_base, found_build = base or cache_folder() / SMOLLM2, space.root / "builds" / "missing"
+    # Where nothing is, if they are not found: the gate itself says what is wrong with the plan, the base or the build.
+    found_base, found_build = base or cache_folder() / "base", space.root / "builds" / "missing"
     with suppress(CoopError):
         plan = read_plan(data)
+        found_base = base or cache_folder() / (plan.base.name.replace("/", "--").strip(".") or "base")
+        with suppress(CoopError):
+            found_base = find_base(plan, base)
         found_build = find_build(space, plan)
-        found_base = find_base(plan, base)
     proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
     return Request(
         plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, devices=devices, memory=memory
