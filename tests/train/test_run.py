@@ -472,9 +472,11 @@ def test_wandb_is_off_unless_wanted_and_then_offline_and_silent_about_the_machin
 ) -> None:
     go(tmp_path / "without", plan_of(max_steps=1))
     assert not (tmp_path / "without/wandb").exists()
-    go(tmp_path / "with", plan_of(max_steps=2), wandb=True)
-    runs = list((tmp_path / "with/wandb").glob("offline-run-*"))
-    assert len(runs) == 1
+    for progress in (interrupt_at(0), None):  # a run in two segments
+        go(tmp_path / "with", plan_of(max_steps=2), wandb=True, progress=progress)
+    runs = sorted((tmp_path / "with/wandb").glob("offline-run-*"))
+    assert len(runs) == 2
+    assert all(run.name.endswith("-with") for run in runs)  # of one id: synced, they meet again
     data = next(runs[0].glob("*.wandb")).read_bytes()
     assert b"grad_norm" in data
     assert sys.executable.encode() not in data
