@@ -149,8 +149,11 @@ class Mix(Strict):
     def _nothing_unread(self) -> Mix:
         wanted = {"natural": set(), "unimax": {"max_epochs"}, "temperature": {"max_epochs", "temperature_tenths"}}[self.strategy]
         given = {name for name in ("max_epochs", "temperature_tenths") if getattr(self, name) is not None}
-        if given != wanted or (self.strategy == "natural" and self.budget_tokens is not None):
-            raise ValueError(f"a mix of strategy {self.strategy} has {' and '.join(sorted(wanted)) or 'no other field'}")
+        if self.strategy == "natural" and self.budget_tokens is not None:
+            given.add("budget_tokens")
+        for lacking, word in ((wanted - given, "needs"), (given - wanted, "has no")):
+            if lacking:
+                raise ValueError(f"a mix of strategy {self.strategy} {word} {' and '.join(sorted(lacking))}")
         return self
 
 

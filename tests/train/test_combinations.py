@@ -103,7 +103,7 @@ def test_every_method_and_setting_learns_in_two_processes_what_it_learns_in_one(
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2", "zero3"])
 def test_compiled_blocks_learn_packed_samples_in_two_processes_as_in_one(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
     compare(tmp_path, plan_of, base, build, strategy, {"compile": {"compile": True, "max_steps": 2}})
 
