@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -37,8 +38,15 @@ __all__ = ["approval_of", "check_run_name", "gate_plan", "read_plan_file", "run_
 def read_plan_file(space: Workspace, name: str) -> bytes:
     """Return the bytes of a plan by name or path."""
     path = Path(name) if Path(name).is_file() else space.plan(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise BadInput(f"{name} is a config: a plan is made of it, and voted on", allowed="the name of a plan, or its file", next=f"coop plan {name}")
     if not path.is_file():
-        raise BadInput(f"there is no plan {name}", next="coop plan CONFIG")
+        known = sorted(one.stem for one in space.plan("any").parent.glob("*.json"))
+        near = difflib.get_close_matches(name, known, n=1)
+        said = (f"did you mean {near[0]!r}? " if near else "") + (
+            f"known: {', '.join(known[:20])}" + ", ..." * (len(known) > 20) if known else "none is here yet"
+        )
+        raise BadInput(f"there is no plan {name}", allowed=said, next="coop plan CONFIG")
     return path.read_bytes()
 
 

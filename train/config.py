@@ -167,6 +167,8 @@ def read_config(path: Path, *, files: dict[str, Path] | None = None) -> RunConfi
     document, lines = _parse(text, str(path))
     if not isinstance(document, dict):
         raise BadInput(f"{path} is not a mapping of keys to values", value=document, next="coop plan --example > first.yaml")
+    if document.get("format") == "coop.plan/v1":
+        raise BadInput(f"{path} is a plan already", allowed="a config", next=f"coop plan explain {path}")
     training = document.setdefault("training", {})
     if isinstance(training, dict) and training.get("precision", "auto") == "auto":
         training["precision"] = resolve_precision()

@@ -89,6 +89,13 @@ def test_named_hardware_says_what_fits_and_what_a_run_takes(coop, ready: Path, h
 def test_a_config_that_is_not_there_or_differs_from_the_plan_of_its_name_says_what_to_do(coop, ready: Path, home: Path) -> None:
     absent = coop("-C", home, "plan", ready / "first.yml")
     assert (absent.code, "coop plan --example >" in absent.err) == (2, True)
+    swapped = coop("-C", home, "plan", home / "plans/first.json")
+    assert (swapped.code, "is a plan already" in swapped.err) == (2, True)
+    for verb in (["train"], ["plan", "explain"]):
+        swapped = coop("-C", home, *verb, ready / "first.yaml")
+        assert (swapped.code, "first.yaml is a config" in swapped.err) == (2, True)
+        near = coop("-C", home, *verb, "frist")
+        assert (near.code, "did you mean 'first'? known: first" in near.err) == (2, True)
     changed = write(ready, "first", seed=5)
     refused = coop("-C", home, "plan", changed)
     assert (refused.code, "they differ in limits, training" in refused.err) == (2, True)
