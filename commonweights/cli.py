@@ -166,8 +166,9 @@ def main() -> None:
         if as_json:
             click.echo(json.dumps(error.report.as_dict() if isinstance(error, Blocked) else error.as_dict(), sort_keys=True))
         elif isinstance(error, Blocked):
-            click.echo(error.report.text(), err=True)
-            click.echo("\nBLOCKED", err=True)
+            from commonweights.table import show_report
+
+            click.echo(f"{show_report(error.report)}\n\n{click.style('BLOCKED', fg='red', bold=True)}", err=True)
         else:
             click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

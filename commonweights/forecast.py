@@ -12,7 +12,7 @@ from governance_hooks.plan import Plan
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from train.estimate.compute import cost, flops, utilization
 from train.estimate.hardware import GIB, HARDWARE, Hardware
-from train.estimate.memory import STRATEGIES, Layout, largest_forward, memory
+from train.estimate.memory import MOST_SEQUENCES, STRATEGIES, Layout, largest_forward, memory
 from train.estimate.shape import Shape, read_shape
 from train.estimate.size import Size
 from train.explain import cost_words, energy_words, hours_words
@@ -101,7 +101,9 @@ def cost_line(plan: Plan, base: Path, size: Size, hardware: Hardware, devices: i
 
 
 def _fits(largest: int | None) -> str:
-    return "-" if largest is None else f"{largest} a pass" if largest else "no"
+    if largest is None:
+        return "-"
+    return f"{largest}+" if largest == MOST_SEQUENCES else f"{largest} a pass" if largest else "no"
 
 
 def _loading(rows: list[dict[str, Any]]) -> list[str]:
@@ -120,17 +122,18 @@ def forecast_text(found: dict[str, Any], plan: Plan) -> str:
         return f"MEMORY, TIME AND ENERGY\nNo estimate: {found['why']}"
     training, devices, named = plan.training, found["devices"], len(found["hardware"]) == 1
     each = f"one device of {devices}" if devices > 1 else "the device"
+    widths = {part: max(len(part) + 2, 9) for part in PARTS}
     lines = [
         f"MEMORY of {each}, in GiB: an estimate for forward passes of {training.sequences_per_forward} x {training.sequence_tokens} tokens",
         f"{found['parameters']:,} weights, of which {found['trained']:,} are trained" if training.lora is None else
         f"{found['parameters']:,} weights in the base; {found['trained']:,} are added and trained",
         "",
-        f"{'strategy':<15}" + "".join(f"{part:>12}" for part in PARTS).replace("  activations", " activations") + f"{'peak':>8}" + (f"{'fits':>12}" if named else ""),
+        f"{'strategy':<15}" + "".join(f"{part:>{width}}" for part, width in widths.items()) + f"{'peak':>8}" + (f"{'fits':>13}" if named else ""),
     ]  # fmt: skip
     for row in found["memory"]:
         mark = "* " if row["planned"] else "  "
-        cells = "".join(f"{row[part] / GIB:>12.2f}" for part in PARTS) + f"{row['peak'] / GIB:>8.1f}"
-        lines.append(f"{mark}{row['strategy']:<13}{cells}" + (f"{_fits(row.get('largest_forward')):>12}" if named else ""))
+        cells = "".join(f"{row[part] / GIB:>{width}.2f}" for part, width in widths.items()) + f"{row['peak'] / GIB:>8.1f}"
+        lines.append(f"{mark}{row['strategy']:<13}{cells}" + (f"{_fits(row.get('largest_forward')):>13}" if named else ""))
     lines += ["* what the plan says (training.strategy)", *_loading(found["memory"])]
     largest = found["hardware"][0]["largest_forward"] if named else None
     if largest is not None and largest < training.sequences_per_forward:

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+    from commonweights.bars import Bars
 
 __all__ = ["Progress", "progress"]
 
@@ -73,24 +74,6 @@ class _Lines:
         print(f"  {label}: {done}" + (f" of {total}" if total else "") + f", {_time(spent)}{left}{told}", file=sys.stderr, flush=True)
 
 
-def _drawn() -> Bars:
-    # A tenth of a second to import, which a command that draws nothing need not take.
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-    )
-    return Bars(*columns, console=Console(stderr=True), transient=True)
-
-
 class _Bars:
     """One bar per piece of work, on standard error, gone when it is done: nothing is drawn while a verb prints."""
 
@@ -107,7 +90,9 @@ class _Bars:
             if done == total:
                 return  # too short to be worth drawing
             if self.bars is None:
-                self.bars = _drawn()
+                from commonweights.bars import bars
+
+                self.bars = bars()
                 self.bars.start()
             self.tasks[label] = self.bars.add_task(label, total=total or None, completed=done, status="")
         assert self.bars is not None

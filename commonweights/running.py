@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,15 @@ __all__ = ["approval_of", "check_run_name", "gate_plan", "read_plan_file", "run_
 def read_plan_file(space: Workspace, name: str) -> bytes:
     """Return the bytes of a plan by name or path."""
     path = Path(name) if Path(name).is_file() else space.plan(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise BadInput(f"{name} is a config: a plan is made of it, and voted on", allowed="the name of a plan, or its file", next=f"coop plan {name}")
     if not path.is_file():
-        raise BadInput(f"there is no plan {name}", next="coop plan CONFIG")
+        known = sorted(one.stem for one in space.plan("any").parent.glob("*.json"))
+        near = difflib.get_close_matches(name, known, n=1)
+        said = (f"did you mean {near[0]!r}? " if near else "") + (
+            f"known: {', '.join(known[:20])}" + ", ..." * (len(known) > 20) if known else "none is here yet"
+        )
+        raise BadInput(f"there is no plan {name}", allowed=said, next="coop plan CONFIG")
     return path.read_bytes()
 
 
@@ -66,12 +74,16 @@ def approval_of(space: Workspace, data: bytes, run: str, chosen: str | None) -> 
 
 
 def _request(space: Workspace, data: bytes, base: Path | None, run: str | None, proposal: str | None = None, devices: int = 1) -> Request:
-    missing = space.root / "missing"
-    try:
+    from train.base_weights import cache_folder
+
+    # Where nothing is, if they are not found: the gate itself says what is wrong with the plan, the base or the build.
+    found_base, found_build = base or cache_folder() / "base", space.root / "builds" / "missing"
+    with suppress(CoopError):
         plan = read_plan(data)
-        found_base, found_build = find_base(plan, base), find_build(space, plan)
-    except CoopError:  # the gate itself says what is wrong with the plan, the base or the build
-        found_base, found_build = base or missing / "base", missing / "build"
+        found_base = base or cache_folder() / (plan.base.name.replace("/", "--").strip(".") or "base")
+        with suppress(CoopError):
+            found_base = find_base(plan, base)
+        found_build = find_build(space, plan)
     proof, memory = witnessed_proof(space).dumps(), Memory(space.coop.pin)
     return Request(
         plan=data, proof=proof, base=found_base, build=found_build, now=now(), pin=space.coop.pin, run=run, proposal=proposal, devices=devices, memory=memory
@@ -105,6 +117,7 @@ def run_plan(
         Blocked: the gate does not pass.
         CoopError: another process of this machine is at this run. No start was used.
     """
+    from train.compatibility import require_processes
     from train.worker import ordering
     from train.world import World
 
@@ -141,6 +154,7 @@ def run_plan(
         passed(run_gate(_request(space, data, base, None, proposal, processes.size)).require())
         if proposal is None:
             raise BadInput("this plan was approved while the gate ran", next="run the same command again")
+        require_processes(plan.training, processes.size)  # before a start is used
         register = space.coop.register
         count = len(register.runs[run].starts) if run in register.runs else 0
         rows, _ = read_ledger(find_build(space, plan) / "ledger.jsonl")

@@ -33,6 +33,7 @@ from slurm.profile import Profile, read_profile
 from slurm.qos import qos_name
 from slurm.sbatch import Kind, Layout, layout, render
 from slurm.site_folder import deliver_proof
+from train.compatibility import require_processes
 
 __all__ = ["Draft", "draft", "send"]
 
@@ -76,7 +77,7 @@ def draft(
     """Return the gate's table for a run at a site, and what would be sent.
 
     Raises:
-        BadInput: no profile of the site, a shape the plan or the profile does not allow, or inputs that are not here.
+        BadInput: no profile of the site, a shape the plan or the profile does not allow, devices that would idle, or inputs that are not here.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", site):
         raise BadInput("this is no name of a site", value=site, allowed="a-z, 0-9 and '-', at most 31", next="coop site list")
@@ -93,6 +94,7 @@ def draft(
             "the plan trains in one process", value=devices, allowed="training.strategy ddp, fsdp2, zero2 or zero3 for more", next="plan and vote anew"
         )
     shape = layout(plan, devices or _devices(plan), per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
+    require_processes(plan.training, shape.total)
     proposal, minutes = approval_of(space, data, name, chosen), _minutes(space, plan, name, shape.total, profile)
     report = gate_plan(
         space, data, base=base or (Path(profile.base) if profile.base else None), proposal=proposal, site=site, devices=shape.total, minutes=minutes
@@ -124,7 +126,7 @@ def draft(
 
 
 def _devices(plan: Plan) -> int:
-    return 1 if plan.training.strategy == "single" else plan.limits.max_devices
+    return 1 if plan.training.strategy == "single" else min(plan.limits.max_devices, plan.training.sequences_per_step)
 
 
 def _minutes(space: Workspace, plan: Plan, run: str, devices: int, profile: Profile) -> int:

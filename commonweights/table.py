@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from commonweights.cli import Session
+from commonweights.terminal import fold
 from governance_hooks.report import Report
 
 __all__ = ["finish", "show_report"]
@@ -13,8 +14,8 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "UNKNOWN": "yellow", "SKIP": "cyan",
 
 
 def show_report(report: Report) -> str:
-    """Return the table with coloured verdicts; click strips the colours where there is no terminal."""
-    text = report.text()
+    """Return the table with coloured verdicts, its lines broken at a terminal's edge; click strips the colours where there is no terminal."""
+    text = fold(report.text(), hang=16 + max((len(step.name) for step in report.steps), default=0))
     for word, colour in _COLOURS.items():
         text = text.replace(f"  {word:<7}  ", f"  {click.style(f'{word:<7}', fg=colour, bold=True)}  ")
     return text

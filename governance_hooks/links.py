@@ -119,7 +119,7 @@ def check_usable(proposal: Proposal, subject: str, at: str) -> str:
 def check_base(folder: Path, base: Base) -> str:
     """Re-hash the base weights against the plan."""
     if not folder.is_dir():
-        raise StepUnknown(Sentence("base weights are not at {folder}", folder=folder), todo="coop base")
+        raise StepUnknown(Sentence("base weights are not at {folder}", folder=folder), todo="coop base, or coop train PLAN --base FOLDER")
     found = inventory(folder)
     if inventory_digest(found) != base.digest:
         voted = {entry.path: entry.sha256 for entry in base.files}

@@ -7,6 +7,7 @@ It lives beside the gate because the gate must know every field of it: an unknow
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, StringConstraints, ValidationError, model_serializer, model_validator
@@ -148,8 +149,11 @@ class Mix(Strict):
     def _nothing_unread(self) -> Mix:
         wanted = {"natural": set(), "unimax": {"max_epochs"}, "temperature": {"max_epochs", "temperature_tenths"}}[self.strategy]
         given = {name for name in ("max_epochs", "temperature_tenths") if getattr(self, name) is not None}
-        if given != wanted or (self.strategy == "natural" and self.budget_tokens is not None):
-            raise ValueError(f"a mix of strategy {self.strategy} has {' and '.join(sorted(wanted)) or 'no other field'}")
+        if self.strategy == "natural" and self.budget_tokens is not None:
+            given.add("budget_tokens")
+        for lacking, word in ((wanted - given, "needs"), (given - wanted, "has no")):
+            if lacking:
+                raise ValueError(f"a mix of strategy {self.strategy} {word} {' and '.join(sorted(lacking))}")
         return self
 
 
@@ -314,7 +318,9 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
     first = found[0]
     if first["type"] == "missing":  # what lacks is often there, and misspelt
         first = next((one for one in found if one["type"] == "extra_forbidden"), first)
-    where = ".".join(str(part) for part in first["loc"])
+    # A field of several types has an error for each, at places such as literal['all-linear']: those are pydantic's words, not the user's.
+    place = tuple(part for part in first["loc"] if not isinstance(part, str) or "[" not in part)
+    where = ".".join(str(part) for part in place)
     allowed: str | None = None
     if first["type"] == "extra_forbidden":
         owner: Any = model
@@ -329,7 +335,14 @@ def explain_validation(error: ValidationError, model: type[BaseModel], source: s
         return BadInput(f"{source}: unknown field {where}", value=first.get("input"), allowed=allowed or None)
     if first["type"] == "missing":  # its input is the whole section
         return BadInput(f"{source}: field {where} is missing")
-    return BadInput(f"{source}: {where}: {first['msg'].removeprefix('Value error, ')}", value=first.get("input"))
+    said = [one["msg"] for one in found if one["loc"][: len(place)] == place] if place != first["loc"] else [first["msg"]]
+    value, expected = first.get("input"), re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(value, expected, n=1) if isinstance(value, str) else []
+    return BadInput(
+        ": ".join(part for part in (source, where, "; or ".join(dict.fromkeys(said)).removeprefix("Value error, ")) if part),
+        value=None if isinstance(value, dict) else value,  # a whole section says nothing that its name does not
+        allowed=f"did you mean {near[0]!r}?" if near else None,
+    )
 
 
 def read_plan(data: bytes, *, source: str = "plan") -> Plan:

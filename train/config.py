@@ -19,6 +19,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.fields import Slug, Strict
 from governance_hooks.plan import EvaluationPolicy, Limits, Mix, Policies, explain_validation
 from governance_hooks.training import Training
+from train.other_names import here
 from train.task_config import name_files
 
 __all__ = ["RunConfig", "read_config", "resolve_precision"]
@@ -81,6 +82,12 @@ class RunConfig(Strict):
         # torch compares shapes when it recomputes a layer, and ZeRO-3 has taken its weights back by then.
         if self.training.gradient_checkpointing and self.training.strategy == "zero3":
             raise ValueError("gradient_checkpointing does not run with strategy zero3: fsdp2 or zero2")
+        return self
+
+    @model_validator(mode="after")
+    def _flash_has_its_type(self) -> RunConfig:
+        if self.training.attention == "flash" and self.training.precision != "bf16-true":
+            raise ValueError("training.attention flash computes in half precision only: set training.precision: bf16-true")
         return self
 
 
@@ -160,6 +167,8 @@ def read_config(path: Path, *, files: dict[str, Path] | None = None) -> RunConfi
     document, lines = _parse(text, str(path))
     if not isinstance(document, dict):
         raise BadInput(f"{path} is not a mapping of keys to values", value=document, next="coop plan --example > first.yaml")
+    if document.get("format") == "coop.plan/v1":
+        raise BadInput(f"{path} is a plan already", allowed="a config", next=f"coop plan explain {path}")
     training = document.setdefault("training", {})
     if isinstance(training, dict) and training.get("precision", "auto") == "auto":
         training["precision"] = resolve_precision()
@@ -172,4 +181,22 @@ def read_config(path: Path, *, files: dict[str, Path] | None = None) -> RunConfi
         where = tuple(str(part) for part in error.errors()[0]["loc"])
         while where and where not in lines:  # a missing key has no line; its section has
             where = where[:-1]
-        raise explain_validation(error, RunConfig, f"{path}:{lines[where]}" if where else str(path)) from error
+        raise _of_another_trainer(error, path, lines) or explain_validation(error, RunConfig, f"{path}:{lines[where]}" if where else str(path)) from error
+
+
+def _of_another_trainer(error: ValidationError, path: Path, lines: dict[tuple[str, ...], int]) -> BadInput | None:
+    """Return what is said of keys that other trainers use, all at once; None if there are none."""
+    found = {}
+    for one in error.errors():
+        where = tuple(str(part) for part in one["loc"])
+        ours = here(where[-1]) if one["type"] == "extra_forbidden" else None
+        if ours is not None:
+            found[where] = ours
+    if not found:
+        return None
+    first = next(iter(found))
+    more = f", and {len(found) - 1} more that other trainers use" if len(found) > 1 else ""
+    told = (f"{'.'.join(where)} is {ours}" for where, ours in found.items())
+    return BadInput(
+        f"{path}:{lines[first]}: unknown field {'.'.join(first)}{more}", allowed="\n           ".join(told), next="coop plan --example shows every setting"
+    )

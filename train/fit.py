@@ -19,7 +19,7 @@ from governance_hooks.hooks.lightning import GovernanceCallback
 from governance_hooks.plan import Plan
 from train import checkpoint
 from train.callbacks.checkpoints import Checkpoints, Restore
-from train.callbacks.interruption import SAVE, Interruption
+from train.callbacks.interruption import INTERRUPTED, SAVE, Interruption
 from train.callbacks.metrics import Metrics
 from train.callbacks.progress import ProgressReport
 from train.callbacks.trace import Trace
@@ -84,7 +84,7 @@ def fit(segment: Segment, plan: Plan, identity: Identity, dataset: StepDataset, 
     if governance.stopped is not None:
         return "halted", f"{governance.stopped.kind}: {governance.stopped.reason}"
     if module.completed_steps < module.total_steps:
-        return "halted", interruption.reason or "interrupted"
+        return "halted", interruption.reason or INTERRUPTED
     # Once more, whatever the guard's own clock says: no result of a run that lost its consent in the last seconds.
     last = guard.stop(force=True)
     told = world.tell(f"{last.kind}: {last.reason}".encode() if last is not None else b"").decode()

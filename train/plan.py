@@ -21,6 +21,7 @@ from governance_hooks.stake.guilds import assignment_bytes
 from governance_hooks.tasks import HELDOUT
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
+from train.compatibility import require_compatible
 from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
@@ -35,8 +36,8 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
 
     `canary_seed` is where the secret seed of the config's canaries is; it is made if it is not there, and else kept.
 
-    Raises BadInput if base or build cannot be read, if the build was made for another cooperative or another use, or if too many rows of a
-    language do not fit, or if canaries are asked for in a run that may end before it has read them.
+    Raises BadInput if base or build cannot be read, if the build was made for another cooperative or another use, if the base cannot be trained
+    so (`train.compatibility`), if too many rows of a language do not fit, or if canaries are asked for in a run that may end before it has read them.
     """
     found = read_build(build)
     manifest = found.manifest
@@ -52,6 +53,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
     if not manifest["splits"]["train"]:
         raise BadInput(f"build {build} has no training rows")
     training, base_of_plan, canaries = config.training, read_base(base).as_plan(), None
+    require_compatible(base, training)
     if config.canaries:
         if training.objective == "dpo":
             raise BadInput("a canary has no better or worse answer", value=config.canaries, allowed="canaries or training.objective: dpo, not both")

@@ -21,6 +21,7 @@ from governance_hooks.hooks.guard import Guard
 from governance_hooks.inventory import FileEntry, file_entry
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.statement import now
+from train.callbacks.interruption import INTERRUPTED
 from train.clock import WallClock
 from train.energy import EnergyMeter
 from train.environment import hardware, lock_environment
@@ -63,7 +64,7 @@ def _log_start(segment: Segment, plan_bytes: bytes, country: str | None) -> None
 def _failure(error: BaseException) -> tuple[Status, str]:
     """Return status and reason of a run that an exception ended."""
     if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns a second Ctrl-C into SystemExit
-        return "halted", "interrupted"
+        return "halted", INTERRUPTED
     return "failed", f"{type(error).__name__}: {error}".splitlines()[0][:500]
 
 

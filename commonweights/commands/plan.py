@@ -15,9 +15,10 @@ import click
 from commonweights.cli import Session
 from commonweights.leaking import require_previous, require_secret
 from commonweights.progress import Progress, progress
+from commonweights.terminal import fold
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
-from governance_hooks.canonical import sha256
+from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import BadInput, CoopError
 from train.estimate.hardware import HARDWARE, find_hardware
 
@@ -99,21 +100,41 @@ def plan() -> None:
 
 
 _hardware_option = click.option("--hardware", help=f"Estimate for this device alone: {', '.join(HARDWARE)} [default: for each].")
-_devices_option = click.option("--devices", type=click.IntRange(1), help="So many of them [default: the plan's limits.max_devices].")
+_devices_option = click.option(
+    "--devices", type=click.IntRange(1), help="So many of them [default: the plan's limits.max_devices, as far as a step has sequences for them]."
+)
 _pue_option = click.option(
     "--pue", type=click.FloatRange(1, 3), default=1.0, help="Power of the whole building over that of its computers (PUE) [default: 1, the devices alone]."
 )
 
 
 def _devices(plan: Plan, wanted: int | None) -> int:
-    allowed = plan.limits.max_devices
+    """Return how many devices to reckon with: no more than the plan allows, and than its steps have sequences, since some would idle."""
+    allowed, sequences = plan.limits.max_devices, plan.training.sequences_per_step
     if wanted is not None and wanted > allowed:
         raise BadInput("the plan allows fewer devices", value=wanted, allowed=f"at most limits.max_devices = {allowed}")
-    return wanted or (1 if plan.training.strategy == "single" else allowed)
+    if wanted is not None and wanted > sequences:
+        raise BadInput(
+            "more devices than sequences in an optimizer step: some would idle", value=wanted, allowed=f"at most training.sequences_per_step = {sequences}"
+        )
+    return wanted or (1 if plan.training.strategy == "single" else min(allowed, sequences))
+
+
+def _other_plan(out: Path, data: bytes) -> BadInput:
+    """Return the refusal to replace a plan of this name, with the sections in which the two differ."""
+    there = loads(out.read_bytes(), floats=True, source=str(out))
+    made = loads(data, floats=True)
+    differ = sorted(key for key in {*there, *made} if there.get(key) != made.get(key)) if isinstance(there, dict) else []
+    return BadInput(
+        f"{out} is another plan of this name",
+        value=sha256(data),
+        allowed=f"{sha256(out.read_bytes())}; they differ in {', '.join(differ) or 'their bytes'}",
+        next="give the config another name, or use --force",
+    )
 
 
 @plan.command()
-@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("config", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace a plan of this name that is different.")
 @_hardware_option
 @_devices_option
@@ -140,6 +161,10 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
     from train.plan import describe, resolve, size_of
 
     named = find_hardware(hardware) if hardware else None
+    if not config.is_file():
+        raise BadInput(
+            f"there is no config {config}", allowed="a YAML file", next=f"coop plan --example > {config}, or for a plan that is there: coop plan explain NAME"
+        )
     task_files: dict[str, Path] = {}
     wanted = read_config(config, files=task_files)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
@@ -153,15 +178,13 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
         count = _devices(made, devices)
         out = space.plan(wanted.name)
         if out.is_file() and out.read_bytes() != data and not force:
-            raise BadInput(
-                f"{out} is another plan of this name", value=sha256(data), allowed=sha256(out.read_bytes()), next="give the config another name, or use --force"
-            )
+            raise _other_plan(out, data)
         for name, path in task_files.items():
             space.keep_task_file(name, path)
         write_bytes(out, data)
         size = size_of(made, base=base, build=build, canary_seed=seed)
         spent = cost_line(made, base, size, named, count, pue) if named else None
-        words = describe(data, size=size, spent=spent, hardware=named)
+        words = fold(describe(data, size=size, spent=spent, hardware=named))
         drawing, script = out.with_suffix(".mix.svg"), out.with_suffix(".sbatch")
         mixed = mixture(made.tokens.languages, made.mix, epochs=made.training.epochs)
         write_bytes(drawing, mix_svg(mixed, f"Languages in plan {made.name}").encode())
@@ -172,7 +195,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
         sample = "" if no_sample or session.json else _sample(made, base, build, seed)
         tried = dry_run(base, made.training, processes) if processes else None
         unprovable = cannot_pass(made, build)
-    sections = [words, *(["\n".join(unprovable)] if unprovable else []), sample, forecast_text(costs, made), dry_run_text(tried) if tried else ""]
+    sections = [words, *([fold("\n".join(unprovable))] if unprovable else []), sample, forecast_text(costs, made), dry_run_text(tried) if tried else ""]
     files = f"plan    {out}\nmix     {drawing}\nsbatch  {script}\ndigest  {sha256(data)}\nnext    coop propose run {wanted.name}"
     session.show(
         {
@@ -218,9 +241,9 @@ def explain(session: Session, name: str, base: Path | None, hardware: str | None
             costs = forecast(made, folder, size, devices=count, hardware=named, pue=pue)
             spent = cost_line(made, folder, size, named, count, pue) if named else None
         except CoopError as error:  # members have neither build nor base: the plan alone says the rest
-            spent = f"How many steps it takes is left out here: {error.what}."
+            spent = f"How many steps it takes is left out here: {error.what}" + (f"; {error.next}." if error.next else ".")
         words = describe(data, size=size, spent=spent, hardware=named)
-    session.show({"digest": sha256(data), "words": words, "size": asdict(size) if size is not None else None, "estimate": costs}, words)
+    session.show({"digest": sha256(data), "words": words, "size": asdict(size) if size is not None else None, "estimate": costs}, fold(words))
 
 
 def _decoder(base: Path) -> Any:

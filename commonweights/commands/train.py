@@ -155,6 +155,15 @@ def _train_job(session: Session, job: Path, threads: int | None, passed: Callabl
     _end(session, str(record["run"]), record)
 
 
+def _again(run: str, record: dict[str, Any]) -> str:
+    """Return what comes after a run that was stopped."""
+    from train.callbacks.interruption import INTERRUPTED, PREEMPTED
+
+    if record["reason"] in (INTERRUPTED, PREEMPTED):
+        return f"the same command goes on from step {record['steps']}"
+    return f"coop why {run}"
+
+
 def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[str] = (), then: str | None = None) -> None:
     """Say how a run ended, and leave with the exit code that says so too."""
     from train.callbacks.interruption import PREEMPTED
@@ -165,7 +174,7 @@ def _end(session: Session, name: str, record: dict[str, Any], outcome: Sequence[
     text = "\n".join([text, *outcome])
     session.show(
         {"run": name, "status": record["status"], "reason": record["reason"], "steps": record["steps"]},
-        f"{text}\nlook at it: coop report {name}" + (f"\nnext: {then}" if then else ""),
+        f"{text}\nlook at it: coop report {name}" + (f"\nnext: {then or _again(name, record)}" if then or record["reason"] else ""),
     )
     if record["status"] != "completed":
         raise click.exceptions.Exit(REQUEUE if record["reason"] == PREEMPTED else 1)

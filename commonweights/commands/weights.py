@@ -77,7 +77,7 @@ def merge(
     from train.export.merge import merge as merge_weights
 
     if (run is None) == (adapter is None):
-        raise BadInput("merge takes RUN or --adapter", value={"run": run, "adapter": adapter and str(adapter)}, allowed="one of them")
+        raise BadInput("merge takes RUN or --adapter, one of them", allowed="coop weights merge RUN, or --adapter DIR --base DIR --out DIR", next="coop runs")
     with progress(quiet=session.json) as show:
         if adapter is not None:
             if base is None or out is None:

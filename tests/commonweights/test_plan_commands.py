@@ -77,6 +77,28 @@ def test_named_hardware_says_what_fits_and_what_a_run_takes(coop, ready: Path, h
     assert (unknown.code, "a100-80" in unknown.err) == (2, True)
     many = coop("-C", home, "plan", config, "--devices", "5")
     assert (many.code, "limits.max_devices = 4" in many.err) == (2, True)
+    few = write(ready, "few", strategy="ddp", sequences_per_step=3)
+    assert coop("-C", home, "--json", "plan", few).json["estimate"]["devices"] == 3
+    idle = coop("-C", home, "plan", few, "--devices", "4")
+    assert (idle.code, "some would idle" in idle.err) == (2, True)
+    named = coop("-C", home, "plan", few, "--hardware", "h100", "--no-sample").out
+    assert max(len(line) for line in named[named.index("MEMORY of") : named.index("plan    ")].splitlines()) <= 100
+    assert " 4096+" in named  # no more than that is ever asked for
+
+
+def test_a_config_that_is_not_there_or_differs_from_the_plan_of_its_name_says_what_to_do(coop, ready: Path, home: Path) -> None:
+    absent = coop("-C", home, "plan", ready / "first.yml")
+    assert (absent.code, "coop plan --example >" in absent.err) == (2, True)
+    swapped = coop("-C", home, "plan", home / "plans/first.json")
+    assert (swapped.code, "is a plan already" in swapped.err) == (2, True)
+    for verb in (["train"], ["plan", "explain"]):
+        swapped = coop("-C", home, *verb, ready / "first.yaml")
+        assert (swapped.code, "first.yaml is a config" in swapped.err) == (2, True)
+        near = coop("-C", home, *verb, "frist")
+        assert (near.code, "did you mean 'first'? known: first" in near.err) == (2, True)
+    changed = write(ready, "first", seed=5)
+    refused = coop("-C", home, "plan", changed)
+    assert (refused.code, "they differ in limits, training" in refused.err) == (2, True)
 
 
 def test_a_run_that_does_not_fit_is_told_so_and_what_would(coop, ready: Path, home: Path) -> None:

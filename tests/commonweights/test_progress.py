@@ -60,22 +60,26 @@ def test_quiet_shows_nothing(moment: list[float], capsys: pytest.CaptureFixture[
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_gets_a_bar_with_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", ["80", "160"])
+def test_a_terminal_gets_a_bar_with_the_status(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("TERM", "xterm")
     with progress() as show:
         assert isinstance(show, module._Bars)
-        show.status("loss [2.000], 5 tokens/s")
-        show("training", 40, 50)
+        show.status("loss [2.000], 12,345 tokens/s, 4,567 learned/s, MFU 40%")
+        show("training", 400, 500)
         assert show.bars is not None
         show.bars.refresh()
     shown = screen.getvalue()
     assert "training" in shown
-    assert "40/50" in shown
-    assert "loss [2.000], 5 tokens/s" in shown
+    assert "400/500" in shown
+    assert "left" in shown
+    assert "-:--:--" in shown  # the time left, before it is known
+    assert "loss [2.000], 12,345 tokens/s, 4,567 learned/s, MFU 40%" in shown
+    assert "\u2026" not in shown  # nothing is cut

@@ -250,6 +250,11 @@ def test_the_same_plan_goes_to_any_site_the_vote_allows_and_to_no_other(coop: An
     data = dumps(limited.model_dump())
     village.approve("run", sha256(data), uses=2)
     (lent.root / "plans" / "limited.json").write_bytes(data)
+    narrow = approved.make_plan(name="narrow", training=Training(strategy="ddp", sequences_per_step=1))
+    (lent.root / "plans" / "narrow.json").write_bytes(dumps(narrow.model_dump()))
+    idle = coop("-C", lent.root, "submit", "narrow", "--site", "north", "--dry-run", "--devices", "2")
+    assert (idle.code, "some would idle" in idle.err) == (2, True)
+    assert "--nodes=1\n" in coop("-C", lent.root, "submit", "narrow", "--site", "north", "--dry-run").out
     done = coop("-C", lent.root, "submit", "limited", "--site", "south", "--yes")
     assert (done.code, "members voted for north" in done.err) == (1, True)
     assert coop("-C", lent.root, "submit", "limited", "--site", "north", "--dry-run").code == 0

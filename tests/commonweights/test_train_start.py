@@ -1,8 +1,14 @@
 """A start of a run is used only by the process that trains it, and only once the gate has passed."""
 
+from pathlib import Path
+from typing import Any
+
+import click
 import pytest
 
-from commonweights.running import run_plan
+from commonweights.cli import Session
+from commonweights.commands.train import _end
+from commonweights.running import gate_plan, run_plan
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, CoopError
@@ -74,3 +80,27 @@ def test_a_halted_approval_is_not_passed_over_by_a_start(ready: Approved) -> Non
 def test_a_name_that_leads_out_of_the_folder_is_no_run(ready: Approved) -> None:
     with pytest.raises(BadInput, match="no name of a run"):
         run_plan(Workspace(ready.village.coop), ready.plan_bytes, "../first", base=ready.base)
+
+
+def test_base_weights_that_are_not_in_the_cache_are_asked_for_by_name(ready: Approved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COMMONWEIGHTS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("train.base_weights.cached_base", lambda: (_ for _ in ()).throw(CoopError("no package")))
+    step = gate_plan(Workspace(ready.village.coop), ready.plan_bytes, base=None).steps[5]
+    assert step.why == f"base weights are not at {tmp_path}/cache/example--base"
+    assert step.todo == "coop base, or coop train PLAN --base FOLDER"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "told"),
+    [
+        ("interrupted", 1, "next: the same command goes on from step 7"),
+        ("preempted", 75, "next: the same command goes on from step 7"),
+        ("withdrawn: m-one withdrew", 1, "next: coop why run-1"),
+    ],
+)
+def test_a_run_that_was_stopped_says_what_comes_next(capsys: pytest.CaptureFixture[str], reason: str, code: int, told: str) -> None:
+    record: dict[str, Any] = {"status": "halted", "reason": reason, "steps": 7, "loss": {"first": 2.0, "last": 1.5}}
+    with pytest.raises(click.exceptions.Exit) as left:
+        _end(Session(None, False), RUN, record)
+    assert left.value.exit_code == code
+    assert capsys.readouterr().out.splitlines()[-1] == told

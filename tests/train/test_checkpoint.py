@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from governance_hooks.errors import CoopError
 from governance_hooks.training import Lora, Training
-from train import checkpoint
+from train import checkpoint, checkpoint_writer
 from train.checkpoint_writer import CheckpointWriter
 from train.model import load_model
 from train.module import TrainingModule
@@ -129,6 +130,25 @@ def test_what_is_trained_on_while_a_checkpoint_is_written_is_not_in_it(module: T
     written = load_file(tmp_path / "step-00000004/tensors-00000.safetensors")
     assert written.keys() == before.keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in written.items())
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(module: TrainingModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, real = threading.Event(), checkpoint_writer.save_file
+
+    def slow(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        assert disk.wait(60)
+        real(tensors, path)
+
+    monkeypatch.setattr("train.checkpoint_writer.save_file", slow)
+    writer = CheckpointWriter(tmp_path, World(), plan=PLAN, keep=3)
+    module.completed_steps = 4
+    writer.start(module)  # comes back, and so does each look at later steps, though the disk has not
+    for _ in range(3):
+        writer.poll()
+    assert not checkpoint.folders(tmp_path)
+    disk.set()
+    writer.finish()
+    assert [step for step, _ in checkpoint.folders(tmp_path)] == [4]
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_the_run(module: TrainingModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "full": FULL,
     "lora, gradient checkpointing": {"gradient_checkpointing": True},
     "full, gradient checkpointing, chunked loss": FULL | {"gradient_checkpointing": True, "loss_chunk_tokens": 16},
+    "lora, chunked loss": {"loss_chunk_tokens": 16},
     "lora with dropout": {"lora": Lora(rank=4, alpha=8, dropout=0.1)},
     "eager attention": {"attention": "eager"},
     "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
@@ -41,6 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 DEEPSPEED: dict[str, dict[str, Any]] = {
     "dora": {"method": "dora"},
     "full": FULL,
+    "lora, chunked loss": {"loss_chunk_tokens": 16},
+    "full, chunked loss": FULL | {"loss_chunk_tokens": 16},
     "offload": {"offload": True},
     "bfloat16": {"precision": "bf16-true"},
     "gradient checkpointing": {"gradient_checkpointing": True},
@@ -48,6 +51,9 @@ DEEPSPEED: dict[str, dict[str, Any]] = {
     "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
     "bfloat16, full": FULL | {"precision": "bf16-true"},
 }
+
+COMPILED = ["ddp", "fsdp2", *(["zero2", "zero3"] if os.environ.get("COOP_COMPILED") == "all" else [])]
+"""Minutes of compiling each; DeepSpeed's two, which passed, only where somebody asks: COOP_COMPILED=all."""
 
 
 def losses(folder: Path) -> list[float]:
@@ -100,7 +106,7 @@ def test_every_method_and_setting_learns_in_two_processes_what_it_learns_in_one(
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("strategy", COMPILED)
 def test_compiled_blocks_learn_packed_samples_in_two_processes_as_in_one(tmp_path: Path, plan_of: Plan, base: Path, build: Path, strategy: str) -> None:
     compare(tmp_path, plan_of, base, build, strategy, {"compile": {"compile": True, "max_steps": 2}})
 

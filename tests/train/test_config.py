@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -11,9 +12,10 @@ from pydantic import BaseModel
 
 import train
 from governance_hooks.errors import BadInput
-from governance_hooks.plan import EvaluationPolicy, Mix
-from governance_hooks.training import Dpo, Lora, Training
+from governance_hooks.plan import EvaluationPolicy
+from governance_hooks.training import Dpo, Training
 from train.config import RunConfig, read_config, resolve_precision
+from train.other_names import OTHER_NAMES
 
 ROOT = Path(train.__file__).parent
 USE = """use:
@@ -69,6 +71,57 @@ def test_a_value_out_of_range_names_its_field_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("training:\n  precision: bf16\n", r"run\.yaml:10: training\.precision: .*\n.*'bf16'\n.*did you mean 'bf16-true'"),
+        ("training:\n  method: lorra\n", r"did you mean 'lora'"),
+        (
+            "training:\n  lora:\n    target_modules: all_linear\n",
+            r"run\.yaml:11: training\.lora\.target_modules: .*valid list\n.*\n.*did you mean 'all-linear'",
+        ),
+        ("mix:\n  strategy: unimaks\n  max_epochs: 2\n", r"did you mean 'unimax'"),
+    ],
+)
+def test_a_value_that_is_none_of_the_known_ones_gets_the_nearest(tmp_path: Path, section: str, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read(tmp_path, HEAD + section)
+    assert re.search(said, str(refused.value))
+
+
+def test_a_rule_between_two_fields_is_told_in_our_words_alone(tmp_path: Path) -> None:
+    for section, said in {
+        "training:\n  offload: true\n": "run.yaml:9: training: training.offload is DeepSpeed's: strategy zero2 or zero3",
+        "training:\n  attention: flash\n  precision: 32-true\n": "run.yaml: training.attention flash computes in half precision only: set training.precision: bf16-true",
+    }.items():
+        with pytest.raises(BadInput) as refused:
+            read(tmp_path, HEAD + section)
+        assert str(refused.value) == f"{tmp_path}/{said}"
+    assert read(tmp_path, HEAD + "training:\n  attention: flash\n  precision: bf16-true\n").attention == "flash"
+
+
+def test_a_config_of_another_trainer_is_told_all_our_names_at_once(tmp_path: Path) -> None:
+    theirs = "base_model: owner/model\nadapter: lora\nmicro_batch_size: 2\nsample_packing: true\nunheard_of: 1\n"
+    with pytest.raises(BadInput) as refused:
+        read(tmp_path, theirs)
+    told = str(refused.value)
+    assert "run.yaml:1: unknown field base_model, and 3 more that other trainers use" in told
+    for line in ("base_model is base", "adapter is training.method", "micro_batch_size is training.sequences_per_forward", "sample_packing is no setting here"):
+        assert line in told
+    with pytest.raises(BadInput, match=r"(?s)run\.yaml:10: unknown field training\.lr\n.*training\.lr is training\.learning_rate"):
+        read(tmp_path, HEAD + "training:\n  lr: 2e-4\n")
+
+
+def test_what_other_names_stand_for_are_settings() -> None:
+    for ours in OTHER_NAMES.values():
+        path, owner = ours.partition(":")[0], RunConfig
+        if path == "no setting here":
+            continue
+        for part in path.split("."):
+            field = owner.model_fields[part]
+            owner = next((one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type) and issubclass(one, BaseModel)), RunConfig)
+
+
+@pytest.mark.parametrize(
     ("cpuinfo", "expected"),
     [
         ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", "bf16-true"),
@@ -117,24 +170,6 @@ def test_a_new_config_states_intervals_by_students_t_unless_it_says_otherwise(tm
 def test_reading_a_config_or_a_base_loads_no_torch() -> None:
     code = "import sys, train.config, train.plan, train.base_weights, train.estimate.dry_run, commonweights.forecast, slurm.sbatch; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def fields(model: type[BaseModel]) -> set[str]:
-    return set(model.model_fields)
-
-
-def test_every_field_of_the_plan_s_training_section_is_read_by_the_code() -> None:
-    # An option that is declared and never read does nothing and warns nobody (allenai/open-instruct issue 1823).
-    read_names = {
-        node.attr
-        for path in (*ROOT.rglob("*.py"), *(ROOT.parent / "data_pipeline/tokens").glob("*.py"))
-        if path.name not in ("config.py", "plan.py", "explain.py") and path.parent.name != "estimate"  # these describe the plan; they do not execute it
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-    }
-    # A mix's strategy follows from the fields it has.
-    assert fields(Training) | fields(Dpo) | fields(Mix) | fields(Lora) - {"target_modules"} <= read_names | {"strategy"}
-    assert "target_modules" in read_names
 
 
 def test_dora_is_not_planned_with_zero3(tmp_path: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from numpy._core import _multiarray_umath as numpy_features
+from safetensors.torch import save_file
 
 import train.export.arithmetic as arithmetic
 from governance_hooks.errors import BadInput, CoopError
@@ -67,6 +73,34 @@ def test_the_answer_a_machine_is_asked_for_is_that_of_plain_python_numbers(monke
     check_machine()
     monkeypatch.setattr(arithmetic, "merge_rows", python)
     check_machine()
+
+
+ANOTHER_PROCESSOR = """
+import sys, numpy, torch
+from safetensors.torch import load_file
+from governance_hooks.canonical import sha256
+from train.export.arithmetic import LowRank, merge_rows
+given = load_file(sys.argv[1])
+low = LowRank(given["A"].double(), given["B"].double(), 2 / 3, given["m"].double())
+merged = (merge_rows(given["W"].to(kind), low, 0, kind).view(torch.uint8).numpy().tobytes() for kind in (torch.float32, torch.bfloat16, torch.float16))
+print(torch.backends.cpu.get_cpu_capability(), sha256(b"".join(merged)))
+"""
+
+
+def test_plain_and_vector_instructions_give_one_merge(tmp_path: Path) -> None:
+    # torch and NumPy choose their code by the processor's features; told to do without, they are another processor.
+    torch.manual_seed(3)
+    save_file({"W": torch.randn(67, 131) * 0.1, "A": torch.randn(5, 131), "B": torch.randn(67, 5) * 0.01, "m": torch.rand(67).add(0.5)}, tmp_path / "given")
+    have = " ".join(name for name in numpy_features.__cpu_dispatch__ if numpy_features.__cpu_features__.get(name))
+    said = []
+    for vectors in ({}, {"ATEN_CPU_CAPABILITY": "default", "NPY_DISABLE_CPU_FEATURES": have}):
+        done = subprocess.run(
+            [sys.executable, "-c", ANOTHER_PROCESSOR, tmp_path / "given"], env=os.environ | vectors, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split())
+    assert said[1][0] == "DEFAULT"
+    assert said[0][1] == said[1][1]
 
 
 def test_a_process_that_flushes_small_numbers_to_zero_is_refused() -> None:

@@ -80,6 +80,7 @@ def test_the_page_shows_every_language_start_and_the_estimate(run: Path) -> None
     for told in ("Spanish", "Basque", "completed", "kWh", "estimated", "Learning rate", "Peak memory", "waiting for data", "load x rated power"):
         assert told in page
     assert "Model FLOPs" not in page
+    assert not re.search(r"\de-\d", page)  # no number of people's energy is written as 9e-06
     assert page.count('role="img"') == 1 + 2 + 2 + 5  # loss, two languages in training and in validation, five curves
     assert page.count("Training loss in ") == 2
     validated = [line["validation"]["eus"] for line in map(loads_line, (run / "metrics.jsonl").read_bytes().splitlines()) if "validation" in line]
@@ -89,6 +90,14 @@ def test_the_page_shows_every_language_start_and_the_estimate(run: Path) -> None
 def loads_line(line: bytes) -> dict[str, Any]:
     found: dict[str, Any] = loads(line, floats=True)
     return found
+
+
+def test_an_answer_that_ended_at_once_is_told_and_not_left_blank(run: Path) -> None:
+    sample = {"language": "spa", "prompt": "¿Qué es el sol?", "base": "", "tuned": "Una estrella."}
+    (run / "eval/report.json").write_bytes(dumps({"passed": True, "languages": {}, "generations": [sample]}))
+    page = text_of(run)
+    assert page.count("(no words)") == 1
+    assert "Una estrella." in page
 
 
 def test_a_language_that_got_worse_is_named(run: Path) -> None:

@@ -419,6 +419,20 @@ def test_an_attention_that_leaks_stops_the_run_before_the_first_step(tmp_path: P
     assert json.loads((tmp_path / "run/run.json").read_bytes())["steps"] == 0
 
 
+def test_a_disk_too_small_for_the_checkpoints_stops_the_run_before_the_first_step(
+    tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage
+    monkeypatch.setattr("train.checkpoint.shutil.disk_usage", lambda path: real(path)._replace(free=10_000))
+    with pytest.raises(CoopError, match="too little disk space"):
+        go(tmp_path / "run", plan_of())
+    record = json.loads((tmp_path / "run/run.json").read_bytes())
+    assert (record["status"], record["steps"]) == ("failed", 0)
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+    monkeypatch.undo()
+    assert go(tmp_path / "run", plan_of())["status"] == "completed"
+
+
 def test_a_second_ctrl_c_ends_the_run_at_once_and_it_still_resumes(tmp_path: Path, plan_of: Plan, go: Any) -> None:
     def impatient(label: str, done: int, total: int) -> None:
         if label == "training" and done == 5:
@@ -434,7 +448,8 @@ def test_a_second_ctrl_c_ends_the_run_at_once_and_it_still_resumes(tmp_path: Pat
     assert trace == list(range(1, 9))
 
 
-def test_a_sequence_longer_than_the_base_can_attend_over_is_refused(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+def test_a_sequence_longer_than_the_base_can_attend_over_is_refused(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.plan.require_compatible", lambda base, training: None)  # no `coop plan` writes such a plan; a start does not trust that
     with pytest.raises(BadInput, match="more than the base can attend over"):
         go(tmp_path / "run", plan_of(sequence_tokens=1024))
 
@@ -446,7 +461,8 @@ def test_a_tokenizer_larger_than_its_model_is_refused(base: Path) -> None:
         require_fit(model, tokens=100_000, sequence_tokens=512)
 
 
-def test_unknown_target_modules_are_named(tmp_path: Path, plan_of: Plan, go: Any) -> None:
+def test_unknown_target_modules_are_named(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.plan.require_compatible", lambda base, training: None)
     with pytest.raises(BadInput, match="target_modules"):
         go(tmp_path / "run", plan_of(lora=Lora(target_modules=["query_key_value"])))
 
@@ -456,9 +472,11 @@ def test_wandb_is_off_unless_wanted_and_then_offline_and_silent_about_the_machin
 ) -> None:
     go(tmp_path / "without", plan_of(max_steps=1))
     assert not (tmp_path / "without/wandb").exists()
-    go(tmp_path / "with", plan_of(max_steps=2), wandb=True)
-    runs = list((tmp_path / "with/wandb").glob("offline-run-*"))
-    assert len(runs) == 1
+    for progress in (interrupt_at(0), None):  # a run in two segments
+        go(tmp_path / "with", plan_of(max_steps=2), wandb=True, progress=progress)
+    runs = sorted((tmp_path / "with/wandb").glob("offline-run-*"))
+    assert len(runs) == 2
+    assert all(run.name.endswith("-with") for run in runs)  # of one id: synced, they meet again
     data = next(runs[0].glob("*.wandb")).read_bytes()
     assert b"grad_norm" in data
     assert sys.executable.encode() not in data

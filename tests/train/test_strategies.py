@@ -148,11 +148,15 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_the_resumed_run_is_b
 
 @pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("zero3", marks=DEEPSPEED)])
 def test_all_weights_are_trained_in_shards_and_saved_whole(tmp_path: Path, plan_of: Plan, base: Path, build: Path, together: Any, strategy: str) -> None:
-    full: dict[str, Any] = {"method": "full", "lora": None, "learning_rate": 1e-3, "loss_chunk_tokens": 16}
+    full: dict[str, Any] = {"method": "full", "lora": None, "learning_rate": 1e-3, "loss_chunk_tokens": 16, "checkpoint_every_steps": 1, "keep_checkpoints": 6}
     record, said = together(tmp_path / "two", plan_of(strategy=strategy, **(UNEVEN | full)))
     assert record is not None, said
     assert record["status"] == "completed"
     alone(tmp_path / "one", plan_of(**(UNEVEN | full)), base, build)
+    gradients, of_one = first_gradients(tmp_path / "two"), first_gradients(tmp_path / "one")
+    assert gradients.keys() == of_one.keys() != set()
+    for name, gradient in of_one.items():  # to 1e-6 of each parameter's largest element
+        assert float((gradients[name] - gradient).abs().max()) <= 1e-6 * float(gradient.abs().max()), name
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     found, expected = (load_file(tmp_path / name / "model/model.safetensors") for name in ("two", "one"))
     assert found.keys() == expected.keys()

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 from train.clock import WallClock
 from train.world import World
 
-__all__ = ["PREEMPTED", "SAVE", "Interruption"]
+__all__ = ["INTERRUPTED", "PREEMPTED", "SAVE", "Interruption"]
 
 SAVE: Final = "save"
 """Name of the file in the run's folder that asks for a checkpoint at the next step: whoever makes it need not know a process or a job."""
@@ -23,9 +23,12 @@ SAVE: Final = "save"
 PREEMPTED: Final = "preempted"
 """The reason of a run that a scheduler wants off the machine: SIGTERM, or SIGUSR1 as `sbatch --signal=USR1@120` sends it. Start it again."""
 
-_SIGNALS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: PREEMPTED, signal.SIGUSR1: PREEMPTED}
+INTERRUPTED: Final = "interrupted"
+"""The reason of a run that somebody stopped with Ctrl-C."""
+
+_SIGNALS: Final = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: PREEMPTED, signal.SIGUSR1: PREEMPTED}
 _TIME: Final = 1
-_REASONS: Final = ("", "time", "interrupted", PREEMPTED)
+_REASONS: Final = ("", "time", INTERRUPTED, PREEMPTED)
 """What processes agree on is the highest of these numbers."""
 
 
@@ -43,7 +46,7 @@ class Interruption(pl.Callback):
         self._flag = 0
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
-        if self._flag == _REASONS.index("interrupted") and number == signal.SIGINT:
+        if self._flag == _REASONS.index(INTERRUPTED) and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._flag = max(self._flag, _REASONS.index(_SIGNALS[signal.Signals(number)]))
 

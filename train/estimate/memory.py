@@ -14,7 +14,7 @@ from governance_hooks.training import Training
 from train.estimate.hardware import GIB
 from train.estimate.shape import Shape
 
-__all__ = ["STRATEGIES", "Layout", "Memory", "activations", "largest_forward", "memory"]
+__all__ = ["MOST_SEQUENCES", "STRATEGIES", "Layout", "Memory", "activations", "largest_forward", "memory"]
 
 NF4_BYTES: Final = 0.5 + (1 + 4 / 256) / 64
 """Bytes a weight of QLoRA: 4 bits, and for each 64 weights a scale of 8 bits, of which each 256 share a float32 (arXiv 2305.14314, section 3)."""
@@ -29,6 +29,7 @@ RUNTIME: Final = 3 * GIB // 2
 FRAGMENTATION: Final = 0.05
 """Of all the rest, for gaps between the allocator's blocks: an allowance, not measured here."""
 MOST_SEQUENCES: Final = 4096
+"""In one forward pass; where more would fit nobody asks how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +196,8 @@ def memory(shape: Shape, training: Training, layout: Layout, devices: int, seque
 
 
 def largest_forward(shape: Shape, training: Training, layout: Layout, devices: int, available: int) -> int:
-    """Return the largest `sequences_per_forward` whose estimate fits into `available` bytes; 0 if not even one sequence does."""
-    low, high = 0, 1
-    while high <= MOST_SEQUENCES and memory(shape, training, layout, devices, high).peak <= available:
-        low, high = high, 2 * high
+    """Return the largest `sequences_per_forward` whose estimate fits into `available` bytes, MOST_SEQUENCES at most; 0 if not even one sequence does."""
+    low, high = 0, MOST_SEQUENCES + 1
     while high - low > 1:
         middle = (low + high) // 2
         if memory(shape, training, layout, devices, middle).peak <= available:

@@ -92,9 +92,9 @@ def _summary(run: RunFolder) -> str:
         facts.append(("Median speed", f"{middle:,.0f} tokens/s"))
     if record is not None:
         facts.append(("Records", f"{record['trained_records']:,}"))
-        facts.append(("Time", f"{record['wall_s'] / 60:,.1f} min, {record['starts']} start(s)"))
+        facts.append(("Time", f"{record['wall_s'] / 60:,.1f} min, {record['starts']} start{'s' * (record['starts'] != 1)}"))
         if record["energy"] is not None:
-            facts.append(("Energy, estimated", f"{record['energy']['kwh']:.4g} kWh"))
+            facts.append(("Energy, estimated", f"{tables.kwh(record['energy']['kwh'])} kWh"))
         facts.append(("Device", visible(record["device"])))
     return f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in facts)}</dl>"
 

@@ -52,8 +52,8 @@ def segments(run: RunFolder) -> str:
         cause = f": {visible(one['cause'])}" if one["cause"] else ""
         steps = "" if one["from_step"] is None or one["to_step"] is None else f"{one['from_step']} → {one['to_step']}"
         spent = "" if one["seconds"] is None else _duration(one["seconds"])
-        kwh = "" if one["energy"] is None else f"{one['energy']['kwh']:.4g}"
-        rows.append([str(one["start"]), visible(one["started"]), f"{one['status']}{cause}", visible(one["device"]), steps, spent, kwh])
+        energy = "" if one["energy"] is None else kwh(one["energy"]["kwh"])
+        rows.append([str(one["start"]), visible(one["started"]), f"{one['status']}{cause}", visible(one["device"]), steps, spent, energy])
     return table(["Start", "At (UTC)", "How it ended", "Device", "Steps", "Time", "kWh"], rows, numbers=3)
 
 
@@ -63,13 +63,13 @@ def energy(run: RunFolder) -> str:
     if found is None:
         return '<p class="quiet">Not measured.</p>'
     rows = [
-        [name, f"{found[f'{key}_kwh']:.4g}", visible(", ".join(found[f"{key}_method"]))]
+        [name, kwh(found[f"{key}_kwh"]), visible(", ".join(found[f"{key}_method"]))]
         for name, key in (("Processor", "cpu"), ("GPUs", "gpu"), ("Memory", "ram"))
         if found[f"{key}_method"]
     ]
     carbon = f" and {found['co2e_kg']:.4g} kg CO2 equivalents ({visible(', '.join(found['country']))})" if "co2e_kg" in found else ""
     left_out = f" {found['segments_unmeasured']} killed segment(s) left no measurement." if found["segments_unmeasured"] else ""
-    told = f"<p><strong>{found['kwh']:.4g} kWh{carbon}, estimated</strong> over {found['segments']} segment(s), by {visible(', '.join(found['method']))}.{left_out}</p>"
+    told = f"<p><strong>{kwh(found['kwh'])} kWh{carbon}, estimated</strong> over {found['segments']} segment{'s' * (found['segments'] != 1)}, by {visible(', '.join(found['method']))}.{left_out}</p>"
     return told + table(["Part", "kWh", "Method"], rows)
 
 
@@ -91,13 +91,25 @@ def evaluation(run: RunFolder) -> str:
     return f"<h2>Evaluation</h2><p>All held-out rows, nats per token. Policy of the vote: <strong>{passed}</strong>.</p>{table(head, rows)}"
 
 
+NOTHING = '<p class="quiet">(no words)</p>'
+"""In place of an answer that ended at once."""
+
+
+def kwh(value: float) -> str:
+    """Return an energy in kWh to four digits, the smallest as the decimals people read: 0.000009069 and not 9.069e-06."""
+    return f"{value:.4g}" if not 0 < value < 1e-4 else f"{value:.9f}".rstrip("0").rstrip(".") or "0"
+
+
 def samples(run: RunFolder) -> str:
     """Return the sample answers before and after, escaped, with signs in place of unseen characters and each in its own direction."""
     found = run.evaluation["generations"] if run.evaluation else []
     if not found:
         return '<p class="quiet">None yet: the evaluation makes them.</p>'
     rows = [
-        [named(one["language"]), *(f'<p class="text" dir="auto">{visible(one[name])}</p>' for name in ("prompt", "base", "tuned"))]
+        [
+            named(one["language"]),
+            *(f'<p class="text" dir="auto">{visible(one[name])}</p>' if one[name].strip() else NOTHING for name in ("prompt", "base", "tuned")),
+        ]
         for one in found[:MAX_SAMPLES]
     ]
     note = '<p class="quiet">One greedy answer each to our own fixed questions, never a member’s text; as they came, right or wrong.</p>'

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
+from train.compatibility import require_processes
 from train.model import AdaptedModel
 from train.optimizer import Weights
 from train.world import World
@@ -50,13 +51,7 @@ def strategy_of(training: Training, world: World) -> Strategy:
 
     Raises BadInput if the plan's strategy cannot use them or what the plan asks for, or some of them would never have a sequence to read.
     """
-    if training.strategy == "single" and world.size > 1:
-        raise BadInput("a plan with strategy single runs in one process", value=world.size, allowed="1", next="plan with training.strategy: ddp or fsdp2")
-    if training.sequences_per_step < world.size:
-        raise BadInput(
-            "more processes than sequences in an optimizer step: some would idle", value=world.size,
-            allowed=f"at most training.sequences_per_step = {training.sequences_per_step}",
-        )  # fmt: skip
+    require_processes(training, world.size)
     if training.strategy == "zero3" and training.gradient_checkpointing and world.size > 1:
         raise BadInput(  # torch compares the weights of a block computed again with those of its first pass, which DeepSpeed took away meanwhile
             "gradient checkpointing does not work with zero3", value="training.gradient_checkpointing: true", allowed="false, or another strategy",
