@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -15,10 +16,11 @@ from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
+from babel.numbers import format_currency, format_decimal, get_currency_precision, get_decimal_symbol, get_group_symbol
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
+from governance_hooks.money import CURRENCIES
 from governance_hooks.sentence import Sentence
 
 __all__ = [
@@ -151,6 +153,13 @@ def measure(value: float, unit: str) -> str:
     return str(format_unit(value, f"digital-{unit}", "short", "#,##0.#", locale=current()))
 
 
+def money(minor: int, currency: str) -> str:
+    """Return an amount in minor units as this language writes it."""
+    digits = CURRENCIES[currency]
+    same = digits == get_currency_precision(currency)  # where CLDR rounds to whole units and we do not, the locale's own form has two digits
+    return str(format_currency(Decimal(minor).scaleb(-digits), currency, locale=current(), currency_digits=same))
+
+
 def when(instant: str) -> str:
     """Return an RFC 3339 instant as this language writes it, to the minute, in UTC."""
     return _when(instant, current())
@@ -210,7 +219,9 @@ def say(text: str) -> Said | None:
     if current() != "en" and one not in sentences(current()):
         return None
     found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
-    return Said(found.format(**{name: _shown(value) for name, value in values.items()}) if values else found)
+    return Said(
+        found.format(**{name: _shown(language_by_tag(str(value)) if name == "language" else value) for name, value in values.items()}) if values else found
+    )
 
 
 def told(text: str) -> str:
@@ -224,6 +235,17 @@ def language_name(code: str) -> str:
 
     known, found = Locale.parse(current()).languages, Language.get(code)
     return str(known.get(found.to_tag()) or known.get(found.prefer_macrolanguage().to_tag()) or code)
+
+
+def language_by_tag(tag: str) -> str:
+    """Return the name of a language by its ISO 639-3 code or BCP 47 tag, with the tag where it says more; the tag alone where the name is not known."""
+    name = language_name(tag.partition("-")[0])
+    return tag if name == tag.partition("-")[0] else name if "-" not in tag else f"{name} ({tag})"
+
+
+def span(seconds: int) -> str:
+    """Return a length of time in words, in the unit that fits."""
+    return str(format_timedelta(timedelta(seconds=seconds), threshold=1, locale=current()))
 
 
 def until(instant: str, now: str) -> str:

@@ -12,7 +12,7 @@ from governance_hooks.sshsig import PublicKey
 from portal import i18n
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
-from portal.signing.kinds import ACCOUNT, needed
+from portal.signing.kinds import ACCOUNT, needed, signers
 from portal.visit import Here
 
 __all__ = ["key_line", "router"]
@@ -34,8 +34,16 @@ def join(visit: Here) -> Response:
             asked = found[-1] if found else None
         left = bool(account and account.member and account.member in register.members and register.members[account.member].left is not None)
         total = needed(register, asked.value) if asked else 0
+        have = len(signers(register, asked.value, asked.body, asked.signatures)) if asked else 0
     return visit.page(
-        "join.html", need=need, passkeys=passkeys, asked=asked, total=total, left=left, path_to_sign=signing_path(asked, asked.author) if asked else ""
+        "join.html",
+        need=need,
+        passkeys=passkeys,
+        asked=asked,
+        have=have,
+        total=total,
+        left=left,
+        path_to_sign=signing_path(asked, asked.author) if asked else "",
     )
 
 

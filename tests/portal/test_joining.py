@@ -4,7 +4,7 @@ import pytest
 
 from governance_hooks.sshsig import generate_key
 from tests.portal.conftest import Portal
-from tests.portal.people import OldDevice
+from tests.portal.people import SIGNING, OldDevice
 from tests.portal.test_voting import propose
 
 
@@ -97,15 +97,43 @@ def test_lost_keys_are_recovered_by_guardians_and_stopped_by_an_old_key(portal: 
     person.touch(person.post("/keys/guardians", guardians=" ".join(guardians)))
     page = person.touch(person.make_passkey(person.post("/recover/passkey")))
     assert "1 of 3 signatures" in page.words
+    assert "lost their keys" not in person.get("/").words
     for number in (3, 4):
         guardian = portal.founder(number)
+        assert "1 member lost their keys and asks you for help." in guardian.get("/").words
         guardian.paste(guardian.get(guardian.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+        assert "lost their keys" not in guardian.get("/").words
     with portal.service.view.reading() as register:
         assert member in register.recoveries
     assert "Somebody asked for a new key for you" in person.get("/").words
     person.touch(person.post("/keys/cancel"), old)
     with portal.service.view.reading() as register:
         assert member not in register.recoveries
+
+
+def test_a_signature_of_a_key_that_is_out_of_force_meanwhile_counts_no_more_and_stops_nobody(portal: Portal) -> None:
+    person = portal.stranger()
+    person.sign_in("new@example.org")
+    person.touch(person.make_passkey(person.post("/join/passkey")))
+    (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+    first, second, third = (portal.founder(number) for number in range(3))
+    assert "1 person asks to join." in first.get("/").words
+    first.sign(first.get(first.get("/stewards/admissions").links(f"as={portal.members[0]}")[0]))
+    assert "asks to join" not in first.get("/").words  # they have done their part
+    assert "2 of 3 signatures are here." in person.get("/join").words
+    assert first.key is not None
+    old, new = first.key, generate_key(portal.root / "new")
+    first.paste(first.paste(first.post("/keys/add", line=new.public.line)), new)
+    first.paste(first.post("/keys/revoke", line=old.public.line), new)
+    for page in (second.get("/stewards/admissions"), second.get(f"{SIGNING}/sign/{drafted.id}")):
+        assert "1 of 3 signatures are here." in page.words
+    assert "1 of 3 signatures are here." in person.get("/join").words
+    assert "1 person asks to join." in first.get("/").words
+    for registrar, number in ((second, 1), (third, 2)):
+        registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    account = portal.service.private.accounts.find(mail="new@example.org")
+    assert account is not None
+    assert account.member in portal.service.view.register.members
 
 
 def test_a_registrar_declines_and_nobody_else_can(portal: Portal) -> None:

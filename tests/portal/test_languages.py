@@ -43,6 +43,7 @@ def extracted() -> frozenset[str | tuple[str, ...]]:
     return frozenset(found)
 
 
+@cache
 def catalogue(language: str) -> Catalog:
     return read_po(BytesIO((LOCALES / language / "LC_MESSAGES" / "portal.po").read_bytes()), locale=language)
 
