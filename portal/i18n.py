@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 from babel import Locale
 from babel.dates import format_date, format_time, format_timedelta
@@ -51,6 +51,7 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 """Each language's own name."""
 
 _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_CODE: Final = re.compile("[a-z]{3}")
 
 _BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
 
@@ -208,6 +209,10 @@ def _shown(value: object) -> object:
     return _apart(when(text) if _INSTANT.fullmatch(text) else text)
 
 
+def _is_code(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None
+
+
 def say(text: str) -> Said | None:
     """Return a sentence of another room in the language of this request, with its numbers, names and instants; None if it is known in English only."""
     if isinstance(text, Said):
@@ -219,9 +224,8 @@ def say(text: str) -> Said | None:
     if current() != "en" and one not in sentences(current()):
         return None
     found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
-    return Said(
-        found.format(**{name: _shown(language_by_tag(str(value)) if name == "language" else value) for name, value in values.items()}) if values else found
-    )
+    shown = {name: _shown(language_by_tag(value) if name == "language" and _is_code(value) else value) for name, value in values.items()}
+    return Said(found.format(**shown) if values else found)
 
 
 def told(text: str) -> str:

@@ -18,6 +18,7 @@ from webauthn.helpers import encode_cbor
 
 from governance_hooks.sshsig import PrivateKey
 from portal.service import Service
+from portal.visit import cookie_name
 from tests.authenticator import AT, ORIGIN, RP_ID, UP, UV, Passkey, RsaKey
 
 MAIN = "https://village.example"
@@ -126,6 +127,13 @@ class Person:
         url = self.mails(mail, "signin")[-1]["url"]
         assert self.get(url).status == 200
         return self.post(url.partition("?")[0])
+
+    def begin(self, mail: str) -> str:
+        """Begin a session as the pages of signing in would; return the account."""
+        sessions = self.service.private.sessions
+        token, account, _ = sessions.sign_in(sessions.make_link(mail, "en", "/"), None)
+        self.client.cookies.set(cookie_name(self.service.settings), token, domain=urlsplit(MAIN).hostname or "", path="/")
+        return account.account
 
     def make_passkey(self, page: Page, device: Device | None = None) -> Page:
         """Press the button of an enrolment page and touch the sensor."""

@@ -9,7 +9,19 @@ from tests.portal.test_voting import propose
 
 
 def test_somebody_joins_with_a_passkey_and_two_registrars(portal: Portal) -> None:
-    person, member = portal.joined()
+    person = portal.stranger()
+    assert "What needs you" in person.sign_in("new@example.org").words
+    assert "1 of 3 signatures" in person.touch(person.make_passkey(person.post("/join/passkey"))).words
+    account = portal.service.private.accounts.find(mail="new@example.org")
+    assert account is not None
+    member = account.asks_as
+    assert member is not None
+    for number in (0, 1):
+        registrar = portal.stranger()
+        registrar.key = portal.keys[portal.members[number]]
+        registrar.sign_in(f"founder{number}@village.example")
+        assert registrar.prove().status == 200
+        registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
     with portal.service.view.reading() as register:
         assert member in register.active()
         assert register.known_keys[person.device.public.raw] == member  # type: ignore[union-attr]
@@ -36,8 +48,14 @@ def test_somebody_joins_with_a_key_in_a_file_and_no_script(portal: Portal) -> No
 
 
 def test_a_founder_shows_that_an_account_is_theirs_and_nobody_else_can(portal: Portal) -> None:
-    founder = portal.founder(0)
-    assert portal.service.private.accounts.find(member=portal.members[0]) is not None
+    founder = portal.stranger()
+    founder.key = portal.keys[portal.members[0]]
+    founder.sign_in("founder@example.org")
+    assert portal.service.private.accounts.find(member=portal.members[0]) is None
+    founder.prove()
+    account = portal.service.private.accounts.find(member=portal.members[0])
+    assert account is not None
+    assert account.mail == "founder@example.org"
     thief = portal.stranger()
     thief.sign_in("thief@example.org")
     page = thief.post("/join/prove", line=portal.keys[portal.members[1]].public.line)

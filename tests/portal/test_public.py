@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +17,19 @@ import pytest
 
 from commonweights.commands.portal import open_service
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.sshsig import NAMESPACE
-from model_card.release import Release
+from governance_hooks.sshsig import NAMESPACE, PrivateKey
+from model_card.release import Release, read_release
 from model_card.verify import verify
 from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import Finished, finish, sign_evaluation
-from tests.portal.conftest import Portal, named
+from tests.portal.conftest import Portal, Published, named
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.village import Village, found
 
+SETTINGS = Settings(MAIN, SIGNING)
 WEIGHTS = "adapter/adapter_model.safetensors"
 
 
@@ -48,22 +50,42 @@ class Library:
 
 @contextmanager
 def library(root: Path, and_then: Callable[[Finished, Release], None], **bylaws: object) -> Iterator[Library]:
-    settings = Settings(MAIN, SIGNING)
-    keys, operator = found(root, founders=6, passkey_origins=[named(settings)], **bylaws)
+    with opened(root, *build(root, and_then, **bylaws)) as made:
+        yield made
+
+
+def build(root: Path, and_then: Callable[[Finished, Release], None], **bylaws: object) -> tuple[dict[str, PrivateKey], PrivateKey]:
+    """Have a village make a model; return its keys and the operator's."""
+    keys, operator = found(root, founders=6, passkey_origins=[named(SETTINGS)], **bylaws)
     with Cooperative.open(root) as coop:
         done = finish(root, coop, Village(root, coop, keys, operator))
         sign_evaluation(done)
         (root / "releases").mkdir(exist_ok=True)
-        release = done.assemble(root / "releases" / "village-lm")
-        and_then(done, release)
-    with open_service(root, settings) as service:
+        and_then(done, done.assemble(root / "releases" / "village-lm"))
+    return keys, operator
+
+
+@contextmanager
+def opened(root: Path, keys: dict[str, PrivateKey], operator: PrivateKey) -> Iterator[Library]:
+    """Open the portal of a village that made a model."""
+    with open_service(root, SETTINGS) as service:
         service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        yield Library(Portal(root, service, make_app(service), keys, operator), release)
+        yield Library(Portal(root, service, make_app(service), keys, operator), read_release(root / "releases" / "village-lm"))
+
+
+@contextmanager
+def copied(published: Published, root: Path) -> Iterator[Library]:
+    """Open a copy of the village that made a model, which a test may change; nothing seen of other copies is remembered, since all of them have one founding."""
+    shutil.copytree(published.root, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(root.parent / "state"))
+        with opened(root, published.keys, published.operator) as made:
+            yield made
 
 
 @pytest.fixture
-def released(tmp_path: Path) -> Iterator[Library]:
-    with library(tmp_path / "village", Finished.publish) as made:
+def released(published: Published, tmp_path: Path) -> Iterator[Library]:
+    with copied(published, tmp_path / "village") as made:
         yield made
 
 
