@@ -26,16 +26,20 @@ from governance_hooks.sentence import Sentence
 __all__ = [
     "LANGUAGES",
     "NATIVE",
+    "apart",
     "choose",
     "current",
     "day",
     "direction",
     "gettext",
+    "language_by_tag",
     "language_name",
     "measure",
+    "money",
     "ngettext",
     "number",
     "say",
+    "span",
     "told",
     "unreviewed",
     "until",
@@ -193,7 +197,7 @@ class _Amount(float):
         return "".join(signs.get(one, one) for one in plain)
 
 
-def _apart(text: str) -> str:
+def apart(text: str) -> str:
     """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
     if text.isascii() and direction() == "ltr":
         return text
@@ -206,7 +210,7 @@ def _shown(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _Amount(value)
     text = str(value)
-    return _apart(when(text) if _INSTANT.fullmatch(text) else text)
+    return apart(when(text) if _INSTANT.fullmatch(text) else text)
 
 
 def _is_code(value: object) -> TypeGuard[str]:
