@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Response
@@ -52,7 +53,9 @@ def where(visit: Here) -> Response:
         member = visit.as_member(register).id
     if not visit.service.limits.allows("dry", member):
         raise HTTPException(429)
-    return visit.page("where.html", lines=[line for line in visit.service.house.whereabouts(member) if line])
+    lines = visit.service.house.whereabouts(member)
+    parts = [list(part) for said, part in itertools.groupby(lines, key=bool) if said]  # one for each build, with a line between
+    return visit.page("where.html", parts=parts)
 
 
 @router.get("/mine/stake")

@@ -18,7 +18,6 @@ from webauthn.helpers import encode_cbor
 
 from governance_hooks.sshsig import PrivateKey
 from portal.service import Service
-from portal.visit import cookie_name
 from tests.authenticator import AT, ORIGIN, RP_ID, UP, UV, Passkey, RsaKey
 
 MAIN = "https://village.example"
@@ -132,7 +131,7 @@ class Person:
         """Begin a session as the pages of signing in would; return the account."""
         sessions = self.service.private.sessions
         token, account, _ = sessions.sign_in(sessions.make_link(mail, "en", "/"), None)
-        self.client.cookies.set(cookie_name(self.service.settings), token, domain=urlsplit(MAIN).hostname or "", path="/")
+        self.client.cookies.set("__Host-coop", token, domain=urlsplit(MAIN).hostname or "", path="/")
         return account.account
 
     def make_passkey(self, page: Page, device: Device | None = None) -> Page:
