@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from sqlalchemy.engine import URL
 from starlette.types import ASGIApp
 
@@ -22,7 +23,7 @@ from portal.service import Service
 from portal.settings import Settings
 from portal.signing.enrolling import draft_of
 from portal.signing.submitting import submit_signature
-from tests.portal.people import MAIN, SIGNING, Device, Person
+from tests.portal.people import MAIN, SIGNING, Device, Person, shared
 from tests.village import found
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ class Portal:
             assert drafted is not None
             submit_signature(self.service, drafted, key.sign(drafted.body))
         return person, member
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop() -> Iterator[None]:
+    """One event loop for the requests of every person."""
+    with start_blocking_portal() as started:
+        shared["loop"] = started
+        yield
+        del shared["loop"]
 
 
 @pytest.fixture
