@@ -31,6 +31,8 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     """Return what needs the owner of an account, the most pressing first; hold the register."""
     member = account.member
     if member is None:
+        if account.asks_as and service.private.drafts.declined("coop.admission/v1", account.asks_as):
+            return [Need(_("A registrar put your request to join aside. Speak with a registrar, then ask again."), "/join", _("Ask again"))]
         if account.asks_as:
             return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
         return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]

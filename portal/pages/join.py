@@ -25,13 +25,14 @@ Line = Annotated[str, Form(max_length=2000)]
 @router.get("/join")
 def join(visit: Here) -> Response:
     """Show how to join, or how it stands."""
-    account, asked = visit.account, None
+    account, asked, declined = visit.account, None, False
     with visit.register() as register:
         need = register.bylaws.registrars_required
         passkeys = visit.service.settings.signing_origin in {one.origin for one in register.bylaws.passkey_origins}
         if account and account.asks_as:
             found = visit.service.private.drafts.open(kind="coop.admission/v1", author=account.asks_as)
             asked = found[-1] if found else None
+            declined = visit.service.private.drafts.declined("coop.admission/v1", account.asks_as)
         left = bool(account and account.member and account.member in register.members and register.members[account.member].left is not None)
         total = needed(register, asked.value) if asked else 0
         have = len(signers(register, asked.value, asked.body, asked.signatures)) if asked else 0
@@ -40,6 +41,7 @@ def join(visit: Here) -> Response:
         need=need,
         passkeys=passkeys,
         asked=asked,
+        declined=declined,
         have=have,
         total=total,
         left=left,

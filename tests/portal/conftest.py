@@ -104,6 +104,17 @@ def portal(make_portal: Callable[..., Portal]) -> Portal:
     return make_portal()
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find groups in this process, which saves the import of pandas and scikit-learn for each map."""
+    import json
+
+    from portal.opinion import drawing
+    from portal.opinion.groups import find, parse
+
+    monkeypatch.setattr(drawing, "_apart", lambda rows: json.loads(json.dumps(find(parse(rows)), allow_nan=False)))
+
+
 @dataclass(frozen=True)
 class Published:
     """The folder of a village that made a model and released it; nobody opens it, tests open copies."""

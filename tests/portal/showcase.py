@@ -266,6 +266,11 @@ def _joining(stage: Stage) -> None:
     asked = stage.people["asked"] = portal.stranger()
     asked.sign_in("asked@example.org")
     stage.keep("sign half", asked.touch(stage.keep("sign admission", asked.make_passkey(asked.post("/join/passkey")))))
+    declined = stage.people["declined"] = portal.stranger()
+    declined.sign_in("declined@example.org")
+    declined.touch(declined.make_passkey(declined.post("/join/passkey")))
+    request = portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
+    stage.people["registrar"].post(f"/stewards/admissions/{request.id}/decline")
     unsigned = stage.people["unsigned"] = portal.stranger()
     unsigned.sign_in("unsigned@example.org")
     unsigned.key = generate_key(portal.root / "unsigned")

@@ -66,6 +66,8 @@ FULL = [
     Sight("join, newcomer", "newcomer", "/join"),
     Sight("join, asked", "asked", "/join"),
     Sight("join, to sign", "unsigned", "/join"),
+    Sight("join, put aside", "declined", "/join"),
+    Sight("home, put aside", "declined", "/", often=False),
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),

@@ -333,6 +333,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         assert [given.records for given in register.contributions.values() if given.author == member] == [1]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_shows_where_one_is(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
     from tests.portal.chromium import Authenticator, browser, free_port, serving
     from tests.portal.test_opinions import ask, planted

@@ -160,9 +160,14 @@ def test_a_registrar_declines_and_nobody_else_can(portal: Portal) -> None:
     person.touch(person.make_passkey(person.post("/join/passkey")))
     (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
     assert portal.founder(4).post(f"/stewards/admissions/{drafted.id}/decline").status == 409
+    assert "put your request to join aside" not in person.get("/join").words
     portal.founder(0).post(f"/stewards/admissions/{drafted.id}/decline")
+    assert "put your request to join aside" in person.get("/").words
+    assert "put your request to join aside" in person.get("/join").words
     assert portal.service.private.drafts.open(kind="coop.admission/v1") == []
     assert "Make a passkey" in person.get("/join").words
+    person.touch(person.make_passkey(person.post("/join/passkey")))
+    assert "put your request" not in person.get("/join").words + person.get("/").words
 
 
 def test_who_left_can_join_again_as_somebody_new(portal: Portal) -> None:

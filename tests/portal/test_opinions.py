@@ -69,14 +69,6 @@ def groups_of(found: OpinionMap, answers: dict[str, list[str]]) -> list[str]:
     return [found.cells[member][2] for member in sorted(answers)]
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find groups in this process, which saves the import of pandas and scikit-learn for each map."""
-    from portal.opinion.groups import find, parse
-
-    monkeypatch.setattr(drawing, "_apart", lambda rows: json.loads(json.dumps(find(parse(rows)), allow_nan=False)))
-
-
 @pytest.mark.usefixtures("in_process")
 def test_planted_groups_are_recovered_with_their_numbers_and_statements() -> None:
     answers, camps = planted(90, 24, 3)
