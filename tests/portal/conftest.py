@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +113,23 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from portal.opinion.groups import find, parse
 
     monkeypatch.setattr(drawing, "_apart", lambda rows: json.loads(json.dumps(find(parse(rows)), allow_nan=False)))
+
+
+@contextmanager
+def opened_portal(root: Path) -> Iterator[Portal]:
+    """Found a village and open its portal."""
+    settings = Settings(MAIN, SIGNING)
+    keys, operator = found(root, passkey_origins=[named(settings)])
+    with open_service(root, settings) as service:
+        service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
+        yield Portal(root, service, make_app(service), keys, operator)
+
+
+@pytest.fixture(scope="session")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal for all tests that only look, or are refused: none leaves anything that another one would see."""
+    with opened_portal(tmp_path_factory.mktemp("still") / "village") as made:
+        yield made
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,8 @@ def test_a_form_sent_twice_by_the_outbox_is_kept_once(portal: Portal) -> None:
         ({"parent": "nobody-knows"}, "no such text"),
     ],
 )
-def test_a_text_no_record_may_hold_is_refused_and_stays_on_the_form(portal: Portal, changes: dict[str, str], why: str) -> None:
-    founder = portal.founder(2)
+def test_a_text_no_record_may_hold_is_refused_and_stays_on_the_form(still: Portal, changes: dict[str, str], why: str) -> None:
+    founder = still.founder(2)
     page = write(founder, **changes)
     assert page.status in (409, 422)
     assert why in page.words
@@ -217,8 +217,8 @@ def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
 @pytest.mark.parametrize(
     "path", ["/mine/where", "/mine/stake", "/keys", "/recover", "/stewards/admissions", "/stewards/halts", "/languages?q=swahili", "/account", "/statements"]
 )
-def test_every_page_of_a_member_is_there(portal: Portal, path: str) -> None:
-    assert portal.founder(0).get(path).status == 200
+def test_every_page_of_a_member_is_there(still: Portal, path: str) -> None:
+    assert still.founder(0).get(path).status == 200
 
 
 def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_that_is_none(portal: Portal) -> None:
