@@ -28,6 +28,7 @@ from governance_hooks.statement import now
 
 if TYPE_CHECKING:
     from data_pipeline.store import ContributionStore
+    from governance_hooks.stake.payout import Payout
 
 __all__ = ["FolderHouse"]
 
@@ -145,8 +146,12 @@ class FolderHouse:
 
     def uses(self, member: str, consent: str) -> list[str]:
         """Say what was done with one consent of a member."""
-        grant = self._space.coop.register.grant(consent, member)
-        return [] if grant is None else uses_of(self._space, member, [grant]).lines()
+
+        def work(space: Workspace) -> list[str]:
+            grant = space.coop.register.grant(consent, member)
+            return [] if grant is None else uses_of(space, member, [grant]).lines()
+
+        return self._apart(("uses", f"{member} {consent}"), work)
 
     def whereabouts(self, member: str) -> list[str]:
         """Say where a member's texts went."""
@@ -154,11 +159,17 @@ class FolderHouse:
 
         return self._apart(("whereabouts", member), lambda space: whereabouts(space, member))
 
-    def withdrawal(self, member: str) -> list[str]:
-        """Say what a withdrawal of everything would do."""
+    def withdrawal(self, member: str, consent: str | None = None) -> list[str]:
+        """Say what a withdrawal of everything, or of one consent, would do."""
         from commonweights.withdrawing import preview_of
 
-        return self._apart(("withdrawal", member), lambda space: preview_of(space, member).lines())
+        return self._apart(("withdrawal", f"{member} {consent}"), lambda space: preview_of(space, member, consent=consent).lines())
+
+    def stakes(self, member: str) -> list[tuple[str, Payout, str]]:
+        """Return the payouts a member has a part in, with how far each is."""
+        from commonweights.payouts import stakes_of
+
+        return stakes_of(self._space, member)
 
     def why(self, thing: str) -> Report | None:
         """Return the checks of the plan, run or release of this name; None if there is none, or it needs none any more."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ from commonweights.consequences import Made, made_of
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
-from governance_hooks.ledger import read_ledger
+from governance_hooks.ledger import LedgerRow, read_ledger
+from governance_hooks.register import Register
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import now
 from governance_hooks.vocabulary import PROCESSING
@@ -35,6 +38,8 @@ class Preview:
     """What a withdrawal would do."""
 
     member: str
+    consent: str | None
+    """The one that would be withdrawn; None for all."""
     loss: Withdrawal | None
     """To the next build; None where neither the texts nor a build with rows of the member are in the folder."""
     like: str | None
@@ -60,11 +65,14 @@ class Preview:
                 "languages": {code: one._asdict() for code, one in loss.languages.items()},
             }
         builds = {name: {"rows": rows, "made": [asdict(one) for one in made]} for name, (rows, made) in self.builds.items()}
-        return {"member": self.member, "like": self.like, "unsure": list(self.unsure), "builds": builds} | numbers
+        return {"member": self.member, "consent": self.consent, "like": self.like, "unsure": list(self.unsure), "builds": builds} | numbers
 
     def lines(self) -> list[str]:
         """Return the preview in short sentences."""
-        said: list[str] = [Sentence("{member}: if you withdraw everything now", member=self.member), *([] if self.loss is None else _lost(self.loss))]
+        what = Sentence("{member}: if you withdraw everything now", member=self.member)
+        if self.consent is not None:
+            what = Sentence("{member}: if you withdraw consent {consent} now", member=self.member, consent=self.consent[:19])
+        said: list[str] = [what, *([] if self.loss is None else _lost(self.loss))]
         if self.loss is None:
             said.append(Sentence("The texts are not in this folder, so the next build cannot be worked out here.").indented(2))
         elif self.loss.method == "ledger":
@@ -75,12 +83,13 @@ class Preview:
                 Sentence("Build {name} holds {count} rows that rest on your text. It stays as it is; no new run of it can start.", name=name, count=rows)
             )
             said += [Sentence("{what} ({state}): {then}.", what=one.named, state=one.state_in_words, then=Sentence(one.withdrawal)).indented(2) for one in made]
-        said.append(Sentence("Weights already released stay where people copied them. To withdraw: {command}", command="coop consent withdraw"))
+        command = "coop consent withdraw" if self.consent is None else f"coop consent withdraw {self.consent[7:19]}"
+        said.append(Sentence("Weights already released stay where people copied them. To withdraw: {command}", command=command))
         return said
 
 
-def preview_of(space: Workspace, member: str, show: Progress | None = None) -> Preview:
-    """Work out what a member's withdrawal of every consent would do; changes nothing.
+def preview_of(space: Workspace, member: str, show: Progress | None = None, *, consent: str | None = None) -> Preview:
+    """Work out what a member's withdrawal of every consent, or of one, would do; changes nothing.
 
     Raises:
         CoopError: the store was changed behind the members' backs, or a build is not what its manifest names.
@@ -88,6 +97,7 @@ def preview_of(space: Workspace, member: str, show: Progress | None = None) -> P
     from data_pipeline.store import ContributionStore
 
     builds: dict[str, tuple[int, list[Made]]] = {}
+    at = now()
     newest: tuple[int, str] | None = None
     places = {digest: place for place, digest in enumerate(space.coop.register.builds)}  # in the order of the log
     for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
@@ -97,18 +107,33 @@ def preview_of(space: Workspace, member: str, show: Progress | None = None) -> P
             continue
         newest = max(newest or (position, manifest.parent.name), (position, manifest.parent.name))
         rows, _ = read_ledger(manifest.parent / "ledger.jsonl")
-        count = sum(member in row.authors for row in rows)
+        rested = (row for row in rows if member in row.authors)
+        if consent is None:
+            count = sum(1 for _ in rested)
+        else:
+            use = Use.model_validate(json.loads(manifest.read_bytes())["use"])
+            count = sum(_needs(space.coop.register, member, use, row, consent, at) for row in rested)
         if count:
             builds[manifest.parent.name] = (count, made_of(space, digest))
     like = None if newest is None else newest[1]
     loss, unsure = None, tuple[str, ...]()
     if not isinstance(space.contributions, Path) or space.contributions.is_file():
         with ContributionStore(space.contributions) as store:
-            loss, unsure = _loss(space, store, member, like, show)
-    return Preview(member, loss, like, unsure, builds)
+            loss, unsure = _loss(space, store, member, like, show, consent)
+    return Preview(member, consent, loss, like, unsure, builds)
 
 
-def _loss(space: Workspace, store: ContributionStore, member: str, like: str | None, show: Progress | None) -> tuple[Withdrawal, tuple[str, ...]]:
+def _needs(register: Register, member: str, use: Use, row: LedgerRow, consent: str, at: str) -> bool:
+    """Tell whether a row of a build stands on this consent of a member and on no other."""
+    return (
+        register.consent_for(member, use, language=row.language, batch=row.batch, at=at) is not None
+        and register.consent_for(member, use, language=row.language, batch=row.batch, at=at, without=consent) is None
+    )
+
+
+def _loss(
+    space: Workspace, store: ContributionStore, member: str, like: str | None, show: Progress | None, consent: str | None
+) -> tuple[Withdrawal, tuple[str, ...]]:
     from data_pipeline.build import MAX_CHARACTERS
     from data_pipeline.manifest import read_build
     from data_pipeline.recipe import DEFAULT, Recipe
@@ -117,19 +142,25 @@ def _loss(space: Workspace, store: ContributionStore, member: str, like: str | N
 
     build: Build | None = None if like is None else read_build(space.build(like))
     if build is not None and sum(batch.records for batch in store.batches()) > SMALL:
-        return estimate(build, member, own_records(store, member)), ()
+        unsure = () if consent is None else (Sentence("Rows that another consent of yours would carry are counted as lost."),)
+        return estimate(build, member, own_records(store, member), consent), unsure
     manifest = {} if build is None else build.manifest
     recipe = DEFAULT if build is None else Recipe.parse(manifest["stages"])
     use, at, register = _USE if build is None else Use.model_validate(manifest["use"]), now(), space.coop.register
     suites = read_suites(space)
+
+    def standing(one: str, language: str, batch: str, *, without: str | None = None) -> str | None:
+        return register.consent_for(one, use, language=language, batch=batch, at=at, without=without)
+
     found = withdrawal(
         store,
         member,
-        lambda one, language, batch: register.consent_for(one, use, language=language, batch=batch, at=at),
+        standing,
         recipe=recipe,
         suites=suites,
         signed=frozenset([*register.contributions, *register.reviews]),
         max_characters=MAX_CHARACTERS if build is None else manifest["parameters"]["max_characters"],
+        consent_then=None if consent is None else partial(standing, without=consent),
         scratch=space.root,
         progress=show,
     )

@@ -295,9 +295,11 @@ class Register:
             raise Refused("no such run in this log", value=identifier, allowed=", ".join(self.runs) or "none has started yet")
         return found
 
-    def consent_for(self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None) -> str | None:
+    def consent_for(
+        self, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None, without: str | None = None
+    ) -> str | None:
         """Return the digest of the consent that carries this use, or None; arguments as in `rules.consents.choose`."""
-        found = consents.choose(self, member, use, language=language, batch=batch, at=at, position=position, run=run)
+        found = consents.choose(self, member, use, language=language, batch=batch, at=at, position=position, run=run, without=without)
         return None if found is None else found.id
 
     def grant(self, identifier: str, member: str) -> Grant | None:

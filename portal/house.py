@@ -11,13 +11,14 @@ from governance_hooks.bylaws import ProposalKind
 from governance_hooks.fields import Strict
 from governance_hooks.plan import Plan
 from governance_hooks.report import Report
+from governance_hooks.stake.payout import Payout
 from governance_hooks.state import Proposal
 
 __all__ = ["House"]
 
 
 class House(Protocol):
-    """The cooperative's folder, behind the few questions the portal has. Call it while the view's register is held, but the last three without: they take long."""
+    """The cooperative's folder, behind the few questions the portal has. Call it while the view's register is held, but the last four without: they take long."""
 
     @property
     def root(self) -> Path:
@@ -87,6 +88,10 @@ class House(Protocol):
         """Return type and payload of the statement that closes a proposal."""
         ...
 
+    def stakes(self, member: str) -> list[tuple[str, Payout, str]]:
+        """Return the payouts a member has a part in: name, document, and how far it is; raise CoopError for a document that is none."""
+        ...
+
     def uses(self, member: str, consent: str) -> list[str]:
         """Say what was done with one consent of a member."""
         ...
@@ -95,8 +100,8 @@ class House(Protocol):
         """Say where a member's texts went."""
         ...
 
-    def withdrawal(self, member: str) -> list[str]:
-        """Say what a withdrawal of everything would do."""
+    def withdrawal(self, member: str, consent: str | None = None) -> list[str]:
+        """Say what a withdrawal of everything, or of one consent, would do."""
         ...
 
     def why(self, thing: str) -> Report | None:

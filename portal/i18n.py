@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 from babel import Locale
 from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
+from babel.numbers import format_currency, format_decimal, get_currency_precision, get_decimal_symbol, get_group_symbol
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
+from governance_hooks.money import CURRENCIES
 from governance_hooks.sentence import Sentence
 
 __all__ = [
     "LANGUAGES",
     "NATIVE",
+    "apart",
     "choose",
     "current",
     "day",
     "direction",
     "gettext",
+    "language_by_tag",
     "language_name",
     "measure",
+    "money",
     "ngettext",
     "number",
     "say",
+    "span",
     "told",
     "unreviewed",
     "until",
@@ -49,6 +55,7 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 """Each language's own name."""
 
 _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_CODE: Final = re.compile("[a-z]{3}")
 
 _BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
 
@@ -151,6 +158,13 @@ def measure(value: float, unit: str) -> str:
     return str(format_unit(value, f"digital-{unit}", "short", "#,##0.#", locale=current()))
 
 
+def money(minor: int, currency: str) -> str:
+    """Return an amount in minor units as this language writes it."""
+    digits = CURRENCIES[currency]
+    same = digits == get_currency_precision(currency)  # where CLDR rounds to whole units and we do not, the locale's own form has two digits
+    return str(format_currency(Decimal(minor).scaleb(-digits), currency, locale=current(), currency_digits=same))
+
+
 def when(instant: str) -> str:
     """Return an RFC 3339 instant as this language writes it, to the minute, in UTC."""
     return _when(instant, current())
@@ -183,7 +197,7 @@ class _Amount(float):
         return "".join(signs.get(one, one) for one in plain)
 
 
-def _apart(text: str) -> str:
+def apart(text: str) -> str:
     """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
     if text.isascii() and direction() == "ltr":
         return text
@@ -196,7 +210,11 @@ def _shown(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _Amount(value)
     text = str(value)
-    return _apart(when(text) if _INSTANT.fullmatch(text) else text)
+    return apart(when(text) if _INSTANT.fullmatch(text) else text)
+
+
+def _is_code(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None
 
 
 def say(text: str) -> Said | None:
@@ -210,7 +228,8 @@ def say(text: str) -> Said | None:
     if current() != "en" and one not in sentences(current()):
         return None
     found = gettext(one) if many is None else ngettext(one, many, int(values["count"]))
-    return Said(found.format(**{name: _shown(value) for name, value in values.items()}) if values else found)
+    shown = {name: _shown(language_by_tag(value) if name == "language" and _is_code(value) else value) for name, value in values.items()}
+    return Said(found.format(**shown) if values else found)
 
 
 def told(text: str) -> str:
@@ -224,6 +243,17 @@ def language_name(code: str) -> str:
 
     known, found = Locale.parse(current()).languages, Language.get(code)
     return str(known.get(found.to_tag()) or known.get(found.prefer_macrolanguage().to_tag()) or code)
+
+
+def language_by_tag(tag: str) -> str:
+    """Return the name of a language by its ISO 639-3 code or BCP 47 tag, with the tag where it says more; the tag alone where the name is not known."""
+    name = language_name(tag.partition("-")[0])
+    return tag if name == tag.partition("-")[0] else name if "-" not in tag else f"{name} ({tag})"
+
+
+def span(seconds: int) -> str:
+    """Return a length of time in words, in the unit that fits."""
+    return str(format_timedelta(timedelta(seconds=seconds), threshold=1, locale=current()))
 
 
 def until(instant: str, now: str) -> str:

@@ -9,7 +9,9 @@ from portal.i18n import gettext as _
 from portal.i18n import ngettext
 from portal.proposal_rows import title_of
 from portal.service import Service
+from portal.signing.kinds import signers
 from portal.store.accounts import Account
+from portal.store.drafted import Drafted
 
 __all__ = ["Need", "needs_of"]
 
@@ -29,6 +31,8 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     """Return what needs the owner of an account, the most pressing first; hold the register."""
     member = account.member
     if member is None:
+        if account.asks_as and service.private.drafts.declined("coop.admission/v1", account.asks_as):
+            return [Need(_("A registrar put your request to join aside. Speak with a registrar, then ask again."), "/join", _("Ask again"))]
         if account.asks_as:
             return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
         return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]
@@ -47,15 +51,15 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
         if member in one.roll and member not in one.objections and not one.contested():
             words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
             found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
-    if member in register.bylaws.registrars:
-        waiting = sum(bool(one.signatures) for one in service.private.drafts.open(kind="coop.admission/v1"))
-        if waiting:
-            words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", waiting) % {"num": waiting}
-            found.append(Need(words, "/stewards/admissions", _("Look at it")))
+    found += _asked(service, register, member)
     kept = len(service.private.basket.all(account.account))
     if kept:
         words = ngettext("%(num)d text waits to be given.", "%(num)d texts wait to be given.", kept) % {"num": kept}
         found.append(Need(words, "/contribute", _("Give it")))
+    rated = len(service.private.basket.ratings(account.account))
+    if rated:
+        words = ngettext("%(num)d rating waits for your signature.", "%(num)d ratings wait for your signature.", rated) % {"num": rated}
+        found.append(Need(words, "/review", _("Sign it")))
     grants = register.grants.get(member, [])
     if not any(grant.withdrawn is None for grant in grants):
         found.append(Need(_("Nothing of yours is used: you allow nothing yet."), "/consent", _("Choose what you allow")))
@@ -65,3 +69,28 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     if len(register.members[member].keys) == 1:
         found.append(Need(_("You have one key only. If you lose it, others must help you."), "/keys", _("Add another")))
     return found
+
+
+def _asked(service: Service, register: Register, member: str) -> list[Need]:
+    """Return the requests of others that this member may sign and has not signed: to join, or for a new key."""
+    found = list[Need]()
+    joining = recovering = 0
+    for one in service.private.drafts.open(kind="coop.admission/v1") if member in register.bylaws.registrars else ():
+        joining += _waits(register, one, member)
+    for one in service.private.drafts.open(kind="coop.recovery/v1"):
+        lost = register.members.get(one.author)
+        if one.author != member and (member in register.bylaws.registrars or (lost is not None and member in lost.guardians)):
+            recovering += _waits(register, one, member)
+    if joining:
+        words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", joining) % {"num": joining}
+        found.append(Need(words, "/stewards/admissions", _("Look at it")))
+    if recovering:
+        words = ngettext("%(num)d member lost their keys and asks you for help.", "%(num)d members lost their keys and ask you for help.", recovering)
+        found.append(Need(words % {"num": recovering}, "/stewards/admissions", _("Look at it")))
+    return found
+
+
+def _waits(register: Register, one: Drafted, member: str) -> bool:
+    """Tell whether a request was signed by the key it brings, and not by this member."""
+    signed = signers(register, one.value, one.body, one.signatures)
+    return "new key" in signed and member not in signed

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from governance_hooks.plan import Plan
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
+from portal.i18n import apart, language_name, ngettext, number
 from portal.i18n import gettext as _
-from portal.i18n import language_name, ngettext, number
 
 __all__ = ["Picture", "pictures_of", "plan_in_words"]
 
@@ -38,14 +38,14 @@ def plan_in_words(plan: Plan) -> list[str]:
         "dpo": _("It learns to prefer the answers that members made better or rated higher."),
     }[training.objective]
     lines = [
-        _("It starts from %(base)s (%(licence)s).") % {"base": plan.base.name, "licence": plan.base.licence},
+        _("It starts from %(base)s (%(licence)s).") % {"base": apart(plan.base.name), "licence": apart(plan.base.licence)},
         ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records)
         % {"num": number(plan.build.records)}
         + " "
         + ngettext("In the largest language %(num)s member gave.", "In the largest language %(num)s members gave.", people) % {"num": number(people)},
         _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
         _("Who gets the weights: %(who)s. Licence: %(licence)s.")
-        % {"who": ", ".join(_(WORDS[one]) for one in plan.use.recipients), "licence": plan.use.licence},
+        % {"who": ", ".join(_(WORDS[one]) for one in plan.use.recipients), "licence": apart(plan.use.licence)},
         objective + " " + method,
         _("Each text is read %(times)s.") % {"times": ngettext("%(num)s time", "%(num)s times", training.epochs) % {"num": number(training.epochs)}},
         _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
@@ -67,7 +67,7 @@ def plan_in_words(plan: Plan) -> list[str]:
     else:
         lines.append(_("Where few people gave the answers that are kept aside, the test will look surer than it is: the plan asks for the bootstrap."))
     if limits.sites:
-        lines.append(_("Only at: %(sites)s.") % {"sites": ", ".join(limits.sites)})
+        lines.append(_("Only at: %(sites)s.") % {"sites": ", ".join(map(apart, limits.sites))})
     if plan.canaries:
         lines.append(
             _("%(num)s made-up texts are mixed in, to measure afterwards whether the model repeats what it read.") % {"num": number(plan.canaries.count)}

@@ -13,14 +13,14 @@ from governance_hooks.register import Register
 from portal import i18n
 from portal.visit import Visit
 
-__all__ = ["draw", "readable_record"]
+__all__ = ["draw", "readable", "readable_record"]
 
 LOOKS = 6
 """Pages of the store one draw looks at."""
 PAGE = 128
 
 
-def _readable(register: Register, record: Record, now: str) -> bool:
+def readable(register: Register, record: Record, now: str) -> bool:
     """Tell whether a text is sealed, there, and each of its authors is a member who allows a use of it that has not ended."""
     return (
         record.statement is not None
@@ -41,7 +41,7 @@ def _readable(register: Register, record: Record, now: str) -> bool:
 def readable_record(visit: Visit, register: Register, identifier: str) -> Record:
     """Return a text of another member that may be read; the refusal is the same for one that is not there."""
     found = visit.service.house.contributions().some([identifier])
-    if not found or not _readable(register, found[0], visit.service.clock()):
+    if not found or not readable(register, found[0], visit.service.clock()):
         raise Refused(i18n.gettext("there is no such text to read"), next=i18n.gettext("take the next one of the review page"))
     return found[0]
 
@@ -62,7 +62,7 @@ def draw(visit: Visit, register: Register, member: str, languages: set[str], ski
         found = [
             one
             for one in page
-            if one.record not in skip and member not in one.authors and (not languages or one.language in languages) and _readable(register, one, now)
+            if one.record not in skip and member not in one.authors and (not languages or one.language in languages) and readable(register, one, now)
         ]
         reviewers = {one.record: [rating.reviewer for rating in store.reviews.ratings(one.record, one.record + "\0")] for one in found}
         by_author: dict[str, list[Record]] = defaultdict(list)

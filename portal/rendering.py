@@ -102,6 +102,8 @@ def environment() -> Environment:
         day=i18n.day,
         here=here,
         ids=ids,
+        language=i18n.language_by_tag,
+        money=i18n.money,
         when=i18n.when,
         with_dates=i18n.with_dates,
         paragraphs=paragraphs,

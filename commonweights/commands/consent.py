@@ -180,10 +180,11 @@ def show(session: Session, key: Path | None) -> None:
 
 
 @consent.command()
+@click.argument("consent_id", required=False)
 @key_option
 @click.pass_obj
-def preview(session: Session, key: Path | None) -> None:
-    """Show what withdrawing everything would do, without doing it.
+def preview(session: Session, consent_id: str | None, key: Path | None) -> None:
+    """Show what withdrawing one consent, or everything, would do, without doing it.
 
     The rules of the next build are run with and without you, so the numbers are exact; over 200,000 records they are read off the last build.
     """
@@ -191,7 +192,11 @@ def preview(session: Session, key: Path | None) -> None:
 
     own = load_key(key)
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
-        found = preview_of(space, member_of(space.coop, own), show)
+        member = member_of(space.coop, own)
+        wanted = space.coop.find(consent_id).id if consent_id else None
+        if wanted is not None and not any(grant.id == wanted and grant.withdrawn is None for grant in space.coop.register.grants.get(member, [])):
+            raise BadInput("there is no such consent of yours in force", value=consent_id, next="coop consent show")
+        found = preview_of(space, member, show, consent=wanted)
     session.show(found.value(), "\n".join(found.lines()))
 
 

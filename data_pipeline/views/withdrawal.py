@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -47,7 +47,7 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What a member's withdrawal of every consent does to the next build."""
+    """What a member's withdrawal, of every consent or of one, does to the next build."""
 
     member: str
     method: Literal["rules", "ledger"]
@@ -85,6 +85,7 @@ def withdrawal(
     suites: Sequence[Suite] = (),
     signed: frozenset[str] | None = None,
     max_characters: int = 4000,
+    consent_then: ConsentLookup | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Withdrawal:
@@ -98,6 +99,7 @@ def withdrawal(
         suites: evaluation suites of the next build.
         signed: as in `build`, the statements the log holds.
         max_characters: as in `build`.
+        consent_then: which consents stand after the withdrawal; None if it is one of all the member's.
         scratch: a private folder; texts lie in a folder within it, which only the owner may enter, until this returns. None is the system's.
         progress: called as (label, done, total).
 
@@ -109,32 +111,38 @@ def withdrawal(
     consents = {claim: found for claim in sorted(asked) if (found := consent_for(*claim)) is not None}
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder, Pool(1) as pool:
         job = Job(Path(folder), consents, recipe, max_characters, coop="", heldout_permille=0, evidence=Evidence(suites=tuple(suites)))
+        source = StoreRange(store.location, "", None, signed, "review" in recipe.stages)
         report("check each row", 0, 1)
-        everybody = prepare(job, 0, StoreRange(store.location, "", None, signed, "review" in recipe.stages)).path
-        rest = Path(folder) / "rest.arrow"
-        _without(everybody, rest, member)
+        everybody, rest = prepare(job, 0, source).path, Path(folder) / "rest.arrow"
+        if consent_then is None:
+            _without(everybody, rest, member)
+        else:
+            left = {claim: found for claim in consents if (found := consent_then(*claim)) is not None}
+            rest = prepare(replace(job, consents=left), 1, source).path
         report("find copies", 0, 1)
         now, then = (_kept(path, recipe, pool) for path in (everybody, rest))
+        stays = set(Shard(rest).column("record").to_pylist())
         report("find copies", 1, 1)
-    lost = [row for record, row in now.items() if member in row.authors]
+    lost = [row for record, row in now.items() if record not in stays]
     freed = [row for record, row in then.items() if record not in now]
-    displaced = [row for record, row in now.items() if record not in then and member not in row.authors]
+    displaced = [row for record, row in now.items() if record in stays and record not in then]
     return _summary(member, "rules", len(now), lost, freed, displaced)
 
 
-def estimate(build: Build, member: str, own: Mapping[str, str]) -> Withdrawal:
+def estimate(build: Build, member: str, own: Mapping[str, str], consent: str | None = None) -> Withdrawal:
     """Return what a build that is there would lose, with the most copies that could come in its place.
 
     Args:
         build: the newest.
         member: who would withdraw.
         own: the member's own records and their languages, from `place.own_records`.
+        consent: the one that would be withdrawn; None for all. Rows another one would carry are counted as lost.
 
     Raises:
         CoopError: a file of the build is not what its manifest names.
     """
     lines = read_ledger(build)
-    lost = {line.record: line for line in lines if member in line.authors}
+    lost = {line.record: line for line in lines if member in line.authors and (consent is None or consent in line.consents)}
     behind = {record: of for record, (reason, detail) in read_exclusions(build).items() if reason != "small_edit" and (of := row_named(reason, detail)) in lost}
     rows = [_Row(line.record, line.language, member if line.record in own else "", line.authors) for line in lost.values()]
     # The ledger does not say who of an edit's authors contributed it: all of them but the member count as losing it.

@@ -55,7 +55,16 @@ def review(register: Register, statement: Statement) -> None:
 
 
 def choose(
-    register: Register, member: str, use: Use, *, language: str, batch: str, at: str, position: int | None = None, run: str | None = None
+    register: Register,
+    member: str,
+    use: Use,
+    *,
+    language: str,
+    batch: str,
+    at: str,
+    position: int | None = None,
+    run: str | None = None,
+    without: str | None = None,
 ) -> Grant | None:
     """Return the consent a record stands on, or None: an unlimited one if there is any, else one counted for the run, else the newest with runs left.
 
@@ -67,12 +76,13 @@ def choose(
         at: instant (RFC 3339 UTC) against which expiry is judged.
         position: judge as of a log of this many entries; now, if None.
         run: the run it is for; None for one that has not started.
+        without: a consent to be taken for withdrawn.
     """
     where = register.size if position is None else position
     fitting = (
         grant
         for grant in register.grants.get(member, [])
-        if grant.stands(where) and grant.left(run, where) and permits(grant.consent, use, language=language, batch=batch, at=at)
+        if grant.id != without and grant.stands(where) and grant.left(run, where) and permits(grant.consent, use, language=language, batch=batch, at=at)
     )
     return max(fitting, key=lambda grant: (grant.consent.occurrences is None, grant.used.get(run or "", where) < where, grant.given), default=None)
 

@@ -165,10 +165,17 @@ def withdraw(visit: Here, consent: Annotated[str, Form(pattern=r"^(all|sha256:[0
 
 
 @router.get("/consent/preview")
-def preview(visit: Here) -> Response:
-    """Show what withdrawing everything would do; it changes nothing."""
+def preview(visit: Here, consent: Annotated[str, Query(pattern=r"^(all|sha256:[0-9a-f]{64})$")] = "all") -> Response:
+    """Show what withdrawing one consent, or everything, would do, and what was done with it so far; it changes nothing."""
     with visit.register() as register:
         member = visit.as_member(register).id
+        grants = standing(register, member, visit.service.clock())
+        grant = next((one for one in grants if one.id == consent), None)
+        if grant is None and consent != "all":
+            raise Refused(i18n.gettext("there is no such consent of yours in force"))
+        words = [] if grant is None else in_words(grant.consent)
     if not visit.service.limits.allows("dry", member):
         raise HTTPException(429)
-    return visit.page("consent_preview.html", lines=visit.service.house.withdrawal(member))
+    done = [] if grant is None else visit.service.house.uses(member, grant.id)
+    lines = visit.service.house.withdrawal(member, None if grant is None else grant.id)
+    return visit.page("consent_preview.html", grant=grant, words=words, done=done, lines=lines[1:-1], active=bool(grants))

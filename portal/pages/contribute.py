@@ -41,8 +41,9 @@ def _text(text: str) -> str:
 
 @router.get("/contribute")
 def contribute(visit: Here) -> Response:
-    """Show the form, and what waits in the basket."""
-    return _page(visit, Draft("", "", ""), None)
+    """Show the form, and what waits in the basket; the next text mostly has the language of the last."""
+    last = visit.service.private.basket.all(visit.signed_in().account)[-1:]
+    return _page(visit, replace(last[0].draft, inputs="", targets="", parents=()) if last else Draft("", "", ""), None)
 
 
 def _page(visit: Visit, written: Draft, problem: BadInput | None, identifier: str | None = None) -> Response:

@@ -12,7 +12,7 @@ from governance_hooks.sshsig import PublicKey
 from portal import i18n
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
-from portal.signing.kinds import ACCOUNT, needed
+from portal.signing.kinds import ACCOUNT, needed, signers
 from portal.visit import Here
 
 __all__ = ["key_line", "router"]
@@ -25,17 +25,27 @@ Line = Annotated[str, Form(max_length=2000)]
 @router.get("/join")
 def join(visit: Here) -> Response:
     """Show how to join, or how it stands."""
-    account, asked = visit.account, None
+    account, asked, declined = visit.account, None, False
     with visit.register() as register:
         need = register.bylaws.registrars_required
         passkeys = visit.service.settings.signing_origin in {one.origin for one in register.bylaws.passkey_origins}
         if account and account.asks_as:
             found = visit.service.private.drafts.open(kind="coop.admission/v1", author=account.asks_as)
             asked = found[-1] if found else None
+            declined = visit.service.private.drafts.declined("coop.admission/v1", account.asks_as)
         left = bool(account and account.member and account.member in register.members and register.members[account.member].left is not None)
         total = needed(register, asked.value) if asked else 0
+        have = len(signers(register, asked.value, asked.body, asked.signatures)) if asked else 0
     return visit.page(
-        "join.html", need=need, passkeys=passkeys, asked=asked, total=total, left=left, path_to_sign=signing_path(asked, asked.author) if asked else ""
+        "join.html",
+        need=need,
+        passkeys=passkeys,
+        asked=asked,
+        declined=declined,
+        have=have,
+        total=total,
+        left=left,
+        path_to_sign=signing_path(asked, asked.author) if asked else "",
     )
 
 

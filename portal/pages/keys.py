@@ -16,7 +16,7 @@ from portal import i18n
 from portal.pages.join import key_line
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
-from portal.signing.kinds import needed
+from portal.signing.kinds import needed, signers
 from portal.visit import Here
 
 __all__ = ["router"]
@@ -54,7 +54,7 @@ def keys(visit: Here) -> Response:
         shown, guardians, pending = held(member), sorted(member.guardians), register.recoveries.get(member.id)
         required, delay_days = register.bylaws.recovery_required, -(-register.bylaws.recovery_delay_s // 86_400)
         waiting = [
-            (one, signing_path(one, member.id), len(one.signatures), needed(register, one.value))
+            (one, signing_path(one, member.id), len(signers(register, one.value, one.body, one.signatures)), needed(register, one.value))
             for kind in ("coop.key/v1", "coop.rotation/v1")
             for one in visit.service.private.drafts.open(kind=kind, author=member.id)
         ]
@@ -128,7 +128,7 @@ def lost(visit: Here) -> Response:
     with visit.register() as register:
         days = -(-register.bylaws.recovery_delay_s // 86_400)
         found = visit.service.private.drafts.open(kind="coop.recovery/v1", author=account.member) if account.member else []
-        rows = [(one, signing_path(one, one.author), len(one.signatures), needed(register, one.value)) for one in found]
+        rows = [(one, signing_path(one, one.author), len(signers(register, one.value, one.body, one.signatures)), needed(register, one.value)) for one in found]
         required = register.bylaws.recovery_required
     return visit.page("recover.html", days=days, rows=rows, required=required)
 

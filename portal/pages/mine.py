@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Response
@@ -11,6 +12,7 @@ from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.fields import Identifier
 from governance_hooks.register import Register
+from governance_hooks.stake.payout import Payout
 from portal import i18n
 from portal.service import Service
 from portal.signing.drafting import draft, signing_path
@@ -33,6 +35,7 @@ def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Resp
         given = [one for one in register.contributions.values() if one.author == member]
         ratings = sum(one.ratings for one in register.reviews.values() if one.author == member)
         numbers = {"texts": sum(one.records for one in given), "ratings": ratings, "votes": sum(member in one.votes for one in register.proposals.values())}
+        office = member in register.bylaws.offices | set(register.oversight())
         statements = []
         for position in visit.service.view.made[member][-10:][::-1]:
             one = visit.service.view.entry(position)
@@ -40,7 +43,7 @@ def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Resp
             statements.append((position, one.id, words_of(visit.service, register, value).title, one.issued))
     records = sorted(visit.service.house.contributions().records(member=member), key=lambda one: (one.created_at, one.record), reverse=True)
     shown = records[(page - 1) * PAGE : page * PAGE]
-    return visit.page("mine.html", numbers=numbers, records=shown, page=page, more=len(records) > page * PAGE, statements=statements)
+    return visit.page("mine.html", numbers=numbers, office=office, records=shown, page=page, more=len(records) > page * PAGE, statements=statements)
 
 
 @router.get("/mine/where")
@@ -50,17 +53,29 @@ def where(visit: Here) -> Response:
         member = visit.as_member(register).id
     if not visit.service.limits.allows("dry", member):
         raise HTTPException(429)
-    return visit.page("where.html", lines=[line for line in visit.service.house.whereabouts(member) if line])
+    lines = visit.service.house.whereabouts(member)
+    parts = [list(part) for said, part in itertools.groupby(lines, key=bool) if said]  # one for each build, with a line between
+    return visit.page("where.html", parts=parts)
 
 
 @router.get("/mine/stake")
 def stake(visit: Here) -> Response:
-    """Show the shares of each run whose shares were worked out, and what I gave of each part."""
+    """Show the shares of each run whose shares were worked out, what I gave of each part, and my part of each payout."""
     with visit.register() as register:
         member = visit.as_member(register).id
         own = _languages(register, member)
         rows = _shares(visit.service, register, own)
-    return visit.page("stake.html", rows=rows, own=own)
+        try:
+            payouts: list[tuple[str, Payout, str]] | None = visit.service.house.stakes(member)
+        except CoopError:
+            payouts = None
+    return visit.page("stake.html", rows=rows, own=own, payouts=payouts, states=payout_states())
+
+
+def payout_states() -> dict[str, str]:
+    """Return how far a payout can be, in words."""
+    _ = i18n.gettext
+    return {"paid": _("paid"), "approved, not paid yet": _("approved, not paid yet"), "voted on": _("voted on"), "a draft": _("a draft")}
 
 
 def _languages(register: Register, member: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Path, Query, Response
 from starlette.exceptions import HTTPException
 
-from governance_hooks.bylaws import Bylaws, Rules
+from governance_hooks.bylaws import Bylaws
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import AmendBylaws, Consult
 from governance_hooks.preferences import approvals
@@ -18,6 +18,7 @@ from governance_hooks.register import Register
 from governance_hooks.rules.closing import consult
 from governance_hooks.state import Proposal, Vote
 from portal import i18n
+from portal.bylaws_words import changes_in_words, rules_in_words
 from portal.diffs import Piece, line_changes, readable
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
@@ -106,6 +107,7 @@ def proposal(visit: Here, identifier: Digest) -> Response:
             "question": _question(service, found),
             "asked": deliberation_of(service, found, visit.member),
             "amendment": _amendment(register, found),
+            "changes": _changes(register, found),
             "thing": plan.name if plan else _folder(service, found),
         }
     asked: Deliberation | None = values["asked"]
@@ -148,42 +150,15 @@ def _amendment(register: Register, found: Proposal) -> tuple[list[Piece], bool] 
     return line_changes(_bylaws(register.bylaws), _bylaws(found.motion.bylaws))
 
 
+def _changes(register: Register, found: Proposal) -> list[str]:
+    """Return in plain words what an amendment changes in the bylaws in force."""
+    if not isinstance(found.motion, AmendBylaws) or found.enacted is not None:
+        return []
+    return changes_in_words(register.bylaws, found.motion.bylaws)
+
+
 def _bylaws(one: Bylaws) -> list[str]:
     return json.dumps(one.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False).splitlines()
-
-
-def rules_in_words(rules: Rules) -> list[str]:
-    """Return by which rules a proposal is decided."""
-    _, ngettext = i18n.gettext, i18n.ngettext
-    quorum = {
-        "participation": _("%(percent)s%% of those who may vote have to vote."),
-        "minimum-yes": _("%(percent)s%% of those who may vote have to say yes."),
-        "rejection": _("It passes unless %(percent)s%% of those who may vote say no."),
-    }[rules.quorum] % {"percent": i18n.number(rules.quorum_percent)}
-    lines = [quorum]
-    if rules.quorum != "rejection":
-        lines.append(_("Of those who say yes or no, %(percent)s%% have to say yes.") % {"percent": i18n.number(rules.approval_percent)})
-    lines.append(
-        ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for)
-        % {"num": i18n.number(rules.minimum_for)}
-    )
-    lines.append(
-        {
-            "quorum": _("Who abstains counts as present."),
-            "nothing": _("Who abstains is not counted."),
-            "against": _("Who abstains counts as a no."),
-        }[rules.abstain]
-    )
-    if rules.late_quorum_s:
-        lines.append(_("If so many have voted only shortly before the end, the vote goes on for a while."))
-    if rules.challenge_s:
-        hours = i18n.number(-(-rules.challenge_s // 3600))
-        lines.append(
-            _("Before it takes effect members have %(hours)s hours to object.") % {"hours": hours}
-            if rules.objections
-            else _("It takes effect after %(hours)s hours.") % {"hours": hours}
-        )
-    return lines
 
 
 @router.get("/proposals/{identifier}/ballots")

@@ -38,9 +38,17 @@ def propose(visit: Here) -> Response:
         member = visit.as_member(register)
         register.standing(member.id)
         plans, releases = _ready(visit, register)
-        days = -(-register.bylaws.rules("consultation").minimum_period_s // 86_400)
+        shortest = register.bylaws.rules("consultation").minimum_period_s
         sponsors = {kind: register.bylaws.rules(kind).sponsors for kind in ("run", "release", "consultation")}
-    return visit.page("propose.html", plans=plans, releases=releases, days=days, sponsors=sponsors, options=MAX_OPTIONS, statements=MAX_STATEMENTS)
+    return visit.page(
+        "propose.html",
+        plans=plans,
+        releases=releases,
+        span=i18n.span(shortest) if shortest else None,
+        sponsors=sponsors,
+        options=MAX_OPTIONS,
+        statements=MAX_STATEMENTS,
+    )
 
 
 @router.post("/propose/file")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Query, Response
 
 from data_pipeline.language import parse_tag
+from data_pipeline.record import Record as Stored
 from data_pipeline.reviews import RatingDraft
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.reviews import FLAGS
@@ -43,15 +44,23 @@ def flags_in_words() -> dict[str, str]:
 
 
 @router.get("/review")
-def review(visit: Here, language: Annotated[str, Query(max_length=64)] = "", skip: Annotated[str, Query(max_length=128)] = "") -> Response:
-    """Draw a text to rate."""
+def review(
+    visit: Here,
+    language: Annotated[str, Query(max_length=64)] = "",
+    skip: Annotated[str, Query(max_length=128)] = "",
+    wanted: Annotated[str, Query(alias="record", max_length=128)] = "",
+) -> Response:
+    """Draw a text to rate, or show the one that is asked for."""
     account = visit.signed_in()
     waiting = visit.service.private.basket.ratings(account.account)
     codes = {parse_tag(language, where=i18n.gettext("language"))[0]} if language.strip() else set()
     with visit.register() as register:
         member = visit.as_member(register).id
         register.standing(member)
-        found = draw(visit, register, member, codes, {skip, *(one.record for one in waiting)})
+        if wanted:
+            found: Stored | None = readable_record(visit, register, wanted)
+        else:
+            found = draw(visit, register, member, codes, {skip, *(one.record for one in waiting)})
     return visit.page("review.html", record=found, waiting=len(waiting), scale=scale(), flags=flags_in_words(), language=language)
 
 

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from fastapi.responses import RedirectResponse
 
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.sshsig import NAMESPACE, check
+from governance_hooks.sshsig import NAMESPACE
 from portal import i18n
 from portal.signing.assertion import creation_options, passkey_of, signature_of
 from portal.signing.drafting import signing_path
 from portal.signing.enrolling import draft_of
-from portal.signing.kinds import candidates, needed, new_key, require_signer
+from portal.signing.kinds import candidates, needed, new_key, signers
 from portal.signing.submitting import armored_blocks, submit_signature
 from portal.signing.words import words_of
 from portal.store.drafted import Drafted
@@ -54,7 +54,7 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
     with visit.register() as register:
         words, need = words_of(visit.service, register, value), needed(register, value)
         brought = new_key(value)
-        signed = [(require_signer(register, value, check(one, drafted.body).key)) for one in drafted.signatures]
+        signed = [*signers(register, value, drafted.body, drafted.signatures)]
         origins = {one.origin for one in register.bylaws.passkey_origins}
         touch = bool(candidates(register, value, signer)) and visit.service.settings.signing_origin in origins
         logged = visit.service.view.positions.get(drafted.digest)

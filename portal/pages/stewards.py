@@ -1,18 +1,22 @@
-"""Stewards: registrars who admit, guardians and registrars who help with lost keys, and the oversight body, which halts. Each act is signed."""
+"""Stewards: registrars who admit, guardians and registrars who help with lost keys, the oversight body, which halts, and the queue of flagged texts. Each act is signed."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Response
+from starlette.exceptions import HTTPException
 
 from governance_hooks.errors import Refused
-from governance_hooks.sshsig import PublicKey, check
+from governance_hooks.sshsig import PublicKey
 from governance_hooks.statement import shift
 from portal import i18n
+from portal.pages.review import flags_in_words
 from portal.proposal_rows import rows_of
+from portal.reading import readable
 from portal.signing.drafting import draft, signing_path
-from portal.signing.kinds import needed, new_key, require_signer
+from portal.signing.kinds import needed, new_key, signers
 from portal.visit import Here
 
 __all__ = ["router"]
@@ -20,6 +24,9 @@ __all__ = ["router"]
 router = APIRouter(include_in_schema=False)
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+
+FLAGGED = 50
+"""Texts on the page of those that reviewers flagged."""
 
 
 @router.get("/stewards/admissions")
@@ -32,7 +39,7 @@ def admissions(visit: Here) -> Response:
             for one in visit.service.private.drafts.open(kind=kind):
                 value = one.value
                 brought = new_key(value)
-                signed = [require_signer(register, value, check(text, one.body).key) for text in one.signatures]
+                signed = [*signers(register, value, one.body, one.signatures)]
                 may = member in register.bylaws.registrars or (kind == "coop.recovery/v1" and member in register.members[one.author].guardians)
                 if may and "new key" in signed and isinstance(brought, PublicKey):
                     rows.append((one, brought.fingerprint, signed, needed(register, value), signing_path(one, member), member in signed))
@@ -50,6 +57,29 @@ def decline(visit: Here, identifier: Id) -> Response:
             raise Refused(i18n.gettext("registrars alone decline a request"))
     visit.service.private.drafts.settle(identifier, "declined")
     return visit.go("/stewards/admissions")
+
+
+@router.get("/stewards/flags")
+def flags(visit: Here) -> Response:
+    """Show the texts that reviewers said something is wrong with, those most said so of first, to whoever holds an office."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        if member not in register.bylaws.offices | set(register.oversight()):
+            raise Refused(i18n.gettext("this page is for registrars, stewards and the oversight body"))
+    if not visit.service.limits.allows("dry", member):
+        raise HTTPException(429)
+    store = visit.service.house.contributions()
+    said, scores = defaultdict[str, Counter[str]](Counter), defaultdict[str, list[int]](list)
+    for rating in store.reviews.ratings():
+        scores[rating.record].append(rating.score)
+        if rating.flags:
+            said[rating.record].update(rating.flags)
+    order = sorted(said, key=lambda one: (-said[one].total(), one))
+    with visit.register() as register:
+        now = visit.service.clock()
+        found = {one.record: one for one in store.some(order[: 2 * FLAGGED]) if readable(register, one, now)}
+    rows = [(found[one], said[one], scores[one]) for one in order if one in found][:FLAGGED]
+    return visit.page("flags.html", rows=rows, words=flags_in_words())
 
 
 @router.get("/stewards/halts")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
@@ -10,9 +12,9 @@ from governance_hooks.errors import Refused
 from governance_hooks.fields import Identifier, Strict
 from governance_hooks.register import Register
 from governance_hooks.sentence import Sentence
-from governance_hooks.sshsig import PublicKey
+from governance_hooks.sshsig import PublicKey, check
 
-__all__ = ["ACCOUNT", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer"]
+__all__ = ["ACCOUNT", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer", "signers"]
 
 ACCOUNT = "coop.account/v1"
 ERASURE = "coop.erasure/v1"
@@ -97,6 +99,18 @@ def require_signer(register: Register, value: dict[str, Any], key: PublicKey) ->
         who = Sentence("any member") if allowed is None else ", ".join(sorted(allowed)) or Sentence("nobody at the moment")
         raise Refused("this key has no part in this statement", value=key.fingerprint, allowed=Sentence("keys in force of {who}", who=who))
     return owner
+
+
+def signers(register: Register, value: dict[str, Any], body: bytes, signatures: Iterable[str]) -> dict[str, str]:
+    """Return who signed a statement that waits for others, each with their signature.
+
+    One counts no more whose key has lost its part meanwhile: it was revoked, or its member left or holds the office no more.
+    """
+    found: dict[str, str] = {}
+    for armored in signatures:
+        with suppress(Refused):
+            found[require_signer(register, value, check(armored, body).key)] = armored
+    return found
 
 
 def candidates(register: Register, value: dict[str, Any], hint: str) -> list[PublicKey]:

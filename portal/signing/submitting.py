@@ -12,7 +12,7 @@ from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
 from portal.service import Service
-from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer
+from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer, signers
 from portal.store.drafted import Drafted
 
 __all__ = ["Progress", "armored_blocks", "submit", "submit_signature"]
@@ -58,8 +58,8 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
         if drafted.state != "open":
             raise Refused("this statement is not waiting for signatures", value=drafted.state)
         need, mine = needed(register, value), check(armored, drafted.body)
-        require_signer(register, value, mine.key)
-        kept = [one for one in drafted.signatures if check(one, drafted.body).key.raw != mine.key.raw] + [armored]
+        who = require_signer(register, value, mine.key)
+        kept = [*(signers(register, value, drafted.body, drafted.signatures) | {who: armored}).values()]
         data = entry(value, kept)
         document = parse(data, payloads={**PAYLOADS, **DOCUMENTS})
         check_origins(register.bylaws, document, clock=register.operator_clock)

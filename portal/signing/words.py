@@ -10,7 +10,7 @@ from governance_hooks.consent_words import in_words
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import gettext as _
-from portal.i18n import ngettext, told, when
+from portal.i18n import language_by_tag, ngettext, told, when
 from portal.log_words import kind_of
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
@@ -55,11 +55,13 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.consent/v1":
             return Words(_("What you allow"), tuple(told(one) for one in in_words(Consent.model_validate(payload))))
         case "coop.withdrawal/v1":
+            grant = None if payload["consent"] is None else register.grant(payload["consent"], author)
             what = _("You take back everything you allowed.") if payload["consent"] is None else _("You take back one consent.")
+            named = [] if grant is None else [told(one) for one in in_words(grant.consent)]
             after = _("From the next entry of the log on nothing new is built on your texts. Weights released before cannot be called back.")
-            return Words(_("Withdrawal"), (what, after))
+            return Words(_("Withdrawal"), (what, *named, after))
         case "coop.contribution/v1":
-            languages = ", ".join(f"{code} {count}" for code, count in sorted(payload["languages"].items()))
+            languages = ", ".join(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
             count = ngettext("You give %(num)d text.", "You give %(num)d texts.", payload["records"]) % {"num": payload["records"]}
             privacy = _("The texts stay private; the log gets one salted fingerprint of them. They are used only for what you allow.")
             return Words(_("Your contribution"), (count, _("Languages: %(languages)s") % {"languages": languages}, privacy))

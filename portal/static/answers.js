@@ -1,4 +1,4 @@
-// What one thinks of each statement is kept on this device until it is signed. Without this script it is kept once it is drafted.
+// What one thinks of each statement is kept on this device, by account, until it is signed. Without this script it is kept once it is drafted.
 "use strict";
 for (const form of document.querySelectorAll("form[data-answers]")) {
   const place = "answers:" + form.dataset.answers;

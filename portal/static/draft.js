@@ -1,13 +1,13 @@
 // What is typed is kept on this device until it is sent; what is sent without a network waits here and goes out later.
+// All of it is kept by account: on a phone that several people use, nobody sees or sends what another one wrote.
 // Without this script the same forms work, as long as there is a network.
 "use strict";
 const net = document.getElementById("net");
 const tell = (words) => { net.textContent = words; net.hidden = false; };
-const outbox = () => JSON.parse(localStorage.getItem("outbox") || "[]");
-const keep = (waiting) => localStorage.setItem("outbox", JSON.stringify(waiting));
-
 const form = document.querySelector("form[data-draft]");
-const place = "draft:" + form.dataset.draft;
+const outbox = () => JSON.parse(localStorage.getItem("outbox:" + form.dataset.owner) || "[]");
+const keep = (waiting) => localStorage.setItem("outbox:" + form.dataset.owner, JSON.stringify(waiting));
+const place = "draft:" + form.dataset.owner + ":" + form.dataset.draft;
 const KEPT = ["inputs", "targets", "language", "licence"];
 
 const problem = document.getElementById("problem");
@@ -37,7 +37,8 @@ form.addEventListener("submit", async (event) => {
     return;
   }
   if (answer.ok && !answer.redirected) {
-    localStorage.removeItem(place);
+    if (form.dataset.draft === "contribute") localStorage.setItem(place, JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value })); // mostly the next one's too
+    else localStorage.removeItem(place);
     location.assign("/contribute");
   } else if (answer.status === 422) {
     tell(await answer.text());
@@ -76,30 +77,48 @@ const flush = async () => {
 addEventListener("online", flush);
 if (navigator.onLine) flush();
 
-// What an improvement changes, word by word, while it is typed. Bounded: longer texts are compared on the server, once.
+// What an improvement changes, word by word, while it is typed: as the language divides words, also where no space does.
+// Bounded: what both texts begin and end with is left out, and if more is left than that, it is shown as gone and come.
 const edited = form.querySelector("[data-shows]");
 if (edited) {
+  const MOST = 800;
   const live = document.getElementById(edited.dataset.shows);
-  const words = (text) => text.match(/\s+|\S+/g) || [];
+  const divide = window.Intl && Intl.Segmenter ? new Intl.Segmenter(undefined, { granularity: "word" }) : null;
+  const words = (text) => divide ? Array.from(divide.segment(text), (one) => one.segment) : text.match(/\s+|\S+/g) || [];
   const before = words(document.getElementById(edited.dataset.before).textContent);
   const show = () => {
     const after = words(edited.value);
-    live.replaceChildren();
-    if (before.length > 400 || after.length > 400) return;
-    const common = Array.from({ length: before.length + 1 }, () => new Uint16Array(after.length + 1));
-    for (let i = before.length - 1; i >= 0; i--) for (let j = after.length - 1; j >= 0; j--)
-      common[i][j] = before[i] === after[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
-    const put = (kind, text) => {
+    let start = 0, end = 0;
+    const least = Math.min(before.length, after.length);
+    while (start < least && before[start] === after[start]) start++;
+    while (end < least - start && before[before.length - 1 - end] === after[after.length - 1 - end]) end++;
+    const old = before.slice(start, before.length - end), now = after.slice(start, after.length - end), pieces = [];
+    const put = (kind, text) => { // neighbours of a kind are one piece
+      const last = pieces[pieces.length - 1];
+      if (last && last[0] === kind) last[1] += text;
+      else if (text) pieces.push([kind, text]);
+    };
+    put("", before.slice(0, start).join(""));
+    if (old.length > MOST || now.length > MOST) {
+      put("del", old.join(""));
+      put("ins", now.join(""));
+    } else {
+      const common = Array.from({ length: old.length + 1 }, () => new Uint16Array(now.length + 1));
+      for (let i = old.length - 1; i >= 0; i--) for (let j = now.length - 1; j >= 0; j--)
+        common[i][j] = old[i] === now[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
+      let i = 0, j = 0;
+      while (i < old.length || j < now.length) {
+        if (i < old.length && j < now.length && old[i] === now[j]) { put("", old[i]); i++; j++; }
+        else if (i < old.length && (j === now.length || common[i + 1][j] >= common[i][j + 1])) put("del", old[i++]);
+        else put("ins", now[j++]);
+      }
+    }
+    put("", after.slice(after.length - end).join(""));
+    live.replaceChildren(...pieces.map(([kind, text]) => {
       const node = kind ? document.createElement(kind) : document.createTextNode(text);
       if (kind) node.textContent = text;
-      live.append(node);
-    };
-    let i = 0, j = 0;
-    while (i < before.length || j < after.length) {
-      if (i < before.length && j < after.length && before[i] === after[j]) { put("", before[i]); i++; j++; }
-      else if (j < after.length && (i === before.length || common[i][j + 1] >= common[i + 1][j])) put("ins", after[j++]);
-      else put("del", before[i++]);
-    }
+      return node;
+    }));
     live.hidden = document.getElementById("live-title").hidden = edited.value === edited.defaultValue;
   };
   edited.addEventListener("input", show);

@@ -95,6 +95,12 @@ class Drafts:
         with self._database.transaction() as connection:
             return [Drafted(**row._mapping) for row in connection.execute(query)]
 
+    def declined(self, kind: str, author: str) -> bool:
+        """Tell whether the newest statement of this kind and author was declined."""
+        query = select(drafted.c.state).where(drafted.c.kind == kind, drafted.c.author == author).order_by(drafted.c.created.desc(), drafted.c.state.desc())
+        with self._database.transaction() as connection:
+            return connection.execute(query.limit(1)).scalar() == "declined"
+
     def sign(self, identifier: str, signature: str) -> None:
         """Add a verified signature."""
         with self._database.transaction(write=True) as connection:

@@ -84,6 +84,12 @@ def test_a_preview_says_what_the_next_build_then_does(coop, given: Path, keys: d
     numbers = ("method", "rows_now", "own_records", "built_on_yours", "other_members_who_lose", "copies_freed", "rows_displaced")
     assert [preview[name] for name in numbers] == ["rules", 5, 3, 1, 1, 1, 0]
     assert preview["languages"] == {"spa": {"own": 3, "built_on": 1, "freed": 1, "displaced": 0}}
+    (one,) = coop("-C", given, "--json", "consent", "show", "--key", keys["anna"]).json["consents"]
+    alone = coop("-C", given, "--json", "consent", "preview", one["consent"][7:19], "--key", keys["anna"]).json
+    assert alone == preview | {"consent": one["consent"]}
+    refused = coop("-C", given, "consent", "preview", one["consent"][7:19], "--key", keys["bela"])
+    assert refused.code != 0
+    assert "no such consent of yours in force" in refused.err
     words = coop("-C", given, "consent", "preview", "--key", keys["anna"]).out
     assert "loses 4 of its 5 rows: 3 records of yours, and 1 that 1 other member(s) built on yours." in words
     assert "1 rows come in: they say what a row of yours says" in words
@@ -98,6 +104,10 @@ def test_a_large_store_is_read_off_the_last_build(coop, given: Path, keys: dict[
     shown = coop("-C", given, "consent", "preview", "--key", keys["anna"]).out
     assert "read off the last build" in shown
     assert "At most 1 rows come in" in shown
+    (one,) = coop("-C", given, "--json", "consent", "show", "--key", keys["anna"]).json["consents"]
+    shown = coop("-C", given, "consent", "preview", one["consent"], "--key", keys["anna"]).out
+    assert "read off the last build" in shown
+    assert "another consent of yours would carry are counted as lost" in shown
 
 
 def test_what_stands_on_a_build_and_what_a_withdrawal_does_to_it(approved: Approved) -> None:

@@ -146,6 +146,14 @@ def test_a_withdrawal_asks_for_consent_seal_and_rules_as_the_build_does(filled: 
     assert withdrawal(filled, "ana", everybody, signed=frozenset()).rows_now == 0
 
 
+def test_a_withdrawal_of_one_consent_loses_what_no_other_one_carries(filled: ContributionStore) -> None:
+    found = withdrawal(filled, "ana", everybody, consent_then=lambda one, language, _batch: None if (one, language) == ("ana", "spa") else "sha256:" + "c" * 64)
+    assert (found.rows_now, found.languages) == (4, {"spa": Loss(1, 1, 0, 0)})
+    assert withdrawal(filled, "ana", everybody, consent_then=everybody).languages == {}
+    all_of_it = withdrawal(filled, "ana", everybody, consent_then=lambda *claim: None if claim[0] == "ana" else everybody(*claim))
+    assert all_of_it == withdrawal(filled, "ana", everybody)
+
+
 def test_looking_leaves_no_text_behind(filled: ContributionStore, tmp_path: Path) -> None:
     scratch, seen = tmp_path / "scratch", list[int]()
     scratch.mkdir()

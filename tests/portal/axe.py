@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["AXE", "RUN", "needs_axe"]
+__all__ = ["AXE", "needs_axe"]
 
 AXE = Path.home() / ".cache/commonweights/axe/node_modules/axe-core/axe.min.js"
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not here: sh .ci/page-tools")
-
-RUN = """async () => (await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}))
-    .violations.map(one => one.id + ": " + one.nodes.map(node => node.html.slice(0, 200)).join(" | "))"""

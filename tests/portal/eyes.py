@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -19,7 +20,7 @@ __all__ = ["WRONG", "Eyes", "opened_eyes"]
 WRONG = """async ([language, direction]) => {
   const found = [], say = (rule, what) => found.push(rule + ": " + what);
   document.querySelectorAll("details").forEach(one => { one.open = true });
-  const seen = await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"]});
+  const seen = await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"], preload: false});
   for (const one of seen.violations) say(one.id, one.nodes.map(node => node.html.slice(0, 200)).join(" | "));
   const root = document.documentElement;
   if (root.lang !== language || root.dir !== direction) say("language", root.lang + " " + root.dir);
@@ -78,8 +79,6 @@ class Eyes:
             cookie = stage.cookie(who)
             if cookie is not None:
                 context.add_cookies([{"name": "coop-session", "value": cookie, "url": stage.settings.origin}])
-            if AXE.is_file() and self.script:
-                context.add_init_script(path=str(AXE))
             page = context.new_page()
             page.on("pageerror", lambda error: self.heard.append(f"{page.url}: {error}"))
             self._pages[key] = page
@@ -109,8 +108,19 @@ class Eyes:
     def wrong(self, sight: Sight, stage: Stage, language: str = "en", *, scheme: Any = "light", width: int = 1280) -> list[str]:
         """Return what is wrong with a page, in one language, colours and width."""
         page = self.look(sight, stage, language, scheme=scheme, width=width)
-        found = page.evaluate(WRONG, [language, "rtl" if language == "ar" else "ltr"])
+        found = self.asked(page, language)
         return [f"{sight.name} ({sight.path}) {language} {scheme} {width}: {one}" for one in found]
+
+    @staticmethod
+    def asked(page: Page, language: str = "en") -> list[str]:
+        """Return what is wrong with the page that is open."""
+        page.evaluate(_axe())  # only here: it is large, and most visits ask for something else
+        return list(page.evaluate(WRONG, [language, "rtl" if language == "ar" else "ltr"]))
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from portal.i18n import LANGUAGES
 from tests.portal.eyes import Eyes, opened_eyes
-from tests.portal.showcase import both
+from tests.portal.showcase import villages
 
 SHEET = """<!doctype html><meta charset="utf-8"><title>{title}</title><style>body {{ margin: 8px; font: 14px sans-serif; background: #888 }}
 main {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: start }} figure {{ margin: 0 }} img {{ display: block; width: {width}px; max-height: {height}px; object-fit: cover; object-position: top }}
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--widths", default="320,1280")
     parser.add_argument("--only", default="", help="only pages whose name holds one of these texts, separated by |")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, both(Path(scratch)) as stages, opened_eyes(stages) as eyes:
+    with tempfile.TemporaryDirectory() as scratch, villages(Path(scratch)) as stages, opened_eyes(stages) as eyes:
         shown = [
             picture
             for language in asked.languages.split(",")

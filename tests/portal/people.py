@@ -12,6 +12,7 @@ import struct
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from anyio.from_thread import BlockingPortal
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 from webauthn.helpers import encode_cbor
@@ -22,6 +23,8 @@ from tests.authenticator import AT, ORIGIN, RP_ID, UP, UV, Passkey, RsaKey
 
 MAIN = "https://village.example"
 SIGNING = ORIGIN
+shared: dict[str, BlockingPortal] = {}
+"""The event loop all requests of a test run are served in: starting one takes as long as a small page."""
 
 
 class Device(Passkey):
@@ -105,6 +108,7 @@ class Person:
     def __init__(self, app: ASGIApp, service: Service, key: PrivateKey | None = None) -> None:
         self.client, self.service, self.key = TestClient(app, base_url=MAIN), service, key
         self.client.headers["user-agent"] = "a browser"
+        self.client.portal = shared.get("loop")  # None: a loop for each request
         self.device: Device | None = None
 
     def get(self, path: str) -> Page:
@@ -126,6 +130,13 @@ class Person:
         url = self.mails(mail, "signin")[-1]["url"]
         assert self.get(url).status == 200
         return self.post(url.partition("?")[0])
+
+    def begin(self, mail: str) -> str:
+        """Begin a session as the pages of signing in would; return the account."""
+        sessions = self.service.private.sessions
+        token, account, _ = sessions.sign_in(sessions.make_link(mail, "en", "/"), None)
+        self.client.cookies.set("__Host-coop", token, domain=urlsplit(MAIN).hostname or "", path="/")
+        return account.account
 
     def make_passkey(self, page: Page, device: Device | None = None) -> Page:
         """Press the button of an enrolment page and touch the sensor."""

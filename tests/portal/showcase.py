@@ -1,4 +1,4 @@
-"""A village in which everything has happened, so that every page has something to show; and one in which nothing has."""
+"""Villages so that every page has something to show: one in which everything has happened, one with data for everybody and a map of opinions, and one in which nothing has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -29,12 +30,16 @@ from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import finish, sign_evaluation
 from tests.portal.conftest import Portal, named
 from tests.portal.people import MAIN, SIGNING, Device, Page, Person
-from tests.portal.test_giving import allow, write
+from tests.portal.test_datasets import EVERYBODY, fill, texts
+from tests.portal.test_giving import allow, payout_of, write
+from tests.portal.test_opinions import ask, planted
 from tests.portal.test_voting import say
 from tests.village import Village, found
 
 PEOPLE = Settings(MAIN, SIGNING)
 DAY = 86_400
+VOICES = 12
+"""Members whose opinions make a map: two groups of five or more."""
 AT_ONCE = Rules(quorum_percent=50, approval_percent=60, minimum_for=2, minimum_period_s=0, challenge_s=0, expiry_s=30 * DAY)
 CONTESTED = Rules(quorum_percent=30, approval_percent=50, minimum_for=2, minimum_period_s=0, challenge_s=3 * DAY, objections=4)
 QUESTION = "Which language first?\nأي لغة نبدأ بها؟ كل صوت يُحسب، والجواب لا يُلزم أحدًا.\nLugha ipi kwanza?"
@@ -134,10 +139,27 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
 
 
 @contextmanager
-def both(folder: Path) -> Iterator[dict[str, Stage]]:
-    """Yield both villages by name, each for a browser on a port of its own."""
+def data(root: Path, settings: Settings) -> Iterator[Stage]:
+    """Yield a village with a dataset that is described here, some of whose texts everybody may read, and with opinions enough for a map."""
+    few = partial(texts, count=4)
+    keys, operator, digest, _ = fill(root, [EVERYBODY] * VOICES, drafts=few, settings=(PEOPLE, settings))
+    with opened(root, settings, keys, operator) as stage:
+        stage.portal.service.maps.patience_s = 300
+        stage.paths["dataset"] = f"/datasets/{digest}"
+        stage.people["founder"] = stage.portal.founder(0)
+        asked = ask(stage.portal, [f"Statement number {number}. العبارة" for number in range(8)], closes=shift(stage.portal.service.clock(), 5 * DAY))
+        answers, _ = planted(VOICES, 8, 2)
+        for member, said in zip(stage.portal.members, answers.values(), strict=True):
+            say(stage.portal, "coop.opinions/v1", {"proposal": asked, "answers": said, "sequence": 1, "reason": None}, member, stage.portal.keys[member])
+        stage.paths["map"] = f"/proposals/{asked}"
+        yield stage
+
+
+@contextmanager
+def villages(folder: Path) -> Iterator[dict[str, Stage]]:
+    """Yield the villages by name, each for a browser on a port of its own."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("empty", empty))}
+        yield {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("data", data), ("empty", empty))}
 
 
 def _here() -> Settings:
@@ -244,6 +266,11 @@ def _joining(stage: Stage) -> None:
     asked = stage.people["asked"] = portal.stranger()
     asked.sign_in("asked@example.org")
     stage.keep("sign half", asked.touch(stage.keep("sign admission", asked.make_passkey(asked.post("/join/passkey")))))
+    declined = stage.people["declined"] = portal.stranger()
+    declined.sign_in("declined@example.org")
+    declined.touch(declined.make_passkey(declined.post("/join/passkey")))
+    request = portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
+    stage.people["registrar"].post(f"/stewards/admissions/{request.id}/decline")
     unsigned = stage.people["unsigned"] = portal.stranger()
     unsigned.sign_in("unsigned@example.org")
     unsigned.key = generate_key(portal.root / "unsigned")
@@ -266,6 +293,8 @@ def _member(stage: Stage) -> None:
     allow(member, "dpv:CommercialResearch", expires="2099-12-31")
     member.sign(member.post("/consent/withdraw", consent=_grant(stage, "dpv:CommercialResearch")))
     stage.keep("sign withdrawal", member.post("/consent/withdraw", consent="all"))
+    stage.keep("sign withdrawal of one", member.post("/consent/withdraw", consent=_grant(stage, "dpv:PublicBenefit")))
+    stage.paths["preview of one"] = f"/consent/preview?consent={_grant(stage, 'dpv:NonCommercialResearch')}"
     for number, text in enumerate(TEXTS):
         write(reviewer, 10 + number, **text | {"inputs": text["inputs"] + " (2)"})
     reviewer.sign(reviewer.post("/contribute/give"))
@@ -275,6 +304,9 @@ def _member(stage: Stage) -> None:
     stage.paths["improve"] = f"/improve/{improved}"
     reviewer.post(f"/review/{improved}", score="4", flags=["spam"])
     stage.keep("sign review", reviewer.post("/review"))
+    founder = stage.people["founder"]
+    founder.post(f"/review/{improved}", score="2", flags=["harmful", "spam"])
+    founder.paste(founder.post("/review"))
     one = _record(stage, improved)
     edit = {"inputs": one.inputs, "targets": one.targets.split(" ", 1)[1] + " ✓", "language": one.tag or one.language, "parent": improved}
     write(reviewer, 20, **edit)
@@ -293,6 +325,8 @@ def _member(stage: Stage) -> None:
     }
     (stage.portal.root / "runs/run-1/stake").mkdir(parents=True)
     (stage.portal.root / "runs/run-1/stake/shares.json").write_bytes(dumps(shares))
+    (stage.portal.root / "payouts/spring").mkdir(parents=True)
+    (stage.portal.root / "payouts/spring/payout.json").write_bytes(payout_of(stage.portal, {_who(stage, "member"): 123_400}).dumps())
     stage.portal.service.view.register.runs["run-2"] = Run("run-2", "sha256:" + "0" * 64, "sha256:" + "1" * 64)
 
 

@@ -66,6 +66,8 @@ FULL = [
     Sight("join, newcomer", "newcomer", "/join"),
     Sight("join, asked", "asked", "/join"),
     Sight("join, to sign", "unsigned", "/join"),
+    Sight("join, put aside", "declined", "/join"),
+    Sight("home, put aside", "declined", "/", often=False),
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
@@ -104,6 +106,7 @@ FULL = [
     Sight("consent, nothing allowed", "fresh", "/consent", often=False),
     Sight("consent, give", "member", "/consent/give?purpose=dpv:CommercialPurpose"),
     Sight("consent, preview", "member", "/consent/preview"),
+    Sight("consent, preview of one", "member", "{preview of one}"),
     Sight("mine", "member", "/mine"),
     Sight("where", "member", "/mine/where"),
     Sight("stake", "member", "/mine/stake"),
@@ -114,6 +117,8 @@ FULL = [
     # offices
     Sight("home, registrar", "registrar", "/"),
     Sight("requests", "registrar", "/stewards/admissions"),
+    Sight("flagged", "registrar", "/stewards/flags"),
+    Sight("flagged, no office", "member", "/stewards/flags", status=409, often=False),
     Sight("halts", "founder", "/stewards/halts", often=False),
     Sight("halts, oversight", "oversight", "/stewards/halts"),
     # the signing site
@@ -143,6 +148,7 @@ FULL = [
             "erasure",
             "leave",
             "contribution",
+            "withdrawal of one",
         )
     ),
     Sight("sign, refused", "stranger", "{sign again}", {"signature": "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----"}, 409),
@@ -161,6 +167,16 @@ FULL = [
     Sight("hand in, refused", "member", "/statements", {"statement": "{}", "signatures": "x"}, 422, often=False),
 ]
 
+DATA = [
+    Sight("datasets, described", "stranger", "/datasets", village="data"),
+    Sight("dataset, described", "stranger", "{dataset}", village="data"),
+    Sight("language", "stranger", "/languages/swa", village="data"),
+    Sight("language of few", "stranger", "/languages/spa", village="data", often=False),
+    Sight("language, member", "founder", "/languages/swa", village="data", often=False),
+    Sight("opinion map", "stranger", "{map}", village="data", often=False),
+    Sight("opinion map, member", "founder", "{map}", village="data", often=False),
+]
+
 EMPTY = [
     Sight("nothing yet: home", "fresh", "/", village="empty"),
     Sight("nothing yet: proposals", "stranger", "/proposals", village="empty"),
@@ -171,6 +187,7 @@ EMPTY = [
     Sight("nothing yet: stake", "fresh", "/mine/stake", village="empty", often=False),
     Sight("nothing yet: propose", "fresh", "/propose", village="empty", often=False),
     Sight("nothing yet: requests", "registrar", "/stewards/admissions", village="empty", often=False),
+    Sight("nothing yet: flagged", "registrar", "/stewards/flags", village="empty", often=False),
     Sight("nothing yet: halts", "registrar", "/stewards/halts", village="empty", often=False),
     Sight("nothing yet: contribute", "fresh", "/contribute", village="empty", often=False),
     Sight("nothing yet: preview", "fresh", "/consent/preview", village="empty", often=False),
@@ -179,7 +196,7 @@ EMPTY = [
 
 def sights_of(stages: dict[str, Stage]) -> Iterator[tuple[Sight, Stage]]:
     """Yield every sight with its village, and an entry of the log of each kind."""
-    for one in (*FULL, *EMPTY):
+    for one in (*FULL, *DATA, *EMPTY):
         yield one, stages[one.village]
     stage, seen = stages["full"], set[str]()
     for position, data in enumerate(stage.portal.service.view.log.entries(0, stage.portal.service.view.register.size)):

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from commonweights.commands.portal import open_service
 from governance_hooks import merkle
 from governance_hooks.canonical import dumps
 from governance_hooks.checkpoint import read_body
@@ -22,31 +21,16 @@ from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.statement import body, parse, sign
 from governance_hooks.tiles import ENTRIES, read_export, tile_path
 from portal.api.site import PREFIX
-from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.security import BODY_BYTES
-from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import Finished, Release
-from tests.portal.conftest import Portal, named
-from tests.portal.people import MAIN, SIGNING
+from tests.portal.conftest import Portal
 from tests.portal.test_giving import allow, give
 from tests.portal.test_public import WEIGHTS, library
 from tests.portal.test_voting import propose, say
-from tests.village import found
 
 NOBODY = "sha256:" + "0" * 64
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal for all tests that change nothing."""
-    root = tmp_path_factory.mktemp("still") / "village"
-    settings = Settings(MAIN, SIGNING)
-    keys, operator = found(root, passkey_origins=[named(settings)])
-    with open_service(root, settings) as service:
-        service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        yield Portal(root, service, make_app(service), keys, operator)
 
 
 def client_of(portal: Portal) -> TestClient:

@@ -14,9 +14,9 @@ from schemathesis.engine import Status, events
 from schemathesis.engine.run import PhaseName
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.model_card.conftest import Finished
+from tests.portal.conftest import Published
 from tests.portal.people import MAIN
-from tests.portal.test_public import Library, library
+from tests.portal.test_public import Library, copied
 
 ASKED = {
     "not_a_server_error",
@@ -93,8 +93,8 @@ def examined(made: Library, examples: int) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    with library(tmp_path_factory.mktemp("api") / "village", Finished.publish) as made:
+def released(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    with copied(published, tmp_path_factory.mktemp("api") / "village") as made:
         yield made
 
 

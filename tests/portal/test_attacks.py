@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,14 +14,14 @@ import pytest
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import generate_key
-from governance_hooks.statement import body, sign
+from governance_hooks.statement import body, now, shift, sign
 from portal.app import make_app
 from portal.limits import Limits
 from portal.security import BODY_BYTES
 from portal.settings import Settings
 from portal.signing.assertion import passkey_of
 from portal.signing.kinds import ACCOUNT, DOCUMENTS
-from tests.portal.conftest import Portal
+from tests.portal.conftest import Portal, opened_portal
 from tests.portal.people import MAIN, SIGNING, Device
 from tests.portal.test_giving import allow, give, write
 from tests.portal.test_voting import propose
@@ -182,8 +183,8 @@ def test_a_member_learns_by_mail_that_their_key_signed_but_not_what(portal: Port
 
 
 @pytest.mark.parametrize("path", ["/signin", "/signout", "/account/erase", "/contribute", "/consent/withdraw", "/statements", "/join/passkey"])
-def test_a_form_of_another_site_is_refused(portal: Portal, path: str) -> None:
-    founder = portal.founder(0)
+def test_a_form_of_another_site_is_refused(still: Portal, path: str) -> None:
+    founder = still.founder(0)
     assert founder.post(path, origin="https://evil.example", mail="a@example.org").status == 403
     answer = founder.client.post(MAIN + path, data={"mail": "a@example.org"})  # with our cookie, and no word of where it comes from
     assert answer.status_code == 403
@@ -261,8 +262,8 @@ def test_no_redirect_leads_to_another_site(portal: Portal, then: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "village.example.evil.example", "village.example:444", "", "VILLAGE.example"])
-def test_another_host_is_not_served(portal: Portal, host: str) -> None:
-    answer = portal.stranger().client.get(MAIN + "/", headers={"host": host})
+def test_another_host_is_not_served(still: Portal, host: str) -> None:
+    answer = still.stranger().client.get(MAIN + "/", headers={"host": host})
     assert answer.status_code == (200 if host == "VILLAGE.example" else 421)
 
 
@@ -381,11 +382,18 @@ def test_a_client_that_sends_too_slowly_is_cut_off(portal: Portal) -> None:
         "/review?language=" + "x" * 500,
     ],
 )
-def test_an_address_that_is_none_is_an_answer_and_no_trace(portal: Portal, path: str) -> None:
-    founder = portal.founder(0)
+def test_an_address_that_is_none_is_an_answer_and_no_trace(still: Portal, path: str) -> None:
+    founder = still.founder(0)
     page = founder.get(path)
     assert 400 <= page.status < 500, page.status
     assert "Traceback" not in page.text
+
+
+@pytest.fixture(scope="module")
+def voting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, str]]:
+    """A portal with an open vote, for tests that are refused."""
+    with opened_portal(tmp_path_factory.mktemp("voting") / "village") as made:
+        yield made, propose(made, closes=shift(now(), 3600))
 
 
 @pytest.mark.parametrize("field", ["assertion", "signature"])
@@ -402,8 +410,9 @@ def test_an_address_that_is_none_is_an_answer_and_no_trace(portal: Portal, path:
         "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----",
     ],
 )
-def test_a_malformed_signature_is_refused_in_words(portal: Portal, field: str, value: str) -> None:
-    founder, proposal = portal.founder(0), propose(portal)
+def test_a_malformed_signature_is_refused_in_words(voting: tuple[Portal, str], field: str, value: str) -> None:
+    portal, proposal = voting
+    founder = portal.founder(0)
     page = founder.post(f"/proposals/{proposal}/vote", choice="for")
     refused = founder.post(page.url, **{field: value})
     assert refused.status in (409, 422)

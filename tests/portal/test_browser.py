@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import pytest
 
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.sshsig import NAMESPACE, PublicKey
+from portal.app import make_app
 from portal.settings import Settings
 from portal.signing.submitting import submit_signature
 from tests.portal.conftest import Portal
+from tests.portal.people import MAIN, SIGNING, Person
 from tests.portal.test_voting import propose
 
 pytestmark = pytest.mark.browser
@@ -190,8 +192,81 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
     page.get_by_text("are in your basket").wait_for()
     (kept,) = portal.service.private.basket.all(account.account)
     assert (kept.draft.inputs, kept.draft.targets) == ("Half a thought", "<b>and its end</b>")
-    assert page.evaluate("localStorage.getItem('outbox')") == "[]"
-    assert not [one for one in screen.heard if "ERR_INTERNET_DISCONNECTED" not in one]
+    assert page.evaluate("owner => localStorage.getItem('outbox:' + owner)", account.account) == "[]"
+    page.goto(screen.main + "/contribute")
+    assert page.get_by_label(re.compile("^Its language")).input_value() == "eng"  # of the text before
+
+    # Another member signs in on the same phone, while a text and a draft of the first wait on it.
+    page.route("**/contribute", lambda route: route.abort() if route.request.method == "POST" else route.continue_())
+    for words in ("Waits", "Only begun"):
+        page.get_by_label("A question or a task").fill(words)
+        page.get_by_label("The answer, as you would give it").fill(words)
+        page.get_by_label(re.compile("^Its language")).fill("eng")
+        if words == "Waits":
+            page.get_by_role("button", name="Put it into the basket").click()
+            page.get_by_text("Texts that wait on this device: 1").wait_for()
+    page.unroute("**/contribute")
+    page.goto(screen.main + "/account")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    sign_in(screen, "other@example.org")
+    other = portal.service.private.accounts.find(mail="other@example.org")
+    assert other is not None
+    portal.service.private.accounts.bind(other.account, portal.members[0])
+    page.goto(screen.main + "/contribute")
+    page.wait_for_timeout(300)
+    assert page.get_by_label("A question or a task").input_value() == ""
+    assert portal.service.private.basket.all(other.account) == []
+    page.get_by_label("A question or a task").fill("Of the other one")
+
+    # And the first is there again.
+    sign_in(screen, "new@example.org")
+    page.goto(screen.main + "/contribute")
+    page.get_by_text("are in your basket").wait_for()
+    assert page.get_by_label("A question or a task").input_value() == "Only begun"
+    assert {one.draft.inputs for one in portal.service.private.basket.all(account.account)} == {"Half a thought", "Waits"}
+
+    # Who erases the account leaves nothing on the device.
+    page.goto(screen.main + "/account")
+    page.get_by_label("To be sure: your mail address").fill("new@example.org")
+    page.get_by_role("button", name="Erase").click()
+    page.wait_for_url("**/account/erase")
+    assert page.evaluate("localStorage.length") == 0
+    assert not [one for one in screen.heard if "ERR_INTERNET_DISCONNECTED" not in one and "ERR_FAILED" not in one]
+
+
+def test_an_improvement_is_shown_word_by_word_while_it_is_typed(screen: Screen) -> None:
+    from tests.portal.test_giving import allow, write
+
+    page, portal = screen.page, screen.portal
+    long = " ".join(f"word{number}" for number in range(2000))
+    said = ["The river is <i>cold</i> in March.", "น้ำดื่มสะอาดทุกวัน", long]
+    author = Person(make_app(replace(portal.service, settings=Settings(MAIN, SIGNING))), portal.service, portal.keys[portal.members[1]])
+    portal.service.private.accounts.bind(author.begin("author@example.org"), portal.members[1])
+    for number, text in enumerate(said):
+        write(author, number, targets=text)
+    author.paste(author.post("/contribute/give"))
+    allow(author)
+    records = {one.targets: one.record for one in portal.service.house.contributions().records()}
+    join(screen)
+    edits = [
+        ("The river was <i>cold</i> in early March.", "The river iswas <i>cold</i> in early March.", ["is"], ["was", " early"]),
+        ("น้ำดื่มสะอาดเสมอ", "น้ำดื่มสะอาดทุกวันเสมอ", ["ทุกวัน"], ["เสมอ"]),  # Thai puts no space between words
+        (long.replace("word1000", "changed"), None, ["word1000"], ["changed"]),  # what both begin and end with costs nothing
+    ]
+    for text, (edit, shown, gone, come) in zip(said, edits, strict=True):
+        page.goto(f"{screen.main}/improve/{records[text]}")
+        live = page.locator("#live")
+        assert not live.is_visible()
+        field = page.get_by_label("The answer: change what is wrong")
+        field.fill(edit)
+        assert live.is_visible()
+        assert page.get_by_role("heading", name="What you change").is_visible()
+        assert (live.locator("del").all_text_contents(), live.locator("ins").all_text_contents()) == (gone, come)
+        assert live.locator("i").count() == 0
+        assert shown is None or live.text_content() == shown
+        field.fill(text)
+        assert not live.is_visible()
+    assert not screen.heard
 
 
 @pytest.mark.openssh
@@ -258,6 +333,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         assert [given.records for given in register.contributions.values() if given.author == member] == [1]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_shows_where_one_is(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
     from tests.portal.chromium import Authenticator, browser, free_port, serving
     from tests.portal.test_opinions import ask, planted

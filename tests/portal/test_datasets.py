@@ -29,19 +29,16 @@ from governance_hooks.consent_words import in_words
 from governance_hooks.inventory import inventory, inventory_digest
 from governance_hooks.plan import Base, BuildRef, EvaluationPolicy, Mix, Plan, Policies
 from governance_hooks.plan import Limits as RunLimits
+from governance_hooks.sshsig import PrivateKey
 from governance_hooks.training import Training
 from portal.api.site import PREFIX
 from portal.app import make_app
-from portal.i18n import LANGUAGES
 from portal.limits import RATES, Limits
 from portal.settings import Settings
-from tests.portal.axe import AXE, RUN, needs_axe
-from tests.portal.chromium import browser, free_port, serving
 from tests.portal.conftest import Portal, named
 from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_giving import allow
 from tests.portal.test_voting import say
-from tests.portal.validity import complaints, needs_html_validate
 from tests.village import CONSENT, USE, Village, found, tokens_of
 
 EVERYBODY = {"publish": "samples"}
@@ -71,17 +68,20 @@ class Shelf:
         say(self.portal, "coop.withdrawal/v1", {"consent": None}, member, self.portal.keys[member])
 
 
-@contextmanager
-def shelf(
+def fill(
     root: Path,
     leave: Sequence[dict[str, Any]],
     *,
     carried: bool = True,
     drafts: Callable[[str, str], list[Draft]] = texts,
-    settings: Settings = Settings(MAIN, SIGNING),  # noqa: B008
-) -> Iterator[Shelf]:
-    """Found a village in which each member gives Swahili, the first Spanish too, with the leave given for each."""
-    keys, operator = found(root, founders=len(leave), passkey_origins=[named(settings)])
+    settings: Sequence[Settings] = (Settings(MAIN, SIGNING),),
+) -> tuple[dict[str, PrivateKey], PrivateKey, str, str]:
+    """Found a village in which each member gives Swahili, the first Spanish too, with the leave given for each, and have it make and vote on a dataset.
+
+    Returns:
+        the members' keys, the operator's, the digest of the dataset's manifest, and the vote.
+    """
+    keys, operator = found(root, founders=len(leave), passkey_origins=[named(one) for one in settings])
     with open_workspace(root) as space:
         village = Village(root, space.coop, keys, operator)
         with open_store(space) as store:
@@ -114,9 +114,16 @@ def shelf(
         proposal = village.propose("run", sha256(data)).id
         if carried:
             village.carry(proposal)
-    with open_service(root, settings) as service:
+    return keys, operator, build.digest, proposal
+
+
+@contextmanager
+def shelf(root: Path, leave: Sequence[dict[str, Any]], **how: Any) -> Iterator[Shelf]:
+    """Open the portal of such a village."""
+    keys, operator, digest, proposal = fill(root, leave, **how)
+    with open_service(root, Settings(MAIN, SIGNING)) as service:
         service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        yield Shelf(Portal(root, service, make_app(service), keys, operator), build.digest, proposal)
+        yield Shelf(Portal(root, service, make_app(service), keys, operator), digest, proposal)
 
 
 @pytest.fixture(scope="module")
@@ -338,39 +345,3 @@ def test_the_page_for_programs_says_what_the_description_says(still: Shelf) -> N
     for path, operations in document["paths"].items():
         for method in operations:
             assert f"<code>{method.upper()} {PREFIX}{path}</code>" in page
-
-
-@pytest.mark.browser
-@needs_html_validate
-def test_pages_about_data_are_valid(still: Shelf) -> None:
-    stranger = still.portal.stranger()
-    paths = ("/datasets", still.path, "/languages/swa", "/languages/spa", "/languages/zzz", "/api")
-    found_ = complaints({f"{path} {language}": stranger.get(f"{path}?lang={language}").text for language in LANGUAGES for path in paths})
-    assert not found_, "\n".join(found_)
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-@needs_axe
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_pages_about_data(tmp_path: Path, scheme: str) -> None:
-    port = free_port()
-    settings = Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
-    found_ = list[str]()
-    with (
-        shelf(tmp_path / "village", [EVERYBODY] * 6, settings=settings) as made,
-        serving(made.portal.app, port),
-        browser(tmp_path / "profile", bypass_csp=True, color_scheme=scheme) as context,
-    ):
-        page = context.new_page()
-        for language in LANGUAGES:
-            for width in (320, 1280):
-                page.set_viewport_size({"width": width, "height": 900})
-                for path in ("/datasets", made.path, "/languages/swa", "/languages/spa", "/api"):
-                    page.goto(f"{settings.origin}{path}?lang={language}")
-                    page.add_script_tag(path=str(AXE))
-                    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
-                    found_ += [f"{language} {width} {path}: {one}" for one in page.evaluate(RUN)]
-                    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-                        found_.append(f"{language} {width} {path}: wider than the screen")
-    assert found_ == []

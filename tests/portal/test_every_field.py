@@ -96,9 +96,9 @@ def person_asks(person: Person, site: str, method: str, path: str, values: dict[
 
 
 @pytest.mark.parametrize("path", ["/sign/" + "0" * 32, "/enrol/" + "x" * 43])
-def test_a_form_of_another_site_is_refused_on_the_signing_site_too(portal: Portal, path: str) -> None:
-    assert portal.founder(0).post(SIGNING + path, origin="https://evil.example", signature="x", assertion="x", credential="{}").status == 403
-    assert portal.founder(0).post(SIGNING + path, origin=MAIN, signature="x", assertion="x", credential="{}").status == 403  # nor does the other site sign
+def test_a_form_of_another_site_is_refused_on_the_signing_site_too(still: Portal, path: str) -> None:
+    assert still.founder(0).post(SIGNING + path, origin="https://evil.example", signature="x", assertion="x", credential="{}").status == 403
+    assert still.founder(0).post(SIGNING + path, origin=MAIN, signature="x", assertion="x", credential="{}").status == 403  # nor does the other site sign
 
 
 def test_guessed_links_all_get_the_same_answer_and_say_nothing(portal: Portal) -> None:

@@ -20,10 +20,10 @@ from portal import i18n, pages
 from portal.mail.letters import message_of
 from portal.rendering import environment
 from portal.store.outbox import Letter
-from tests.model_card.conftest import Finished
+from tests.portal.conftest import Published
 from tests.portal.people import MAIN, Page
 from tests.portal.test_giving import allow, write
-from tests.portal.test_public import Library, library
+from tests.portal.test_public import Library, copied
 from tests.portal.test_voting import propose
 
 ACCENTS: Final = str.maketrans(string.ascii_letters, "".join(chr(0xFEE0 + ord(one)) for one in string.ascii_letters))
@@ -125,8 +125,8 @@ class Pseudo:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    with library(tmp_path_factory.mktemp("words") / "village", Finished.publish) as found:
+def made(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    with copied(published, tmp_path_factory.mktemp("words") / "village") as found:
         yield found
 
 

@@ -7,6 +7,9 @@ import re
 import pytest
 
 from governance_hooks.canonical import dumps
+from governance_hooks.stake.allocation import Allocation, Portion
+from governance_hooks.stake.payout import IncomeUsed, Payout, Position
+from governance_hooks.stake.rule import PayoutRule
 from governance_hooks.state import Run
 from tests.portal.conftest import Portal
 from tests.portal.people import Page, Person
@@ -27,6 +30,25 @@ def give(person: Person, count: int = 1) -> Page:
     for number in range(count):
         assert write(person, number).path == "/contribute"
     return person.sign(person.post("/contribute/give"))
+
+
+def payout_of(portal: Portal, paid: dict[str, int]) -> Payout:
+    """A payout as `coop payout make` would write it, as far as a member's own part goes."""
+    nothing, coop = "sha256:" + "0" * 64, portal.service.view.pin
+    portions = {member: Portion(guilds=amount - 3400, patronage=3450, above_cap=50, departed=0, paid=amount) for member, amount in paid.items()}
+    return Payout(
+        coop=coop,
+        name="spring",
+        log=Position(size=1, root=nothing),
+        rule=PayoutRule(coop=coop, name="fair", currency="KES", member_cap_percent=60),
+        approval=nothing,
+        incomes=[IncomeUsed(statement=nothing, amount=sum(paid.values()) + 50 * len(paid), currency="KES")],
+        shares=None,
+        build=nothing,
+        work=[],
+        departed=[],
+        allocation=Allocation(reserve=0, common_fund=50 * len(paid), guilds={}, members=portions),
+    )
 
 
 def test_a_switch_is_a_consent_and_switching_it_off_a_withdrawal(portal: Portal) -> None:
@@ -63,6 +85,36 @@ def test_everything_is_withdrawn_in_one_step_after_a_preview_that_changes_nothin
     assert person.post("/consent/withdraw", consent="all").status == 409
 
 
+def test_one_consent_is_previewed_by_itself_and_the_withdrawal_names_it(portal: Portal) -> None:
+    person, member = portal.joined()
+    allow(person)
+    allow(person, "dpv:PublicBenefit")
+    give(person, 2)
+    with portal.service.view.reading() as register:
+        research, benefit = (one.id for one in register.grants[member])
+        size = register.size
+    page = person.get(f"/consent/preview?consent={research}")
+    assert "If I withdraw this" in page.words
+    assert "What for: non-commercial research." in page.words
+    assert "Nothing so far." in page.words
+    assert "The next build loses 2 of its 2 rows: 2 records of yours" in page.words
+    assert "The next build loses 0 of its 2 rows" in person.get(f"/consent/preview?consent={benefit}").words  # what builds are for rests on the other one
+    assert portal.service.view.register.size == size
+    assert person.get(f"/consent/preview?consent=sha256:{'0' * 64}").status == 409
+    assert portal.founder(1).get(f"/consent/preview?consent={research}").status == 409
+    links = person.get("/consent").links("/consent/preview?consent=")
+    assert {one.rpartition("=")[2].replace("%3A", ":") for one in links} == {research, benefit}
+    page = person.post("/consent/withdraw", consent=research)
+    assert "You take back one consent." in page.words
+    assert "What for: non-commercial research." in page.words
+    person.sign(page)
+    with portal.service.view.reading() as register:
+        assert [grant.withdrawn is None for grant in register.grants[member]] == [False, True]
+    empty = portal.founder(2).get("/consent/preview")
+    assert "You allow nothing at the moment" in empty.words
+    assert "Withdraw everything" not in empty.words
+
+
 def test_texts_wait_in_a_basket_and_are_given_with_one_signature(portal: Portal) -> None:
     person, member = portal.joined()
     for number in range(3):
@@ -97,8 +149,8 @@ def test_a_form_sent_twice_by_the_outbox_is_kept_once(portal: Portal) -> None:
         ({"parent": "nobody-knows"}, "no such text"),
     ],
 )
-def test_a_text_no_record_may_hold_is_refused_and_stays_on_the_form(portal: Portal, changes: dict[str, str], why: str) -> None:
-    founder = portal.founder(2)
+def test_a_text_no_record_may_hold_is_refused_and_stays_on_the_form(still: Portal, changes: dict[str, str], why: str) -> None:
+    founder = still.founder(2)
     page = write(founder, **changes)
     assert page.status in (409, 422)
     assert why in page.words
@@ -165,8 +217,8 @@ def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
 @pytest.mark.parametrize(
     "path", ["/mine/where", "/mine/stake", "/keys", "/recover", "/stewards/admissions", "/stewards/halts", "/languages?q=swahili", "/account", "/statements"]
 )
-def test_every_page_of_a_member_is_there(portal: Portal, path: str) -> None:
-    assert portal.founder(0).get(path).status == 200
+def test_every_page_of_a_member_is_there(still: Portal, path: str) -> None:
+    assert still.founder(0).get(path).status == 200
 
 
 def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_that_is_none(portal: Portal) -> None:
@@ -190,3 +242,48 @@ def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_tha
     assert "spa.edit 75% 60–90% 3" in page
     assert page.count("Run ") == 1
     assert "you have one vote, as everybody" in page
+
+
+def test_the_statement_of_stake_shows_a_members_own_part_of_each_payout_and_nobody_elses(portal: Portal) -> None:
+    person, member = portal.joined()
+    assert "No payout with a part of yours" in person.get("/mine/stake").words
+    payout = payout_of(portal, {member: 123_400, portal.members[0]: 77_700})
+    (portal.root / "payouts" / "spring").mkdir(parents=True)
+    (portal.root / "payouts" / "spring" / "payout.json").write_bytes(payout.dumps())
+    page = person.get("/mine/stake").words
+    assert "spring · a draft" in page
+    assert "you get KES1,234.00" in page
+    assert "by their shares KES1,200.00" in page
+    assert "for the common fund −KES0.50" in page
+    assert "Of an income of KES2,012.00" in page
+    assert "777" not in page
+    assert "KES777.00" in portal.founder(0).get("/mine/stake").words
+    (portal.root / "payouts" / "spring" / "payout.json").write_bytes(b"{")
+    assert "cannot be read. Tell the operator." in person.get("/mine/stake").words
+
+
+def test_flagged_texts_are_a_queue_of_those_with_an_office_and_no_longer_than_their_authors_allow(portal: Portal) -> None:
+    author, _ = portal.joined()
+    give(author, 2)
+    allow(author)
+    reviewer = portal.founder(1)
+    record = reviewer.get("/review").links("/improve/")[0].rpartition("/")[2]
+    assert "1 rating waits for your signature" not in reviewer.get("/").words
+    reviewer.post(f"/review/{record}", score="2", flags=["harmful", "spam"])
+    assert "1 rating waits for your signature" in reviewer.get("/").words
+    steward = portal.founder(0)
+    assert "Nothing is flagged" in steward.get("/stewards/flags").words  # not signed yet
+    reviewer.sign(reviewer.post("/review"))
+    assert "waits for your signature" not in reviewer.get("/").words
+    page = steward.get("/stewards/flags")
+    assert "Swahili · 1 rating, on average 2 of 5" in page.words
+    assert "It could harm somebody (1) · It is spam (1)" in page.words
+    assert page.text.count('class="card"') == 1
+    assert portal.members[1] not in page.text  # who flagged it
+    rated = steward.get(page.links("/review?record=")[0])
+    assert rated.links(f"/improve/{record}")
+    assert "Texts that were flagged" in steward.get("/mine").words
+    assert author.get("/stewards/flags").status == 409
+    assert "Texts that were flagged" not in author.get("/mine").words
+    author.sign(author.post("/consent/withdraw", consent="all"))
+    assert "Nothing is flagged" in steward.get("/stewards/flags").words

@@ -43,6 +43,7 @@ def extracted() -> frozenset[str | tuple[str, ...]]:
     return frozenset(found)
 
 
+@cache
 def catalogue(language: str) -> Catalog:
     return read_po(BytesIO((LOCALES / language / "LC_MESSAGES" / "portal.po").read_bytes()), locale=language)
 
@@ -173,8 +174,8 @@ def test_a_count_of_another_room_has_the_forms_of_the_language(language: str, co
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_public_page_is_there_in_every_language(portal: Portal, language: str) -> None:
-    stranger = portal.stranger()
+def test_every_public_page_is_there_in_every_language(still: Portal, language: str) -> None:
+    stranger = still.stranger()
     for path in ("/", "/proposals", "/releases", "/log", "/log/entries/0", "/signin", "/join", "/statements", "/nowhere"):
         page = stranger.get(f"{path}?lang={language}")
         assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in page.text, path

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +17,19 @@ import pytest
 
 from commonweights.commands.portal import open_service
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.sshsig import NAMESPACE
-from model_card.release import Release
+from governance_hooks.sshsig import NAMESPACE, PrivateKey
+from model_card.release import Release, read_release
 from model_card.verify import verify
 from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import Finished, finish, sign_evaluation
-from tests.portal.conftest import Portal, named
+from tests.portal.conftest import Portal, Published, named
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.village import Village, found
 
+SETTINGS = Settings(MAIN, SIGNING)
 WEIGHTS = "adapter/adapter_model.safetensors"
 
 
@@ -48,34 +50,63 @@ class Library:
 
 @contextmanager
 def library(root: Path, and_then: Callable[[Finished, Release], None], **bylaws: object) -> Iterator[Library]:
-    settings = Settings(MAIN, SIGNING)
-    keys, operator = found(root, founders=6, passkey_origins=[named(settings)], **bylaws)
+    with opened(root, *build(root, and_then, **bylaws)) as made:
+        yield made
+
+
+def build(root: Path, and_then: Callable[[Finished, Release], None], **bylaws: object) -> tuple[dict[str, PrivateKey], PrivateKey]:
+    """Have a village make a model; return its keys and the operator's."""
+    keys, operator = found(root, founders=6, passkey_origins=[named(SETTINGS)], **bylaws)
     with Cooperative.open(root) as coop:
         done = finish(root, coop, Village(root, coop, keys, operator))
         sign_evaluation(done)
         (root / "releases").mkdir(exist_ok=True)
-        release = done.assemble(root / "releases" / "village-lm")
-        and_then(done, release)
-    with open_service(root, settings) as service:
+        and_then(done, done.assemble(root / "releases" / "village-lm"))
+    return keys, operator
+
+
+@contextmanager
+def opened(root: Path, keys: dict[str, PrivateKey], operator: PrivateKey) -> Iterator[Library]:
+    """Open the portal of a village that made a model."""
+    with open_service(root, SETTINGS) as service:
         service.limits = Limits({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        yield Library(Portal(root, service, make_app(service), keys, operator), release)
+        yield Library(Portal(root, service, make_app(service), keys, operator), read_release(root / "releases" / "village-lm"))
 
 
-@pytest.fixture
-def released(tmp_path: Path) -> Iterator[Library]:
-    with library(tmp_path / "village", Finished.publish) as made:
+@contextmanager
+def copied(published: Published, root: Path) -> Iterator[Library]:
+    """Open a copy of the village that made a model, which a test may change; nothing seen of other copies is remembered, since all of them have one founding."""
+    shutil.copytree(published.root, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(root.parent / "state"))
+        with opened(root, published.keys, published.operator) as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def kept(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """A copy for all tests that only look."""
+    root = tmp_path_factory.mktemp("kept") / "village"
+    shutil.copytree(published.root, root)
+    with opened(root, published.keys, published.operator) as made:
         yield made
 
 
-def test_a_stranger_downloads_a_release_and_it_verifies(released: Library, tmp_path: Path) -> None:
-    stranger = released.stranger()
+@pytest.fixture
+def released(published: Published, tmp_path: Path) -> Iterator[Library]:
+    with copied(published, tmp_path / "village") as made:
+        yield made
+
+
+def test_a_stranger_downloads_a_release_and_it_verifies(kept: Library, tmp_path: Path) -> None:
+    stranger = kept.stranger()
     listed = stranger.get("/releases")
     assert "village-lm" in listed.words
     assert "in force" in listed.words
     page = stranger.get(listed.links("/releases/sha256:")[0])
-    assert page.path == released.path
+    assert page.path == kept.path
     assert "In plain words" in page.words
-    pin = released.portal.service.view.pin
+    pin = kept.portal.service.view.pin
     assert f"coop verify village-lm --pin {pin}" in page.words
     told = stranger.get(f"{page.path}/curl.txt").text  # what curl -K reads
     for url, output in re.findall(r'url = "([^"]+)"\noutput = "([^"]+)"', told):
@@ -92,9 +123,9 @@ def test_a_stranger_downloads_a_release_and_it_verifies(released: Library, tmp_p
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_file_comes_with_headers_that_keep_it_harmless_and_can_be_resumed(released: Library) -> None:
-    client = released.stranger().client
-    address = f"{released.path}/files/{WEIGHTS}"
+def test_a_file_comes_with_headers_that_keep_it_harmless_and_can_be_resumed(kept: Library) -> None:
+    client = kept.stranger().client
+    address = f"{kept.path}/files/{WEIGHTS}"
     whole = client.get(address)
     digest = hashlib.sha256(whole.content)
     headers = whole.headers
@@ -142,8 +173,8 @@ def test_a_changed_file_never_arrives_whole(released: Library) -> None:
         "x" * 299,
     ],
 )
-def test_only_what_was_voted_on_is_handed_out(released: Library, path: str) -> None:
-    answer = released.stranger().client.get(f"{released.path}/files/{path}")
+def test_only_what_was_voted_on_is_handed_out(kept: Library, path: str) -> None:
+    answer = kept.stranger().client.get(f"{kept.path}/files/{path}")
     assert answer.status_code == 404
 
 
@@ -225,9 +256,9 @@ def test_a_release_that_another_takes_the_place_of_leads_to_it(tmp_path: Path) -
         assert "not on this server" in stranger.get(page.links(newer)[0]).words
 
 
-def test_public_pages_are_small_kept_for_a_minute_and_asked_for_again_cheaply(released: Library) -> None:
-    client = released.stranger().client
-    for path in ("/releases", released.path, "/log", "/log/entries/0", "/log/checkpoint", f"{released.path}/SHA256SUMS"):
+def test_public_pages_are_small_kept_for_a_minute_and_asked_for_again_cheaply(kept: Library) -> None:
+    client = kept.stranger().client
+    for path in ("/releases", kept.path, "/log", "/log/entries/0", "/log/checkpoint", f"{kept.path}/SHA256SUMS"):
         first = client.get(path)
         assert first.status_code == 200, path
         assert "set-cookie" not in first.headers
@@ -235,14 +266,14 @@ def test_public_pages_are_small_kept_for_a_minute_and_asked_for_again_cheaply(re
         assert client.get(path, headers={"if-none-match": first.headers["etag"]}).status_code == 304
         needed = [first.content, *(client.get(one).content for one in re.findall(r'(?:href|src)="(/static/[^"]+|/releases/[^"]+\.svg)"', first.text))]
         assert sum(len(gzip.compress(one)) for one in needed) < 50_000, path
-    member = released.portal.founder(0)
-    for path in ("/releases", released.path, "/log"):
+    member = kept.portal.founder(0)
+    for path in ("/releases", kept.path, "/log"):
         assert member.client.get(path).headers["cache-control"] == "no-store"
 
 
-def test_a_chart_says_in_words_what_it_shows_and_runs_nothing(released: Library) -> None:
-    stranger = released.stranger()
-    page = stranger.get(released.path)
+def test_a_chart_says_in_words_what_it_shows_and_runs_nothing(kept: Library) -> None:
+    stranger = kept.stranger()
+    page = stranger.get(kept.path)
     charts = re.findall(r'<img src="([^"]+)" alt="([^"]{20,})"', page.text)
     assert len(charts) >= 2
     picture = stranger.client.get(charts[0][0])
@@ -251,9 +282,9 @@ def test_a_chart_says_in_words_what_it_shows_and_runs_nothing(released: Library)
     assert picture.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-def test_the_log_is_read_page_by_page_and_every_entry_of_it_can_be_opened(released: Library) -> None:
-    stranger = released.stranger()
-    with released.portal.service.view.reading() as register:
+def test_the_log_is_read_page_by_page_and_every_entry_of_it_can_be_opened(kept: Library) -> None:
+    stranger = kept.stranger()
+    with kept.portal.service.view.reading() as register:
         size = register.size
     seen: list[int] = []
     page = stranger.get("/log")
@@ -271,8 +302,8 @@ def test_the_log_is_read_page_by_page_and_every_entry_of_it_can_be_opened(releas
     assert stranger.get("/log?before=0").status == 422
 
 
-def test_an_entry_is_found_by_number_and_by_fingerprint(released: Library) -> None:
-    stranger = released.stranger()
+def test_an_entry_is_found_by_number_and_by_fingerprint(kept: Library) -> None:
+    stranger = kept.stranger()
     page = stranger.get("/log/find?what=3")
     assert page.path == "/log/entries/3"
     statement = re.search(r"sha256:[0-9a-f]{64}", page.text[page.text.index("Fingerprint") :])
@@ -283,22 +314,22 @@ def test_an_entry_is_found_by_number_and_by_fingerprint(released: Library) -> No
 
 
 @pytest.mark.openssh
-def test_the_letters_and_the_signature_on_an_entrys_page_are_what_ssh_keygen_takes(released: Library, tmp_path: Path) -> None:
-    page = released.stranger().get("/log/entries/0")
+def test_the_letters_and_the_signature_on_an_entrys_page_are_what_ssh_keygen_takes(kept: Library, tmp_path: Path) -> None:
+    page = kept.stranger().get("/log/entries/0")
     body, armored = re.findall(r"<pre>(.*?)</pre>", page.text, re.S)[:2]
     value = json.loads(body.replace("&#34;", '"'))
     (tmp_path / "sig").write_text(armored)
-    files = {name: released.stranger().client.get(page.links(name)[0]).content for name in ("statement.json", "allowed_signers")}
+    files = {name: kept.stranger().client.get(page.links(name)[0]).content for name in ("statement.json", "allowed_signers")}
     assert files["statement.json"].decode() == body.replace("&#34;", '"')
     (tmp_path / "allowed").write_bytes(files["allowed_signers"])
     command = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "allowed"), "-I", value["author"], "-n", NAMESPACE, "-s", str(tmp_path / "sig")]
     assert subprocess.run(command, input=files["statement.json"], capture_output=True, check=False).returncode == 0
 
 
-def test_what_everybody_gets_is_packed_and_what_a_member_sees_and_files_are_not(released: Library) -> None:
-    stranger, member = released.stranger().client, released.portal.founder(0).client
+def test_what_everybody_gets_is_packed_and_what_a_member_sees_and_files_are_not(kept: Library) -> None:
+    stranger, member = kept.stranger().client, kept.portal.founder(0).client
     style = re.findall(r'href="(/static/portal[^"]+)"', stranger.get("/").text)[0]
-    for path in ("/log", released.path, style):
+    for path in ("/log", kept.path, style):
         packed = stranger.get(path, headers={"accept-encoding": "gzip"})
         plain = stranger.get(path, headers={"accept-encoding": "identity"})
         assert packed.headers["content-encoding"] == "gzip", path
@@ -306,7 +337,7 @@ def test_what_everybody_gets_is_packed_and_what_a_member_sees_and_files_are_not(
         assert packed.content == plain.content
         assert int(packed.headers["content-length"]) < len(plain.content) / 2
     assert member.get(style, headers={"accept-encoding": "gzip"}).headers["content-encoding"] == "gzip"
-    for client, path in ((member, "/log"), (member, "/account"), (stranger, f"{released.path}/files/README.md")):
+    for client, path in ((member, "/log"), (member, "/account"), (stranger, f"{kept.path}/files/README.md")):
         answer = client.get(path, headers={"accept-encoding": "gzip"})
         assert answer.status_code == 200
         assert "content-encoding" not in answer.headers, path

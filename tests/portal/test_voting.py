@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from governance_hooks.bylaws import Rules
 from governance_hooks.canonical import digest, dumps, sha256
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.motions import Consult, subject_of
+from governance_hooks.motions import AmendBylaws, Consult, subject_of
 from governance_hooks.plan import EvaluationPolicy, read_plan
 from governance_hooks.sshsig import NAMESPACE, PrivateKey
 from governance_hooks.statement import Statement, body, entry, now, shift, sign
 from governance_hooks.tally import roll_root
+from portal.bylaws_words import changes_in_words
 from portal.diffs import line_changes, readable, word_changes
 from portal.plan_words import plan_in_words
 from tests.portal.conftest import Portal
@@ -213,3 +216,37 @@ def test_no_pair_of_texts_keeps_the_server_busy(make: Callable[[int], str]) -> N
         assert len(pieces) <= 400
         word_changes(" ".join(old[:size]), " ".join(new[:size]))
     assert time.process_time() - started < 3
+
+
+def test_words_are_told_apart_where_no_space_does_it() -> None:
+    def changed(old: str, new: str) -> list[tuple[str, str]]:
+        return [(piece.kind, piece.text) for piece in word_changes(old, new)]
+
+    assert changed("我们今天去学校", "我们明天去学校") == [("same", "我们"), ("removed", "今"), ("added", "明"), ("same", "天去学校")]
+    assert changed("น้ำดื่ม", "น้ำใส") == [("same", "น้ำ"), ("removed", "ดื่ม"), ("added", "ใส")]  # a mark stays on its letter
+    long = " ".join(map(str, range(5000)))
+    assert changed(f"{long} old end", f"{long} new end") == [("same", f"{long} "), ("removed", "old"), ("added", "new"), ("same", " end")]
+
+
+@given(st.text("ab 我น้\u0e48", max_size=12), st.text("ab 我น้\u0e48", max_size=12))
+def test_a_comparison_holds_both_texts_to_the_letter(old: str, new: str) -> None:
+    pieces = word_changes(old, new)
+    assert "".join(piece.text for piece in pieces if piece.kind != "added") == old
+    assert "".join(piece.text for piece in pieces if piece.kind != "removed") == new
+
+
+def test_new_bylaws_are_told_in_plain_words(portal: Portal) -> None:
+    with portal.service.view.reading() as register:
+        old = register.bylaws
+    rules = old.rules("run").model_copy(update={"quorum_percent": 70})
+    new = old.model_copy(update={"version": 2, "registrars_required": 3, "halt_max_s": 3 * 86_400, "kinds": old.kinds | {"run": rules}, "jurisdiction": "KE"})
+    motion = AmendBylaws(bylaws=new)
+    proposal = propose(portal, "bylaws", subject_of(motion), motion=motion.model_dump(mode="json"))
+    page = portal.stranger().get(f"/proposals/{proposal}")
+    assert "Registrars who must agree to a new member: 2 → 3" in page.words
+    assert "Longest halt by the oversight body: 1 week → 3 days" in page.words
+    assert "Training run, no longer: 50% of those who may vote have to vote." in page.words
+    assert "Training run, from now on: 70% of those who may vote have to vote." in page.words
+    assert "jurisdiction: \u2068–\u2069 → \u2068KE\u2069" in page.words
+    assert page.words.count(" → ") == 3
+    assert changes_in_words(old, old) == []
