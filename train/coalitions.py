@@ -50,7 +50,7 @@ class _Chosen(Sequence[Sample]):
     def __init__(self, samples: Samples, numbers: list[int]) -> None:
         self._samples, self.numbers = samples, numbers
         self.lengths, self.supervised, self.codes = samples.lengths[numbers], samples.supervised[numbers], samples.codes[numbers]
-        self.languages = samples.languages
+        self.languages, self.prefix, self.own_lengths = samples.languages, samples.prefix, samples.own_lengths[numbers]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -129,7 +129,7 @@ class Coalitions:
     def _schedule(self, coalition: Collection[str], training: Training) -> Schedule:
         chosen = _Chosen(self._train, sorted(number for guild in coalition for number in self._rows[guild]))
         counts = _counts(chosen)
-        # Typed for whole artefacts; of these it reads lengths, codes and languages.
+        # Typed for whole artefacts; of these it reads lengths, codes, languages and the common prefix.
         return Schedule(chosen, mixture(counts, self.plan.mix, epochs=training.epochs), training)  # type: ignore[arg-type]
 
     @torch.no_grad()

@@ -4,7 +4,8 @@
 
 Which records a step holds is a pure function of the artefact, the plan and the step's number; to resume is to start the loader at a
 later number. Positions restart at every sample and no attention mask exists: from those positions transformers builds the mask that
-keeps samples apart (`train.isolation` proves it on the model at hand).
+keeps samples apart (`train.isolation` proves it on the model at hand). With `prefix_sharing` tokens with which a sample begins like the one before
+it in its sequence are left out, and its positions begin behind them (`train.row_paths`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 from math import ceil
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from data_pipeline.tokens.mixture import canary_passes, mixture
 from data_pipeline.tokens.pairs import Pairs
+from data_pipeline.tokens.prefix import shared_prefix
 from data_pipeline.tokens.sample import Pair, Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
@@ -98,6 +100,8 @@ class StepBatch:
     """Language -> (tokens read, tokens supervised)."""
     pairs: int = 0
     """Pairs of the whole step, with objective dpo."""
+    shared: int = 0
+    """Tokens read, over all processes, that were not computed: another sample of the same sequence begins with them too."""
 
     @property
     def supervised(self) -> int:
@@ -105,29 +109,40 @@ class StepBatch:
         return sum(supervised for _, supervised in self.tokens.values())
 
 
-def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
+def shared_tokens(sequence: Sequence[Sample]) -> list[int]:
+    """Return of each sample of a sequence with how many tokens it begins like the one before it."""
+    return [0, *(shared_prefix(before, sample) for before, sample in pairwise(sequence))] if sequence else []
+
+
+def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
     """Lay sequences of samples side by side, padded to the longest, and to two tokens; labels stand only where a sample is supervised."""
-    width = max(2, *(sum(len(sample.ids) for sample in sequence) for sequence in sequences))
+    shared = [shared_tokens(sequence) if prefix_sharing else [0] * len(sequence) for sequence in sequences]
+    width = max(2, *(sum(len(sample.ids) for sample in sequence) - sum(left) for sequence, left in zip(sequences, shared, strict=True)))
     shape = (len(sequences), width)
     ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
     positions = np.empty(shape, np.int64)
     for row, sequence in enumerate(sequences):
         end = 0
-        for sample in sequence:
-            begin, end = end, end + len(sample.ids)
-            ids[row, begin:end] = sample.ids
-            positions[row, begin:end] = np.arange(len(sample.ids))
-            # A sample's first token is never learned, or the last one of the sample before would have to predict it.
-            labels[row, begin + sample.start : begin + sample.stop] = sample.ids[sample.start : sample.stop]
+        for sample, left in zip(sequence, shared[row], strict=True):
+            begin, end = end, end + len(sample.ids) - left
+            ids[row, begin:end] = sample.ids[left:]
+            positions[row, begin:end] = np.arange(left, len(sample.ids))
+            # The first token that stands here is never learned, or the last one of the sample before would have to predict it.
+            first = begin - left
+            labels[row, first + sample.start : first + sample.stop] = sample.ids[sample.start : sample.stop]
         # Restarting positions make the tail one more sample, so no real token can see it.
         positions[row, end:] = np.arange(width - end)
     learned = tuple((sample.language, sample.supervised) for sequence in sequences for sample in sequence)
     return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels), learned=learned)
 
 
-def batch_units(sequences: Sequence[Sequence[Unit]], pad: int) -> Forwarded:
+def _samples(sequence: Sequence[Unit]) -> list[Sample]:
+    return [sample for _, unit in sequence for sample in unit.samples]
+
+
+def batch_units(sequences: Sequence[Sequence[Unit]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
     """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
-    laid = batch_rows([[sample for _, unit in sequence for sample in unit.samples] for sequence in sequences], pad)
+    laid = batch_rows([_samples(sequence) for sequence in sequences], pad, prefix_sharing=prefix_sharing)
     pairs = [(number, unit) for sequence in sequences for number, unit in sequence if isinstance(unit, Pair)]
     if not pairs:
         return laid
@@ -191,7 +206,7 @@ class StepDataset(IterableDataset[StepBatch]):
 
     def _batch(self, step: Step) -> StepBatch:
         sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
-        samples = [sample for _, unit in chain.from_iterable(sequences) for sample in unit.samples]
+        samples, sharing = list(chain.from_iterable(map(_samples, sequences))), self.schedule.training.prefix_sharing
         tokens: dict[str, tuple[int, int]] = {}
         for sample in samples:
             read, supervised = tokens.get(sample.language, (0, 0))
@@ -199,11 +214,12 @@ class StepDataset(IterableDataset[StepBatch]):
         return StepBatch(
             step=step.number,
             epoch=step.round,
-            passes=[batch_units(part, self.pad) for part in self._share(sequences)],
+            passes=[batch_units(part, self.pad, prefix_sharing=sharing) for part in self._share(sequences)],
             # What two pairs share stands twice, as a row does that is read twice.
             records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
             pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
+            shared=sum(sum(shared_tokens(_samples(sequence))) for sequence in sequences) if sharing else 0,
         )
 
     def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:

@@ -18,10 +18,12 @@ from governance_hooks.training import Training
 from train.attention import implementation, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
+from train.full_attention import MODELS, attends_to_all
 from train.lora_product import fuse
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
-from train.sample_attention import SAMPLES, attends_to_all, register
+from train.row_paths import visible
+from train.sample_attention import SAMPLES, register
 
 __all__ = ["DTYPES", "AdaptedModel", "adapt", "add_adapter", "load_model", "require_fit"]
 
@@ -36,6 +38,7 @@ class AdaptedModel(nn.Module):
         self.lm = model
         # ZeRO-3 gathers the head whenever it is called, with all processes: it must be called as often in each, however many tokens they learn.
         self._loss_chunk_tokens = sys.maxsize if training.strategy == "zero3" else training.loss_chunk_tokens
+        self._prefix_sharing = training.prefix_sharing
         self._decoder = [getattr(self.causal, self.causal.base_model_prefix)]  # in a list: registered once, below `lm`
         self._head = [self.causal.get_output_embeddings()]
 
@@ -50,14 +53,24 @@ class AdaptedModel(nn.Module):
         return self.lm.get_base_model() if isinstance(self.lm, PeftModel) else self.lm
 
     def hidden(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """Return the last hidden states, shape [B, T, H]; no attention mask is ever passed (packing would leak)."""
+        """Return the last hidden states, shape [B, T, H]; what may see what is read from the positions (no mask of padding is passed: packing would leak)."""
         bounds: dict[str, Any] = {}
         ids, positions = ids_BT, positions_BT
-        if self.causal.config._attn_implementation.startswith("flash_attention"):
+        if self._prefix_sharing and self.causal.config._attn_implementation != SAMPLES:
+            # The mask transformers makes of positions knows samples that begin at 0 only.
+            bounds = {"attention_mask": self._mask(positions_BT)}
+        elif self.causal.config._attn_implementation.startswith("flash_attention"):
             ids, positions = ids_BT.reshape(1, -1), positions_BT.reshape(1, -1)
             bounds = sample_bounds(positions[0])
         states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
         return states.view(*ids_BT.shape, -1)
+
+    def _mask(self, positions_BT: Tensor) -> Tensor:
+        seen_BTT = visible(positions_BT)
+        if self.causal.config._attn_implementation == "sdpa":
+            return seen_BTT
+        kind: torch.dtype = self.causal.dtype  # eager attention adds the mask to the scores
+        return torch.zeros(seen_BTT.shape, dtype=kind, device=seen_BTT.device).masked_fill(~seen_BTT, torch.finfo(kind).min)
 
     def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
@@ -133,7 +146,13 @@ def add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
 def adapt(model: PreTrainedModel, training: Training) -> AdaptedModel:
     """Make of a model what the plan trains, and of its blocks what this machine computes fastest; the adapter's start is fixed by torch's seed."""
     apply_kernels(model, training)
-    if implementation(training) == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
+    whole = attends_to_all(model.config.to_dict())
+    if training.prefix_sharing and not whole:
+        raise BadInput(
+            "training.prefix_sharing is for models in which every layer attends to the whole sample", value=model.config.model_type,
+            allowed=f"{', '.join(MODELS)} without a sliding window", next="set training.prefix_sharing: false and plan again",
+        )  # fmt: skip
+    if implementation(training) == "sdpa" and not torch.cuda.is_available() and not training.compile and whole:
         register()
         model.set_attn_implementation(SAMPLES)
     adapted = AdaptedModel(model if training.method == "full" else add_adapter(model, training), training)

@@ -37,6 +37,8 @@ class StepResult:
     supervised: int
     measures: dict[str, float] = field(default_factory=dict)
     """What the objective tells beside the loss, divided like it."""
+    shared: int = 0
+    """Of the tokens those that were not computed, as another sample of their sequence begins with them too."""
     languages: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Language -> (loss in nats, summed over its supervised tokens; their number), over all processes."""
 
@@ -132,6 +134,7 @@ class TrainingModule(pl.LightningModule):
             sum(read for read, _ in batch.tokens.values()),
             batch.supervised,
             {name: value / divisor for name, value in zip(measures, sums, strict=False)},
+            batch.shared,
             {language: (value, batch.tokens[language][1]) for language, value in zip(languages, sums[len(measures) :], strict=True) if value},
         )
 

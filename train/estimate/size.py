@@ -22,16 +22,23 @@ class Size:
     sequences: int
     """Packed sequences, all steps."""
     filled: float
-    """Share of the sequences' capacity that real tokens fill."""
+    """Share of the sequences' capacity that is computed for real tokens."""
+    shared: int = 0
+    """Tokens that are read and not computed, as another sample of their sequence begins with them too (without what neighbours share beyond that)."""
 
 
 def estimate(schedule: Schedule) -> Size:
     """Count what the steps of a run read."""
-    tokens = supervised = sequences = 0
-    lengths, learned = schedule.samples.lengths, schedule.samples.supervised
+    tokens = supervised = sequences = own = 0
+    samples, learned = schedule.samples, schedule.samples.supervised
+    sharing = schedule.training.prefix_sharing
+    lengths, prefix = samples.lengths, samples.prefix if sharing else 0
+    own_lengths = samples.own_lengths if sharing else lengths
     for step in schedule.after(0):
         read = [sample for sequence in step.sequences for sample in sequence]
         tokens += int(lengths[read].sum())
+        own += int(own_lengths[read].sum()) + prefix * len(step.sequences)
         supervised += int(learned[read].sum())
         sequences += len(step.sequences)
-    return Size(schedule.total_steps, schedule.planned_steps, tokens, supervised, sequences, tokens / (sequences * schedule.training.sequence_tokens))
+    room = sequences * schedule.training.sequence_tokens
+    return Size(schedule.total_steps, schedule.planned_steps, tokens, supervised, sequences, own / room, tokens - own)
