@@ -121,7 +121,7 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
     from train.strategies.strategy import strategy_of
     from train.world import World
 
-    shares = not apart and given.attention in ("sdpa", "eager") and tokens.train.prefix > 0
+    shares = not apart and given.attention != "flash" and tokens.train.prefix > 0
     training, world = training_of(given, prefix_sharing=shares), World.from_environment()
     world.connect()
     dataset = StepDataset(Schedule(tokens.train, mixture(tokens.train_counts, Mix(), epochs=1), training), pad=_pad(given.base), world=world)

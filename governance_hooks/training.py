@@ -114,8 +114,8 @@ class Training(Strict):
             raise ValueError(f"a run of objective {self.objective} has {'no' if self.objective == 'sft' else 'a'} section dpo")
         if self.dpo is not None and self.lora is not None and self.lora.dropout:
             raise ValueError("dpo compares the model with the one it started from, and dropout would be in the difference: leave lora.dropout at 0")
-        if self.prefix_sharing and self.attention not in ("sdpa", "eager"):
-            raise ValueError(f"prefix_sharing needs attention sdpa or eager: {self.attention} knows samples that lie in one piece only")
+        if self.prefix_sharing and self.attention == "flash":
+            raise ValueError("prefix_sharing needs attention sdpa, eager or flex: flash knows samples that lie in one piece only")
         if self.prefix_sharing and self.lora is not None and self.lora.dropout:
             raise ValueError(
                 "with prefix_sharing all samples of a sequence would share the dropout of their prefix: leave lora.dropout at 0, or prefix_sharing false"

@@ -15,14 +15,13 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
-from train.attention import implementation, sample_bounds
+from train.attention import implementation, path_mask, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
 from train.full_attention import MODELS, attends_to_all
 from train.lora_product import fuse
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
-from train.row_paths import visible
 from train.sample_attention import SAMPLES, register
 
 __all__ = ["DTYPES", "AdaptedModel", "adapt", "add_adapter", "load_model", "require_fit"]
@@ -58,19 +57,12 @@ class AdaptedModel(nn.Module):
         ids, positions = ids_BT, positions_BT
         if self._prefix_sharing and self.causal.config._attn_implementation != SAMPLES:
             # The mask transformers makes of positions knows samples that begin at 0 only.
-            bounds = {"attention_mask": self._mask(positions_BT)}
+            bounds = {"attention_mask": path_mask(positions_BT, self.causal.config._attn_implementation, self.causal.dtype)}
         elif self.causal.config._attn_implementation.startswith("flash_attention"):
             ids, positions = ids_BT.reshape(1, -1), positions_BT.reshape(1, -1)
             bounds = sample_bounds(positions[0])
         states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
         return states.view(*ids_BT.shape, -1)
-
-    def _mask(self, positions_BT: Tensor) -> Tensor:
-        seen_BTT = visible(positions_BT)
-        if self.causal.config._attn_implementation == "sdpa":
-            return seen_BTT
-        kind: torch.dtype = self.causal.dtype  # eager attention adds the mask to the scores
-        return torch.zeros(seen_BTT.shape, dtype=kind, device=seen_BTT.device).masked_fill(~seen_BTT, torch.finfo(kind).min)
 
     def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""

@@ -113,7 +113,7 @@ def _sharing(training: Training, base: Path, tokens: Tokens) -> Training:
                 next="leave prefix_sharing out",
             )
         return training
-    able = whole and training.attention in ("sdpa", "eager") and (training.lora is None or not training.lora.dropout)
+    able = whole and training.attention != "flash" and (training.lora is None or not training.lora.dropout)
     shares = able and (tokens.train.prefix > 0 or training.objective == "dpo")
     return training.model_copy(update={"prefix_sharing": shares})
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["RowPaths", "SamplePath", "row_paths", "visible"]
+__all__ = ["RowPaths", "SamplePath", "last_readers", "row_paths", "visible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,23 @@ def row_paths(positions: list[int]) -> RowPaths:
     return RowPaths(sizes, [SamplePath(own, tuple(number[place] for place in places if place in number), places) for own, places in found])
 
 
+def last_readers(positions_BT: Tensor) -> Tensor:
+    """Return [B, T], int64: behind which place of its row no token may see a token any more; between it and itself all may.
+
+    A row lists its forest depth first, so those who descend from a token stand right behind it, up to the first at its position or a lower one.
+    """
+    ends = []
+    for positions in positions_BT.tolist():
+        end, open_ = [len(positions)] * len(positions), []
+        for place, position in enumerate(positions):
+            while open_ and positions[open_[-1]] >= position:
+                end[open_.pop()] = place
+            open_.append(place)
+        ends.append(end)
+    return torch.tensor(ends, device=positions_BT.device)
+
+
 def visible(positions_BT: Tensor) -> Tensor:
     """Return [B, 1, T, T], bool: whether a token of a row (third dimension) may see another (fourth): itself, and what stands before it in its sample."""
-    rows, width = positions_BT.shape
-    seen_BTT = torch.zeros((rows, width, width), dtype=torch.bool)
-    for seen_TT, positions in zip(seen_BTT, positions_BT.tolist(), strict=True):
-        for sample in row_paths(positions).samples:
-            places, size = torch.tensor(sample.places), len(sample.places)
-            own = torch.ones((sample.own, size), dtype=torch.bool).tril(size - sample.own)
-            seen_TT[places[-sample.own :, None], places[None]] = own
-    return seen_BTT[:, None].to(positions_BT.device)
+    place_T = torch.arange(positions_BT.shape[1], device=positions_BT.device)
+    return ((place_T[:, None] >= place_T) & (place_T[:, None] < last_readers(positions_BT)[:, None, :]))[:, None]

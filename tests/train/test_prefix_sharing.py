@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
 
 from data_pipeline.manifest import read_build
 from data_pipeline.tokens.sample import Pair, Sample
@@ -121,6 +122,19 @@ def test_samples_with_a_common_prefix_are_isolated(base: Path, attention: str, p
         prove_gradients(model, 280, shared=shared)
 
 
+def test_flex_attention_sees_the_same_in_its_forward_pass(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.integrations import flex_attention as theirs
+
+    monkeypatch.setattr(theirs, "compile_friendly_flex_attention", lambda query, key, value, training=False, **rest: flex_attention(query, key, value, **rest))
+    model = load_model(base, Training(prefix_sharing=True)).eval()
+    laid = batch_rows(SEQUENCES, 2, prefix_sharing=True)
+    with torch.no_grad():
+        expected = model.hidden(laid.ids_BT, laid.positions_BT)
+        model.causal.set_attn_implementation("flex_attention")
+        torch.testing.assert_close(model.hidden(laid.ids_BT, laid.positions_BT), expected, rtol=1e-4, atol=1e-4)
+    prove_isolation(model.hidden, 280, dtype=torch.float32, shared=11)
+
+
 def test_a_prefix_that_is_not_seen_is_refused(base: Path) -> None:
     model = load_model(base, Training()).eval()
     model.causal.set_attn_implementation("sdpa")  # and the mask transformers makes of positions
@@ -137,7 +151,7 @@ def test_a_sample_that_sees_more_of_the_one_before_than_their_prefix_is_refused(
         seen_BTT[:, :, 24:, 23] |= seen_BTT[:, :, 24:, 10]  # who sees the prefix sees the last token of A too
         return seen_BTT
 
-    monkeypatch.setattr("train.model.visible", leaking)
+    monkeypatch.setattr("train.attention.visible", leaking)
     model = load_model(base, Training(prefix_sharing=True)).eval()
     model.causal.set_attn_implementation("sdpa")
     with pytest.raises(LeakingAttention, match="see the one before it"):
@@ -146,7 +160,7 @@ def test_a_sample_that_sees_more_of_the_one_before_than_their_prefix_is_refused(
         prove_gradients(model, 280, shared=11)
 
 
-@pytest.mark.parametrize("choice", [{"attention": "flash", "precision": "bf16-true"}, {"attention": "flex"}, {"lora": Lora(dropout=0.1)}])
+@pytest.mark.parametrize("choice", [{"attention": "flash", "precision": "bf16-true"}, {"lora": Lora(dropout=0.1)}])
 def test_what_cannot_share_is_refused(choice: dict[str, Any]) -> None:
     assert not Training(**choice).prefix_sharing
     with pytest.raises(ValueError, match="prefix_sharing"):
@@ -188,7 +202,7 @@ def test_a_plan_shares_what_all_rows_begin_with(base: Path, kind: Path, build: P
     shares, apart = planned(kind, build, max_steps=None), planned(kind, build, max_steps=None, prefix_sharing=False)
     assert read_plan(shares).training.prefix_sharing
     assert "prefix_sharing" not in loads(apart, floats=True)["training"]
-    for silent in (planned(base, build), planned(kind, build, lora=Lora(dropout=0.1)), planned(kind, build, attention="flex")):
+    for silent in (planned(base, build), planned(kind, build, lora=Lora(dropout=0.1)), planned(kind, build, attention="flash", precision="bf16-true")):
         assert not read_plan(silent).training.prefix_sharing
     tokens = plan_tokens(read_plan(shares), kind, read_build(build), torch.device("cpu"), None)
     together, alone = (size_of(read_plan(plan), base=kind, build=build) for plan in (shares, apart))

@@ -51,10 +51,10 @@ def test_what_is_visible_is_each_token_s_way_to_the_root(row: list[int]) -> None
             at = max(other for other in range(at) if row[other] == wanted)
             way.add(at)
         assert set(seen[0, 0, place].nonzero().flatten().tolist()) == way
-    _whole(row_paths(row), len(row))
+    of_whole_pieces(row_paths(row), len(row))
 
 
-def _whole(found: RowPaths, width: int) -> None:
+def of_whole_pieces(found: RowPaths, width: int) -> None:
     """The pieces are the row, each sample is made of whole ones, and its own tokens are the next in the row."""
     assert sum(found.pieces) == width
     begins = [sum(found.pieces[:number]) for number in range(len(found.pieces))]
