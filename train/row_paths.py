@@ -65,11 +65,12 @@ def last_readers(positions_BT: Tensor) -> Tensor:
     """
     ends = []
     for positions in positions_BT.tolist():
-        end, open_ = [len(positions)] * len(positions), []
+        end: list[int] = [len(positions)] * len(positions)
+        path: list[int] = []
         for place, position in enumerate(positions):
-            while open_ and positions[open_[-1]] >= position:
-                end[open_.pop()] = place
-            open_.append(place)
+            while path and positions[path[-1]] >= position:
+                end[path.pop()] = place
+            path.append(place)
         ends.append(end)
     return torch.tensor(ends, device=positions_BT.device)
 

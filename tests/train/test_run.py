@@ -29,6 +29,8 @@ from governance_hooks.report import Blocked, Report
 from governance_hooks.training import Lora, Training
 from tests.passing import Passing
 from train import optimizer
+from train.callbacks.interruption import Interruption
+from train.clock import WallClock
 from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
@@ -432,6 +434,26 @@ def test_a_second_ctrl_c_ends_the_run_at_once_and_it_still_resumes(tmp_path: Pat
     assert go(tmp_path / "run", plan_of())["status"] == "completed"
     trace = [line["step"] for line in lines(tmp_path / "run/trace.jsonl")]
     assert trace == list(range(1, 9))
+
+
+def test_a_scheduler_s_signal_that_comes_when_the_run_is_done_kills_nobody() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        interruption = Interruption(WallClock(), 1)
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)  # unhandled it would end the tests here
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [before[signal.SIGINT], before[signal.SIGTERM]]
+        seen: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+        with Interruption(WallClock(), 1).listening():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)  # who has a handler of their own gets it back
+        assert seen == [signal.SIGUSR1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_sequence_longer_than_the_base_can_attend_over_is_refused(tmp_path: Path, plan_of: Plan, go: Any) -> None:
