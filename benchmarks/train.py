@@ -90,7 +90,7 @@ def child(given: argparse.Namespace) -> dict[str, Any]:
             config = model.causal.config
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             wide = given.sequence_tokens * given.sequences_per_forward
-            shares = {"supervised": ran["supervised"] / ran["tokens"], "computed": 1 - ran["shared"] / ran["tokens"]}
+            shares = {"supervised": ran["supervised"] / ran["tokens"], "computed": ran["computed"] / ran["tokens"]}
             limit = matmul_bound(model, config.vocab_size, config.hidden_size, wide, shares, DTYPES[given.precision], device)
             return {"profile": record.table(), "matmul_bound": limit}
 
@@ -117,7 +117,7 @@ def _mfu(given: argparse.Namespace, meter: Meter) -> dict[str, Any]:
     with torch.device("meta"):
         model = load_model(given.base, _plan(given))
     config = model.causal.config
-    flops = step_flops(model, config.vocab_size, config.hidden_size, meter.tokens - meter.shared, meter.supervised) / meter.tokens
+    flops = step_flops(model, config.vocab_size, config.hidden_size, meter.computed, meter.supervised) / meter.tokens
     rate = meter.result()["tokens_per_s"]
     return {
         "gpu": name,

@@ -30,8 +30,8 @@ class Meter:
     warmup: int
     tokens: int = 0
     supervised: int = 0
-    shared: int = 0
-    """Of the tokens those that were not computed, as another row of their sequence begins with them too."""
+    computed: int = 0
+    """Of the tokens those that our path computes: not a row's last one, nor what another row of the same sequence begins with too."""
     nll: float = 0.0
     steps: list[tuple[float, float, int]] = field(default_factory=list)
     """After each optimizer step: wall and CPU clock, tokens so far."""
@@ -66,7 +66,7 @@ class Meter:
             "steps": len(self.steps) - 1,
             "tokens": self.tokens,
             "supervised": self.supervised,
-            "shared": self.shared,
+            **({"computed": self.computed} if self.computed else {}),
             "loss": round(self.nll / self.supervised, 5),
         }
 
@@ -138,7 +138,7 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             last = pl_module.last
             meter.forward(last.tokens, last.supervised, last.loss * last.supervised)
-            meter.shared += last.shared
+            meter.computed += last.computed
             meter.step()
             if around is not None:
                 around.step()

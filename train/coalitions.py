@@ -160,7 +160,7 @@ class Coalitions:
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v2:{training.seed}:{batch.step}:0".encode()).digest()[:8]))
         for number, forwarded in enumerate(batch.passes, start=1):
             moved = forwarded.to(self.device)
-            nll: Tensor = self.model(moved.ids_BT, moved.positions_BT, moved.labels_BT)
+            nll: Tensor = self.model(moved.ids_BT, moved.positions_BT, moved.targets_BT)
             part = nll.sum()
             require_finite(float(part.detach()), "loss", batch.step)
             (part * (1.0 / batch.supervised)).backward()  # type: ignore[no-untyped-call]
@@ -188,9 +188,9 @@ class Coalitions:
         samples = [self.held.samples[place] for place in batch]
         laid = batch_rows([[sample] for sample in samples], self._pad).to(self.device)
         hidden_BTH = self.model.hidden(laid.ids_BT, laid.positions_BT)
-        targets_BT = laid.labels_BT[:, 1:]
+        targets_BT = laid.targets_BT
         keep_BT = targets_BT != IGNORE
-        logits_NV = _logits(self.model.head, hidden_BTH[:, :-1][keep_BT])
+        logits_NV = _logits(self.model.head, hidden_BTH[keep_BT])
         targets_N = targets_BT[keep_BT]
         loss_N = functional.cross_entropy(logits_NV, targets_N, reduction="none").double().cpu()
         right_N = (logits_NV.argmax(dim=1) == targets_N).cpu()

@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 IGNORE = -100
-"""Label of a position that is not trained on (torch's `ignore_index`)."""
+"""Target of a position that is not trained on (torch's `ignore_index`)."""
 
 Unit: TypeAlias = tuple[int, Sample | Pair]
 """A sample, or with objective dpo a pair, with its number among all of its side."""
@@ -70,19 +70,22 @@ class PairsIn:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """The tensors of one forward pass, each [sequences, tokens], int64; a padded tail is a sample of its own without labels."""
+    """The tensors of one forward pass, each [sequences, tokens], int64; a padded tail is a sample of its own without targets.
+
+    A target is the token that the position has to predict, so the last token of a sample stands nowhere else.
+    """
 
     ids_BT: Tensor
     positions_BT: Tensor
-    labels_BT: Tensor
+    targets_BT: Tensor
     pairs: PairsIn | None = None
     """With objective dpo."""
     learned: tuple[tuple[str, int], ...] = ()
-    """Language and supervised tokens of each sample, in the order of the labels."""
+    """Language and supervised tokens of each sample, in the order of the targets."""
 
     def to(self, device: torch.device) -> Forwarded:
         """Return the same tensors on `device`."""
-        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), labels_BT=self.labels_BT.to(device))
+        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), targets_BT=self.targets_BT.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +96,24 @@ class StepBatch:
     """Optimizer step, counted from 1 over the whole run."""
     epoch: int
     passes: list[Forwarded]
-    """This process's share; every process has as many, the last ones of some without labels."""
+    """This process's share; every process has as many, the last ones of some without targets."""
     records: list[str]
     """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
     """Language -> (tokens read, tokens supervised)."""
     pairs: int = 0
     """Pairs of the whole step, with objective dpo."""
-    shared: int = 0
-    """Tokens read, over all processes, that were not computed: another sample of the same sequence begins with them too."""
+    computed: int = 0
+    """Of the tokens read in the whole step those that are computed: not a sample's last one, nor with `prefix_sharing` what others of its sequence begin with too."""
 
     @property
     def supervised(self) -> int:
         """Supervised tokens of the whole step, the divisor of its loss."""
         return sum(supervised for _, supervised in self.tokens.values())
+
+
+def _computed(samples: Sequence[Sample]) -> int:
+    return sum(sample.inputs for sample in samples)
 
 
 def shared_tokens(sequence: Sequence[Sample]) -> list[int]:
@@ -115,25 +122,23 @@ def shared_tokens(sequence: Sequence[Sample]) -> list[int]:
 
 
 def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest, and to two tokens; labels stand only where a sample is supervised."""
+    """Lay sequences of samples side by side, padded to the longest, and to two tokens; targets stand only where the next token is supervised."""
     shared = [shared_tokens(sequence) if prefix_sharing else [0] * len(sequence) for sequence in sequences]
-    width = max(2, *(sum(len(sample.ids) for sample in sequence) - sum(left) for sequence, left in zip(sequences, shared, strict=True)))
+    width = max(2, *(_computed(sequence) - sum(left) for sequence, left in zip(sequences, shared, strict=True)))
     shape = (len(sequences), width)
-    ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
+    ids, targets = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
     positions = np.empty(shape, np.int64)
     for row, sequence in enumerate(sequences):
         end = 0
         for sample, left in zip(sequence, shared[row], strict=True):
-            begin, end = end, end + len(sample.ids) - left
-            ids[row, begin:end] = sample.ids[left:]
-            positions[row, begin:end] = np.arange(left, len(sample.ids))
-            # The first token that stands here is never learned, or the last one of the sample before would have to predict it.
-            first = begin - left
-            labels[row, first + sample.start : first + sample.stop] = sample.ids[sample.start : sample.stop]
+            begin, end = end, end + sample.inputs - left
+            ids[row, begin:end] = sample.ids[left : sample.inputs]
+            positions[row, begin:end] = np.arange(left, sample.inputs)
+            targets[row, end - sample.supervised : end] = sample.ids[sample.start : sample.stop]
         # Restarting positions make the tail one more sample, so no real token can see it.
         positions[row, end:] = np.arange(width - end)
     learned = tuple((sample.language, sample.supervised) for sequence in sequences for sample in sequence)
-    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels), learned=learned)
+    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(targets), learned=learned)
 
 
 def _samples(sequence: Sequence[Unit]) -> list[Sample]:
@@ -219,7 +224,7 @@ class StepDataset(IterableDataset[StepBatch]):
             records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
             pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
-            shared=sum(sum(shared_tokens(_samples(sequence))) for sequence in sequences) if sharing else 0,
+            computed=_computed(samples) - (sum(sum(shared_tokens(_samples(sequence))) for sequence in sequences) if sharing else 0),
         )
 
     def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:

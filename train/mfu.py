@@ -5,7 +5,7 @@
     attention                         6 * layers * width * context a token: twice the causal half, thrice with the backward pass
 
 The head counts for supervised tokens only, since logits exist only there; the context is the mean sample, since packed samples do not see each
-other. Padding and recomputation count nothing, nor do tokens that `prefix_sharing` did not compute.
+other. Padding, recomputation and tokens that were not computed count nothing.
 """
 
 from __future__ import annotations

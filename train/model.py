@@ -64,9 +64,9 @@ class AdaptedModel(nn.Module):
         states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
         return states.view(*ids_BT.shape, -1)
 
-    def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
-        """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
-        return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
+    def forward(self, ids_BT: Tensor, positions_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `targets_BT`."""
+        return supervised_nll(self.hidden(ids_BT, positions_BT), targets_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
 
     def states(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Return `hidden` to a caller outside of the model, who may hold shards of the weights only (`train.strategies.fsdp2` gathers them for this)."""

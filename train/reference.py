@@ -53,7 +53,7 @@ def pair_likelihoods(
     model.eval()
     for done, some in enumerate(passes[world.rank :: world.size], start=1):
         forwarded = batch_units(some, pad, prefix_sharing=training.prefix_sharing).to(world.device)
-        values_P2 = likelihoods(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT), forwarded)
+        values_P2 = likelihoods(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT), forwarded)
         measured_P2[forwarded.pairs.numbers if forwarded.pairs is not None else []] = values_P2.cpu()
         if progress is not None:
             progress("reference", done, len(passes) // world.size)

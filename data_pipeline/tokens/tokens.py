@@ -44,6 +44,7 @@ class Samples(Sequence[Sample]):
         lengths: npt.NDArray[np.int32],
         supervised: npt.NDArray[np.int32],
         languages: list[str],
+        inputs: npt.NDArray[np.int32],
         prefix: int = 0,
     ) -> None:
         self._rows, self._first, self._leaves = rows, first, leaves
@@ -56,13 +57,15 @@ class Samples(Sequence[Sample]):
         numbers = {language: number for number, language in enumerate(self.languages)}
         self.codes = np.array([numbers[language] for language in languages], dtype=np.uint16)
         """Of each sample, the place of its language in `languages`."""
+        self.inputs = inputs
+        """Of the tokens of each sample those a model has to read (`Sample.inputs`)."""
         self.prefix = prefix
         """With how many equal tokens all samples begin (`data_pipeline.tokens.prefix`)."""
 
     @property
     def own_lengths(self) -> npt.NDArray[np.int32]:
-        """Tokens that each sample adds to a sequence in which the common prefix stands already."""
-        return self.lengths - np.int32(self.prefix)
+        """Inputs that each sample adds to a sequence in which the common prefix stands already."""
+        return self.inputs - np.int32(self.prefix)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -161,7 +164,7 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     preferences = [] if told.pairs is None else read_preferences(folder, told.pairs.preferences)
     places = {record: -1 for one in preferences for record in (one.chosen, one.rejected)}
     leaves, tree = bytearray(), Frontier()
-    lengths, supervised = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
+    lengths, supervised, inputs = (np.zeros(len(rows), np.int32) for _ in range(3))
     languages: list[str] = []
     tally, train = Tally(), 0
     prefixes = {"train": CommonPrefix(), "heldout": CommonPrefix()}
@@ -179,7 +182,7 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
         leaf = sample.leaf()
         leaves += leaf
         tree.push(leaf)
-        lengths[number], supervised[number] = len(sample.ids), sample.supervised
+        lengths[number], supervised[number], inputs[number] = len(sample.ids), sample.supervised, sample.inputs
         languages.append(sample.language)
         tally.add(sample)
         prefixes[sample.split].add(sample)
@@ -196,7 +199,9 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     sides: list[Samples] = []
     for split, first, end in (("train", 0, train), ("heldout", train, len(rows))):
         some = slice(first, end)
-        sides.append(Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[some], supervised[some], languages[some], prefixes[split].tokens))
+        sides.append(
+            Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[some], supervised[some], languages[some], inputs[some], prefixes[split].tokens)
+        )
     if told.pairs is None:
         return Tokens(folder, told, sides[0], sides[1])
     sizes = {record: (int(lengths[number]), int(supervised[number])) for record, number in places.items() if number >= 0}
