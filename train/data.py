@@ -145,6 +145,11 @@ def _samples(sequence: Sequence[Unit]) -> list[Sample]:
     return [sample for _, unit in sequence for sample in unit.samples]
 
 
+def _ids(unit: Unit) -> list[int]:
+    ids: list[int] = unit[1].samples[0].ids.tolist()
+    return ids
+
+
 def batch_units(sequences: Sequence[Sequence[Unit]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
     """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
     laid = batch_rows([_samples(sequence) for sequence in sequences], pad, prefix_sharing=prefix_sharing)
@@ -211,7 +216,10 @@ class StepDataset(IterableDataset[StepBatch]):
 
     def _batch(self, step: Step) -> StepBatch:
         sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
-        samples, sharing = list(chain.from_iterable(map(_samples, sequences))), self.schedule.training.prefix_sharing
+        sharing = self.schedule.training.prefix_sharing
+        if sharing:  # side by side, those that begin alike share more than the prefix of all
+            sequences = [sorted(sequence, key=_ids) for sequence in sequences]
+        samples = list(chain.from_iterable(map(_samples, sequences)))
         tokens: dict[str, tuple[int, int]] = {}
         for sample in samples:
             read, supervised = tokens.get(sample.language, (0, 0))

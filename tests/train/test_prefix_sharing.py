@@ -22,7 +22,7 @@ from tests.tiny import write_base
 from tests.train.conftest import CODE, COOP, TINY, USE
 from tests.train.test_run import exact, interrupt_at, lines
 from train.config import RunConfig
-from train.data import IGNORE, batch_rows, batch_units
+from train.data import IGNORE, StepBatch, StepDataset, batch_rows, batch_units, schedule_of
 from train.isolation import LeakingAttention, prove_gradients, prove_isolation
 from train.model import DTYPES, AdaptedModel, load_model
 from train.objective import Dpo
@@ -240,3 +240,18 @@ def test_a_run_that_shares_resumes_bit_for_bit_and_counts_what_it_read(kind: Pat
     lengths = {sample.record: len(sample.ids) for sample in samples}
     for step, traced in zip(steps, lines(tmp_path / "straight/trace.jsonl"), strict=True):
         assert step["tokens"] == sum(lengths[record] for record in traced["records"])
+
+
+def test_those_that_begin_alike_stand_side_by_side_in_a_sequence(kind: Path, build: Path) -> None:
+    plan = read_plan(planned(kind, build))
+    dataset = StepDataset(schedule_of(plan_tokens(plan, kind, read_build(build), torch.device("cpu"), None).train, plan), pad=2)
+    for step in dataset.schedule.after(0):
+        laid = dataset._batch(step)
+        apart = sum(dataset.schedule.samples[number].inputs for sequence in step.sequences for number in sequence)
+        prefix = dataset.schedule.samples.prefix * sum(len(sequence) - 1 for sequence in step.sequences)
+        assert laid.computed < apart - prefix
+        assert laid.computed == sum(int((one.positions_BT >= 0).sum()) for one in laid.passes) - padded(laid)
+
+
+def padded(batch: StepBatch) -> int:
+    return sum(int((one.ids_BT == 2).flip(1).cumprod(1).sum()) for one in batch.passes)

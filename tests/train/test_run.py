@@ -162,7 +162,9 @@ def test_a_run_with_canaries_reads_each_as_often_as_it_should_resumes_bit_for_bi
     plan = plan_of(mix=mix, canaries=12, max_steps=None, epochs=2, sequence_tokens=256, checkpoint_every_steps=100)
     voted, read = read_plan(plan), Counter[str]()
     laid = batch_rows
-    monkeypatch.setattr("train.data.batch_rows", lambda sequences, pad, **rest: read.update(one.record for row in sequences for one in row) or laid(sequences, pad, **rest))
+    monkeypatch.setattr(
+        "train.data.batch_rows", lambda sequences, pad, **rest: read.update(one.record for row in sequences for one in row) or laid(sequences, pad, **rest)
+    )
     straight = go(tmp_path / "straight", plan)
     included = sorted(one.canary for one in canaries(bytes(32), 12) if one.included)
     times = 2 if mix == Mix() else 1

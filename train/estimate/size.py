@@ -24,7 +24,7 @@ class Size:
     filled: float
     """Share of the sequences' capacity that real tokens fill."""
     shared: int = 0
-    """Tokens that are read and not computed, as another sample of their sequence begins with them too (without what neighbours share beyond that)."""
+    """Tokens that are read and not computed, as another sample of their sequence begins with them too; at least, as neighbours may share more than is counted."""
 
 
 def estimate(schedule: Schedule) -> Size:
