@@ -179,7 +179,7 @@ def main(given: argparse.Namespace) -> None:
         "settings": {key: getattr(given, key) for key in ("count", "sequence_tokens", "sequences_per_step", "sequences_per_forward", "batch", "accumulate")},
     }
     for precision in given.precision:
-        names = given.only or contest(precision)
+        names = [name for name in contest(precision) if given.only is None or name in given.only]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(given.repeats):
             for name in names:
