@@ -90,7 +90,8 @@ def child(given: argparse.Namespace) -> dict[str, Any]:
             config = model.causal.config
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             wide = given.sequence_tokens * given.sequences_per_forward
-            limit = matmul_bound(model, config.vocab_size, config.hidden_size, wide, ran["supervised"] / ran["tokens"], DTYPES[given.precision], device)
+            shares = {"supervised": ran["supervised"] / ran["tokens"], "computed": ran["computed"] / ran["tokens"]}
+            limit = matmul_bound(model, config.vocab_size, config.hidden_size, wide, shares, DTYPES[given.precision], device)
             return {"profile": record.table(), "matmul_bound": limit}
 
 
@@ -116,13 +117,13 @@ def _mfu(given: argparse.Namespace, meter: Meter) -> dict[str, Any]:
     with torch.device("meta"):
         model = load_model(given.base, _plan(given))
     config = model.causal.config
-    flops = step_flops(model, config.vocab_size, config.hidden_size, meter.tokens, meter.supervised) / meter.tokens
+    flops = step_flops(model, config.vocab_size, config.hidden_size, meter.computed, meter.supervised) / meter.tokens
     rate = meter.result()["tokens_per_s"]
     return {
         "gpu": name,
         "tflops": round(rate * flops / 1e12, 1),
         "mfu": round(rate * flops / peak, 4) if peak else None,
-        "mfu_counts": "4N frozen + 6n adapters a token, 4VH a learned token; no attention, no recomputation; dense bfloat16 peak",
+        "mfu_counts": "4N frozen + 6n adapters a computed token, 4VH a learned token; no attention, no recomputation; dense bfloat16 peak",
     }
 
 
@@ -178,7 +179,7 @@ def main(given: argparse.Namespace) -> None:
         "settings": {key: getattr(given, key) for key in ("count", "sequence_tokens", "sequences_per_step", "sequences_per_forward", "batch", "accumulate")},
     }
     for precision in given.precision:
-        names = given.only or contest(precision)
+        names = [name for name in contest(precision) if given.only is None or name in given.only]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(given.repeats):
             for name in names:

@@ -30,6 +30,8 @@ class Meter:
     warmup: int
     tokens: int = 0
     supervised: int = 0
+    computed: int = 0
+    """Of the tokens those that our path computes: not a row's last one, nor what another row of the same sequence begins with too."""
     nll: float = 0.0
     steps: list[tuple[float, float, int]] = field(default_factory=list)
     """After each optimizer step: wall and CPU clock, tokens so far."""
@@ -64,6 +66,7 @@ class Meter:
             "steps": len(self.steps) - 1,
             "tokens": self.tokens,
             "supervised": self.supervised,
+            **({"computed": self.computed} if self.computed else {}),
             "loss": round(self.nll / self.supervised, 5),
         }
 
@@ -76,7 +79,7 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def training_of(given: Namespace) -> Any:
+def training_of(given: Namespace, *, prefix_sharing: bool = False) -> Any:
     from governance_hooks.training import Lora, Training
 
     return Training(
@@ -84,6 +87,7 @@ def training_of(given: Namespace) -> Any:
         attention=given.attention,
         strategy=given.strategy,
         compile=given.compile,
+        prefix_sharing=prefix_sharing,
         lora=Lora(rank=16, alpha=32, dropout=0.0),
         sequence_tokens=given.sequence_tokens,
         sequences_per_step=given.sequences_per_step,
@@ -95,8 +99,11 @@ def training_of(given: Namespace) -> Any:
     )
 
 
-def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed: bool, around: Any = None) -> dict[str, Any]:
-    """Train as `coop train` does: packed steps, our module, and the callbacks that work at every step; no validation and no checkpoint falls into the time."""
+def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed: bool, apart: bool = False, around: Any = None) -> dict[str, Any]:
+    """Train as `coop train` does: packed steps, our module, and the callbacks that work at every step; no validation and no checkpoint falls into the time.
+
+    A prefix that all rows have is computed once a sequence, as `coop plan` chooses, unless `apart`.
+    """
     import pytorch_lightning as pl
     from train_governed import Timed, guarded
 
@@ -114,7 +121,8 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
     from train.strategies.strategy import strategy_of
     from train.world import World
 
-    training, world = training_of(given), World.from_environment()
+    shares = not apart and given.attention != "flash" and tokens.train.prefix > 0
+    training, world = training_of(given, prefix_sharing=shares), World.from_environment()
     world.connect()
     dataset = StepDataset(Schedule(tokens.train, mixture(tokens.train_counts, Mix(), epochs=1), training), pad=_pad(given.base), world=world)
     spread = strategy_of(training, world)
@@ -130,6 +138,7 @@ def ours(given: Namespace, tokens: Any, meter: Meter, folder: Path, *, governed:
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             last = pl_module.last
             meter.forward(last.tokens, last.supervised, last.loss * last.supervised)
+            meter.computed += last.computed
             meter.step()
             if around is not None:
                 around.step()
@@ -296,6 +305,7 @@ def _all() -> Iterator[tuple[str, Contestant]]:
 
     yield "ours", partial(ours, governed=True)
     yield "ours_ungoverned", partial(ours, governed=False)
+    yield "ours_apart", partial(ours, governed=True, apart=True)
     for name, peer in (
         ("hf", hf),
         ("hf_grouped", partial(hf, sampling="group_by_length")),
@@ -316,4 +326,4 @@ CONTESTANTS: dict[str, Contestant] = dict(_all())
 def contest(precision: str) -> list[str]:
     """Return the contestants of one precision, ours first."""
     peers = [name for name in CONTESTANTS if not name.startswith("ours")]
-    return ["ours", "ours_ungoverned", *(name for name in peers if ("+" in name) == (precision == "bf16-true"))]
+    return ["ours", "ours_ungoverned", "ours_apart", *(name for name in peers if ("+" in name) == (precision == "bf16-true"))]

@@ -113,11 +113,11 @@ def _rate(rows: int, inputs: int, outputs: int, dtype: torch.dtype, device: torc
 
 
 def matmul_bound(
-    model: nn.Module, vocabulary: int, hidden: int, rows: int, share_supervised: float, dtype: torch.dtype, device: torch.device
+    model: nn.Module, vocabulary: int, hidden: int, rows: int, shares: dict[str, float], dtype: torch.dtype, device: torch.device
 ) -> dict[str, Any]:
     """Return the tokens/s that the products alone allow, each at the best rate measured for its shape, and those rates in GFLOP/s.
 
-    Adapters' thin products and the head count at their own measured rates. In bfloat16 on a CPU the rate of float32 is given too.
+    `shares` says which part of the tokens read is `supervised`, and which is `computed`. Adapters' thin products and the head count at their own measured rates. In bfloat16 on a CPU the rate of float32 is given too.
     """
 
     def bound(kind: torch.dtype) -> tuple[float, dict[str, float]]:
@@ -131,7 +131,7 @@ def matmul_bound(
         seconds = 0.0
         for inputs, outputs, rank in _adapted_linears(model):
             seconds += 4 * inputs * outputs / rate(inputs, outputs) + 6 * rank * inputs / rate(inputs, rank) + 6 * rank * outputs / rate(rank, outputs)
-        seconds += share_supervised * 4 * vocabulary * hidden / rate(hidden, vocabulary)
+        seconds = shares["computed"] * seconds + shares["supervised"] * 4 * vocabulary * hidden / rate(hidden, vocabulary)
         return 1 / seconds, {f"{inputs}x{outputs}": round(value / 1e9, 1) for (inputs, outputs), value in rates.items()}
 
     limit, rates = bound(dtype)

@@ -58,6 +58,8 @@ class Training(Strict):
     """Length of one packed sequence; a sample that does not fit is dropped and counted."""
     max_dropped_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The run is refused if more than this share of a language's training rows does not fit."""
+    prefix_sharing: Annotated[bool, Field(exclude_if=lambda shared: not shared)] = False
+    """Compute tokens with which the samples of a sequence begin alike once for all of them, as chat templates make many: the result stays the same but for rounding."""
     sequences_per_step: Annotated[int, Field(gt=0)] = 4
     """Packed sequences in one optimizer step, over all processes."""
     sequences_per_forward: Annotated[int, Field(gt=0)] = 4
@@ -112,6 +114,12 @@ class Training(Strict):
             raise ValueError(f"a run of objective {self.objective} has {'no' if self.objective == 'sft' else 'a'} section dpo")
         if self.dpo is not None and self.lora is not None and self.lora.dropout:
             raise ValueError("dpo compares the model with the one it started from, and dropout would be in the difference: leave lora.dropout at 0")
+        if self.prefix_sharing and self.attention == "flash":
+            raise ValueError("prefix_sharing needs attention sdpa, eager or flex: flash knows samples that lie in one piece only")
+        if self.prefix_sharing and self.lora is not None and self.lora.dropout:
+            raise ValueError(
+                "with prefix_sharing all samples of a sequence would share the dropout of their prefix: leave lora.dropout at 0, or prefix_sharing false"
+            )
         if self.offload and self.strategy not in ("zero2", "zero3"):
             raise ValueError("training.offload is DeepSpeed's: strategy zero2 or zero3")
         if self.method == "qlora" and (self.precision != "bf16-true" or self.strategy not in ("single", "ddp")):

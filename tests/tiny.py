@@ -17,8 +17,8 @@ TEMPLATE = (
 )
 
 
-def write_base(folder: Path) -> Path:
-    """Write a two-layer Llama of 64 dimensions with a byte-level tokenizer."""
+def write_base(folder: Path, *, system: str | None = None) -> Path:
+    """Write a two-layer Llama of 64 dimensions with a byte-level tokenizer, whose template begins with the message `system` if there is one."""
     folder.mkdir(parents=True)
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
@@ -30,7 +30,8 @@ def write_base(folder: Path) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>", "unk_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(ids | {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512}))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    before = "" if system is None else "<|im_start|>system\n" + system + "<|im_end|>\n"
+    (folder / "chat_template.jinja").write_text(before + TEMPLATE)
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,

@@ -50,7 +50,7 @@ class _Chosen(Sequence[Sample]):
     def __init__(self, samples: Samples, numbers: list[int]) -> None:
         self._samples, self.numbers = samples, numbers
         self.lengths, self.supervised, self.codes = samples.lengths[numbers], samples.supervised[numbers], samples.codes[numbers]
-        self.languages = samples.languages
+        self.languages, self.prefix, self.own_lengths = samples.languages, samples.prefix, samples.own_lengths[numbers]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -129,7 +129,7 @@ class Coalitions:
     def _schedule(self, coalition: Collection[str], training: Training) -> Schedule:
         chosen = _Chosen(self._train, sorted(number for guild in coalition for number in self._rows[guild]))
         counts = _counts(chosen)
-        # Typed for whole artefacts; of these it reads lengths, codes and languages.
+        # Typed for whole artefacts; of these it reads lengths, codes, languages and the common prefix.
         return Schedule(chosen, mixture(counts, self.plan.mix, epochs=training.epochs), training)  # type: ignore[arg-type]
 
     @torch.no_grad()
@@ -160,7 +160,7 @@ class Coalitions:
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"coop.step/v2:{training.seed}:{batch.step}:0".encode()).digest()[:8]))
         for number, forwarded in enumerate(batch.passes, start=1):
             moved = forwarded.to(self.device)
-            nll: Tensor = self.model(moved.ids_BT, moved.positions_BT, moved.labels_BT)
+            nll: Tensor = self.model(moved.ids_BT, moved.positions_BT, moved.targets_BT)
             part = nll.sum()
             require_finite(float(part.detach()), "loss", batch.step)
             (part * (1.0 / batch.supervised)).backward()  # type: ignore[no-untyped-call]
@@ -188,9 +188,9 @@ class Coalitions:
         samples = [self.held.samples[place] for place in batch]
         laid = batch_rows([[sample] for sample in samples], self._pad).to(self.device)
         hidden_BTH = self.model.hidden(laid.ids_BT, laid.positions_BT)
-        targets_BT = laid.labels_BT[:, 1:]
+        targets_BT = laid.targets_BT
         keep_BT = targets_BT != IGNORE
-        logits_NV = _logits(self.model.head, hidden_BTH[:, :-1][keep_BT])
+        logits_NV = _logits(self.model.head, hidden_BTH[keep_BT])
         targets_N = targets_BT[keep_BT]
         loss_N = functional.cross_entropy(logits_NV, targets_N, reduction="none").double().cpu()
         right_N = (logits_NV.argmax(dim=1) == targets_N).cpu()

@@ -4,7 +4,8 @@
 
 Which records a step holds is a pure function of the artefact, the plan and the step's number; to resume is to start the loader at a
 later number. Positions restart at every sample and no attention mask exists: from those positions transformers builds the mask that
-keeps samples apart (`train.isolation` proves it on the model at hand).
+keeps samples apart (`train.isolation` proves it on the model at hand). With `prefix_sharing` tokens with which a sample begins like the one before
+it in its sequence are left out, and its positions begin behind them (`train.row_paths`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 from math import ceil
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from data_pipeline.tokens.mixture import canary_passes, mixture
 from data_pipeline.tokens.pairs import Pairs
+from data_pipeline.tokens.prefix import shared_prefix
 from data_pipeline.tokens.sample import Pair, Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 IGNORE = -100
-"""Label of a position that is not trained on (torch's `ignore_index`)."""
+"""Target of a position that is not trained on (torch's `ignore_index`)."""
 
 Unit: TypeAlias = tuple[int, Sample | Pair]
 """A sample, or with objective dpo a pair, with its number among all of its side."""
@@ -68,19 +70,22 @@ class PairsIn:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """The tensors of one forward pass, each [sequences, tokens], int64; a padded tail is a sample of its own without labels."""
+    """The tensors of one forward pass, each [sequences, tokens], int64; a padded tail is a sample of its own without targets.
+
+    A target is the token that the position has to predict, so the last token of a sample stands nowhere else.
+    """
 
     ids_BT: Tensor
     positions_BT: Tensor
-    labels_BT: Tensor
+    targets_BT: Tensor
     pairs: PairsIn | None = None
     """With objective dpo."""
     learned: tuple[tuple[str, int], ...] = ()
-    """Language and supervised tokens of each sample, in the order of the labels."""
+    """Language and supervised tokens of each sample, in the order of the targets."""
 
     def to(self, device: torch.device) -> Forwarded:
         """Return the same tensors on `device`."""
-        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), labels_BT=self.labels_BT.to(device))
+        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), targets_BT=self.targets_BT.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +96,15 @@ class StepBatch:
     """Optimizer step, counted from 1 over the whole run."""
     epoch: int
     passes: list[Forwarded]
-    """This process's share; every process has as many, the last ones of some without labels."""
+    """This process's share; every process has as many, the last ones of some without targets."""
     records: list[str]
     """Ids of the members' records in this step, sorted; canaries are none."""
     tokens: dict[str, tuple[int, int]]
     """Language -> (tokens read, tokens supervised)."""
     pairs: int = 0
     """Pairs of the whole step, with objective dpo."""
+    computed: int = 0
+    """Of the tokens read in the whole step those that are computed: not a sample's last one, nor with `prefix_sharing` what others of its sequence begin with too."""
 
     @property
     def supervised(self) -> int:
@@ -105,29 +112,47 @@ class StepBatch:
         return sum(supervised for _, supervised in self.tokens.values())
 
 
-def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest, and to two tokens; labels stand only where a sample is supervised."""
-    width = max(2, *(sum(len(sample.ids) for sample in sequence) for sequence in sequences))
+def _computed(samples: Sequence[Sample]) -> int:
+    return sum(sample.inputs for sample in samples)
+
+
+def shared_tokens(sequence: Sequence[Sample]) -> list[int]:
+    """Return of each sample of a sequence with how many tokens it begins like the one before it."""
+    return [0, *(shared_prefix(before, sample) for before, sample in pairwise(sequence))] if sequence else []
+
+
+def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
+    """Lay sequences of samples side by side, padded to the longest, and to two tokens; targets stand only where the next token is supervised."""
+    shared = [shared_tokens(sequence) if prefix_sharing else [0] * len(sequence) for sequence in sequences]
+    width = max(2, *(_computed(sequence) - sum(left) for sequence, left in zip(sequences, shared, strict=True)))
     shape = (len(sequences), width)
-    ids, labels = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
+    ids, targets = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
     positions = np.empty(shape, np.int64)
     for row, sequence in enumerate(sequences):
         end = 0
-        for sample in sequence:
-            begin, end = end, end + len(sample.ids)
-            ids[row, begin:end] = sample.ids
-            positions[row, begin:end] = np.arange(len(sample.ids))
-            # A sample's first token is never learned, or the last one of the sample before would have to predict it.
-            labels[row, begin + sample.start : begin + sample.stop] = sample.ids[sample.start : sample.stop]
+        for sample, left in zip(sequence, shared[row], strict=True):
+            begin, end = end, end + sample.inputs - left
+            ids[row, begin:end] = sample.ids[left : sample.inputs]
+            positions[row, begin:end] = np.arange(left, sample.inputs)
+            targets[row, end - sample.supervised : end] = sample.ids[sample.start : sample.stop]
         # Restarting positions make the tail one more sample, so no real token can see it.
         positions[row, end:] = np.arange(width - end)
     learned = tuple((sample.language, sample.supervised) for sequence in sequences for sample in sequence)
-    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(labels), learned=learned)
+    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(targets), learned=learned)
 
 
-def batch_units(sequences: Sequence[Sequence[Unit]], pad: int) -> Forwarded:
+def _samples(sequence: Sequence[Unit]) -> list[Sample]:
+    return [sample for _, unit in sequence for sample in unit.samples]
+
+
+def _ids(unit: Unit) -> list[int]:
+    ids: list[int] = unit[1].samples[0].ids.tolist()
+    return ids
+
+
+def batch_units(sequences: Sequence[Sequence[Unit]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
     """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
-    laid = batch_rows([[sample for _, unit in sequence for sample in unit.samples] for sequence in sequences], pad)
+    laid = batch_rows([_samples(sequence) for sequence in sequences], pad, prefix_sharing=prefix_sharing)
     pairs = [(number, unit) for sequence in sequences for number, unit in sequence if isinstance(unit, Pair)]
     if not pairs:
         return laid
@@ -191,7 +216,10 @@ class StepDataset(IterableDataset[StepBatch]):
 
     def _batch(self, step: Step) -> StepBatch:
         sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
-        samples = [sample for _, unit in chain.from_iterable(sequences) for sample in unit.samples]
+        sharing = self.schedule.training.prefix_sharing
+        if sharing:  # side by side, those that begin alike share more than the prefix of all
+            sequences = [sorted(sequence, key=_ids) for sequence in sequences]
+        samples = list(chain.from_iterable(map(_samples, sequences)))
         tokens: dict[str, tuple[int, int]] = {}
         for sample in samples:
             read, supervised = tokens.get(sample.language, (0, 0))
@@ -199,11 +227,12 @@ class StepDataset(IterableDataset[StepBatch]):
         return StepBatch(
             step=step.number,
             epoch=step.round,
-            passes=[batch_units(part, self.pad) for part in self._share(sequences)],
+            passes=[batch_units(part, self.pad, prefix_sharing=sharing) for part in self._share(sequences)],
             # What two pairs share stands twice, as a row does that is read twice.
             records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
             pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
+            computed=_computed(samples) - (sum(sum(shared_tokens(_samples(sequence))) for sequence in sequences) if sharing else 0),
         )
 
     def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:

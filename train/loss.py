@@ -1,6 +1,6 @@
 """Cross-entropy over the supervised tokens only, in nats, summed; the caller divides once per optimizer step.
 
-Logits are computed only where a label exists: with short answers that is a small part of the vocabulary-sized work. Dividing the
+Logits are computed only where a target exists: with short answers that is a small part of the vocabulary-sized work. Dividing the
 sum by the count over the whole step makes the gradient independent of how samples are spread over sequences and forward passes
 (the mean of means is not: huggingface/transformers issue 34242).
 
@@ -58,15 +58,13 @@ class _FrozenHead(torch.autograd.Function):
         return (by_token_NH * gradient_N[:, None]).to(by_token_NH.dtype), None, None, None
 
 
-def supervised_nll(hidden_BTH: Tensor, labels_BT: Tensor, head: nn.Module, *, chunk_tokens: int) -> Tensor:
+def supervised_nll(hidden_BTH: Tensor, targets_BT: Tensor, head: nn.Module, *, chunk_tokens: int) -> Tensor:
     """Return the negative log-likelihood in nats of each supervised token, float32, shape [number of supervised tokens].
 
-    Token t is predicted from position t-1 of its row, so column 0 of `labels_BT` is never used. At most `chunk_tokens` rows of logits
-    exist at a time.
+    A target is the token that its own position has to predict, the next one of its sample. At most `chunk_tokens` rows of logits exist at a time.
     """
-    targets_BT = labels_BT[:, 1:]
     keep_BT = targets_BT != IGNORE
-    hidden_NH, targets_N = hidden_BTH[:, :-1][keep_BT], targets_BT[keep_BT]
+    hidden_NH, targets_N = hidden_BTH[keep_BT], targets_BT[keep_BT]
     if len(targets_N) <= chunk_tokens:
         return _nll(hidden_NH, targets_N, head)
     trained = any(parameter.requires_grad for parameter in head.parameters())

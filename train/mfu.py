@@ -5,7 +5,7 @@
     attention                         6 * layers * width * context a token: twice the causal half, thrice with the backward pass
 
 The head counts for supervised tokens only, since logits exist only there; the context is the mean sample, since packed samples do not see each
-other. Padding and recomputation count nothing.
+other. Padding, recomputation and tokens that were not computed count nothing.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class ModelFlops:
         width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         return cls(every, sum(map(_flops, model.head.parameters())), 6 * len(model.blocks) * width)
 
-    def step(self, *, tokens: int, supervised: int, samples: int) -> int:
-        """Return the FLOPs of an optimizer step over all devices."""
-        return self.every_token * tokens + self.supervised_token * supervised + self.attention * tokens * tokens // max(samples, 1)
+    def step(self, *, tokens: int, supervised: int, context: float) -> float:
+        """Return the FLOPs of an optimizer step over all devices that computed so many tokens, in samples of `context` tokens."""
+        return self.every_token * tokens + self.supervised_token * supervised + self.attention * tokens * context
 
 
 def _flops(parameter: nn.Parameter) -> int:

@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
-from train.attention import implementation, sample_bounds
+from train.attention import implementation, path_mask, sample_bounds
 from train.blocks import apply_kernels, prepare_blocks, require_kernels
 from train.console import quiet_libraries
+from train.full_attention import MODELS, attends_to_all
 from train.lora_product import fuse
 from train.loss import supervised_nll
 from train.rms_norm import fuse_norms
-from train.sample_attention import SAMPLES, attends_to_all, register
+from train.sample_attention import SAMPLES, register
 
 __all__ = ["DTYPES", "AdaptedModel", "adapt", "add_adapter", "load_model", "require_fit"]
 
@@ -36,6 +37,7 @@ class AdaptedModel(nn.Module):
         self.lm = model
         # ZeRO-3 gathers the head whenever it is called, with all processes: it must be called as often in each, however many tokens they learn.
         self._loss_chunk_tokens = sys.maxsize if training.strategy == "zero3" else training.loss_chunk_tokens
+        self._prefix_sharing = training.prefix_sharing
         self._decoder = [getattr(self.causal, self.causal.base_model_prefix)]  # in a list: registered once, below `lm`
         self._head = [self.causal.get_output_embeddings()]
 
@@ -50,18 +52,21 @@ class AdaptedModel(nn.Module):
         return self.lm.get_base_model() if isinstance(self.lm, PeftModel) else self.lm
 
     def hidden(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """Return the last hidden states, shape [B, T, H]; no attention mask is ever passed (packing would leak)."""
+        """Return the last hidden states, shape [B, T, H]; what may see what is read from the positions (no mask of padding is passed: packing would leak)."""
         bounds: dict[str, Any] = {}
         ids, positions = ids_BT, positions_BT
-        if self.causal.config._attn_implementation.startswith("flash_attention"):
+        if self._prefix_sharing and self.causal.config._attn_implementation != SAMPLES:
+            # The mask transformers makes of positions knows samples that begin at 0 only.
+            bounds = {"attention_mask": path_mask(positions_BT, self.causal.config._attn_implementation, self.causal.dtype)}
+        elif self.causal.config._attn_implementation.startswith("flash_attention"):
             ids, positions = ids_BT.reshape(1, -1), positions_BT.reshape(1, -1)
             bounds = sample_bounds(positions[0])
         states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
         return states.view(*ids_BT.shape, -1)
 
-    def forward(self, ids_BT: Tensor, positions_BT: Tensor, labels_BT: Tensor) -> Tensor:
-        """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `labels_BT`."""
-        return supervised_nll(self.hidden(ids_BT, positions_BT), labels_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
+    def forward(self, ids_BT: Tensor, positions_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the negative log-likelihood in nats of each supervised token, float32, in the order of `targets_BT`."""
+        return supervised_nll(self.hidden(ids_BT, positions_BT), targets_BT, self.head, chunk_tokens=self._loss_chunk_tokens)
 
     def states(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Return `hidden` to a caller outside of the model, who may hold shards of the weights only (`train.strategies.fsdp2` gathers them for this)."""
@@ -133,7 +138,13 @@ def add_adapter(model: PreTrainedModel, training: Training) -> PeftModel:
 def adapt(model: PreTrainedModel, training: Training) -> AdaptedModel:
     """Make of a model what the plan trains, and of its blocks what this machine computes fastest; the adapter's start is fixed by torch's seed."""
     apply_kernels(model, training)
-    if implementation(training) == "sdpa" and not torch.cuda.is_available() and not training.compile and attends_to_all(model.config):
+    whole = attends_to_all(model.config.to_dict())
+    if training.prefix_sharing and not whole:
+        raise BadInput(
+            "training.prefix_sharing is for models in which every layer attends to the whole sample", value=model.config.model_type,
+            allowed=f"{', '.join(MODELS)} without a sliding window", next="set training.prefix_sharing: false and plan again",
+        )  # fmt: skip
+    if implementation(training) == "sdpa" and not torch.cuda.is_available() and not training.compile and whole:
         register()
         model.set_attn_implementation(SAMPLES)
     adapted = AdaptedModel(model if training.method == "full" else add_adapter(model, training), training)

@@ -37,6 +37,8 @@ class StepResult:
     supervised: int
     measures: dict[str, float] = field(default_factory=dict)
     """What the objective tells beside the loss, divided like it."""
+    computed: int = 0
+    """Of the tokens those that were computed (`StepBatch.computed`)."""
     languages: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Language -> (loss in nats, summed over its supervised tokens; their number), over all processes."""
 
@@ -84,7 +86,7 @@ class TrainingModule(pl.LightningModule):
 
     def nll(self, forwarded: Forwarded) -> Tensor:
         """Return the negative log-likelihood of each supervised token of one forward pass, in nats, float32."""
-        values: Tensor = self.model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT)
+        values: Tensor = self.model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT)
         return values
 
     def training_step(self, batch: StepBatch) -> None:
@@ -132,6 +134,7 @@ class TrainingModule(pl.LightningModule):
             sum(read for read, _ in batch.tokens.values()),
             batch.supervised,
             {name: value / divisor for name, value in zip(measures, sums, strict=False)},
+            batch.computed,
             {language: (value, batch.tokens[language][1]) for language, value in zip(languages, sums[len(measures) :], strict=True) if value},
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from data_pipeline.guilds import assign
@@ -12,6 +13,7 @@ from data_pipeline.tokens.make import Progress, make_tokens
 from data_pipeline.tokens.mixture import canary_passes, mix_lines, mixture
 from data_pipeline.tokens.pair_words import pair_words
 from data_pipeline.tokens.schedule import Schedule
+from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.attribution import MIXED, Attribution, AttributionPolicy
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
@@ -19,6 +21,7 @@ from governance_hooks.leak_policy import policy_words
 from governance_hooks.plan import BuildRef, Code, Limits, Mix, Plan, TokensRef, read_plan
 from governance_hooks.stake.guilds import assignment_bytes
 from governance_hooks.tasks import HELDOUT
+from governance_hooks.training import Training
 from governance_hooks.vocabulary import WORDS
 from train.base_weights import read_base
 from train.compatibility import require_compatible
@@ -26,6 +29,7 @@ from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
 from train.explain import choices, enough_words, limit_words
+from train.full_attention import MODELS, attends_to_all
 from train.task_words import task_lines
 
 __all__ = ["describe", "frozen_guilds", "resolve", "size_of"]
@@ -77,6 +81,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
         minimum_rating_gap=training.minimum_rating_gap,
         progress=progress,
     )
+    training = _sharing(training, base, tokens)
     plan = Plan(
         coop=coop,
         name=config.name,
@@ -96,6 +101,23 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
     data = dumps(plan.model_dump(mode="json"))
     read_plan(data)  # what we write must be what the gate reads
     return data
+
+
+def _sharing(training: Training, base: Path, tokens: Tokens) -> Training:
+    """Return the training with `prefix_sharing` decided where the config is silent: on where the rows have something to share, and model and attention can."""
+    whole = attends_to_all(json.loads((base / "config.json").read_bytes()))
+    if "prefix_sharing" in training.model_fields_set:
+        if training.prefix_sharing and not whole:
+            raise BadInput(
+                "training.prefix_sharing is for models in which every layer attends to the whole sample",
+                value=str(base),
+                allowed=f"{', '.join(MODELS)} without a sliding window",
+                next="leave prefix_sharing out",
+            )
+        return training
+    able = whole and training.attention != "flash" and (training.lora is None or not training.lora.dropout)
+    shares = able and (tokens.train.prefix > 0 or training.objective == "dpo")
+    return training.model_copy(update={"prefix_sharing": shares})
 
 
 def frozen_guilds(build: Build, policy: AttributionPolicy | None) -> Attribution | None:
@@ -210,6 +232,10 @@ def describe(plan_bytes: bytes, *, size: Size | None = None, spent: str | None =
             f"Size: {size.steps} steps over {size.tokens} tokens, of which {size.supervised} are answers to learn; "
             f"{too_long} {counted} are too long and left out; {size.filled:.0%} of each sequence is text.",
         ]
+        if size.shared:
+            lines.append(
+                f"{size.shared} of the tokens read are beginnings that rows of a sequence have in common, computed once for all of them (training.prefix_sharing)."
+            )
         if size.steps < size.planned_steps:
             lines.append(f"It stops after {size.steps} of the {size.planned_steps} steps of this mix (training.max_steps).")
     if spent is not None:

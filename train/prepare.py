@@ -65,10 +65,11 @@ def _prove(model: AdaptedModel, training: Training, world: World, tokens: int) -
     """
     # In sequences as long as the run's, within reason: two and a half samples each.
     length = max(8, min(training.sequence_tokens, 128) * 2 // 5)
-    with world.together("proving that packed samples do not see each other"):
-        prove_isolation(model.states, tokens, dtype=DTYPES[training.precision], device=world.device, length=length)
-    with world.together("proving that gradients stay within a sample"):
-        prove_gradients(model, tokens, device=world.device, length=length)
+    for shared in (0, length // 2) if training.prefix_sharing else (0,):
+        with world.together("proving that packed samples do not see each other"):
+            prove_isolation(model.states, tokens, dtype=DTYPES[training.precision], device=world.device, length=length, shared=shared)
+        with world.together("proving that gradients stay within a sample"):
+            prove_gradients(model, tokens, device=world.device, length=length, shared=shared)
     with world.together("proving that the loss sees the model's own logits"):
         prove_head(model, tokens, device=world.device)
 

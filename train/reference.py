@@ -44,15 +44,16 @@ def pair_likelihoods(
     Every process reads a share of them, and all get all: each of them has to make this call.
     """
     wanted, chunk = sorted(numbers), training.sequences_per_forward
-    sequences = [[(number, pairs[number]) for number in sequence] for sequence in pack(pairs.lengths.tolist(), training.sequence_tokens, wanted)]
+    lengths, prefix = (pairs.own_lengths, pairs.prefix) if training.prefix_sharing else (pairs.lengths, 0)
+    sequences = [[(number, pairs[number]) for number in sequence] for sequence in pack(lengths.tolist(), training.sequence_tokens - prefix, wanted)]
     passes = [sequences[first : first + chunk] for first in range(0, len(sequences), chunk)]
     passes += [[[]]] * (-len(passes) % world.size)
     measured_P2 = torch.zeros((len(pairs), 2), dtype=torch.float64)
     was_training = model.training
     model.eval()
     for done, some in enumerate(passes[world.rank :: world.size], start=1):
-        forwarded = batch_units(some, pad).to(world.device)
-        values_P2 = likelihoods(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT), forwarded)
+        forwarded = batch_units(some, pad, prefix_sharing=training.prefix_sharing).to(world.device)
+        values_P2 = likelihoods(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT), forwarded)
         measured_P2[forwarded.pairs.numbers if forwarded.pairs is not None else []] = values_P2.cpu()
         if progress is not None:
             progress("reference", done, len(passes) // world.size)

@@ -2,43 +2,52 @@
 
 A packed row of T tokens holds samples of a few dozen; a mask for the whole row costs T times T, of which nearly all is masked away.
 Here each sample is a call of its own to torch's causal kernel, so samples cannot see each other by construction; `train.isolation` still
-proves it. The bounds come from the positions, which restart at every sample. It is computed in float32 whatever the model's type is: torch's kernels
-took 2.2 to 3 times as long in bfloat16 for samples of up to 120 tokens, also where its matrix products are twice as fast.
+proves it. What belongs to a sample comes from the positions (`train.row_paths`): a prefix that lies in the row once is read by each sample that
+begins with it. It is computed in float32 whatever the model's type is: torch's kernels took 2.2 to 3 times as long in bfloat16 for samples of
+up to 120 tokens, also where its matrix products are twice as fast.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
+from transformers import AttentionInterface, AttentionMaskInterface
 
-__all__ = ["SAMPLES", "attends_to_all", "register"]
+from train.row_paths import RowPaths, row_paths
+
+__all__ = ["SAMPLES", "register"]
 
 SAMPLES = "coop_samples"
 """The name transformers knows this attention by."""
 
 
-class _Lengths:
-    """Lengths of the samples in each row, worked out once for all layers of a forward pass."""
+@dataclass(slots=True)
+class _Pass:
+    """What all layers of a forward pass share: the samples of each row, and masks of those that do not lie in it whole."""
 
-    def __init__(self) -> None:
-        self._positions: Tensor | None = None
-        self._found: list[list[int]] = []
+    positions_BT: Tensor  # kept alive, so that no other tensor can take its identity
+    rows: list[RowPaths]
+    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
-    def __call__(self, positions_BT: Tensor) -> list[list[int]]:
-        if positions_BT is not self._positions:
-            self._found = []
-            for row in positions_BT.tolist():
-                begins = [place for place, position in enumerate(row) if position == 0 or place == 0]
-                self._found.append([end - begin for begin, end in zip(begins, [*begins[1:], len(row)], strict=True)])
-            self._positions = positions_BT  # kept alive, so that no other tensor can take its identity
-        return self._found
+    def mask(self, own: int, whole: int) -> Tensor:
+        """Return [own, whole], added to the scores of the last `own` tokens of a sample."""
+        if (own, whole) not in self.masks:
+            unseen = torch.ones((own, whole), dtype=torch.bool).triu(whole - own + 1)
+            self.masks[own, whole] = torch.zeros((own, whole), device=self.positions_BT.device).masked_fill(unseen.to(self.positions_BT.device), -torch.inf)
+        return self.masks[own, whole]
 
 
-_lengths = _Lengths()
+_latest: list[_Pass] = []
+
+
+def _pass(positions_BT: Tensor) -> _Pass:
+    if not _latest or _latest[0].positions_BT is not positions_BT:
+        _latest[:] = [_Pass(positions_BT, [row_paths(row) for row in positions_BT.tolist()])]
+    return _latest[0]
 
 
 def _attend(
@@ -51,24 +60,25 @@ def _attend(
     if query.device.type == "cpu":
         query, key, value = query.float(), key.float(), value.float()
     rows = []
-    lengths = _lengths(position_ids)
-    if len(lengths) != len(query):  # one row of positions for all
-        lengths = lengths * len(query)
-    for number, of_row in enumerate(lengths):
-        samples = zip(*(torch.split(one[number], of_row, 1) for one in (query, key, value)), strict=True)
-        parts = [
-            functional.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=shared)
-            for q, k, v in samples
-        ]
-        rows.append(torch.cat([part.transpose(1, 2) for part in parts], 1))
+    now = _pass(position_ids)
+    paths = now.rows if len(now.rows) == len(query) else now.rows * len(query)  # one row of positions for all
+    for number, row in enumerate(paths):
+        queries = torch.split(query[number], [sample.own for sample in row.samples], 1)
+        keys, values = torch.split(key[number], row.pieces, 1), torch.split(value[number], row.pieces, 1)
+        parts = []
+        for sample, q in zip(row.samples, queries, strict=True):
+            k, v = _joined(keys, sample.pieces), _joined(values, sample.pieces)
+            mask = None if q.shape[1] == k.shape[1] else now.mask(q.shape[1], k.shape[1]).to(q.dtype)
+            part = functional.scaled_dot_product_attention(
+                q[None], k[None], v[None], attn_mask=mask, is_causal=mask is None, dropout_p=dropout, scale=scaling, enable_gqa=shared
+            )
+            parts.append(part.transpose(1, 2))
+        rows.append(torch.cat(parts, 1))
     return (torch.cat(rows) if len(rows) > 1 else rows[0]).to(kind), None
 
 
-def attends_to_all(config: PretrainedConfig) -> bool:
-    """Tell whether every layer of a model attends causally to the whole sample: no window, no chunks, no caps on the scores."""
-    kinds = getattr(config, "layer_types", None) or []
-    windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
-    return config.model_type in ("llama", "qwen2", "qwen3", "mistral") and not windowed and set(kinds) <= {"full_attention"}
+def _joined(pieces: tuple[Tensor, ...], numbers: tuple[int, ...]) -> Tensor:
+    return pieces[numbers[0]] if len(numbers) == 1 else torch.cat([pieces[number] for number in numbers], 1)
 
 
 def register() -> None:

@@ -38,7 +38,7 @@ LANGUAGES = ("spa", "ita", "por", "fra", "ind", "fas", "hin", "eng")
 """ISO 639-3 codes of the demo's build; the last is what the base model knows best."""
 
 QUICK_LANGUAGES = ("spa", "ita")
-"""Of both every consenting member gave some answers, and eight steps show in Italian: of fewer than five people no interval is stated."""
+"""Of both every consenting member gave some answers, and ten steps show: of fewer than five people no interval is stated."""
 
 SAID = (
     ("Amina", "intended_use", "To try out, on one machine and in a few minutes, how a cooperative trains and releases a model. Ask it simple questions in the languages of the table."),

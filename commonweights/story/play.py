@@ -107,7 +107,7 @@ class Play:
             self.say(f"{len(active)} members; the log knows them as random pseudonyms, e.g. {active[0]}")
             self.say(f"identity of the cooperative, to be pinned by everybody: {space.coop.pin}")
         with self.stage.scene():
-            languages, limit = (QUICK_LANGUAGES, 12) if self.quick else (LANGUAGES, 30)
+            languages, limit = (QUICK_LANGUAGES, 20) if self.quick else (LANGUAGES, 30)
             count = scenes.contribute(space, players, languages, limit, show)
             self.say(f"{count} prompts and answers in {len(languages)} languages, from the package chatterbot-corpus (BSD-3-Clause);")
             self.say("it names no contributors, so the demo spreads its files over its members")
@@ -119,8 +119,9 @@ class Play:
 
     def _build(self, space: Workspace, show: Progress) -> Path:
         with self.stage.scene():
-            self.stage.command("coop build make voices-1 --heldout 200")
-            build = scenes.make_build(space, "voices-1", scenes.USE, heldout_permille=200, show=show)
+            heldout = 300 if self.quick else 200  # the sides are drawn anew at each founding: a few rows a person more, and the interval never depends on which
+            self.stage.command(f"coop build make voices-1 --heldout {heldout}")
+            build = scenes.make_build(space, "voices-1", scenes.USE, heldout_permille=heldout, show=show)
             manifest = read_build(build).manifest
             for code, n in manifest["languages"].items():
                 self.say(f"{language_name(code):<12} {n['train']:>5} to train on {n['heldout']:>4} held out   {n['members']} members")

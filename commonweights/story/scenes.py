@@ -143,7 +143,7 @@ def plan(space: Workspace, build: Path, base: Path, *, quick: bool) -> Path:
         text = example()
         if quick:
             for line, short in (
-                ("max_steps: 50", "max_steps: 8"),
+                ("max_steps: 50", "max_steps: 10"),
                 ("validate_every_steps: 20", "validate_every_steps: 4"),
                 ("checkpoint_every_steps: 20", "checkpoint_every_steps: 2"),
             ):

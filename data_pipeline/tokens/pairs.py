@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from data_pipeline.tokens.description import PREFERENCES, Counts
 from data_pipeline.tokens.preferences import Preference
+from data_pipeline.tokens.prefix import shared_prefix
 from data_pipeline.tokens.sample import Pair
 from governance_hooks.canonical import loads
 from governance_hooks.errors import CoopError
@@ -40,6 +42,16 @@ class Pairs(Sequence[Pair]):
         """The languages of the samples; not all need to have a pair."""
         self.codes = samples.codes[numbers_P2[:, 0]]
         """Of each pair, the place of its language in `languages`."""
+        self.inputs: npt.NDArray[np.int32] = samples.inputs[numbers_P2].sum(axis=1, dtype=np.int32)
+        """Of the tokens of each pair those a model has to read."""
+        self.prefix = samples.prefix
+        """With how many equal tokens all samples begin."""
+
+    @cached_property
+    def own_lengths(self) -> npt.NDArray[np.int32]:
+        """Inputs that each pair adds to a sequence in which the common prefix stands already: what its answers share, their prompt, counts once."""
+        shared = np.fromiter((shared_prefix(pair.chosen, pair.rejected) for pair in self), np.int32, len(self))
+        return self.inputs - shared - np.int32(self.prefix)
 
     def __len__(self) -> int:
         return len(self._numbers_P2)

@@ -35,6 +35,11 @@ class Sample:
         return self.stop - self.start
 
     @property
+    def inputs(self) -> int:
+        """Tokens a model has to read: all before the last learned one, which is only predicted, as is nothing behind it."""
+        return self.stop - 1
+
+    @property
     def samples(self) -> tuple[Sample, ...]:
         """The sample itself: what is trained on together."""
         return (self,)

@@ -82,9 +82,10 @@ class Schedule:
     def _steps(self, number: int, selected: list[int]) -> list[list[list[int]]]:
         if self._packed[0] != number:
             plan = self.training
+            lengths, prefix = (self.samples.own_lengths, self.samples.prefix) if plan.prefix_sharing else (self.samples.lengths, 0)
             packed = steps(
-                self.samples.lengths[selected].tolist(),
-                sequence_tokens=plan.sequence_tokens,
+                lengths[selected].tolist(),
+                sequence_tokens=plan.sequence_tokens - prefix,
                 sequences_per_step=plan.sequences_per_step,
                 seed=plan.seed,
                 epoch=number,

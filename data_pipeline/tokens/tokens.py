@@ -16,6 +16,7 @@ from data_pipeline.tokens.counts import Tally, fitting
 from data_pipeline.tokens.description import ARROW, LEFT_OUT, Description, LeftOut, read_tokens_file
 from data_pipeline.tokens.pairs import Pairs, check_found, read_preferences
 from data_pipeline.tokens.preferences import Preference
+from data_pipeline.tokens.prefix import CommonPrefix
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.canaries import PREFIX
 from governance_hooks.canonical import loads
@@ -36,7 +37,15 @@ class Samples(Sequence[Sample]):
     """
 
     def __init__(
-        self, rows: ArrowRows, first: int, leaves: bytes, lengths: npt.NDArray[np.int32], supervised: npt.NDArray[np.int32], languages: list[str]
+        self,
+        rows: ArrowRows,
+        first: int,
+        leaves: bytes,
+        lengths: npt.NDArray[np.int32],
+        supervised: npt.NDArray[np.int32],
+        languages: list[str],
+        inputs: npt.NDArray[np.int32],
+        prefix: int = 0,
     ) -> None:
         self._rows, self._first, self._leaves = rows, first, leaves
         self.lengths = lengths
@@ -48,6 +57,15 @@ class Samples(Sequence[Sample]):
         numbers = {language: number for number, language in enumerate(self.languages)}
         self.codes = np.array([numbers[language] for language in languages], dtype=np.uint16)
         """Of each sample, the place of its language in `languages`."""
+        self.inputs = inputs
+        """Of the tokens of each sample those a model has to read (`Sample.inputs`)."""
+        self.prefix = prefix
+        """With how many equal tokens all samples begin (`data_pipeline.tokens.prefix`)."""
+
+    @property
+    def own_lengths(self) -> npt.NDArray[np.int32]:
+        """Inputs that each sample adds to a sequence in which the common prefix stands already."""
+        return self.inputs - np.int32(self.prefix)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -146,9 +164,10 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     preferences = [] if told.pairs is None else read_preferences(folder, told.pairs.preferences)
     places = {record: -1 for one in preferences for record in (one.chosen, one.rejected)}
     leaves, tree = bytearray(), Frontier()
-    lengths, supervised = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
+    lengths, supervised, inputs = (np.zeros(len(rows), np.int32) for _ in range(3))
     languages: list[str] = []
     tally, train = Tally(), 0
+    prefixes = {"train": CommonPrefix(), "heldout": CommonPrefix()}
     before: tuple[bool, str] | None = None
     for number, sample in enumerate(rows):
         sample.check()
@@ -163,9 +182,10 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
         leaf = sample.leaf()
         leaves += leaf
         tree.push(leaf)
-        lengths[number], supervised[number] = len(sample.ids), sample.supervised
+        lengths[number], supervised[number], inputs[number] = len(sample.ids), sample.supervised, sample.inputs
         languages.append(sample.language)
         tally.add(sample)
+        prefixes[sample.split].add(sample)
         if sample.record in places:
             places[sample.record] = number
         train += not place[0]
@@ -177,8 +197,11 @@ def open_tokens(folder: Path, *, expected: str | None = None) -> Tokens:
     if tally.counts() != told.languages:
         raise CoopError(f"{folder}: the description counts other samples", next=_AGAIN)
     sides: list[Samples] = []
-    for first, end in ((0, train), (train, len(rows))):
-        sides.append(Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[first:end], supervised[first:end], languages[first:end]))
+    for split, first, end in (("train", 0, train), ("heldout", train, len(rows))):
+        some = slice(first, end)
+        sides.append(
+            Samples(rows, first, bytes(leaves[32 * first : 32 * end]), lengths[some], supervised[some], languages[some], inputs[some], prefixes[split].tokens)
+        )
     if told.pairs is None:
         return Tokens(folder, told, sides[0], sides[1])
     sizes = {record: (int(lengths[number]), int(supervised[number])) for record, number in places.items() if number >= 0}

@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lora, chunked loss": {"loss_chunk_tokens": 16},
     "lora with dropout": {"lora": Lora(rank=4, alpha=8, dropout=0.1)},
     "eager attention": {"attention": "eager"},
+    "prefix sharing": {"prefix_sharing": True},
     "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
     "bfloat16, full": FULL | {"precision": "bf16-true"},
 }
@@ -48,6 +49,7 @@ DEEPSPEED: dict[str, dict[str, Any]] = {
     "bfloat16": {"precision": "bf16-true"},
     "gradient checkpointing": {"gradient_checkpointing": True},
     "eager attention": {"attention": "eager"},
+    "prefix sharing": {"prefix_sharing": True},
     "bfloat16, dora": {"precision": "bf16-true", "method": "dora"},
     "bfloat16, full": FULL | {"precision": "bf16-true"},
 }

@@ -153,7 +153,7 @@ def test_the_loss_is_the_one_of_the_paper_by_the_full_logits_of_each_answer_alon
 
     objective = Dpo(beta, REFERENCE)
     [forwarded] = layout([[[0, 1], [2], [3, 4, 5]]], pairs)
-    nll = model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT)
+    nll = model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT)
     assert float(objective.total(nll, forwarded).detach()) == pytest.approx(float(sum(expected)), rel=1e-5)
     told = objective.measures(nll, forwarded)
     assert told["reward_accuracy"] == sum(accuracy)
@@ -166,7 +166,7 @@ def test_loss_and_gradient_do_not_depend_on_how_pairs_are_spread(base: Path, gro
         model, objective, total = moved(base, TRAINING).double(), Dpo(0.3, REFERENCE), 0.0
         batch = StepBatch(1, 0, layout(groups, made_pairs()), [], {}, pairs=6)
         for forwarded in batch.passes:
-            part = objective.total(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT), forwarded)
+            part = objective.total(model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT), forwarded)
             total += float(part.detach())
             (part / objective.divisor(batch)).backward()
         return total / 6, {name: parameter.grad for name, parameter in model.trainable().items() if parameter.grad is not None}
@@ -198,24 +198,24 @@ def test_a_model_that_has_not_moved_has_the_loss_log_2_and_no_margin(base: Path)
     assert reference[0].isnan().all()
     objective = Dpo(0.1, reference)
     [forwarded] = layout([[[1], [2, 3], [4, 5]]], pairs)
-    nll = model(forwarded.ids_BT, forwarded.positions_BT, forwarded.labels_BT)
+    nll = model(forwarded.ids_BT, forwarded.positions_BT, forwarded.targets_BT)
     assert float(objective.total(nll, forwarded)) / 5 == pytest.approx(math.log(2), abs=1e-6)
     assert objective.measures(nll, forwarded)["reward_margin"] == pytest.approx(0, abs=1e-4)
     # A pair that was never measured cannot be trained on: its loss is not a number, and the module stops on that.
     [unmeasured] = layout([[[0]]], pairs)
-    assert math.isnan(float(objective.total(model(unmeasured.ids_BT, unmeasured.positions_BT, unmeasured.labels_BT), unmeasured)))
+    assert math.isnan(float(objective.total(model(unmeasured.ids_BT, unmeasured.positions_BT, unmeasured.targets_BT), unmeasured)))
 
 
 def test_a_pass_without_pairs_adds_nothing_and_one_of_other_samples_is_refused(base: Path) -> None:
     model, objective = moved(base, TRAINING), Dpo(0.3, REFERENCE)
     empty = batch_units([[]], 2)
-    part = objective.total(model(empty.ids_BT, empty.positions_BT, empty.labels_BT), empty)
+    part = objective.total(model(empty.ids_BT, empty.positions_BT, empty.targets_BT), empty)
     assert float(part.detach()) == 0
     part.backward()
     assert objective.measures(torch.zeros(0), empty) == {"reward_margin": 0, "reward_accuracy": 0}
     single = batch_units([[(0, made_pairs()[0].chosen)]], 2)
     with pytest.raises(CoopError, match="does not consist of pairs"):
-        likelihoods(model(single.ids_BT, single.positions_BT, single.labels_BT), single)
+        likelihoods(model(single.ids_BT, single.positions_BT, single.targets_BT), single)
     assert Sft().measures(torch.zeros(3), single) == {}
 
 
@@ -228,7 +228,7 @@ def preferences(folder: Path) -> list[dict[str, dict[str, float]]]:
 
 
 def test_the_loss_falls_the_order_becomes_right_and_held_out_pairs_agree(tmp_path: Path, dpo_plan: Callable[..., bytes], go: Any) -> None:
-    record = go(tmp_path / "run", dpo_plan(max_steps=None, epochs=4, validation_rows_per_language=8))
+    record = go(tmp_path / "run", dpo_plan(max_steps=None, epochs=5, validation_rows_per_language=8))
     assert record["status"] == "completed"
     made = steps(tmp_path / "run")
     assert made[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)

@@ -66,9 +66,9 @@ def gradients_of_one_sample(model: AdaptedModel, *, learned: str) -> Tensor:
     """The gradient of the loss of A (12 tokens) or B (8), packed in one row beside another row, by every embedding of that row."""
     ids = torch.arange(10, 50).reshape(2, 20)
     positions = torch.tensor([[*range(12), *range(8)], [*range(9), *range(11)]])
-    labels = torch.full_like(ids, -100)
-    part = slice(1, 12) if learned == "A" else slice(13, 20)
-    labels[0, part] = ids[0, part]
+    targets = torch.full_like(ids, -100)
+    part = slice(0, 11) if learned == "A" else slice(12, 19)
+    targets[0, part] = ids[0, part] + 1
     embedded: list[Tensor] = []
 
     def keep(_module: object, _args: object, output: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def gradients_of_one_sample(model: AdaptedModel, *, learned: str) -> Tensor:
         return embedded[0]
 
     handle = model.causal.get_input_embeddings().register_forward_hook(keep)
-    loss = model(ids, positions, labels).sum()
+    loss = model(ids, positions, targets).sum()
     handle.remove()
     return torch.autograd.grad(loss, embedded)[0].view(2, 20, -1)
 

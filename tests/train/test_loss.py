@@ -32,12 +32,12 @@ def samples() -> list[Sample]:
 def test_the_sparse_loss_equals_cross_entropy_over_full_logits() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(3, 17, 8)
-    labels = torch.randint(0, 50, (3, 17))
-    labels[torch.rand(3, 17) < 0.6] = IGNORE
+    targets = torch.randint(0, 50, (3, 17))
+    targets[torch.rand(3, 17) < 0.6] = IGNORE
     head = torch.nn.Linear(8, 50)
-    ours = supervised_nll(hidden, labels, head, chunk_tokens=99)
-    theirs = functional.cross_entropy(head(hidden)[:, :-1].reshape(-1, 50), labels[:, 1:].reshape(-1), ignore_index=IGNORE, reduction="sum")
-    assert ours.numel() == (labels[:, 1:] != IGNORE).sum()
+    ours = supervised_nll(hidden, targets, head, chunk_tokens=99)
+    theirs = functional.cross_entropy(head(hidden).reshape(-1, 50), targets.reshape(-1), ignore_index=IGNORE, reduction="sum")
+    assert ours.numel() == (targets != IGNORE).sum()
     torch.testing.assert_close(ours.sum(), theirs, rtol=1e-6, atol=1e-6)
 
 
@@ -48,19 +48,19 @@ def test_chunked_cross_entropy_equals_torch_s_in_loss_and_gradients(trained: boo
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 50, bias=bias)
     head.requires_grad_(trained)
-    labels = torch.randint(0, 50, (3, 17))
-    labels[torch.rand(3, 17) < 0.4] = IGNORE
-    weights = torch.rand(int((labels[:, 1:] != IGNORE).sum())) - 0.3  # any gradient may come back, not only that of a sum
+    targets = torch.randint(0, 50, (3, 17))
+    targets[torch.rand(3, 17) < 0.4] = IGNORE
+    weights = torch.rand(int((targets != IGNORE).sum())) - 0.3  # any gradient may come back, not only that of a sum
     start = torch.randn(3, 17, 8)
     found = []
     for chunk_tokens in (chunk, None):
         head.zero_grad()
         hidden = start.clone().requires_grad_()
         if chunk_tokens is None:
-            full = functional.cross_entropy(head(hidden)[:, :-1].reshape(-1, 50), labels[:, 1:].reshape(-1), ignore_index=IGNORE, reduction="none")
-            values = full[labels[:, 1:].reshape(-1) != IGNORE]
+            full = functional.cross_entropy(head(hidden).reshape(-1, 50), targets.reshape(-1), ignore_index=IGNORE, reduction="none")
+            values = full[targets.reshape(-1) != IGNORE]
         else:
-            values = supervised_nll(hidden, labels, head, chunk_tokens=chunk_tokens)
+            values = supervised_nll(hidden, targets, head, chunk_tokens=chunk_tokens)
         (values * weights).sum().backward()
         found.append([values.detach(), hidden.grad, *(parameter.grad for parameter in head.parameters() if trained)])
     for one, other in zip(*found, strict=True):
@@ -82,26 +82,26 @@ def test_never_more_logits_than_a_chunk_are_kept_or_made(trained: bool) -> None:
         saved.append(weakref.ref(tensor))
         return tensor
 
-    hidden, labels = torch.randn(2, 33, 8, requires_grad=True), torch.randint(0, 50, (2, 33))
+    hidden, targets = torch.randn(2, 33, 8, requires_grad=True), torch.randint(0, 50, (2, 33))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        nll = supervised_nll(hidden, labels, Head(8, 50).requires_grad_(trained), chunk_tokens=10)
+        nll = supervised_nll(hidden, targets, Head(8, 50).requires_grad_(trained), chunk_tokens=10)
     assert max(made) == 10
     alive = [tensor.shape for reference in saved if (tensor := reference()) is not None]
     assert alive
     assert not any(shape[-1] == 50 for shape in alive)
     nll.sum().backward()
     # A frozen head is used once a chunk; one that is trained, twice.
-    assert sum(made) == (128 if trained else 64)
+    assert sum(made) == (132 if trained else 66)
     made.clear()
-    supervised_nll(hidden, labels, Head(8, 50).requires_grad_(trained), chunk_tokens=64).sum().backward()
-    assert made == [64]
+    supervised_nll(hidden, targets, Head(8, 50).requires_grad_(trained), chunk_tokens=66).sum().backward()
+    assert made == [66]
 
 
 def test_measuring_a_loss_makes_no_gradients() -> None:
     head = torch.nn.Linear(8, 50).requires_grad_(False)
     with torch.no_grad():
         values = supervised_nll(torch.randn(2, 33, 8), torch.randint(0, 50, (2, 33)), head, chunk_tokens=10)
-    assert (values.shape, values.requires_grad) == ((64,), False)
+    assert (values.shape, values.requires_grad) == ((66,), False)
 
 
 def gradients(base: Path, passes: list[list[list[int]]], method: str = "lora", **training: Any) -> tuple[float, dict[str, torch.Tensor]]:

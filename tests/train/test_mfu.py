@@ -63,8 +63,8 @@ def test_frozen_weights_count_four_and_trained_ones_six(base: Path) -> None:
 
 def test_padding_counts_nothing_and_short_samples_attend_to_less() -> None:
     flops = ModelFlops(every_token=100, supervised_token=10, attention=2)
-    assert flops.step(tokens=8, supervised=3, samples=1) == 800 + 30 + 128
-    assert flops.step(tokens=8, supervised=3, samples=4) == 800 + 30 + 32
+    assert flops.step(tokens=8, supervised=3, context=8) == 800 + 30 + 128
+    assert flops.step(tokens=8, supervised=3, context=2) == 800 + 30 + 32
 
 
 def test_models_of_experts_have_no_figure(base: Path) -> None:

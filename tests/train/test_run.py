@@ -29,6 +29,8 @@ from governance_hooks.report import Blocked, Report
 from governance_hooks.training import Lora, Training
 from tests.passing import Passing
 from train import optimizer
+from train.callbacks.interruption import Interruption
+from train.clock import WallClock
 from train.data import batch_rows, check_tokens
 from train.isolation import LeakingAttention
 from train.model import load_model, require_fit
@@ -160,7 +162,9 @@ def test_a_run_with_canaries_reads_each_as_often_as_it_should_resumes_bit_for_bi
     plan = plan_of(mix=mix, canaries=12, max_steps=None, epochs=2, sequence_tokens=256, checkpoint_every_steps=100)
     voted, read = read_plan(plan), Counter[str]()
     laid = batch_rows
-    monkeypatch.setattr("train.data.batch_rows", lambda sequences, pad: read.update(one.record for row in sequences for one in row) or laid(sequences, pad))
+    monkeypatch.setattr(
+        "train.data.batch_rows", lambda sequences, pad, **rest: read.update(one.record for row in sequences for one in row) or laid(sequences, pad, **rest)
+    )
     straight = go(tmp_path / "straight", plan)
     included = sorted(one.canary for one in canaries(bytes(32), 12) if one.included)
     times = 2 if mix == Mix() else 1
@@ -446,6 +450,26 @@ def test_a_second_ctrl_c_ends_the_run_at_once_and_it_still_resumes(tmp_path: Pat
     assert go(tmp_path / "run", plan_of())["status"] == "completed"
     trace = [line["step"] for line in lines(tmp_path / "run/trace.jsonl")]
     assert trace == list(range(1, 9))
+
+
+def test_a_scheduler_s_signal_that_comes_when_the_run_is_done_kills_nobody() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        interruption = Interruption(WallClock(), 1)
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)  # unhandled it would end the tests here
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [before[signal.SIGINT], before[signal.SIGTERM]]
+        seen: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+        with Interruption(WallClock(), 1).listening():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)  # who has a handler of their own gets it back
+        assert seen == [signal.SIGUSR1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_sequence_longer_than_the_base_can_attend_over_is_refused(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:

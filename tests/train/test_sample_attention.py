@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, MistralConfig, Qwen2Config
+from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
 
 from governance_hooks.training import Lora, Training
+from train.full_attention import attends_to_all
 from train.isolation import prove_head, prove_isolation
 from train.model import AdaptedModel, load_model
-from train.sample_attention import SAMPLES, attends_to_all
+from train.sample_attention import SAMPLES
 
 
 def load(base: Path, attention: str) -> AdaptedModel:
@@ -56,5 +57,5 @@ def test_positions_of_one_step_are_not_taken_for_those_of_the_next(base: Path) -
         (MistralConfig(sliding_window=None), True),
     ],
 )
-def test_models_with_windows_keep_their_masks(config: object, whole: bool) -> None:
-    assert attends_to_all(config) is whole  # type: ignore[arg-type]
+def test_models_with_windows_keep_their_masks(config: PretrainedConfig, whole: bool) -> None:
+    assert attends_to_all(config.to_dict()) is whole

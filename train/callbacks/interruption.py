@@ -52,7 +52,11 @@ class Interruption(pl.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Own the signals inside the block; only a process's main thread can."""
+        """Own the signals inside the block; only a process's main thread can.
+
+        Behind it a SIGUSR1 that nobody else handles is ignored: a scheduler's reminder that comes when the last step is done would kill a run that is complete,
+        and have it started again.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,7 +65,8 @@ class Interruption(pl.Callback):
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                late = number == signal.SIGUSR1 and handler == signal.SIG_DFL
+                signal.signal(number, signal.SIG_IGN if late else handler)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back: Lightning has put its own handlers in front, which broadcast from inside the handler."""

@@ -55,6 +55,7 @@ class Metrics(pl.Callback):
             "grad_norm": last.grad_norm,
             "tokens": last.tokens,
             "supervised": last.supervised,
+            "computed": last.computed,
             "tokens_per_s": round(last.tokens / seconds, 1),
             "supervised_per_s": round(last.supervised / seconds, 1),
             "step_s": round(seconds, 4),
@@ -68,7 +69,7 @@ class Metrics(pl.Callback):
             # Not to a logger, whose files may be published: a language can have so few members that its loss is one person's.
             line["languages"] = {language: {"nll": nll, "supervised": tokens} for language, (nll, tokens) in last.languages.items()}
         if self._flops is not None and self._peak is not None:
-            flops = self._flops.step(tokens=last.tokens, supervised=last.supervised, samples=len(batch.records))
+            flops = self._flops.step(tokens=last.computed, supervised=last.supervised, context=last.tokens / max(len(batch.records), 1))
             line["mfu"] = numbers["mfu"] = round(flops / (seconds * self._peak * trainer.world_size), 4)
         self.step_log.append(line)
         self.last = line

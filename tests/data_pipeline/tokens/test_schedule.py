@@ -38,7 +38,7 @@ def samples_of(sizes: Sizes) -> Samples:
     random.Random(1).shuffle(rows)
     lengths = np.array([length for *_, length in rows], dtype=np.int32)
     nothing: Any = None
-    return Samples(nothing, 0, b"", lengths, lengths // 2, [language for _, language, _ in rows])
+    return Samples(nothing, 0, b"", lengths, lengths // 2, [language for _, language, _ in rows], lengths)
 
 
 def counts_of(sizes: Sizes) -> dict[str, TokenCounts]:
