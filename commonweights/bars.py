@@ -15,6 +15,7 @@ class Bars(Progress):
     """Bars, and below them how the work goes: beside them it would push count and time left off a terminal of 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the table of bars, and a line of words for each that has some."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
             if task.fields["status"]:

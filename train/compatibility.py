@@ -9,12 +9,13 @@ from typing import Any
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Training
 from train.estimate.shape import read_shape
+from train.full_attention import MODELS, attends_to_all
 
 __all__ = ["require_compatible", "require_processes"]
 
 
 def require_compatible(base: Path, training: Training) -> None:
-    """Raise BadInput if the base cannot attend over such sequences, has none of the layers that get an adapter, or is quantized already.
+    """Raise BadInput if the base cannot attend over such sequences, or to prefixes that are shared, has none of the layers that get an adapter, or is quantized already.
 
     No weight is read and no torch loaded. What only the loaded model shows is refused when a run starts (`train.prepare`).
     """
@@ -31,6 +32,11 @@ def require_compatible(base: Path, training: Training) -> None:
         raise BadInput(
             "training.sequence_tokens is more than the base can attend over", value=training.sequence_tokens, allowed=f"at most {longest}",
             next="lower it in the config and plan again",
+        )  # fmt: skip
+    if training.prefix_sharing and not attends_to_all(config):
+        raise BadInput(
+            "training.prefix_sharing is for models in which every layer attends to the whole sample", value=config.get("model_type"),
+            allowed=f"{', '.join(MODELS)} without a sliding window", next="leave prefix_sharing out",
         )  # fmt: skip
     try:
         shape = read_shape(base)

@@ -29,7 +29,7 @@ from train.config import RunConfig
 from train.estimate.hardware import Hardware
 from train.estimate.size import Size, estimate
 from train.explain import choices, enough_words, limit_words
-from train.full_attention import MODELS, attends_to_all
+from train.full_attention import attends_to_all
 from train.task_words import task_lines
 
 __all__ = ["describe", "frozen_guilds", "resolve", "size_of"]
@@ -105,19 +105,11 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
 
 def _sharing(training: Training, base: Path, tokens: Tokens) -> Training:
     """Return the training with `prefix_sharing` decided where the config is silent: on where the rows have something to share, and model and attention can."""
-    whole = attends_to_all(json.loads((base / "config.json").read_bytes()))
     if "prefix_sharing" in training.model_fields_set:
-        if training.prefix_sharing and not whole:
-            raise BadInput(
-                "training.prefix_sharing is for models in which every layer attends to the whole sample",
-                value=str(base),
-                allowed=f"{', '.join(MODELS)} without a sliding window",
-                next="leave prefix_sharing out",
-            )
         return training
+    whole = attends_to_all(json.loads((base / "config.json").read_bytes()))
     able = whole and training.attention != "flash" and (training.lora is None or not training.lora.dropout)
-    shares = able and (tokens.train.prefix > 0 or training.objective == "dpo")
-    return training.model_copy(update={"prefix_sharing": shares})
+    return training.model_copy(update={"prefix_sharing": able and (tokens.train.prefix > 0 or training.objective == "dpo")})
 
 
 def frozen_guilds(build: Build, policy: AttributionPolicy | None) -> Attribution | None:
