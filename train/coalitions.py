@@ -32,7 +32,8 @@ from governance_hooks.plan import CANARY_LANGUAGE, Plan, TokenCounts
 from governance_hooks.stake.guilds import Assignment
 from governance_hooks.stake.values import Answer, Trained
 from governance_hooks.training import Training
-from train.data import IGNORE, StepBatch, StepDataset, batch_rows
+from train.data import StepBatch, StepDataset
+from train.layout import IGNORE, batch_rows
 from train.loss import require_finite
 from train.model import AdaptedModel, load_model, require_fit
 from train.optimizer import MasterWeights, learning_rate

@@ -3,89 +3,34 @@
     tokens.arrow ──► schedule ──► samples of a step ──► StepBatch
 
 Which records a step holds is a pure function of the artefact, the plan and the step's number; to resume is to start the loader at a
-later number. Positions restart at every sample and no attention mask exists: from those positions transformers builds the mask that
-keeps samples apart (`train.isolation` proves it on the model at hand). With `prefix_sharing` tokens with which a sample begins like the one before
-it in its sequence are left out, and its positions begin behind them (`train.row_paths`).
+later number. How samples lie in a forward pass: `train.layout`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from math import ceil
-from typing import TypeAlias
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from data_pipeline.tokens.mixture import canary_passes, mixture
 from data_pipeline.tokens.pairs import Pairs
-from data_pipeline.tokens.prefix import shared_prefix
 from data_pipeline.tokens.sample import Pair, Sample
 from data_pipeline.tokens.schedule import Schedule, Step
 from data_pipeline.tokens.tokens import Samples, Tokens
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import CANARY_LANGUAGE, Plan
 from governance_hooks.training import Training
+from train.layout import Forwarded, Unit, batch_units, computed_tokens, samples_in, side_by_side
 from train.world import World
 
-__all__ = [
-    "IGNORE",
-    "Forwarded",
-    "PairsIn",
-    "StepBatch",
-    "StepData",
-    "StepDataset",
-    "Unit",
-    "batch_rows",
-    "batch_units",
-    "check_tokens",
-    "schedule_of",
-    "validation_numbers",
-    "validation_samples",
-]
-
-IGNORE = -100
-"""Target of a position that is not trained on (torch's `ignore_index`)."""
-
-Unit: TypeAlias = tuple[int, Sample | Pair]
-"""A sample, or with objective dpo a pair, with its number among all of its side."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairsIn:
-    """The pairs of one forward pass, in the order they lie in it."""
-
-    numbers: list[int]
-    """Of each pair, its number among all pairs of its side."""
-    supervised: list[int]
-    """Supervised tokens of each answer: two a pair, the preferred one first; together all of the pass, in its order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forwarded:
-    """The tensors of one forward pass, each [sequences, tokens], int64; a padded tail is a sample of its own without targets.
-
-    A target is the token that the position has to predict, so the last token of a sample stands nowhere else.
-    """
-
-    ids_BT: Tensor
-    positions_BT: Tensor
-    targets_BT: Tensor
-    pairs: PairsIn | None = None
-    """With objective dpo."""
-    learned: tuple[tuple[str, int], ...] = ()
-    """Language and supervised tokens of each sample, in the order of the targets."""
-
-    def to(self, device: torch.device) -> Forwarded:
-        """Return the same tensors on `device`."""
-        return replace(self, ids_BT=self.ids_BT.to(device), positions_BT=self.positions_BT.to(device), targets_BT=self.targets_BT.to(device))
+__all__ = ["StepBatch", "StepData", "StepDataset", "check_tokens", "schedule_of", "validation_numbers", "validation_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,53 +55,6 @@ class StepBatch:
     def supervised(self) -> int:
         """Supervised tokens of the whole step, the divisor of its loss."""
         return sum(supervised for _, supervised in self.tokens.values())
-
-
-def _computed(samples: Sequence[Sample]) -> int:
-    return sum(sample.inputs for sample in samples)
-
-
-def shared_tokens(sequence: Sequence[Sample]) -> list[int]:
-    """Return of each sample of a sequence with how many tokens it begins like the one before it."""
-    return [0, *(shared_prefix(before, sample) for before, sample in pairwise(sequence))] if sequence else []
-
-
-def batch_rows(sequences: Sequence[Sequence[Sample]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
-    """Lay sequences of samples side by side, padded to the longest, and to two tokens; targets stand only where the next token is supervised."""
-    shared = [shared_tokens(sequence) if prefix_sharing else [0] * len(sequence) for sequence in sequences]
-    width = max(2, *(_computed(sequence) - sum(left) for sequence, left in zip(sequences, shared, strict=True)))
-    shape = (len(sequences), width)
-    ids, targets = np.full(shape, pad, np.int64), np.full(shape, IGNORE, np.int64)
-    positions = np.empty(shape, np.int64)
-    for row, sequence in enumerate(sequences):
-        end = 0
-        for sample, left in zip(sequence, shared[row], strict=True):
-            begin, end = end, end + sample.inputs - left
-            ids[row, begin:end] = sample.ids[left : sample.inputs]
-            positions[row, begin:end] = np.arange(left, sample.inputs)
-            targets[row, end - sample.supervised : end] = sample.ids[sample.start : sample.stop]
-        # Restarting positions make the tail one more sample, so no real token can see it.
-        positions[row, end:] = np.arange(width - end)
-    learned = tuple((sample.language, sample.supervised) for sequence in sequences for sample in sequence)
-    return Forwarded(torch.from_numpy(ids), torch.from_numpy(positions), torch.from_numpy(targets), learned=learned)
-
-
-def _samples(sequence: Sequence[Unit]) -> list[Sample]:
-    return [sample for _, unit in sequence for sample in unit.samples]
-
-
-def _ids(unit: Unit) -> list[int]:
-    ids: list[int] = unit[1].samples[0].ids.tolist()
-    return ids
-
-
-def batch_units(sequences: Sequence[Sequence[Unit]], pad: int, *, prefix_sharing: bool = False) -> Forwarded:
-    """Lay sequences of numbered samples, or pairs, side by side; both answers of a pair stand one after the other in the same sequence."""
-    laid = batch_rows([_samples(sequence) for sequence in sequences], pad, prefix_sharing=prefix_sharing)
-    pairs = [(number, unit) for sequence in sequences for number, unit in sequence if isinstance(unit, Pair)]
-    if not pairs:
-        return laid
-    return replace(laid, pairs=PairsIn([number for number, _ in pairs], [sample.supervised for _, pair in pairs for sample in pair.samples]))
 
 
 def schedule_of(samples: Samples | Pairs, plan: Plan) -> Schedule:
@@ -218,8 +116,8 @@ class StepDataset(IterableDataset[StepBatch]):
         sequences = [[(number, self.schedule.samples[number]) for number in sequence] for sequence in step.sequences]
         sharing = self.schedule.training.prefix_sharing
         if sharing:  # side by side, those that begin alike share more than the prefix of all
-            sequences = [sorted(sequence, key=_ids) for sequence in sequences]
-        samples = list(chain.from_iterable(map(_samples, sequences)))
+            sequences = [side_by_side(sequence) for sequence in sequences]
+        samples = list(chain.from_iterable(map(samples_in, sequences)))
         tokens: dict[str, tuple[int, int]] = {}
         for sample in samples:
             read, supervised = tokens.get(sample.language, (0, 0))
@@ -232,7 +130,7 @@ class StepDataset(IterableDataset[StepBatch]):
             records=sorted(sample.record for sample in samples if sample.language != CANARY_LANGUAGE),
             tokens=dict(sorted(tokens.items())),
             pairs=sum(isinstance(unit, Pair) for _, unit in chain.from_iterable(sequences)),
-            computed=_computed(samples) - (sum(sum(shared_tokens(_samples(sequence))) for sequence in sequences) if sharing else 0),
+            computed=sum(computed_tokens(samples_in(sequence), prefix_sharing=sharing) for sequence in sequences),
         )
 
     def _share(self, sequences: list[list[Unit]]) -> list[list[list[Unit]]]:

@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from governance_hooks.errors import CoopError
-from train.data import IGNORE
+from train.layout import IGNORE
 
 __all__ = ["require_finite", "supervised_nll"]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
 from governance_hooks.training import Training
-from train.data import Forwarded, StepBatch, batch_rows
+from train.data import StepBatch
+from train.layout import Forwarded, batch_rows
 from train.loss import require_finite
 from train.model import AdaptedModel
 from train.objective import Objective, Sft

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from governance_hooks.errors import CoopError
 from governance_hooks.plan import CANARY_LANGUAGE
-from train.data import Forwarded, StepBatch
+from train.data import StepBatch
+from train.layout import Forwarded
 
 __all__ = ["Dpo", "Objective", "Sft", "likelihoods"]
 

@@ -24,7 +24,8 @@ from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import digest, sha256
 from governance_hooks.training import Training
-from train.data import StepDataset, batch_units, validation_numbers
+from train.data import StepDataset, validation_numbers
+from train.layout import batch_units
 from train.loss import require_finite
 from train.model import AdaptedModel
 from train.objective import Dpo, likelihoods

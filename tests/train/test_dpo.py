@@ -28,7 +28,8 @@ from tests.train import test_strategies
 from tests.train.conftest import CODE, COOP, TINY, USE
 from tests.train.test_run import Passing, exact, interrupt_at, lines
 from train.config import RunConfig
-from train.data import Forwarded, StepBatch, batch_units
+from train.data import StepBatch
+from train.layout import Forwarded, batch_units
 from train.model import AdaptedModel, load_model
 from train.objective import Dpo, Sft, likelihoods
 from train.plan import describe, resolve, size_of

@@ -12,7 +12,7 @@ from torch.nn import functional
 from data_pipeline.tokens.sample import Sample
 from governance_hooks.errors import CoopError
 from governance_hooks.training import Lora, Training
-from train.data import IGNORE, batch_rows
+from train.layout import IGNORE, batch_rows
 from train.loss import require_finite, supervised_nll
 from train.model import load_model
 from train.module import TrainingModule

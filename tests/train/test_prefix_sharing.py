@@ -22,8 +22,9 @@ from tests.tiny import write_base
 from tests.train.conftest import CODE, COOP, TINY, USE
 from tests.train.test_run import exact, interrupt_at, lines
 from train.config import RunConfig
-from train.data import IGNORE, StepBatch, StepDataset, batch_rows, batch_units, schedule_of
+from train.data import StepBatch, StepDataset, schedule_of
 from train.isolation import LeakingAttention, prove_gradients, prove_isolation
+from train.layout import IGNORE, batch_rows, batch_units
 from train.model import DTYPES, AdaptedModel, load_model
 from train.objective import Dpo
 from train.plan import describe, resolve, size_of

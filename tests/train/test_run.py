@@ -31,8 +31,9 @@ from tests.passing import Passing
 from train import optimizer
 from train.callbacks.interruption import Interruption
 from train.clock import WallClock
-from train.data import batch_rows, check_tokens
+from train.data import check_tokens
 from train.isolation import LeakingAttention
+from train.layout import batch_rows
 from train.model import load_model, require_fit
 from train.prepare import plan_tokens
 from train.segment import check_processes
@@ -163,7 +164,7 @@ def test_a_run_with_canaries_reads_each_as_often_as_it_should_resumes_bit_for_bi
     voted, read = read_plan(plan), Counter[str]()
     laid = batch_rows
     monkeypatch.setattr(
-        "train.data.batch_rows", lambda sequences, pad, **rest: read.update(one.record for row in sequences for one in row) or laid(sequences, pad, **rest)
+        "train.layout.batch_rows", lambda sequences, pad, **rest: read.update(one.record for row in sequences for one in row) or laid(sequences, pad, **rest)
     )
     straight = go(tmp_path / "straight", plan)
     included = sorted(one.canary for one in canaries(bytes(32), 12) if one.included)

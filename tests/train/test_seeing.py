@@ -18,8 +18,8 @@ from governance_hooks.training import Training
 from tests.train.conftest import CODE, COOP, TINY, USE, write_build
 from train import optimizer
 from train.config import RunConfig
-from train.data import batch_rows
 from train.data_wait import DataWait
+from train.layout import batch_rows
 from train.objective import Sft
 from train.plan import resolve
 from train.record import records_root

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.tokens.sample import Sample
-from train.data import IGNORE, batch_rows
+from train.layout import IGNORE, batch_rows
 
 
 def sample(length: int, start: int, stop: int, first: int = 10) -> Sample:
