@@ -73,3 +73,9 @@ def test_without_the_compiled_libraries_it_says_what_it_needs(archive: Path, bun
 def test_the_same_sources_give_the_same_archive(archive: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, tmp_path / "again.pyz"], check=True, capture_output=True)
     assert (tmp_path / "again.pyz").read_bytes() == archive.read_bytes()
+
+
+def test_what_is_imported_when_a_bar_is_drawn_is_in_it(archive: Path, libraries: Path) -> None:
+    draw = f"import sys; sys.path[:0] = [{str(archive)!r}, {str(libraries)!r}]; from commonweights.bars import bars; bars().add_task('reading', total=1, status='')"
+    ran = subprocess.run([sys.executable, "-S", "-I", "-c", draw], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -46,7 +46,7 @@ MARKED: Final = {
     r"When a member withdraws consent, we stop": "the promise that a release states: shown beside its translation",
     r"In plain words This is a language model": "a summary of the card that members did not translate",
     r"coop [a-z]+": "a command to type, for the operator",
-    r"(?:[\w./]+: )*(?:String|Input|Value|Field)\b": "a field that only a program sends so, in the words of pydantic",
+    r"(?:[\w./]+: )*(?:String|Input|Value|Field|field)\b": "a field that only a program sends so, in the words of pydantic and ours",
     r"Waioli$|Swahili \(individual language\)$": "a language that CLDR has no name for in the reader's",
     r"ssh-ed25519 AAAA": "what a key looks like",
     r"[\w, :=-]*(?:, )?(?:ai:|dpv:|harmful|for, against|AVIF|public|https?:|m-0)[\w:, -]*": "a list of terms as they are written",
