@@ -77,5 +77,5 @@ def test_killed_ten_times_the_demo_loses_nothing_and_ends_verified(tmp_path: Pat
     verified = subprocess.run([*COOP, "verify", str(root / "releases/first-voices"), "--pin", pin], capture_output=True, text=True, check=False, env=ENV)
     assert verified.returncode == 0, verified.stdout
     record = json.loads((root / "runs/first-voices/run.json").read_bytes())
-    assert (record["status"], record["steps"]) == ("completed", 8)
+    assert (record["status"], record["steps"]) == ("completed", 10)
     assert not list(root.rglob(".tmp-*"))
