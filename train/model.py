@@ -53,15 +53,15 @@ class AdaptedModel(nn.Module):
 
     def hidden(self, ids_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """Return the last hidden states, shape [B, T, H]; what may see what is read from the positions (no mask of padding is passed: packing would leak)."""
-        bounds: dict[str, Any] = {}
+        apart: dict[str, Any] = {}
         ids, positions = ids_BT, positions_BT
         if self._prefix_sharing and self.causal.config._attn_implementation != SAMPLES:
             # The mask transformers makes of positions knows samples that begin at 0 only.
-            bounds = {"attention_mask": path_mask(positions_BT, self.causal.config._attn_implementation, self.causal.dtype)}
+            apart = {"attention_mask": path_mask(positions_BT, self.causal.config._attn_implementation, self.causal.dtype)}
         elif self.causal.config._attn_implementation.startswith("flash_attention"):
             ids, positions = ids_BT.reshape(1, -1), positions_BT.reshape(1, -1)
-            bounds = sample_bounds(positions[0])
-        states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **bounds).last_hidden_state
+            apart = sample_bounds(positions[0])
+        states: Tensor = self._decoder[0](input_ids=ids, position_ids=positions, use_cache=False, **apart).last_hidden_state
         return states.view(*ids_BT.shape, -1)
 
     def forward(self, ids_BT: Tensor, positions_BT: Tensor, targets_BT: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from data_pipeline.tokens.packing import pack
 from data_pipeline.tokens.pairs import Pairs
+from data_pipeline.tokens.schedule import packing_of
 from data_pipeline.tokens.tokens import Tokens
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import digest, sha256
@@ -45,8 +46,8 @@ def pair_likelihoods(
     Every process reads a share of them, and all get all: each of them has to make this call.
     """
     wanted, chunk = sorted(numbers), training.sequences_per_forward
-    lengths, prefix = (pairs.own_lengths, pairs.prefix) if training.prefix_sharing else (pairs.lengths, 0)
-    sequences = [[(number, pairs[number]) for number in sequence] for sequence in pack(lengths.tolist(), training.sequence_tokens - prefix, wanted)]
+    lengths, room = packing_of(pairs, training)
+    sequences = [[(number, pairs[number]) for number in sequence] for sequence in pack(lengths.tolist(), room, wanted)]
     passes = [sequences[first : first + chunk] for first in range(0, len(sequences), chunk)]
     passes += [[[]]] * (-len(passes) % world.size)
     measured_P2 = torch.zeros((len(pairs), 2), dtype=torch.float64)

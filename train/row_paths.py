@@ -25,8 +25,6 @@ class SamplePath:
     """Tokens that lie in the row for this sample, one after the other, after those of the sample before."""
     pieces: tuple[int, ...]
     """Numbers of the pieces of the row that the whole sample is made of, its own ones last."""
-    places: list[int]
-    """Where each token of the whole sample lies in the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def row_paths(positions: list[int]) -> RowPaths:
     starts = sorted(cuts - {len(positions)})
     number = {start: piece for piece, start in enumerate(starts)}
     sizes = [end - start for start, end in zip(starts, [*starts[1:], len(positions)], strict=True)]
-    return RowPaths(sizes, [SamplePath(own, tuple(number[place] for place in places if place in number), places) for own, places in found])
+    return RowPaths(sizes, [SamplePath(own, tuple(number[place] for place in places if place in number)) for own, places in found])
 
 
 def last_readers(positions_BT: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 
 from data_pipeline.tokens.mixture import MixRow
 from data_pipeline.tokens.packing import steps
@@ -24,7 +25,14 @@ from data_pipeline.tokens.tokens import Samples
 from governance_hooks.plan import CANARY_LANGUAGE
 from governance_hooks.training import Training
 
-__all__ = ["Schedule", "Step"]
+__all__ = ["Schedule", "Step", "packing_of"]
+
+
+def packing_of(samples: Samples | Pairs, training: Training) -> tuple[npt.NDArray[np.int32], int]:
+    """Return how many tokens each sample, or pair, takes of a sequence, and how many a sequence has to give: without a prefix that stands there once."""
+    if training.prefix_sharing:
+        return samples.own_lengths, training.sequence_tokens - samples.prefix
+    return samples.lengths, training.sequence_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +90,10 @@ class Schedule:
     def _steps(self, number: int, selected: list[int]) -> list[list[list[int]]]:
         if self._packed[0] != number:
             plan = self.training
-            lengths, prefix = (self.samples.own_lengths, self.samples.prefix) if plan.prefix_sharing else (self.samples.lengths, 0)
+            lengths, room = packing_of(self.samples, plan)
             packed = steps(
                 lengths[selected].tolist(),
-                sequence_tokens=plan.sequence_tokens - prefix,
+                sequence_tokens=room,
                 sequences_per_step=plan.sequences_per_step,
                 seed=plan.seed,
                 epoch=number,

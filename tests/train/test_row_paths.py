@@ -7,6 +7,13 @@ from hypothesis import strategies as st
 
 from train.row_paths import RowPaths, row_paths, visible
 
+
+def places(found: RowPaths) -> list[list[int]]:
+    """Where the tokens of each sample lie in the row, by its pieces."""
+    begins = [sum(found.pieces[:number]) for number in range(len(found.pieces))]
+    return [[begins[piece] + step for piece in one.pieces for step in range(found.pieces[piece])] for one in found.samples]
+
+
 ROW = [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 0, 1, 2, 0, 1]
 
 
@@ -14,12 +21,12 @@ def test_the_row_of_the_drawing() -> None:
     found = row_paths(ROW)
     assert found.pieces == [4, 3, 3, 2, 3, 2]
     assert [(one.own, one.pieces) for one in found.samples] == [(7, (0, 1)), (3, (0, 2)), (2, (0, 3)), (3, (4,)), (2, (5,))]
-    assert found.samples[1].places == [0, 1, 2, 3, 7, 8, 9]
+    assert places(found)[1] == [0, 1, 2, 3, 7, 8, 9]
 
 
 def test_branches_of_branches() -> None:
     found = row_paths([0, 1, 2, 3, 2, 3, 4, 3, 1])
-    assert [one.places for one in found.samples] == [[0, 1, 2, 3], [0, 1, 4, 5, 6], [0, 1, 4, 7], [0, 8]]
+    assert places(found) == [[0, 1, 2, 3], [0, 1, 4, 5, 6], [0, 1, 4, 7], [0, 8]]
 
 
 def test_a_sample_that_begins_behind_the_one_before_is_refused() -> None:
@@ -51,17 +58,12 @@ def test_what_is_visible_is_each_token_s_way_to_the_root(row: list[int]) -> None
             at = max(other for other in range(at) if row[other] == wanted)
             way.add(at)
         assert set(seen[0, 0, place].nonzero().flatten().tolist()) == way
-    of_whole_pieces(row_paths(row), len(row))
-
-
-def of_whole_pieces(found: RowPaths, width: int) -> None:
-    """The pieces are the row, each sample is made of whole ones, and its own tokens are the next in the row."""
-    assert sum(found.pieces) == width
-    begins = [sum(found.pieces[:number]) for number in range(len(found.pieces))]
-    end = 0
-    for sample in found.samples:
-        laid = [place for piece in sample.pieces for place in range(begins[piece], begins[piece] + found.pieces[piece])]
-        assert laid == sample.places
-        assert sample.places[-sample.own :] == list(range(end, end + sample.own))
+    found, end = row_paths(row), 0
+    assert sum(found.pieces) == len(row)
+    for sample, laid in zip(found.samples, places(found), strict=True):
+        # Whole pieces make up the sample, whose own tokens are the next in the row and whose positions are 0, 1, 2 ...
+        assert [row[place] for place in laid] == list(range(len(laid)))
+        assert laid[-sample.own :] == list(range(end, end + sample.own))
+        assert set(laid) == set(seen[0, 0, laid[-1]].nonzero().flatten().tolist())
         end += sample.own
-    assert end == width
+    assert end == len(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_pipeline.tokens.schedule import Schedule
+from data_pipeline.tokens.schedule import Schedule, packing_of
 
 __all__ = ["Size", "estimate"]
 
@@ -29,17 +29,16 @@ class Size:
 
 def estimate(schedule: Schedule) -> Size:
     """Count what the steps of a run read."""
-    tokens = supervised = sequences = own = shared = 0
-    samples, learned = schedule.samples, schedule.samples.supervised
-    sharing = schedule.training.prefix_sharing
-    lengths, prefix = samples.lengths, samples.prefix if sharing else 0
-    own_lengths, inputs = (samples.own_lengths, samples.inputs) if sharing else (lengths, lengths)
+    tokens = supervised = sequences = taken = inputs = 0
+    samples, training = schedule.samples, schedule.training
+    lengths, room = packing_of(samples, training)
+    prefix = training.sequence_tokens - room
     for step in schedule.after(0):
         read = [sample for sequence in step.sequences for sample in sequence]
-        tokens += int(lengths[read].sum())
-        added = int(own_lengths[read].sum()) + prefix * len(step.sequences)
-        own, shared = own + added, shared + int(inputs[read].sum()) - added
-        supervised += int(learned[read].sum())
+        tokens += int(samples.lengths[read].sum())
+        supervised += int(samples.supervised[read].sum())
+        inputs += int(samples.inputs[read].sum())
+        taken += int(lengths[read].sum()) + prefix * len(step.sequences)
         sequences += len(step.sequences)
-    room = sequences * schedule.training.sequence_tokens
-    return Size(schedule.total_steps, schedule.planned_steps, tokens, supervised, sequences, own / room, shared)
+    filled, shared = taken / (sequences * training.sequence_tokens), inputs - taken if training.prefix_sharing else 0
+    return Size(schedule.total_steps, schedule.planned_steps, tokens, supervised, sequences, filled, shared)
