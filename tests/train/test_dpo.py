@@ -26,6 +26,7 @@ from governance_hooks.plan import Limits, Plan, read_plan
 from governance_hooks.training import Lora, Training
 from tests.train import test_strategies
 from tests.train.conftest import CODE, COOP, TINY, USE
+from tests.train.test_golden import check_golden
 from tests.train.test_run import Passing, exact, interrupt_at, lines
 from train.config import RunConfig
 from train.data import StepBatch
@@ -243,6 +244,11 @@ def test_the_loss_falls_the_order_becomes_right_and_held_out_pairs_agree(tmp_pat
         assert after[language]["loss"] < 0.5
         assert after[language]["reward_accuracy"] > before[language]["reward_accuracy"]
     assert all(sorted(line["validation"]) == ["eus", "spa"] for line in lines(tmp_path / "run/metrics.jsonl") if "validation" in line)
+
+
+def test_losses_and_gradient_norms_of_pairs_are_those_kept_in_git(tmp_path: Path, dpo_plan: Callable[..., bytes], go: Any) -> None:
+    go(tmp_path / "run", dpo_plan())
+    check_golden("dpo", tmp_path / "run")
 
 
 def test_both_records_of_a_pair_are_traced_as_trained_on_and_rows_in_no_pair_are_not(
