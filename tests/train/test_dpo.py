@@ -369,8 +369,8 @@ def test_two_processes_prefer_what_one_prefers(tmp_path: Path, dpo_plan: Callabl
     go(tmp_path / "one", dpo_plan(sequences_per_step=3))
     for two, one in zip(steps(tmp_path / "two"), steps(tmp_path / "one"), strict=True):
         for name in ("loss", "reward_margin", "reward_accuracy", "grad_norm"):
-            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4)
+            assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6)
     for two_held, one_held in zip(preferences(tmp_path / "two"), preferences(tmp_path / "one"), strict=True):
         for language, told in one_held.items():
-            assert two_held[language] == pytest.approx(told, rel=1e-3, abs=1e-3)
+            assert two_held[language] == pytest.approx(told, rel=1e-5, abs=1e-6)
     assert (tmp_path / "two/trace.jsonl").read_bytes() == (tmp_path / "one/trace.jsonl").read_bytes()
