@@ -11,7 +11,7 @@ from itertools import chain, islice
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Preference, ProposalOpened
+from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Decline, Preference, ProposalOpened
 from governance_hooks.register import Register
 from governance_hooks.state import Proposal
 from governance_hooks.statement import Statement, parse
@@ -43,6 +43,8 @@ class View(Cooperative):
         """Author -> positions of their statements, oldest first."""
         self.texts = 0
         """Texts given, all together."""
+        self.declined: Counter[str] = Counter()
+        """Requests a registrar declined, by what they are about."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
         """Proposal -> ballots that count, by choice."""
         self._reasons: dict[str, dict[str, None]] = defaultdict(dict)
@@ -100,6 +102,8 @@ class View(Cooperative):
                 choices[payload.choice] += 1
                 if before is not None:
                     choices[before] -= 1
+            case Decline():
+                self.declined[payload.about] += 1
             case Contribution():
                 self.texts += payload.records
             case ProposalOpened():

@@ -16,7 +16,7 @@ from governance_hooks.errors import BadInput
 from portal import i18n
 from portal.i18n import gettext as _
 from portal.i18n import ngettext, when
-from portal.log_words import kind_of
+from portal.log_words import kind_of, reason_in_words
 from portal.store.outbox import Letter
 
 __all__ = ["NOTICES", "message_of"]
@@ -66,6 +66,15 @@ def _admitted(values: dict[str, str]) -> _Said:
     )
 
 
+def _declined(values: dict[str, str]) -> _Said:
+    asked = {"admission": _("A registrar declined your request to join: %(why)s."), "recovery": _("A registrar declined your request for a new key: %(why)s.")}
+    return _Said(
+        _("Your request was declined"),
+        (asked[values["about"]] % {"why": reason_in_words(values["reason"])}, _("Other registrars can still agree. The page says what you can do.")),
+        _("Look at it"),
+    )
+
+
 def _opened(values: dict[str, str]) -> _Said:
     return _Said(
         _("A vote is open: %(title)s") % {"title": values["title"]},
@@ -90,6 +99,7 @@ _LETTERS: Final[dict[str, Callable[[dict[str, str]], _Said]]] = {
     "signin": _signin,
     "signed": _signed,
     "admitted": _admitted,
+    "declined": _declined,
     "opened": _opened,
     "reminder": _reminder,
 }

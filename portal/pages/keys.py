@@ -13,7 +13,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import Member
 from portal import i18n
-from portal.pages.join import key_line
+from portal.pages.join import key_line, put_aside
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
 from portal.signing.kinds import needed, signers
@@ -128,7 +128,16 @@ def lost(visit: Here) -> Response:
     with visit.register() as register:
         days = -(-register.bylaws.recovery_delay_s // 86_400)
         found = visit.service.private.drafts.open(kind="coop.recovery/v1", author=account.member) if account.member else []
-        rows = [(one, signing_path(one, one.author), len(signers(register, one.value, one.body, one.signatures)), needed(register, one.value)) for one in found]
+        rows = [
+            (
+                one,
+                signing_path(one, one.author),
+                len(signers(register, one.value, one.body, one.signatures)),
+                needed(register, one.value),
+                put_aside(register, one),
+            )
+            for one in found
+        ]
         required = register.bylaws.recovery_required
     return visit.page("recover.html", days=days, rows=rows, required=required)
 

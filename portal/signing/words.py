@@ -11,11 +11,12 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import gettext as _
 from portal.i18n import language_by_tag, ngettext, told, when
-from portal.log_words import kind_of
+from portal.log_words import kind_of, reason_in_words
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
 from portal.signing.kinds import ACCOUNT, ERASURE
+from portal.signing.requests import asked_as
 from portal.store.accounts import masked
 
 __all__ = ["Words", "words_of"]
@@ -76,6 +77,17 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                     _("Their key: %(key)s") % {"key": PublicKey.from_line(payload["key"]).fingerprint},
                     _("Signed by the new key, and by registrars of the cooperative."),
                 ),
+            )
+        case "coop.decline/v1":
+            asked = asked_as(service, payload["request"])
+            who = asked.author if asked else _("somebody this server does not know of")
+            request = {"admission": _("You decline the request of %(who)s to join."), "recovery": _("You decline the request of %(who)s for a new key.")}
+            after = _(
+                "Whoever asked reads this, and so do the other registrars, who can agree all the same. The log says that you declined a request, and why, but not whose."
+            )
+            return Words(
+                _("A request is declined"),
+                (request[payload["about"]] % {"who": who}, _("The reason: %(why)s.") % {"why": reason_in_words(payload["reason"])}, after),
             )
         case "coop.key/v1" | "coop.rotation/v1":
             return Words(_("Your keys"), tuple(_keys(payload)))

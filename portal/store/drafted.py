@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import Refused
+from governance_hooks.requests import new_salt
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.schema import drafted, enrolments
@@ -95,11 +96,14 @@ class Drafts:
         with self._database.transaction() as connection:
             return [Drafted(**row._mapping) for row in connection.execute(query)]
 
-    def declined(self, kind: str, author: str) -> bool:
-        """Tell whether the newest statement of this kind and author was declined."""
-        query = select(drafted.c.state).where(drafted.c.kind == kind, drafted.c.author == author).order_by(drafted.c.created.desc(), drafted.c.state.desc())
-        with self._database.transaction() as connection:
-            return connection.execute(query.limit(1)).scalar() == "declined"
+    def salt(self, identifier: str) -> str:
+        """Return the secret under which the log may name a statement that was not signed, made at the first time; it goes when the statement goes."""
+        with self._database.transaction(write=True) as connection:
+            after = dict(connection.execute(select(drafted.c.after).where(drafted.c.id == identifier)).scalar_one())
+            if "salt" not in after:
+                after["salt"] = new_salt()
+                connection.execute(update(drafted).where(drafted.c.id == identifier).values(after=after))
+        return str(after["salt"])
 
     def sign(self, identifier: str, signature: str) -> None:
         """Add a verified signature."""
@@ -109,7 +113,7 @@ class Drafts:
                 connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
 
     def settle(self, identifier: str, state: str, statement: str | None = None) -> None:
-        """Note that a statement is in the log, or was declined."""
+        """Note that a statement is in the log."""
         with self._database.transaction(write=True) as connection:
             connection.execute(update(drafted).where(drafted.c.id == identifier).values(state=state, statement=statement))
 

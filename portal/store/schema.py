@@ -47,10 +47,10 @@ drafted = Table(
     Column("author", String, nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),  # the canonical bytes that are signed
     Column("signatures", JSON, nullable=False),
-    Column("after", JSON, nullable=False),  # what to do once it is in the log, for example which batch it seals
+    Column("after", JSON, nullable=False),  # what to do once it is in the log, for example which batch it seals; the salt of a declined request
     Column("created", String, nullable=False),
     Column("statement", String, nullable=True),  # the digest, once it is in the log
-    Column("state", String, nullable=False),  # open, logged, declined
+    Column("state", String, nullable=False),  # open, logged
 )
 
 enrolments = Table(
