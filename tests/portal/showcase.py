@@ -16,11 +16,12 @@ from starlette.types import ASGIApp
 from commonweights.cli import coop
 from commonweights.commands.portal import open_service
 from data_pipeline.record import Record
-from governance_hooks.bylaws import Rules
+from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.motions import Consult, subject_of
-from governance_hooks.sshsig import generate_key
+from governance_hooks.fields import Strict
+from governance_hooks.motions import Admit, AppealAgainst, ChangeOperator, Consult, HaltUse, Recall, Suspend, subject_of
+from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.state import Run
 from governance_hooks.statement import shift
 from portal.app import make_app
@@ -207,7 +208,7 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     contested = village.move(village.amendment(oversight_required=2))
     village.carry(contested.id)
     village.say("coop.objection/v1", {"proposal": contested.id, "reason": None}, village.members[4])
-    decided = {
+    decided = _motions(village, halted, releases["village-lm-3"].digest) | {
         "rejected": rejected,
         "halted": halted,
         "running": running,
@@ -241,6 +242,29 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     paths["dataset"] = f"/datasets/{json.loads((done.run_dir / 'plan.json').read_bytes())['build']['manifest']}"
 
 
+def _motions(village: Village, halted: str, withdrawn: str) -> dict[str, str]:
+    """A vote on each motion that this village can decide, by kind."""
+    register, (operator, newcomer) = village.coop.register, (generate_key(village.root / name) for name in ("next-operator", "newcomer"))
+    halt, mark = next(iter(register.halts)), next(one.id for one in register.marks.values() if one.release == withdrawn)
+    until = shift(village.clock, 60 * DAY)
+    asked: list[tuple[Strict, int, PrivateKey | None]] = [
+        (Suspend(member=village.members[5], until=until), 3, None),
+        (HaltUse(proposal=halted, until=until, ratifies=halt), 3, None),
+        (Recall(release=withdrawn, reason="safety", ratifies=mark), 4, None),
+        (AppealAgainst(against=halt), 4, None),
+        (Admit(member="m-" + "d" * 16, key=newcomer.public.line), 5, newcomer),
+        (ChangeOperator(operator=operator.public.line), 5, operator),
+    ]
+    made = dict[str, str]()
+    for motion, by, key in asked:
+        member = village.members[by]
+        signers = (village.keys[member], key) if key else ()
+        kind: ProposalKind = motion.kind  # type: ignore[attr-defined]
+        closes = shift(village.clock, max(7 * DAY, register.bylaws.rules(kind).minimum_period_s))
+        made[f"motion {kind}"] = village.move(motion, *signers, by=member, closes=closes).id
+    return made
+
+
 def _texts(stage: Stage) -> None:
     """The public texts that votes name, and the result of a consultation."""
     portal = stage.portal
@@ -270,7 +294,8 @@ def _joining(stage: Stage) -> None:
     declined.sign_in("declined@example.org")
     declined.touch(declined.make_passkey(declined.post("/join/passkey")))
     request = portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
-    stage.people["registrar"].post(f"/stewards/admissions/{request.id}/decline")
+    registrar = stage.people["registrar"]
+    registrar.paste(stage.keep("sign decline", registrar.post(f"/stewards/admissions/{request.id}/decline", reason="not-known")))
     unsigned = stage.people["unsigned"] = portal.stranger()
     unsigned.sign_in("unsigned@example.org")
     unsigned.key = generate_key(portal.root / "unsigned")

@@ -66,8 +66,8 @@ FULL = [
     Sight("join, newcomer", "newcomer", "/join"),
     Sight("join, asked", "asked", "/join"),
     Sight("join, to sign", "unsigned", "/join"),
-    Sight("join, put aside", "declined", "/join"),
-    Sight("home, put aside", "declined", "/", often=False),
+    Sight("join, declined", "declined", "/join"),
+    Sight("home, declined", "declined", "/", often=False),
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
@@ -84,6 +84,10 @@ FULL = [
     Sight("rejected", "founder", "{rejected}"),
     Sight("halted", "founder", "{halted}", often=False),
     Sight("bylaws", "founder", "{bylaws}"),
+    *(
+        Sight(f"motion: {kind}", "reviewer", f"{{motion {kind}}}", often=kind == "suspension")
+        for kind in ("suspension", "halt", "recall", "appeal", "admission", "operator")
+    ),
     Sight("open to objections", "reviewer", "{contested}"),
     Sight("options to tick", "reviewer", "{approval}"),
     Sight("options to rank", "reviewer", "{ranked}"),
@@ -147,6 +151,7 @@ FULL = [
             "review",
             "erasure",
             "leave",
+            "decline",
             "contribution",
             "withdrawal of one",
         )

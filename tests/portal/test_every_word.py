@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from governance_hooks.canonical import digest, sha256
-from governance_hooks.motions import Consult, subject_of
+from governance_hooks.motions import Consult, Suspend, subject_of
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import now, shift
 from portal import i18n, pages
@@ -168,7 +168,19 @@ def walk(made: Library) -> dict[str, str]:
     assert all(page.path.startswith("/sign/") for page in drafted), [page.words for page in drafted if not page.path.startswith("/sign/")]
     stranger = portal.stranger()
     stranger.sign_in("new@village.example")
-    drafted.append(stranger.post("/join/key", line=generate_key(portal.root / "fourth").public.line))
+    stranger.key = generate_key(portal.root / "fourth")
+    drafted.append(stranger.post("/join/key", line=stranger.key.public.line))
+    stranger.paste(drafted[-1])
+    (request,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+    decline = f"/stewards/admissions/{request.id}/decline"
+    drafted.append(person.post(decline, reason="not-known"))
+    person.paste(drafted[-1])
+    asking = portal.stranger()
+    asking.sign_in("asking@village.example")
+    asking.key = generate_key(portal.root / "fifth")
+    asking.paste(asking.post("/join/key", line=asking.key.public.line))
+    motion = Suspend(member=portal.members[3], until=shift(now(), 60 * 86_400))
+    suspending = propose(portal, "suspension", subject_of(motion), motion=motion.model_dump(mode="json"))
     enrol = urlsplit(person.post("/keys/passkey").url).path
     link = portal.service.private.sessions.make_link("new@village.example", "en", "/")
     found = {
@@ -178,6 +190,8 @@ def walk(made: Library) -> dict[str, str]:
         "signing site": f"{portal.service.settings.signing_origin}/",
         "enrolling": f"{portal.service.settings.signing_origin}{enrol}",
         "consultation": f"/proposals/{asked}",
+        "suspension": f"/proposals/{suspending}",
+        "decline": f"/log/entries/{portal.service.view.register.size - 2}",
         "open vote": f"/proposals/{halted}",
         "run": f"/proposals/{run}",
         "release vote": f"/proposals/{release}",
@@ -262,6 +276,7 @@ def shown(made: Library, walk: dict[str, str], language: str) -> Iterator[tuple[
         ("/statements", {"statement": "{", "signatures": ""}),
         ("/statements", {"statement": "{}", "signatures": ""}),
         (f"/stewards/admissions/{'0' * 32}/decline", {}),
+        (f"/stewards/admissions/{portal.service.private.drafts.open(kind='coop.admission/v1')[-1].id}/decline", {"reason": "rude"}),
         ("/review/none", {"score": "5"}),
         (walk["signing 0"], {"signature": "nothing"}),
         (walk["signing 0"], {"assertion": "{}"}),
