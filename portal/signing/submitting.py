@@ -11,6 +11,7 @@ from governance_hooks.payloads import PAYLOADS, Contribution, Decline, Reviewed
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
+from portal.mail.letters import SECURITY
 from portal.service import Service
 from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer, signers
 from portal.signing.requests import asked_as
@@ -137,7 +138,10 @@ def _follow(service: Service, made: Statement, position: int) -> None:
             service.private.accounts.bind(asked.account, member)
             service.private.outbox.put(f"admitted:{member}", asked.mail, asked.language, "admitted", {"url": service.settings.origin + "/"})
     account = service.private.accounts.find(member=made.author)
-    if account is not None and account.notices:
+    if account is not None and made.type in SECURITY:
+        values = {"url": f"{service.settings.origin}/keys", "kind": made.type, "entry": str(position)}
+        service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "security", values)
+    elif account is not None and account.notices:
         # Never what was decided: a mailbox is read by others. If it was not the member, they learn that their key was used.
         values = {"url": f"{service.settings.origin}/receipts/{made.id}", "kind": made.type, "entry": str(position)}
         service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "signed", values)
