@@ -89,7 +89,7 @@ def _pseudonym(visit: Here) -> str:
 @router.post("/join/passkey")
 def with_passkey(visit: Here) -> Response:
     """Go and make a passkey."""
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(_pseudonym(visit), "join"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(_pseudonym(visit), "join", session=visit.session))
 
 
 @router.post("/join/key")
@@ -97,7 +97,7 @@ def with_key(visit: Here, line: Line) -> Response:
     """Take the public key of a key in a file, and go on to the request it signs."""
     member = _pseudonym(visit)
     with visit.register() as register:
-        made = draft_of(visit.service, register, "join", member, key_line(line))
+        made = draft_of(visit.service, register, "join", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))
 
 
@@ -112,7 +112,7 @@ def prove(visit: Here, line: Line) -> Response:
         if account.member is not None:
             raise Refused(i18n.gettext("this account belongs to a member already"), value=account.member)
         payload = {"account": account.account, "portal": visit.service.settings.origin}
-        made = draft(visit.service, register, ACCOUNT, payload, owner, go="/")
+        made = draft(visit.service, register, ACCOUNT, payload, owner, go="/", session=visit.session)
     return visit.go_sign(signing_path(made, owner))
 
 

@@ -68,7 +68,7 @@ def add_passkey(visit: Here) -> Response:
     """Go and make another passkey."""
     with visit.register() as register:
         member = visit.as_member(register).id
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "add"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "add", session=visit.session))
 
 
 @router.post("/keys/add")
@@ -76,7 +76,7 @@ def add_key(visit: Here, line: Line) -> Response:
     """Draft the statement that adds a key in a file."""
     with visit.register() as register:
         member = visit.as_member(register).id
-        made = draft_of(visit.service, register, "add", member, key_line(line))
+        made = draft_of(visit.service, register, "add", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))
 
 
@@ -89,7 +89,7 @@ def revoke(visit: Here, line: Line) -> Response:
             raise Refused(i18n.gettext("this is no key of yours that is in force"))
         if len(member.keys) == 1:
             raise Refused(i18n.gettext("this is your last key"), next=i18n.gettext("add another one first"))
-        made = draft(visit.service, register, "coop.key/v1", {"action": "revoke", "key": line.strip()}, member.id, go="/keys")
+        made = draft(visit.service, register, "coop.key/v1", {"action": "revoke", "key": line.strip()}, member.id, go="/keys", session=visit.session)
     return visit.go_sign(signing_path(made, made.author))
 
 
@@ -154,7 +154,7 @@ def recover_passkey(visit: Here) -> Response:
     """Go and make the passkey that takes the place of the lost keys."""
     with visit.register() as register:
         member = _for_whom(visit, register)
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "recover"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "recover", session=visit.session))
 
 
 @router.post("/recover/key")
@@ -162,5 +162,5 @@ def recover_key(visit: Here, line: Line) -> Response:
     """Draft the recovery with a new key in a file."""
     with visit.register() as register:
         member = _for_whom(visit, register)
-        made = draft_of(visit.service, register, "recover", member, key_line(line))
+        made = draft_of(visit.service, register, "recover", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))

@@ -133,5 +133,5 @@ def leave(visit: Here, sure: Annotated[str, Form(max_length=40)] = "") -> Respon
         member = visit.as_member(register).id
         if sure.strip() != member:
             raise BadInput(i18n.gettext("to be sure, type your pseudonym"), value=sure, allowed=member)
-        made = draft(visit.service, register, "coop.leave/v1", {}, member, go="/")
+        made = draft(visit.service, register, "coop.leave/v1", {}, member, go="/", session=visit.session)
     return visit.go_sign(signing_path(made, member))

@@ -27,6 +27,7 @@ sessions = Table(
     Column("hash", String, primary_key=True),
     Column("account", String, nullable=False, index=True),
     Column("expires", String, nullable=False),
+    Column("standing", String, nullable=True),  # what the account was when this name of the session was given; null before the first visit
 )
 
 links = Table(
@@ -62,6 +63,7 @@ enrolments = Table(
     Column("purpose", String, nullable=False),  # join, add, replace, recover
     Column("detail", String, nullable=False),  # replace: the key line that goes
     Column("expires", String, nullable=False),
+    Column("session", String, nullable=True),  # the hash of the session that asked for it
 )
 
 basket = Table(
