@@ -88,7 +88,7 @@ def decline(visit: Here, identifier: Id, reason: Annotated[str, Form(max_length=
         register.standing(member)
         about = ABOUT.get(found.kind) if found is not None and found.state == "open" else None
         if found is None or about is None or _asked(register, found, member) is None:
-            raise Refused(i18n.gettext("nobody asks for this any more"), next=i18n.gettext("look at the requests again"))
+            raise Refused(i18n.gettext("nobody asks for this any more: it was granted, or taken back"), next=i18n.gettext("look at the requests again"))
         if declined(register, found) is not None:
             raise Refused(i18n.gettext("this request is declined already"))
         if reason not in REASONS:

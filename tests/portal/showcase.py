@@ -26,6 +26,7 @@ from governance_hooks.state import Run
 from governance_hooks.statement import shift
 from portal.app import make_app
 from portal.limits import RATES, Limits
+from portal.mail.reminders import remind
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import finish, sign_evaluation
@@ -136,6 +137,7 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
         _votes(stage)
         _keys(stage)
         _stewards(stage)
+        _mail(stage)
         yield stage
 
 
@@ -416,6 +418,21 @@ def _stewards(stage: Stage) -> None:
     stage.keep("sign halt", oversight.post("/stewards/halts", proposal=passed, hours="24"))
     token = stage.portal.service.tokens.dumps(stage.portal.service.private.accounts.find(mail="fresh@example.org").account)  # type: ignore[union-attr]
     stage.paths["unsubscribe"] = f"/unsubscribe/{token}"
+
+
+def _mail(stage: Stage) -> None:
+    """Letters of every fate: sent, put off, refused, given up, and some that wait for a server which is away."""
+    outbox, post = stage.portal.service.private.outbox, stage.portal.service.post
+    remind(stage.portal.service)
+    event = f"opened:{stage.paths['motion suspension'].rpartition('/')[2]}"
+    for number in range(7):
+        outbox.put(event, f"other{number}@example.org", "en", "opened", {"url": MAIN, "title": "x", "closes": "x", "proposal": "x"})
+    calls = [one for one in outbox.due(500) if one.template in ("opened", "security", "signed")]
+    for one in [one for one in calls if one.event == event][:6]:
+        outbox.sent(one.number)
+    for one, code in zip([one for one in calls if one.event != event], ("550 5.1.1", "451 4.2.2", "451 4.2.2", "554 5.7.1", "421"), strict=False):
+        outbox.failed(one.number, code, for_good=code.startswith("5"))
+    post.working, post.server, post.trouble, post.next_try = True, "mail.example:587", "ConnectionRefusedError", shift(stage.portal.service.clock(), 240)
 
 
 def _who(stage: Stage, name: str) -> str:

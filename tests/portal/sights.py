@@ -123,6 +123,9 @@ FULL = [
     Sight("requests", "registrar", "/stewards/admissions"),
     Sight("flagged", "registrar", "/stewards/flags"),
     Sight("flagged, no office", "member", "/stewards/flags", status=409, often=False),
+    Sight("letters", "registrar", "/stewards/letters"),
+    Sight("letters, tried again", "registrar", "/stewards/letters", {}, often=False),
+    Sight("letters, no office", "member", "/stewards/letters", status=409, often=False),
     Sight("halts", "founder", "/stewards/halts", often=False),
     Sight("halts, oversight", "oversight", "/stewards/halts"),
     # the signing site
@@ -193,6 +196,7 @@ EMPTY = [
     Sight("nothing yet: propose", "fresh", "/propose", village="empty", often=False),
     Sight("nothing yet: requests", "registrar", "/stewards/admissions", village="empty", often=False),
     Sight("nothing yet: flagged", "registrar", "/stewards/flags", village="empty", often=False),
+    Sight("nothing yet: letters", "registrar", "/stewards/letters", village="empty", often=False),
     Sight("nothing yet: halts", "registrar", "/stewards/halts", village="empty", often=False),
     Sight("nothing yet: contribute", "fresh", "/contribute", village="empty", often=False),
     Sight("nothing yet: preview", "fresh", "/consent/preview", village="empty", often=False),
