@@ -62,13 +62,14 @@ def test_of_a_vote_no_small_number_is_told(portal: Portal, mailbox: Mailbox) -> 
     send(portal, mailbox)
     page = people[0].get(PAGE)
     line = page.words.partition("A vote opens:")[2]
-    assert "sent fewer than 5 · waiting 0" in line
+    assert "waiting" not in line.partition("A vote ends soon:")[0]
+    assert "sent: fewer than 5" in line.partition("A vote ends soon:")[0]
     assert "A vote ends soon:" in line
     assert "not yet due" in line
     assert "0 of 5 have voted." in page.words
     for number in range(6):
         portal.service.private.outbox.put(f"opened:{proposal}", f"other{number}@example.org", "en", "opened", {})
-    assert "waiting 6" in people[0].get(PAGE).words.partition("A vote opens:")[2]
+    assert "waiting: 6" in people[0].get(PAGE).words.partition("A vote opens:")[2]
 
 
 def test_a_vote_says_when_it_is_called_and_to_whom_never(portal: Portal) -> None:
