@@ -45,18 +45,19 @@ def remind(service: Service) -> int:
 
 
 def _of_keys(service: Service) -> int:
-    """Tell members, whatever they want mailed, that a recovery takes their keys out of force within a day, and that it did."""
+    """Tell members, whatever they want mailed, that a recovery began, whoever appended it, that it takes effect within a day, and that it did."""
     now = service.clock()
     with service.view.reading() as register:
+        begun = [(one.member, one.id) for one in register.recoveries.values()]
         soon = [(one.member, one.id) for one in register.recoveries.values() if one.due is not None and now >= shift(one.due, -_DAY_S)]
         done = [(member, recovery) for member, recovery, at in service.view.recovered if at >= shift(now, -_TOLD_S)]
     new = 0
-    for what, of in (("soon", soon), ("recovered", done)):
+    for event, kind, of in (("signed", "coop.recovery/v1", begun), ("soon", "soon", soon), ("recovered", "recovered", done)):
         for member, recovery in of:
             account = service.private.accounts.find(member=member)
             if account is not None:
-                values = {"url": f"{service.settings.origin}/keys", "kind": what, "entry": ""}
-                new += service.private.outbox.put(f"{what}:{recovery}", account.mail, account.language, "security", values)
+                values = {"url": f"{service.settings.origin}/keys", "kind": kind, "entry": ""}
+                new += service.private.outbox.put(f"{event}:{recovery}", account.mail, account.language, "security", values)
     return new
 
 

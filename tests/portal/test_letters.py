@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import now, shift
 from portal.limits import RATES, Limits
 from portal.mail.answers import UNWRITTEN, answer, in_words
@@ -209,6 +210,17 @@ def test_a_recovery_is_told_at_its_beginning_a_day_before_and_when_it_is_done(po
         assert member not in register.recoveries
     later(portal, 31 * 86_400)
     assert remind(portal.service) == 0  # nor again, once the outbox has forgotten it
+
+
+def test_a_recovery_another_program_appended_is_told_too(portal: Portal) -> None:
+    person, member = portal.joined()
+    hears_nothing(portal, "new@example.org")
+    new, registrars = generate_key(portal.root / "new"), [portal.keys[one] for one in portal.members[:2]]
+    say(portal, "coop.recovery/v1", {"member": member, "key": new.public.line}, member, new, *registrars)
+    assert mailed(person) == []
+    assert remind(portal.service) == 1
+    assert remind(portal.service) == 0
+    assert mailed(person) == ["coop.recovery/v1"]
 
 
 def turn(portal: Portal, seconds: int) -> None:

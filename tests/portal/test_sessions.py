@@ -9,12 +9,14 @@ import pytest
 from sqlalchemy import inspect, text
 
 from governance_hooks.sshsig import generate_key
+from portal.store.outbox import Sums
 from portal.store.private import PrivateStore
 from portal.store.sessions import SESSION_S
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, Device, Person
 from tests.portal.test_letters import turn
 from tests.portal.test_voting import propose, say
+from tests.postgres import Server
 
 COOKIE = "__Host-coop"
 
@@ -253,6 +255,33 @@ def test_a_store_of_an_earlier_version_grows_and_its_sessions_go_on(tmp_path: Pa
             assert found is not None
             assert found.standing is None
             assert store.drafts.enrolment(store.drafts.begin_enrolment("m-" + "0" * 16, "add", session="x")).session == "x"
+
+
+@pytest.mark.postgres
+def test_the_store_grows_and_the_letters_are_counted_in_postgresql(postgres: Server) -> None:
+    url = postgres.url("postgres", postgres.new_schema())
+    with PrivateStore(url) as store, store.transaction(write=True) as connection:
+        connection.execute(text("alter table portal_sessions drop column standing"))
+        connection.execute(text("alter table portal_enrolments drop column session"))
+    with PrivateStore(url) as store:
+        token, _, _ = store.sessions.sign_in(store.sessions.make_link("a@example.org", "en", "/"), None)
+        store.sessions.stand(token, "one")
+        new = store.sessions.renew(token, "two")
+        assert new is not None
+        assert store.sessions.renew(token, "two") is None
+        assert store.sessions.open(new).standing == "two"  # type: ignore[union-attr]
+        for number in range(3):
+            store.outbox.put("opened:x", f"{number}@example.org", "en", "opened", {})
+        first, second, third = (one.number for one in store.outbox.due())
+        store.outbox.sent(first)
+        store.outbox.failed(second, "550 5.1.1", for_good=True)
+        store.outbox.failed(third, "451")
+        assert store.outbox.sums() == store.outbox.by_event("opened")["opened:x"] == Sums(waiting=1, sent=1, failed=1)
+        assert [(one.error, one.given_up) for one in store.outbox.troubles()] == [("451", False), ("550 5.1.1", True)]
+        assert store.outbox.hurry() == 1
+        drafted = store.drafts.add("coop.admission/v1", "m-" + "0" * 16, b"{}", {"go": "/join", "session": "s"})
+        assert store.drafts.salt(drafted.id) == store.drafts.salt(drafted.id)
+        assert [one.id for one in store.drafts.asked_by("s", "m-" + "0" * 16)] == [drafted.id]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 43, "x" * 5000, "\u00e9"])
