@@ -29,6 +29,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Members": {
         "join": ("membership:join", "Ask to become a member with your own key."),
         "sign": ("membership:sign", "Add your signature to a drafted statement."),
+        "decline": ("membership:decline", "State in the log that you decline a request (registrars)."),
         "append": ("membership:append", "Put a fully signed draft into the log."),
         "key": ("key:key", "List, add, revoke, rotate and recover keys."),
         "consent": ("consent:consent", "Give, show and withdraw consent; receipts of it."),

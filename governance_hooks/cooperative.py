@@ -19,7 +19,7 @@ from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, ver
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.paths import Paths
-from governance_hooks.payloads import Ballot, Draft, Halt, Objection, Opinions, Preference, ProposalOpened, ReleaseStatus
+from governance_hooks.payloads import Ballot, Decline, Draft, Halt, Objection, Opinions, Preference, ProposalOpened, ReleaseStatus
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key
@@ -31,7 +31,7 @@ __all__ = ["Cooperative", "Paths"]
 TELL = 1024
 """Entries between two reports of a long fold."""
 
-_TIMED = Ballot | Draft | Halt | Objection | Opinions | Preference | ProposalOpened | ReleaseStatus
+_TIMED = Ballot | Decline | Draft | Halt | Objection | Opinions | Preference | ProposalOpened | ReleaseStatus
 """What may not be dated back."""
 
 

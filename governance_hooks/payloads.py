@@ -46,6 +46,15 @@ class Admission(Strict):
     key: KeyLine
 
 
+class Decline(Strict):
+    """A registrar declines a request to join or for a new key; which one, only who holds the salt can tell."""
+
+    request: Digest
+    """SHA-256 of the canonical `{"salt": 64 hexadecimal digits, "statement": DIGEST}`, the statement being the one the registrars do not sign."""
+    about: Literal["admission", "recovery"]
+    reason: Literal["asked-twice", "key-not-confirmed", "not-eligible", "not-known", "taken-back"]
+
+
 class Key(Strict):
     """A key added to or revoked from the author's keys."""
 
@@ -360,6 +369,7 @@ class ReleaseStatus(Strict):
 PAYLOADS: dict[str, type[BaseModel]] = {
     "coop.founding/v1": Founding,
     "coop.admission/v1": Admission,
+    "coop.decline/v1": Decline,
     "coop.key/v1": Key,
     "coop.rotation/v1": Rotation,
     "coop.guardians/v1": Guardians,

@@ -40,6 +40,7 @@ from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import (
     Contribution,
+    Declined,
     Delivery,
     Draft,
     Grant,
@@ -80,6 +81,8 @@ class Register:
         """Every raw key ever enrolled -> its owner; a key never changes hands."""
         self.recoveries: dict[str, Recovery] = {}
         """Pending recoveries by member."""
+        self.declined: dict[str, Declined] = {}
+        """Requests to join or for a new key that a registrar declined, by their salted digest."""
         self.grants: dict[str, list[Grant]] = {}
         self.contributions: dict[str, Contribution] = {}
         self.reviews: dict[str, Review] = {}
@@ -269,6 +272,12 @@ class Register:
             return tuple(self.bylaws.oversight)
         return self.seats.members if self.operator_clock < self.seats.until else ()
 
+    def office_holders(self) -> frozenset[str]:
+        """Return who holds an office now: registrars, stewards and the oversight body, those in good standing."""
+        named = {*self.bylaws.registrars, *self.bylaws.stewards, *self.oversight()}
+        found = [self.members[one] for one in named if one in self.members]
+        return frozenset(one.id for one in found if one.left is None and not self.suspended(one))
+
     def require_community(self, people: Iterable[str]) -> None:
         """Refuse an act of founders alone since the exit to community."""
         if self.exited is not None and self.founders.issuperset(people):
@@ -309,6 +318,7 @@ class Register:
 
 _RULES: dict[str, Callable[[Register, Statement], None]] = {
     "coop.admission/v1": membership.admit,
+    "coop.decline/v1": membership.decline,
     "coop.key/v1": keys.change,
     "coop.rotation/v1": keys.rotate,
     "coop.guardians/v1": recovery.name_guardians,

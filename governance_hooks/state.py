@@ -14,6 +14,7 @@ from governance_hooks.tally import Tally, count
 
 __all__ = [
     "Contribution",
+    "Declined",
     "Delivery",
     "Draft",
     "Grant",
@@ -62,6 +63,20 @@ class Recovery:
     opened: int
     due: str | None = None
     """Instant of the log's clock at which it takes effect; None until the log's clock was stated after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A request that a registrar declined; others may agree to it all the same, and nobody but who holds the salt knows which it is."""
+
+    id: str
+    """The statement."""
+    about: str
+    """admission or recovery."""
+    reason: str
+    registrar: str
+    issued: str
+    position: int
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ from portal.api.site import PREFIX, ForPrograms, make_api
 from portal.rendering import STATIC
 from portal.security import BODY_S, Guard, Hosts, headers_of
 from portal.service import Service
-from portal.visit import SignInFirst, Visit, cookie_name, visit_of
+from portal.settings import Settings
+from portal.visit import RENEWED, SignInFirst, Visit, cookie_name, session_cookie, visit_of
 
 __all__ = ["make_app"]
 
@@ -70,7 +71,7 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
     headers = headers_of(secure=service.settings.secure, form_action=other, passkeys=not sessions)
-    packed = _Packed(_Language(app), cookie_name(service.settings), pages=sessions)
+    packed = _Packed(_Language(_Renewed(app, service.settings)), cookie_name(service.settings), pages=sessions)
     return Guard(packed, origin=origin, cookie=cookie_name(service.settings), headers=headers, limits=service.limits, body_s=body_s)
 
 
@@ -89,6 +90,25 @@ class _Packed:
             path = scope["path"]
             pack = path.startswith("/static/") or (self._pages and "/files/" not in path and self._cookie not in Headers(scope=scope).get("cookie", ""))
         await (self._packing if pack else self._app)(scope, receive, send)
+
+
+class _Renewed:
+    """Hands the browser the new name of a session that a visit renewed."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = scope[RENEWED] = list[str]()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and names:
+                headers = MutableHeaders(scope=message)
+                headers.append("set-cookie", session_cookie(self._settings, names[-1]))
+                headers["cache-control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, answer)
 
 
 class _Language:

@@ -14,6 +14,7 @@ RATES: Final[dict[str, RateLimitItem]] = {
     "write": parse("120/minute"),  # any request that changes something, by network address
     "mail-from": parse("20/hour"),  # mails that one network address asks for
     "mail-to": parse("5/hour"),  # mails to one mailbox, whoever asks
+    "hurry": parse("6/hour"),  # having all that waits mailed at once
     "remark": parse("30/hour"),
     "api": parse("600/minute"),  # questions of programs, by network address: a log of a million entries is fetched in seven minutes
     "dry": parse("30/minute"),  # pages that compute for long: a withdrawal's preview, a diff

@@ -12,7 +12,7 @@ from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["facts_of", "kind_of", "sentence_of", "who_of"]
+__all__ = ["facts_of", "kind_of", "reason_in_words", "sentence_of", "who_of"]
 
 _MOST_FACTS: Final = 80
 _LONGEST: Final = 400
@@ -23,6 +23,7 @@ def kind_of(kind: str) -> str:
     return {
         "coop.founding/v1": _("The cooperative is founded"),
         "coop.admission/v1": _("A member is admitted"),
+        "coop.decline/v1": _("A request is declined"),
         "coop.key/v1": _("A key is added or ends"),
         "coop.rotation/v1": _("A key takes another's place"),
         "coop.guardians/v1": _("Guardians are named"),
@@ -64,6 +65,17 @@ def kind_of(kind: str) -> str:
     }.get(kind, kind)
 
 
+def reason_in_words(reason: str) -> str:
+    """Return why a registrar declined a request."""
+    return {
+        "asked-twice": _("it was asked twice"),
+        "key-not-confirmed": _("nobody confirmed the fingerprint of the key"),
+        "not-eligible": _("the bylaws do not allow it"),
+        "not-known": _("the registrars do not know who asks"),
+        "taken-back": _("whoever asked took it back"),
+    }.get(reason, reason)
+
+
 def who_of(author: str) -> str:
     """Return who states something: a pseudonym or the name of a site as it is, the operator in words."""
     return _("the operator") if author == OPERATOR else author
@@ -83,6 +95,9 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             return result % {"what": _title(service, register, payload["proposal"])}
         case "coop.admission/v1":
             return _("%(who)s becomes a member") % {"who": _apart(payload["member"])}
+        case "coop.decline/v1":
+            what = {"admission": _("%(who)s declines a request to join: %(why)s"), "recovery": _("%(who)s declines a request for a new key: %(why)s")}
+            return what[payload["about"]] % {"who": author, "why": reason_in_words(payload["reason"])}
         case "coop.leave/v1":
             return _("%(who)s leaves") % {"who": author}
         case "coop.consent/v1":

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from governance_hooks.register import Register
 from portal.i18n import gettext as _
 from portal.i18n import ngettext
+from portal.log_words import reason_in_words
 from portal.proposal_rows import title_of
 from portal.service import Service
 from portal.signing.kinds import signers
+from portal.signing.requests import declined
 from portal.store.accounts import Account
 from portal.store.drafted import Drafted
 
@@ -31,8 +33,9 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     """Return what needs the owner of an account, the most pressing first; hold the register."""
     member = account.member
     if member is None:
-        if account.asks_as and service.private.drafts.declined("coop.admission/v1", account.asks_as):
-            return [Need(_("A registrar put your request to join aside. Speak with a registrar, then ask again."), "/join", _("Ask again"))]
+        why = _declined(service, register, "coop.admission/v1", account.asks_as)
+        if why is not None:
+            return [Need(_("A registrar declined your request to join: %(why)s.") % {"why": why}, "/join", _("Look at it"))]
         if account.asks_as:
             return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
         return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]
@@ -42,6 +45,9 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     pending = register.recoveries.get(member)
     if pending is not None:
         found.append(Need(_("Somebody asked for a new key for you. If that is not you, stop it now."), "/keys", _("Look at it"), pending.due))
+    why = _declined(service, register, "coop.recovery/v1", member) if pending is None else None
+    if why is not None:
+        found.append(Need(_("A registrar declined your request for a new key: %(why)s.") % {"why": why}, "/recover", _("Look at it")))
     if service.private.outbox.refused_since(account.mail) is not None:
         found.append(Need(_("Mail does not reach you: the server of your address refuses it."), "/account", _("Look at it")))
     votes = [one for one in service.view.running() if now <= one.closes and member in one.roll and member not in one.votes]
@@ -71,6 +77,13 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     return found
 
 
+def _declined(service: Service, register: Register, kind: str, author: str | None) -> str | None:
+    """Return why a registrar declined the newest request of somebody; None if none did."""
+    newest = service.private.drafts.open(kind=kind, author=author)[-1:] if author else []
+    found = declined(register, newest[0]) if newest else None
+    return None if found is None else reason_in_words(found.reason)
+
+
 def _asked(service: Service, register: Register, member: str) -> list[Need]:
     """Return the requests of others that this member may sign and has not signed: to join, or for a new key."""
     found = list[Need]()
@@ -91,6 +104,6 @@ def _asked(service: Service, register: Register, member: str) -> list[Need]:
 
 
 def _waits(register: Register, one: Drafted, member: str) -> bool:
-    """Tell whether a request was signed by the key it brings, and not by this member."""
+    """Tell whether a request was signed by the key it brings, not by this member, and declined by nobody."""
     signed = signers(register, one.value, one.body, one.signatures)
-    return "new key" in signed and member not in signed
+    return "new key" in signed and member not in signed and declined(register, one) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Suspend, Waive
+from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Recall, Suspend, Waive
 from governance_hooks.state import Proposal
 from governance_hooks.tally import Tally
 from portal.i18n import current, when
@@ -48,6 +48,8 @@ def _kinds(_language: str) -> dict[str, str]:
         "admission": _("Admission"),
         "suspension": _("Suspension"),
         "halt": _("Halt"),
+        "recall": _("Withdrawal of a release"),
+        "access": _("Data for outsiders"),
         "appeal": _("Appeal"),
         "appointment": _("Oversight body"),
         "operator": _("New operator"),
@@ -69,6 +71,8 @@ def title_of(service: Service, proposal: Proposal) -> str:
             return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": when(motion.until)}
         case HaltUse():
             return _("Halt %(proposal)s until %(until)s") % {"proposal": short(motion.proposal), "until": when(motion.until)}
+        case Recall():
+            return _("Withdraw release %(release)s") % {"release": short(motion.release)}
         case AppealAgainst():
             return _("End %(what)s") % {"what": short(motion.against)}
         case Appoint():

@@ -12,6 +12,7 @@ from governance_hooks.writer import Writer
 from portal import i18n
 from portal.house import House
 from portal.limits import Limits
+from portal.mail.post import Post
 from portal.opinion.maps import Maps
 from portal.settings import Settings
 from portal.store.private import PrivateStore
@@ -34,6 +35,8 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     maps: Maps = field(default_factory=Maps)
     """Opinion maps of consultations."""
+    post: Post = field(default_factory=Post)
+    """How the mail stands."""
     clock: Callable[[], str] = now
     """This machine's time, RFC 3339 UTC."""
 

@@ -11,10 +11,10 @@ from itertools import chain, islice
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Preference, ProposalOpened
+from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Decline, Preference, ProposalOpened
 from governance_hooks.register import Register
 from governance_hooks.state import Proposal
-from governance_hooks.statement import Statement, parse
+from governance_hooks.statement import OPERATOR, Statement, parse
 from governance_hooks.tally import Tally, tally
 from portal.positions import Positions
 
@@ -43,6 +43,10 @@ class View(Cooperative):
         """Author -> positions of their statements, oldest first."""
         self.texts = 0
         """Texts given, all together."""
+        self.recovered: list[tuple[str, str, str]] = []
+        """Recoveries that took effect: member, statement, and the instant of the log's clock, oldest first."""
+        self.declined: Counter[str] = Counter()
+        """Requests a registrar declined, by what they are about."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
         """Proposal -> ballots that count, by choice."""
         self._reasons: dict[str, dict[str, None]] = defaultdict(dict)
@@ -83,7 +87,9 @@ class View(Cooperative):
         if isinstance(payload, Ballot) and payload.proposal in self.register.proposals:
             earlier = self.register.proposals[payload.proposal].votes.get(statement.author)
             before = earlier.choice if earlier else None
+        pending = list(self.register.recoveries.values()) if statement.author == OPERATOR and self.register.size else []  # only time puts one in effect
         self.register.admit(statement)
+        self.recovered += [(one.member, one.id, statement.issued) for one in pending if one.member not in self.register.recoveries]
         if self._twin is not None:
             self._twin.admit(statement)
         self.positions.add(statement.id, at)
@@ -100,6 +106,8 @@ class View(Cooperative):
                 choices[payload.choice] += 1
                 if before is not None:
                     choices[before] -= 1
+            case Decline():
+                self.declined[payload.about] += 1
             case Contribution():
                 self.texts += payload.records
             case ProposalOpened():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import Refused
 from governance_hooks.register import Register
 from governance_hooks.state import Member
@@ -18,8 +19,10 @@ from portal.rendering import render
 from portal.service import Service
 from portal.settings import Settings
 from portal.store.accounts import Account
+from portal.store.sessions import SESSION_S
+from portal.store.tokens import hashed
 
-__all__ = ["Here", "SignInFirst", "Visit", "cookie_name", "local_path", "visit_of"]
+__all__ = ["RENEWED", "Here", "SignInFirst", "Visit", "cookie_name", "local_path", "session_cookie", "visit_of"]
 
 
 class SignInFirst(Exception):
@@ -44,6 +47,17 @@ class Visit:
     request: Request
     service: Service
     account: Account | None
+    token: str | None = None
+    """The session's name, the new one if this visit renewed it."""
+
+    @property
+    def session(self) -> str | None:
+        """The hash of the session's name, for what may change what the account is."""
+        return hashed(self.token) if self.token else None
+
+    def forget_session(self) -> None:
+        """Set no cookie after this visit but what its answer sets."""
+        _names(self.request).clear()
 
     @property
     def member(self) -> str | None:
@@ -86,18 +100,65 @@ class Visit:
         return RedirectResponse(self.service.settings.origin + local_path(path), 303)
 
 
+def session_cookie(settings: Settings, token: str) -> str:
+    """Return the header that keeps a session's name in the browser."""
+    answer = Response()
+    answer.set_cookie(cookie_name(settings), token, max_age=SESSION_S, path="/", secure=settings.secure, httponly=True, samesite="lax")
+    return answer.headers["set-cookie"]
+
+
+RENEWED: Final = "coop.session"
+"""Where in a request's scope the new name of a renewed session is left, for the answer's cookie."""
+
+
+def _names(request: Request) -> list[str]:
+    names: list[str] = request.scope.setdefault(RENEWED, [])
+    return names
+
+
 def visit_of(request: Request) -> Visit:
     """Return who asks."""
     service: Service = request.app.state.service
-    token = request.cookies.get(cookie_name(service.settings)) if request.app.state.sessions else None
-    account = service.private.sessions.account(token) if token and len(token) < 100 else None
-    if account is not None and account.member is None and account.asks_as is not None:
-        with service.view.reading() as register:
+    names = _names(request)
+    token = (names[-1] if names else request.cookies.get(cookie_name(service.settings))) if request.app.state.sessions else None
+    session = service.private.sessions.open(token) if token and len(token) < 100 else None
+    if token is None or session is None:
+        return Visit(request, service, None)
+    account, admitted = session.account, False
+    with service.view.reading() as register:
+        if account.member is None and account.asks_as is not None:
             admitted = account.asks_as in register.members
-        if admitted:  # by a statement another program appended, or just before this one was killed
-            service.private.accounts.bind(account.account, account.asks_as)
-            account = service.private.accounts.find(account=account.account)
-    return Visit(request, service, account)
+    if admitted:  # by a statement another program appended, or just before this one was killed
+        service.private.accounts.bind(account.account, str(account.asks_as))
+        account = service.private.accounts.find(account=account.account) or account
+    with service.view.reading() as register:
+        standing = _standing(register, account)
+    if session.standing is None:
+        service.private.sessions.stand(token, standing)
+    elif session.standing != standing:
+        # Whoever knew the old name knows nothing now. The session that asked for the change goes on, every other one of the account ends:
+        # one on a lost device, of somebody who got into the mailbox, or a name that was planted in this browser.
+        if not _asked_for_it(service, hashed(token), account.member):
+            service.private.sessions.end(token)
+            return Visit(request, service, None)
+        token = service.private.sessions.renew(token, standing)
+        if token is None:
+            return Visit(request, service, None)
+        names.append(token)
+    return Visit(request, service, account, token)
+
+
+def _standing(register: Register, account: Account) -> str:
+    """Return what an account is: a member's, with these keys in force, or nobody's; as a digest, which is kept."""
+    member = register.members.get(account.member or "")
+    return sha256(dumps([] if member is None or member.left is not None else [member.id, *(raw.hex() for raw in sorted(member.keys))]))
+
+
+def _asked_for_it(service: Service, session: str, member: str | None) -> bool:
+    """Tell whether a statement that this session drafted is signed and in force."""
+    drafted = service.private.drafts.asked_by(session, member) if member else []
+    with service.view.reading():
+        return any(one.state == "logged" or service.view.positions.get(one.digest) is not None for one in drafted)
 
 
 Here = Annotated[Visit, Depends(visit_of)]

@@ -1,4 +1,4 @@
-"""`coop join`, `coop sign`, `coop append`: statements that several people sign."""
+"""`coop join`, `coop sign`, `coop append`: statements that several people sign; `coop decline`: a request that a registrar does not sign."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.founding import new_member_id
-from commonweights.options import key_option
-from commonweights.workspace import load_key, open_workspace
-from governance_hooks.errors import Refused
+from commonweights.options import draft_option, key_option
+from commonweights.workspace import load_key, member_of, open_workspace
+from governance_hooks.atomic import write_bytes
+from governance_hooks.canonical import sha256
+from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.requests import ABOUT, REASONS, Opening, new_salt
 from governance_hooks.sshsig import PrivateKey
 from governance_hooks.statement import body
 
-__all__ = ["append", "join", "sign"]
+__all__ = ["append", "decline", "join", "sign"]
 
 
 @click.command()
@@ -75,3 +78,39 @@ def append(session: Session, draft: Path) -> None:
         statement = drafts.finish(space.coop, draft)
         position = space.coop.register.size - 1
     session.show({"statement": statement.id, "type": statement.type, "position": position}, f"{statement.type} is entry {position}: {statement.id}")
+
+
+@click.command()
+@click.argument("request", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; there is no room for other words.")
+@key_option
+@draft_option
+@click.pass_obj
+def decline(session: Session, request: Path, reason: str, key: Path | None, draft: Path | None) -> None:
+    """State in the log that you decline the REQUEST of somebody to join, or for a new key (registrars).
+
+    The log names the request by a salted digest, so that nobody learns who asked. What opens it is written beside the request, as
+    REQUEST.declined.json: send it to whoever asked, who can then find the entry. Other registrars can agree all the same (`coop sign`), and
+    any member can ask all members instead (`coop propose admission`).
+    """
+    own, value = load_key(key), drafts.read_body(request)
+    about = ABOUT.get(str(value.get("type")) if isinstance(value, dict) else "")
+    with open_workspace(session.folder, read_only=draft is not None) as space:
+        if about is None or value.get("coop") != space.coop.register.coop:
+            raise BadInput("this is no request to join this cooperative, nor for a new key", value=str(request), allowed=", ".join(ABOUT))
+        if (statement := sha256(request.read_bytes())) in space.coop.register.seen:
+            raise Refused("this request was granted", value=statement, next="coop log show " + statement[7:19])
+        opened = Opening(salt=new_salt(), statement=statement)
+        payload = {"request": opened.digest, "about": about, "reason": reason}
+        target = request.with_name(request.name + ".declined.json")
+        if target.exists():
+            raise BadInput(f"{target} exists already: this request was declined before", next="a registrar who agrees signs the request: coop sign")
+        write_bytes(target, opened.dumps(), mode=0o600)  # first: without its salt nobody could ever say which request an entry is about
+        try:
+            made = drafts.say(space.coop, "coop.decline/v1", payload, key=own, author=member_of(space.coop, own), draft=draft)
+        except CoopError:
+            target.unlink()
+            raise
+    shown = {"declined": made.id if made else None, "request": opened.digest, "opening": str(target)}
+    what = f"declined ({reason}): {made.id}" if made else f"drafted {draft}; sign it, then: coop append {draft}"
+    session.show(shown, f"{what}\nwhoever asked can find it with {target}: send it to them, and to nobody else")

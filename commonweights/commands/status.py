@@ -132,6 +132,7 @@ def status(session: Session, key: Path | None) -> None:
             "consenting": sorted(m for m in register.active() if any(g.withdrawn is None for g in register.grants.get(m, []))),
             "contributed_records": sum(c.records for c in register.contributions.values()),
             "builds": len(register.builds),
+            "declined": {about: sum(one.about == about for one in register.declined.values()) for about in ("admission", "recovery")},
             "recoveries": [
                 {"recovery": r.id, "member": r.member, "key": PublicKey.from_raw(r.key).line, "supporters": list(r.supporters), "due": r.due}
                 for r in register.recoveries.values()
@@ -152,6 +153,8 @@ def status(session: Session, key: Path | None) -> None:
         f"  you are {shown}",
         f"  {len(value['members'])} members, {len(value['consenting'])} consenting; {value['contributed_records']} records given; log of {value['entries']} entries",
     ]
+    if value["declined"]["admission"]:
+        lines.append(f"  {value['declined']['admission']} request(s) to join declined by a registrar; who asked, the log does not say")
     for row in value["recoveries"]:
         lines.append(f"  recovery {row['recovery'][7:19]}  of {row['member']}: {'in effect from ' + row['due'] if row['due'] else 'delay not begun'}")
     for row in value["proposals"]:

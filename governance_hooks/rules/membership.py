@@ -1,20 +1,20 @@
-"""Rules of membership: admission by registrars, leaving."""
+"""Rules of membership: admission by registrars, requests they decline, leaving."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Admission
+from governance_hooks.payloads import Admission, Decline
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Member
+from governance_hooks.state import Declined, Member
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["admit", "leave", "refuse_second_founding"]
+__all__ = ["admit", "decline", "leave", "refuse_second_founding"]
 
 
 def refuse_second_founding(register: Register, statement: Statement) -> None:
@@ -51,6 +51,19 @@ def admit(register: Register, statement: Statement) -> None:
     register.require_community(registrars)
     register.members[payload.member] = Member(payload.member, {raw}, joined=register.size)
     register.known_keys[raw] = payload.member
+
+
+def decline(register: Register, statement: Statement) -> None:
+    """Record that a registrar declines a request, once for each; it hinders no other registrar from agreeing."""
+    register.require_recent(statement)
+    payload = cast(Decline, statement.payload)
+    registrar = register.standing(register.author(statement).id).id
+    if registrar not in register.bylaws.registrars:
+        raise Refused(Sentence("requests are declined by registrars"), value=registrar, allowed=", ".join(register.bylaws.registrars))
+    earlier = register.declined.get(payload.request)
+    if earlier is not None:
+        raise Refused(Sentence("this request is declined already"), value=earlier.id, next="a registrar who agrees signs the request itself")
+    register.declined[payload.request] = Declined(statement.id, payload.about, payload.reason, registrar, statement.issued, register.size)
 
 
 def leave(register: Register, statement: Statement) -> None:

@@ -34,6 +34,9 @@ class Members(Shape):
 
     total: Annotated[int, Field(ge=0, description="Everybody who was ever admitted.")]
     active: Annotated[int, Field(ge=0, description="Members in good standing: each has one vote.")]
+    declined: Annotated[
+        int, Field(ge=0, description="Requests to join that a registrar declined. Whose, the log does not say; some may have been granted by others since.")
+    ]
     members: list[Member]
     next: Annotated[int | None, Field(description="`start` of the next page; null after the last.")]
 
@@ -73,7 +76,10 @@ def members(visit: Program, start: Start = 0, limit: Count = 50) -> Response:
             )
             for one in everybody[first:stop]
         ]
-        return kept(visit, Members(total=len(everybody), active=len(register.active()), members=found, next=after))
+        return kept(
+            visit,
+            Members(total=len(everybody), active=len(register.active()), declined=visit.service.view.declined["admission"], members=found, next=after),
+        )
 
 
 def _ended(register: Register) -> list[tuple[int, str, list[str]]]:

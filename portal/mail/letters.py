@@ -16,13 +16,15 @@ from governance_hooks.errors import BadInput
 from portal import i18n
 from portal.i18n import gettext as _
 from portal.i18n import ngettext, when
-from portal.log_words import kind_of
+from portal.log_words import kind_of, reason_in_words
 from portal.store.outbox import Letter
 
-__all__ = ["NOTICES", "message_of"]
+__all__ = ["NOTICES", "SECURITY", "message_of"]
 
 NOTICES: Final = frozenset({"opened", "reminder", "signed"})
 """Letters that somebody can do without: they carry a link that ends them."""
+SECURITY: Final = frozenset({"coop.key/v1", "coop.rotation/v1", "coop.guardians/v1", "coop.recovery/v1", "coop.recovery-cancel/v1"})
+"""Statements about somebody's keys. They are always told: who got into a mailbox or an account must not be able to silence them first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,40 @@ def _signed(values: dict[str, str]) -> _Said:
     )
 
 
+def _security(values: dict[str, str]) -> _Said:
+    always = _("This mail cannot be switched off: by it you learn that somebody takes over your keys.")
+    stop = _("If that is not you, stop it at once with any key you still have, on the page of your keys, and tell other members.")
+    match values["kind"]:
+        case "coop.recovery/v1":
+            begun = _("Somebody asked for a new key for you, and others agreed. After a delay it puts all your keys out of force.")
+            return _Said(_("A recovery of your keys has begun"), (begun, stop, always), _("Look at your keys"))
+        case "soon":
+            soon = _("In less than a day a new key takes the place of all your keys.")
+            return _Said(_("A recovery of your keys takes effect soon"), (soon, stop, always), _("Look at your keys"))
+        case "recovered":
+            done = _("A new key is in force for you, and all older ones are out of force. Whoever was signed in with your account was signed out.")
+            help_ = _("If that was not you, speak with registrars and other members at once.")
+            return _Said(_("A new key is in force for you"), (done, help_, always), _("Look at your keys"))
+    said = _("About your keys, entry %(number)s of the log: %(kind)s.") % {"number": values["entry"], "kind": kind_of(values["kind"])}
+    out = _("If your keys changed, other browsers that were signed in with your account were signed out.")
+    was = _("If that was you, there is nothing to do. If not, somebody has your key: end it at once on the page of your keys, and tell other members.")
+    return _Said(_("Something about your keys changed"), (said, was, out, always), _("Look at your keys"))
+
+
 def _admitted(values: dict[str, str]) -> _Said:
     return _Said(
         _("You are a member"),
         (_("You were admitted to the cooperative."), _("You have one vote. Nothing of yours is used until you allow it.")),
         _("What needs you"),
+    )
+
+
+def _declined(values: dict[str, str]) -> _Said:
+    asked = {"admission": _("A registrar declined your request to join: %(why)s."), "recovery": _("A registrar declined your request for a new key: %(why)s.")}
+    return _Said(
+        _("Your request was declined"),
+        (asked[values["about"]] % {"why": reason_in_words(values["reason"])}, _("Other registrars can still agree. The page says what you can do.")),
+        _("Look at it"),
     )
 
 
@@ -89,7 +120,9 @@ def _reminder(values: dict[str, str]) -> _Said:
 _LETTERS: Final[dict[str, Callable[[dict[str, str]], _Said]]] = {
     "signin": _signin,
     "signed": _signed,
+    "security": _security,
     "admitted": _admitted,
+    "declined": _declined,
     "opened": _opened,
     "reminder": _reminder,
 }

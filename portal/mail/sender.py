@@ -9,12 +9,14 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
+from functools import partial
 from typing import Final
 
 import aiosmtplib
 
 from governance_hooks.errors import CoopError
 from governance_hooks.statement import shift
+from portal.mail.answers import UNWRITTEN, answer
 from portal.mail.letters import NOTICES, message_of
 from portal.mail.reminders import remind, still_needed
 from portal.mail.smtp import Smtp
@@ -35,6 +37,11 @@ _say = logging.getLogger(__name__)
 async def _print(message: EmailMessage, to: str) -> None:
     body = message.get_body(("plain",))
     print(f"\n--- mail to {to}: {message['Subject']}\n{body.get_content() if body else ''}---", file=sys.stderr, flush=True)
+
+
+def _ring(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the postman has gone home
+        loop.call_soon_threadsafe(bell.set)
 
 
 class Sender:
@@ -98,12 +105,13 @@ class Sender:
             message = message_of(letter, sender=self._service.settings.mail_from, name=name, stop=stop)
             await hand_over(message, letter.mail)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            codes = [one.code for one in error.recipients]
-            await asyncio.to_thread(outbox.failed, letter.number, "the server refuses this address", for_good=all(500 <= code < 600 for code in codes))
+            first = error.recipients[0]
+            for_good = all(500 <= one.code < 600 for one in error.recipients)
+            await asyncio.to_thread(outbox.failed, letter.number, answer(first.code, first.message), for_good=for_good)
         except aiosmtplib.SMTPResponseException as error:
-            await asyncio.to_thread(outbox.failed, letter.number, f"the server answered {error.code}", for_good=500 <= error.code < 600)
-        except (CoopError, ValueError, LookupError) as error:  # a letter that cannot be written must not keep others waiting
-            await asyncio.to_thread(outbox.failed, letter.number, type(error).__name__, for_good=True)
+            await asyncio.to_thread(outbox.failed, letter.number, answer(error.code, error.message), for_good=500 <= error.code < 600)
+        except (CoopError, ValueError, LookupError):  # a letter that cannot be written must not keep others waiting
+            await asyncio.to_thread(outbox.failed, letter.number, UNWRITTEN, for_good=True)
         else:
             await asyncio.to_thread(outbox.sent, letter.number)
             return True
@@ -115,8 +123,12 @@ class Sender:
 
     async def run(self, stop: asyncio.Event, every_s: float = 2.0) -> None:
         """Send and remind until told to stop."""
-        pause, since = every_s, _REMIND_S
+        pause, since, post, ring = every_s, _REMIND_S, self._service.post, asyncio.Event()
+        loop = asyncio.get_running_loop()
+        post.server = None if self._smtp is None else f"{self._smtp.host}:{self._smtp.port}"
+        post.working, post.bell = True, partial(_ring, loop, ring)
         while not stop.is_set():
+            ring.clear()
             try:
                 if since >= _REMIND_S:
                     since = 0.0
@@ -124,13 +136,16 @@ class Sender:
                     await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
                     await asyncio.to_thread(forget_unsigned, self._service)
                 await self.send_due()
-                pause = every_s
+                pause, post.trouble, post.next_try = every_s, None, None
             except (aiosmtplib.SMTPException, OSError, CoopError) as error:  # a server or a database that is away for a while
                 pause = min(_LONGEST_PAUSE_S, pause * 2)
+                post.trouble, post.next_try = type(error).__name__, shift(self._service.clock(), int(pause))
                 _say.warning("no mail goes out: %s; next try in %.0f s", type(error).__name__, pause)
             since += pause
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            waits = [asyncio.ensure_future(one.wait()) for one in (stop, ring)]
+            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            for one in waits:
+                one.cancel()
 
 
 @contextmanager
@@ -142,7 +157,10 @@ def sending(service: Service, smtp: Smtp | None, every_s: float = 2.0) -> Iterat
         stop = asyncio.Event()
         told.append((asyncio.get_running_loop(), stop))
         ready.set()
-        await Sender(service, smtp).run(stop, every_s)
+        try:
+            await Sender(service, smtp).run(stop, every_s)
+        finally:
+            service.post.working = False
 
     thread = threading.Thread(target=lambda: asyncio.run(work()), name="mail")
     thread.start()

@@ -12,6 +12,7 @@ from portal.pages import (
     home,
     join,
     keys,
+    letters,
     log,
     mine,
     proposals,
@@ -48,6 +49,7 @@ MAIN: Parts = (
     datasets,
     api,
     stewards,
+    letters,
     unsubscribe,
 )
 SIGNING: Parts = (signing,)

@@ -25,6 +25,7 @@ def home(visit: Here) -> Response:
         rows = rows_of(service, service.view.running()[-SHOWN:], visit.member)
         numbers = {
             "members": service.view.members(),
+            "declined": service.view.declined["admission"],
             "texts": service.view.texts,
             "releases": len(register.releases),
             "entries": register.size,

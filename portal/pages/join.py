@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Response
 
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
+from governance_hooks.state import Declined
 from portal import i18n
+from portal.log_words import reason_in_words
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
 from portal.signing.kinds import ACCOUNT, needed, signers
+from portal.signing.requests import declined, opening_of
+from portal.store.drafted import Drafted
 from portal.visit import Here
 
-__all__ = ["key_line", "router"]
+__all__ = ["key_line", "put_aside", "router"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,14 +31,14 @@ Line = Annotated[str, Form(max_length=2000)]
 @router.get("/join")
 def join(visit: Here) -> Response:
     """Show how to join, or how it stands."""
-    account, asked, declined = visit.account, None, False
+    account, asked, aside = visit.account, None, None
     with visit.register() as register:
         need = register.bylaws.registrars_required
         passkeys = visit.service.settings.signing_origin in {one.origin for one in register.bylaws.passkey_origins}
         if account and account.asks_as:
             found = visit.service.private.drafts.open(kind="coop.admission/v1", author=account.asks_as)
             asked = found[-1] if found else None
-            declined = visit.service.private.drafts.declined("coop.admission/v1", account.asks_as)
+            aside = put_aside(register, asked) if asked else None
         left = bool(account and account.member and account.member in register.members and register.members[account.member].left is not None)
         total = needed(register, asked.value) if asked else 0
         have = len(signers(register, asked.value, asked.body, asked.signatures)) if asked else 0
@@ -41,12 +47,28 @@ def join(visit: Here) -> Response:
         need=need,
         passkeys=passkeys,
         asked=asked,
-        declined=declined,
+        aside=aside,
         have=have,
         total=total,
         left=left,
         path_to_sign=signing_path(asked, asked.author) if asked else "",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A request that was declined, for whoever asked."""
+
+    declined: Declined
+    why: str
+    opening: str
+    """What shows that the log's entry is about this request."""
+
+
+def put_aside(register: Register, asked: Drafted) -> Aside | None:
+    """Return what a registrar said of a request; None if nobody declined it."""
+    opening, found = opening_of(asked), declined(register, asked)
+    return None if opening is None or found is None else Aside(found, reason_in_words(found.reason), opening.dumps().decode())
 
 
 def _pseudonym(visit: Here) -> str:
@@ -67,7 +89,7 @@ def _pseudonym(visit: Here) -> str:
 @router.post("/join/passkey")
 def with_passkey(visit: Here) -> Response:
     """Go and make a passkey."""
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(_pseudonym(visit), "join"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(_pseudonym(visit), "join", session=visit.session))
 
 
 @router.post("/join/key")
@@ -75,7 +97,7 @@ def with_key(visit: Here, line: Line) -> Response:
     """Take the public key of a key in a file, and go on to the request it signs."""
     member = _pseudonym(visit)
     with visit.register() as register:
-        made = draft_of(visit.service, register, "join", member, key_line(line))
+        made = draft_of(visit.service, register, "join", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))
 
 
@@ -90,7 +112,7 @@ def prove(visit: Here, line: Line) -> Response:
         if account.member is not None:
             raise Refused(i18n.gettext("this account belongs to a member already"), value=account.member)
         payload = {"account": account.account, "portal": visit.service.settings.origin}
-        made = draft(visit.service, register, ACCOUNT, payload, owner, go="/")
+        made = draft(visit.service, register, ACCOUNT, payload, owner, go="/", session=visit.session)
     return visit.go_sign(signing_path(made, owner))
 
 

@@ -13,7 +13,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state import Member
 from portal import i18n
-from portal.pages.join import key_line
+from portal.pages.join import key_line, put_aside
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
 from portal.signing.kinds import needed, signers
@@ -68,7 +68,7 @@ def add_passkey(visit: Here) -> Response:
     """Go and make another passkey."""
     with visit.register() as register:
         member = visit.as_member(register).id
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "add"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "add", session=visit.session))
 
 
 @router.post("/keys/add")
@@ -76,7 +76,7 @@ def add_key(visit: Here, line: Line) -> Response:
     """Draft the statement that adds a key in a file."""
     with visit.register() as register:
         member = visit.as_member(register).id
-        made = draft_of(visit.service, register, "add", member, key_line(line))
+        made = draft_of(visit.service, register, "add", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))
 
 
@@ -89,7 +89,7 @@ def revoke(visit: Here, line: Line) -> Response:
             raise Refused(i18n.gettext("this is no key of yours that is in force"))
         if len(member.keys) == 1:
             raise Refused(i18n.gettext("this is your last key"), next=i18n.gettext("add another one first"))
-        made = draft(visit.service, register, "coop.key/v1", {"action": "revoke", "key": line.strip()}, member.id, go="/keys")
+        made = draft(visit.service, register, "coop.key/v1", {"action": "revoke", "key": line.strip()}, member.id, go="/keys", session=visit.session)
     return visit.go_sign(signing_path(made, made.author))
 
 
@@ -128,7 +128,16 @@ def lost(visit: Here) -> Response:
     with visit.register() as register:
         days = -(-register.bylaws.recovery_delay_s // 86_400)
         found = visit.service.private.drafts.open(kind="coop.recovery/v1", author=account.member) if account.member else []
-        rows = [(one, signing_path(one, one.author), len(signers(register, one.value, one.body, one.signatures)), needed(register, one.value)) for one in found]
+        rows = [
+            (
+                one,
+                signing_path(one, one.author),
+                len(signers(register, one.value, one.body, one.signatures)),
+                needed(register, one.value),
+                put_aside(register, one),
+            )
+            for one in found
+        ]
         required = register.bylaws.recovery_required
     return visit.page("recover.html", days=days, rows=rows, required=required)
 
@@ -145,7 +154,7 @@ def recover_passkey(visit: Here) -> Response:
     """Go and make the passkey that takes the place of the lost keys."""
     with visit.register() as register:
         member = _for_whom(visit, register)
-    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "recover"))
+    return visit.go_sign("/enrol/" + visit.service.private.drafts.begin_enrolment(member, "recover", session=visit.session))
 
 
 @router.post("/recover/key")
@@ -153,5 +162,5 @@ def recover_key(visit: Here, line: Line) -> Response:
     """Draft the recovery with a new key in a file."""
     with visit.register() as register:
         member = _for_whom(visit, register)
-        made = draft_of(visit.service, register, "recover", member, key_line(line))
+        made = draft_of(visit.service, register, "recover", member, key_line(line), session=visit.session)
     return visit.go_sign(signing_path(made, member))

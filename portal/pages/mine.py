@@ -35,7 +35,7 @@ def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Resp
         given = [one for one in register.contributions.values() if one.author == member]
         ratings = sum(one.ratings for one in register.reviews.values() if one.author == member)
         numbers = {"texts": sum(one.records for one in given), "ratings": ratings, "votes": sum(member in one.votes for one in register.proposals.values())}
-        office = member in register.bylaws.offices | set(register.oversight())
+        office = member in register.office_holders()
         statements = []
         for position in visit.service.view.made[member][-10:][::-1]:
             one = visit.service.view.entry(position)
@@ -133,5 +133,5 @@ def leave(visit: Here, sure: Annotated[str, Form(max_length=40)] = "") -> Respon
         member = visit.as_member(register).id
         if sure.strip() != member:
             raise BadInput(i18n.gettext("to be sure, type your pseudonym"), value=sure, allowed=member)
-        made = draft(visit.service, register, "coop.leave/v1", {}, member, go="/")
+        made = draft(visit.service, register, "coop.leave/v1", {}, member, go="/", session=visit.session)
     return visit.go_sign(signing_path(made, member))

@@ -20,6 +20,7 @@ from governance_hooks.state import Proposal, Vote
 from portal import i18n
 from portal.bylaws_words import changes_in_words, rules_in_words
 from portal.diffs import Piece, line_changes, readable
+from portal.motion_words import motion_in_words
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
 from portal.proposal_rows import row_of, rows_of
@@ -108,13 +109,17 @@ def proposal(visit: Here, identifier: Digest) -> Response:
             "asked": deliberation_of(service, found, visit.member),
             "amendment": _amendment(register, found),
             "changes": _changes(register, found),
+            "lines": motion_in_words(service, register, found.motion),
             "thing": plan.name if plan else _folder(service, found),
         }
     asked: Deliberation | None = values["asked"]
     shown = map_shown(service, identifier, asked, visit.member) if asked else None
     remarks = service.private.remarks.of(identifier)
-    lines, pictures = (plan_in_words(plan), pictures_of(plan)) if plan else ([], [])
-    return visit.page("proposal.html", lines=lines, pictures=pictures, plan=plan, remarks=remarks, shown=shown, stances=STANCES, now=service.clock(), **values)
+    if plan:
+        values["lines"] = plan_in_words(plan)
+    return visit.page(
+        "proposal.html", pictures=pictures_of(plan) if plan else [], plan=plan, remarks=remarks, shown=shown, stances=STANCES, now=service.clock(), **values
+    )
 
 
 def _folder(service: Service, found: Proposal) -> str | None:

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from governance_hooks.errors import BadInput, Refused
 from portal import i18n
 from portal.store.accounts import mail_address
-from portal.store.sessions import LINK_S, SESSION_S
+from portal.store.sessions import LINK_S
 from portal.unsigned import forget_unsigned
-from portal.visit import Here, cookie_name, local_path
+from portal.visit import Here, cookie_name, local_path, session_cookie
 
 __all__ = ["router"]
 
@@ -51,10 +51,10 @@ def confirm(visit: Here, token: Token) -> Response:
 @router.post("/signin/{token}")
 def sign_in(visit: Here, token: Token) -> Response:
     """Begin a session under a new name; one the browser had before ends."""
-    name = cookie_name(visit.service.settings)
-    session, _, then = visit.service.private.sessions.sign_in(token, visit.request.cookies.get(name))
+    session, _, then = visit.service.private.sessions.sign_in(token, visit.token)
+    visit.forget_session()
     answer = visit.go(then)
-    answer.set_cookie(name, session, max_age=SESSION_S, path="/", secure=visit.service.settings.secure, httponly=True, samesite="lax")
+    answer.headers["set-cookie"] = session_cookie(visit.service.settings, session)
     return answer
 
 
@@ -62,9 +62,9 @@ def sign_in(visit: Here, token: Token) -> Response:
 def sign_out(visit: Here, everywhere: Annotated[bool, Form()] = False) -> Response:
     """End this session, or all of one's own."""
     name = cookie_name(visit.service.settings)
-    token = visit.request.cookies.get(name)
-    if token:
-        visit.service.private.sessions.end(token, everywhere=everywhere)
+    if visit.token:
+        visit.service.private.sessions.end(visit.token, everywhere=everywhere)
+        visit.forget_session()
     answer = visit.go("/")
     answer.delete_cookie(name, path="/", secure=visit.service.settings.secure, httponly=True, samesite="lax")
     return answer

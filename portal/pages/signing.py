@@ -127,5 +127,5 @@ def enrolled(visit: Here, token: Token, credential: Annotated[str, Form(max_leng
     key = passkey_of(credential, found.challenge, visit.service.settings)
     drafts.enrolment(token, use=True)
     with visit.register() as register:
-        made = draft_of(visit.service, register, found.purpose, found.member, key.line, found.detail)
+        made = draft_of(visit.service, register, found.purpose, found.member, key.line, found.detail, found.session)
     return RedirectResponse(f"{signing_path(made, found.member)}&lang={i18n.current()}", 303)

@@ -22,7 +22,8 @@ def draft(service: Service, register: Register, kind: str, payload: dict[str, An
         kind: type of the statement.
         payload: what it says.
         author: the member in whose name it is.
-        after: what happens when it is in the log: `basket` (ids of texts that are given with it), `go` (path to go to).
+        after: what happens when it is in the log: `basket` (ids of texts that are given with it), `go` (path to go to),
+            `session` (hash of the session that goes on under another name).
 
     Raises:
         BadInput: the payload does not fit the type.

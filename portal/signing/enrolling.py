@@ -16,7 +16,7 @@ __all__ = ["Purpose", "draft_of"]
 Purpose = Literal["join", "add", "replace", "recover"]
 
 
-def draft_of(service: Service, register: Register, purpose: str, member: str, line: str, detail: str = "") -> Drafted:
+def draft_of(service: Service, register: Register, purpose: str, member: str, line: str, detail: str = "", session: str | None = None) -> Drafted:
     """Draft the statement that enrols a key.
 
     Args:
@@ -24,6 +24,7 @@ def draft_of(service: Service, register: Register, purpose: str, member: str, li
         member: whose key it will be.
         line: the public key.
         detail: replace: the key line that goes.
+        session: the hash of the session that asks for it, which goes on under another name when the key is in force.
 
     Raises:
         Refused, BadInput: it is no key, or one that was enrolled before.
@@ -38,4 +39,4 @@ def draft_of(service: Service, register: Register, purpose: str, member: str, li
     if purpose not in kinds:
         raise BadInput("a key is enrolled for one of four reasons", value=purpose, allowed=", ".join(kinds))
     kind, payload, path = kinds[purpose]
-    return draft(service, register, kind, payload, member, go=path)
+    return draft(service, register, kind, payload, member, go=path, session=session)

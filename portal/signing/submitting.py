@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.payloads import PAYLOADS, Contribution, Reviewed
+from governance_hooks.payloads import PAYLOADS, Contribution, Decline, Reviewed
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
+from portal.mail.letters import SECURITY
 from portal.service import Service
 from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer, signers
+from portal.signing.requests import asked_as
 from portal.store.drafted import Drafted
 
 __all__ = ["Progress", "armored_blocks", "submit", "submit_signature"]
@@ -63,6 +65,8 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
         data = entry(value, kept)
         document = parse(data, payloads={**PAYLOADS, **DOCUMENTS})
         check_origins(register.bylaws, document, clock=register.operator_clock)
+        if drafted.kind == "coop.decline/v1" and asked_as(service, value["payload"]["request"]) is None:
+            raise Refused("nobody asks for this any more: it was granted, or taken back", value=drafted.digest, next="look at the requests again")
     if len(kept) < need:
         service.private.drafts.sign(drafted.id, armored)
         return Progress(len(kept), need, None)
@@ -121,6 +125,12 @@ def _follow(service: Service, made: Statement, position: int) -> None:
             for review in store.reviews.unsealed():
                 if (review.reviewer, review.root) == (made.author, root):
                     store.reviews.seal(review.review, made.id)
+        case Decline(request=request, about=about, reason=reason):
+            one = asked_as(service, request)
+            told = None if one is None else service.private.accounts.find(**{"asks_as" if about == "admission" else "member": one.author})
+            if told is not None:
+                values = {"url": service.settings.origin + ("/join" if about == "admission" else "/recover"), "about": about, "reason": reason}
+                service.private.outbox.put(f"declined:{made.id}", told.mail, told.language, "declined", values)
     if made.type == "coop.admission/v1":
         member = loads(made.entry)["body"]["payload"]["member"]
         asked = service.private.accounts.find(asks_as=member)
@@ -128,7 +138,10 @@ def _follow(service: Service, made: Statement, position: int) -> None:
             service.private.accounts.bind(asked.account, member)
             service.private.outbox.put(f"admitted:{member}", asked.mail, asked.language, "admitted", {"url": service.settings.origin + "/"})
     account = service.private.accounts.find(member=made.author)
-    if account is not None and account.notices:
+    if account is not None and made.type in SECURITY:
+        values = {"url": f"{service.settings.origin}/keys", "kind": made.type, "entry": str(position)}
+        service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "security", values)
+    elif account is not None and account.notices:
         # Never what was decided: a mailbox is read by others. If it was not the member, they learn that their key was used.
         values = {"url": f"{service.settings.origin}/receipts/{made.id}", "kind": made.type, "entry": str(position)}
         service.private.outbox.put(f"signed:{made.id}", account.mail, account.language, "signed", values)

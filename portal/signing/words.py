@@ -7,15 +7,19 @@ from typing import Any
 
 from governance_hooks.consent import Consent
 from governance_hooks.consent_words import in_words
+from governance_hooks.motions import MOTIONS, AmendBylaws
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
+from portal.bylaws_words import changes_in_words
 from portal.i18n import gettext as _
 from portal.i18n import language_by_tag, ngettext, told, when
-from portal.log_words import kind_of
+from portal.log_words import kind_of, reason_in_words
+from portal.motion_words import motion_in_words
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
 from portal.signing.kinds import ACCOUNT, ERASURE
+from portal.signing.requests import asked_as
 from portal.store.accounts import masked
 
 __all__ = ["Words", "words_of"]
@@ -77,6 +81,17 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                     _("Signed by the new key, and by registrars of the cooperative."),
                 ),
             )
+        case "coop.decline/v1":
+            asked = asked_as(service, payload["request"])
+            who = asked.author if asked else _("somebody this server does not know of")
+            request = {"admission": _("You decline the request of %(who)s to join."), "recovery": _("You decline the request of %(who)s for a new key.")}
+            after = _(
+                "Whoever asked reads this, and so do the other registrars, who can agree all the same. The log says that you declined a request, and why, but not whose."
+            )
+            return Words(
+                _("A request is declined"),
+                (request[payload["about"]] % {"who": who}, _("The reason: %(why)s.") % {"why": reason_in_words(payload["reason"])}, after),
+            )
         case "coop.key/v1" | "coop.rotation/v1":
             return Words(_("Your keys"), tuple(_keys(payload)))
         case "coop.guardians/v1":
@@ -104,7 +119,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.proposal/v1":
             lines = [
                 _("You put this to the vote: %(kind)s, %(subject)s") % {"kind": kind_in_words(payload["kind"]), "subject": short(payload["subject"])},
-                *_asked(service, payload),
+                *_asked(service, register, payload),
                 _("The vote closes on %(when)s.") % {"when": when(payload["closes"])},
                 ngettext("%(num)d member may vote.", "%(num)d members may vote.", payload["roll"]["members"]) % {"num": payload["roll"]["members"]},
             ]
@@ -133,13 +148,17 @@ def _about(service: Service, register: Register, proposal: str) -> str:
     return _("“%(title)s” (proposal %(digest)s)") % {"title": title, "digest": short(proposal)}
 
 
-def _asked(service: Service, payload: dict[str, Any]) -> list[str]:
-    """Return what a proposal is about, where this folder knows it by its digest."""
+def _asked(service: Service, register: Register, payload: dict[str, Any]) -> list[str]:
+    """Return what a proposal asks for, or is about, where this folder knows it by its digest."""
     plan, folder = service.house.plans().get(payload["subject"]), service.house.releases().get(payload["subject"])
     motion = payload["motion"] or {}
     if motion.get("kind") == "consultation":
         texts = [service.house.text(one) or _("(the text is not here)") for one in (motion["question"], *motion["options"])]
         return [texts[0][:1000], *(f"{number}. {text[:300]}" for number, text in enumerate(texts[1:], start=1))]
+    if motion.get("kind") == "bylaws":
+        return changes_in_words(register.bylaws, AmendBylaws.model_validate(motion).bylaws)
+    if motion:
+        return motion_in_words(service, register, MOTIONS[motion["kind"]].model_validate(motion))
     name = plan.name if plan else folder.name if folder else None
     return [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
 

@@ -109,7 +109,7 @@ class Accounts:
             if found is None:
                 return
             for one in (found.member, found.asks_as):
-                connection.execute(delete(drafted).where((drafted.c.author == one) & (drafted.c.state == "open")))
+                connection.execute(delete(drafted).where(drafted.c.author == one))  # and the salts by which the log names what was declined
                 connection.execute(delete(remarks).where(remarks.c.member == one))
             connection.execute(delete(outbox).where(outbox.c.mail == found.mail))
             for table in (sessions, basket, scores, accounts):

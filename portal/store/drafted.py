@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import Refused
+from governance_hooks.requests import new_salt
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.schema import drafted, enrolments
@@ -62,6 +63,8 @@ class Enrolment:
     member: str
     purpose: str
     detail: str
+    session: str | None
+    """The hash of the session that asked for it."""
 
 
 class Drafts:
@@ -95,11 +98,21 @@ class Drafts:
         with self._database.transaction() as connection:
             return [Drafted(**row._mapping) for row in connection.execute(query)]
 
-    def declined(self, kind: str, author: str) -> bool:
-        """Tell whether the newest statement of this kind and author was declined."""
-        query = select(drafted.c.state).where(drafted.c.kind == kind, drafted.c.author == author).order_by(drafted.c.created.desc(), drafted.c.state.desc())
+    def asked_by(self, session: str, author: str) -> list[Drafted]:
+        """Return what a session drafted in somebody's name that may change what their account is, newest first."""
+        query = select(drafted).where(drafted.c.author == author).order_by(drafted.c.created.desc()).limit(2 * OPEN)
         with self._database.transaction() as connection:
-            return connection.execute(query.limit(1)).scalar() == "declined"
+            found = [Drafted(**row._mapping) for row in connection.execute(query)]
+        return [one for one in found if one.after.get("session") == session]
+
+    def salt(self, identifier: str) -> str:
+        """Return the secret under which the log may name a statement that was not signed, made at the first time; it goes when the statement goes."""
+        with self._database.transaction(write=True) as connection:
+            after = dict(connection.execute(select(drafted.c.after).where(drafted.c.id == identifier)).scalar_one())
+            if "salt" not in after:
+                after["salt"] = new_salt()
+                connection.execute(update(drafted).where(drafted.c.id == identifier).values(after=after))
+        return str(after["salt"])
 
     def sign(self, identifier: str, signature: str) -> None:
         """Add a verified signature."""
@@ -109,18 +122,24 @@ class Drafts:
                 connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
 
     def settle(self, identifier: str, state: str, statement: str | None = None) -> None:
-        """Note that a statement is in the log, or was declined."""
+        """Note that a statement is in the log."""
         with self._database.transaction(write=True) as connection:
             connection.execute(update(drafted).where(drafted.c.id == identifier).values(state=state, statement=statement))
 
-    def begin_enrolment(self, member: str, purpose: str, detail: str = "") -> str:
+    def begin_enrolment(self, member: str, purpose: str, detail: str = "", session: str | None = None) -> str:
         """Return the token under which a passkey may be made for a member."""
         token, at = new_token(), self._clock()
         with self._database.transaction(write=True) as connection:
             connection.execute(delete(enrolments).where(enrolments.c.expires <= at))
             connection.execute(
                 insert(enrolments).values(
-                    id=hashed(token), challenge=secrets.token_bytes(32), member=member, purpose=purpose, detail=detail, expires=shift(at, ENROL_S)
+                    id=hashed(token),
+                    challenge=secrets.token_bytes(32),
+                    member=member,
+                    purpose=purpose,
+                    detail=detail,
+                    expires=shift(at, ENROL_S),
+                    session=session,
                 )
             )
         return token
@@ -133,4 +152,4 @@ class Drafts:
                 raise Refused("this page is too old to make a passkey", allowed=Sentence("within {count} minutes", count=ENROL_S // 60), next="begin again")
             if use:
                 connection.execute(delete(enrolments).where(enrolments.c.id == hashed(token)))
-        return Enrolment(row.challenge, row.member, row.purpose, row.detail)
+        return Enrolment(row.challenge, row.member, row.purpose, row.detail, row.session)

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import case, delete, func, insert, or_, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.statement import shift
 from portal.store.schema import outbox
 
-__all__ = ["GIVE_UP", "Letter", "Outbox"]
+__all__ = ["GIVE_UP", "Letter", "Outbox", "Sums", "Trouble"]
 
 GIVE_UP = 8
 """Tries after which a letter stays where it is: with doubling pauses that is about four hours."""
+
+
+_OUT = outbox.c.sent.is_not(None)
+_SUMS = [
+    func.coalesce(func.sum(case((where, 1), else_=0)), 0)
+    for where in (
+        ~_OUT & (outbox.c.tries < GIVE_UP),
+        _OUT & outbox.c.error.is_(None),
+        _OUT & outbox.c.error.is_not(None),
+        ~_OUT & (outbox.c.tries >= GIVE_UP),
+    )
+]
+"""The fields of `Sums`, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,40 @@ class Letter:
     template: str
     values: dict[str, str]
     tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How many letters are where."""
+
+    waiting: int = 0
+    sent: int = 0
+    dropped: int = 0
+    """Not needed any more."""
+    failed: int = 0
+    """Given up: refused for good, or put off too often."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.waiting or self.sent or self.dropped or self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Letters of one kind that did not go out for one reason."""
+
+    template: str
+    error: str
+    tries: int
+    count: int
+    due: str
+    """When the first of them is tried next."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether they are not tried again."""
+        return self.tries >= GIVE_UP
 
 
 class Outbox:
@@ -90,6 +137,38 @@ class Outbox:
                     break
                 since = created
         return since
+
+    def sums(self) -> Sums:
+        """Count all letters that are kept."""
+        with self._database.transaction() as connection:
+            return Sums(*connection.execute(select(*_SUMS)).one())
+
+    def by_event(self, *templates: str) -> dict[str, Sums]:
+        """Count the letters of these templates by what they are about."""
+        query = select(outbox.c.event, *_SUMS).where(outbox.c.template.in_(templates)).group_by(outbox.c.event)
+        with self._database.transaction() as connection:
+            return {row[0]: Sums(*row[1:]) for row in connection.execute(query)}
+
+    def troubles(self, limit: int = 50) -> list[Trouble]:
+        """Return what did not go out, by kind and reason, those that most letters met first."""
+        count = func.count()
+        query = (
+            select(outbox.c.template, outbox.c.error, outbox.c.tries, count, func.min(outbox.c.due))
+            .where(outbox.c.sent.is_(None), outbox.c.error.is_not(None))
+            .group_by(outbox.c.template, outbox.c.error, outbox.c.tries)
+            .order_by(count.desc(), outbox.c.template, outbox.c.error, outbox.c.tries)
+            .limit(limit)
+        )
+        with self._database.transaction() as connection:
+            return [Trouble(*row) for row in connection.execute(query)]
+
+    def hurry(self) -> int:
+        """Have everything that waits be due now, and once more what servers put off until it was given up; return how many letters that is."""
+        at, waits = self._clock(), outbox.c.sent.is_(None)
+        with self._database.transaction(write=True) as connection:
+            again = update(outbox).where(waits, outbox.c.tries >= GIVE_UP, outbox.c.error.like("4%")).values(tries=GIVE_UP - 1)
+            connection.execute(again)
+            return connection.execute(update(outbox).where(waits, outbox.c.tries < GIVE_UP).values(due=at)).rowcount
 
     def forget_old(self, before: str) -> None:
         """Forget letters that went out, or will never, before an instant."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import URL
 
 from data_pipeline.database import StoreDatabase
@@ -39,6 +39,7 @@ class PrivateStore:
         with self._database.transaction(write=True) as connection:
             self._database.require_durable(connection)
             metadata.create_all(connection)
+            _grow(connection)
         self.accounts = Accounts(self._database, clock)
         self.sessions = Sessions(self._database, clock)
         self.drafts = Drafts(self._database, clock)
@@ -65,3 +66,14 @@ class PrivateStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _grow(connection: Connection) -> None:
+    """Add the columns that tables of an earlier version lack; each may be null."""
+    found = inspect(connection)
+    for table in metadata.sorted_tables:
+        there = {one["name"] for one in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")  # names of ours

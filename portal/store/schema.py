@@ -27,6 +27,7 @@ sessions = Table(
     Column("hash", String, primary_key=True),
     Column("account", String, nullable=False, index=True),
     Column("expires", String, nullable=False),
+    Column("standing", String, nullable=True),  # what the account was when this name of the session was given; null before the first visit
 )
 
 links = Table(
@@ -47,10 +48,10 @@ drafted = Table(
     Column("author", String, nullable=False, index=True),
     Column("body", LargeBinary, nullable=False),  # the canonical bytes that are signed
     Column("signatures", JSON, nullable=False),
-    Column("after", JSON, nullable=False),  # what to do once it is in the log, for example which batch it seals
+    Column("after", JSON, nullable=False),  # what to do once it is in the log, for example which batch it seals; the salt of a declined request
     Column("created", String, nullable=False),
     Column("statement", String, nullable=True),  # the digest, once it is in the log
-    Column("state", String, nullable=False),  # open, logged, declined
+    Column("state", String, nullable=False),  # open, logged
 )
 
 enrolments = Table(
@@ -62,6 +63,7 @@ enrolments = Table(
     Column("purpose", String, nullable=False),  # join, add, replace, recover
     Column("detail", String, nullable=False),  # replace: the key line that goes
     Column("expires", String, nullable=False),
+    Column("session", String, nullable=True),  # the hash of the session that asked for it
 )
 
 basket = Table(

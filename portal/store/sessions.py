@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import Refused
@@ -15,7 +15,7 @@ from portal.store.accounts import Account, as_account, make_account
 from portal.store.schema import links, sessions
 from portal.store.tokens import hashed, new_token
 
-__all__ = ["LINK_S", "SESSION_S", "Link", "Sessions"]
+__all__ = ["LINK_S", "SESSION_S", "Link", "Session", "Sessions"]
 
 LINK_S = 900
 """How long a link in a mail signs in, seconds."""
@@ -30,6 +30,15 @@ class Link:
     mail: str
     next: str
     """Path to go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is signed in."""
+
+    account: Account
+    standing: str | None
+    """What the account was when the session got its name; see `portal.visit`."""
 
 
 class Sessions:
@@ -73,11 +82,25 @@ class Sessions:
             connection.execute(insert(sessions).values(hash=hashed(session), account=account.account, expires=shift(at, SESSION_S)))
         return session, account, row.next
 
-    def account(self, token: str) -> Account | None:
+    def open(self, token: str) -> Session | None:
         """Return whose session this is, or None."""
+        query = select(sessions.c.account, sessions.c.standing).where(sessions.c.hash == hashed(token), sessions.c.expires > self._clock())
         with self._database.transaction() as connection:
-            row = connection.execute(select(sessions.c.account).where(sessions.c.hash == hashed(token), sessions.c.expires > self._clock())).first()
-            return None if row is None else as_account(connection, account=row.account)
+            row = connection.execute(query).first()
+            account = None if row is None else as_account(connection, account=row.account)
+        return None if row is None or account is None else Session(account, row.standing)
+
+    def stand(self, token: str, standing: str) -> None:
+        """Note what the account is at the first visit of a session."""
+        with self._database.transaction(write=True) as connection:
+            connection.execute(update(sessions).where(sessions.c.hash == hashed(token), sessions.c.standing.is_(None)).values(standing=standing))
+
+    def renew(self, token: str, standing: str) -> str | None:
+        """Give a session another name, under which alone it goes on, not longer than before; None if somebody else did so just now."""
+        new = new_token()
+        with self._database.transaction(write=True) as connection:
+            done = connection.execute(update(sessions).where(sessions.c.hash == hashed(token)).values(hash=hashed(new), standing=standing))
+        return new if done.rowcount == 1 else None
 
     def end(self, token: str, *, everywhere: bool = False) -> None:
         """End a session, or all of its account."""

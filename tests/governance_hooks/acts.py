@@ -17,7 +17,7 @@ from tests.governance_hooks.history import SECRETS, World
 __all__ = ["ACTS", "Crowd"]
 
 ACTS = ["propose", "propose", "vote", "vote", "vote", "decide", "decide", "decide", "close", "wait", "time", "halt", "object_to", "leave", "admit", "key", "recover", "cancel",
-        "exit", "start", "end", "evaluate", "release", "ship", "stewards", "recall", "pay", "meddle", "forge"]  # fmt: skip
+        "exit", "start", "end", "evaluate", "release", "ship", "stewards", "recall", "pay", "meddle", "forge", "decline"]  # fmt: skip
 
 
 class Crowd(World):
@@ -204,6 +204,11 @@ class Crowd(World):
         registrars = [self.key_of(one) for one in sorted({body[a % len(body)], body[b % len(body)]})]
         if self.tell("coop.admission/v1", {"member": newcomer, "key": new.public.line}, newcomer, new, *registrars):
             self.keys[newcomer] = [new]
+
+    def decline(self, a: int, b: int, c: int) -> None:
+        member = self.who(a)
+        payload = {"request": digest(["request", b % 8]), "about": "admission" if c % 2 else "recovery", "reason": "not-known"}
+        self.tell("coop.decline/v1", payload, member, self.key_of(member), late_s=c % 5 == 4 and 4000)
 
     def key(self, a: int, b: int, c: int) -> None:
         member, new = self.who(a), SECRETS[c % len(SECRETS)] if c % 2 else next(self.fresh, SECRETS[0])

@@ -133,6 +133,11 @@ class World:
                 assert owners <= self.active, "somebody who left holds an office"
                 assert not any(map(self._suspended, owners)), "a suspended member holds an office"
                 assert not self.exited or owners - self.founders, "founders acted alone after the exit"
+            case "coop.decline/v1":
+                assert statement.author in before["bylaws"].registrars, "somebody declined who is no registrar"
+                assert statement.author in self.active, "somebody who left holds an office"
+                assert not self._suspended(statement.author), "a suspended member holds an office"
+                assert payload.request not in before["declined"], "a request was declined twice"  # type: ignore[attr-defined]
             case "coop.release-status/v1":
                 self._stewards_said(statement, before)
             case "coop.leave/v1":

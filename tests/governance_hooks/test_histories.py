@@ -54,7 +54,21 @@ def test_long_histories_get_somewhere_and_not_around_the_rules() -> None:
         "superseded by vote", "withdrawal ratified", "status appealed",
     ):  # fmt: skip
         assert counts[reached], f"no history gets to: {reached}"
-    for kind in ("delivery", "exit", "halt", "income", "leave", "objection", "payout", "recovery", "release", "release-status", "rotation", "run-start"):
+    for kind in (
+        "decline",
+        "delivery",
+        "exit",
+        "halt",
+        "income",
+        "leave",
+        "objection",
+        "payout",
+        "recovery",
+        "release",
+        "release-status",
+        "rotation",
+        "run-start",
+    ):
         assert counts[f"coop.{kind}/v1"], f"no history gets to: {kind}"
 
 

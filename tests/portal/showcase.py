@@ -16,15 +16,17 @@ from starlette.types import ASGIApp
 from commonweights.cli import coop
 from commonweights.commands.portal import open_service
 from data_pipeline.record import Record
-from governance_hooks.bylaws import Rules
+from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.motions import Consult, subject_of
-from governance_hooks.sshsig import generate_key
+from governance_hooks.fields import Strict
+from governance_hooks.motions import Admit, AppealAgainst, ChangeOperator, Consult, HaltUse, Recall, Suspend, subject_of
+from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.state import Run
 from governance_hooks.statement import shift
 from portal.app import make_app
 from portal.limits import RATES, Limits
+from portal.mail.reminders import remind
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import finish, sign_evaluation
@@ -135,6 +137,7 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
         _votes(stage)
         _keys(stage)
         _stewards(stage)
+        _mail(stage)
         yield stage
 
 
@@ -207,7 +210,7 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     contested = village.move(village.amendment(oversight_required=2))
     village.carry(contested.id)
     village.say("coop.objection/v1", {"proposal": contested.id, "reason": None}, village.members[4])
-    decided = {
+    decided = _motions(village, halted, releases["village-lm-3"].digest) | {
         "rejected": rejected,
         "halted": halted,
         "running": running,
@@ -241,6 +244,29 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     paths["dataset"] = f"/datasets/{json.loads((done.run_dir / 'plan.json').read_bytes())['build']['manifest']}"
 
 
+def _motions(village: Village, halted: str, withdrawn: str) -> dict[str, str]:
+    """A vote on each motion that this village can decide, by kind."""
+    register, (operator, newcomer) = village.coop.register, (generate_key(village.root / name) for name in ("next-operator", "newcomer"))
+    halt, mark = next(iter(register.halts)), next(one.id for one in register.marks.values() if one.release == withdrawn)
+    until = shift(village.clock, 60 * DAY)
+    asked: list[tuple[Strict, int, PrivateKey | None]] = [
+        (Suspend(member=village.members[5], until=until), 3, None),
+        (HaltUse(proposal=halted, until=until, ratifies=halt), 3, None),
+        (Recall(release=withdrawn, reason="safety", ratifies=mark), 4, None),
+        (AppealAgainst(against=halt), 4, None),
+        (Admit(member="m-" + "d" * 16, key=newcomer.public.line), 5, newcomer),
+        (ChangeOperator(operator=operator.public.line), 5, operator),
+    ]
+    made = dict[str, str]()
+    for motion, by, key in asked:
+        member = village.members[by]
+        signers = (village.keys[member], key) if key else ()
+        kind: ProposalKind = motion.kind  # type: ignore[attr-defined]
+        closes = shift(village.clock, max(7 * DAY, register.bylaws.rules(kind).minimum_period_s))
+        made[f"motion {kind}"] = village.move(motion, *signers, by=member, closes=closes).id
+    return made
+
+
 def _texts(stage: Stage) -> None:
     """The public texts that votes name, and the result of a consultation."""
     portal = stage.portal
@@ -270,7 +296,8 @@ def _joining(stage: Stage) -> None:
     declined.sign_in("declined@example.org")
     declined.touch(declined.make_passkey(declined.post("/join/passkey")))
     request = portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
-    stage.people["registrar"].post(f"/stewards/admissions/{request.id}/decline")
+    registrar = stage.people["registrar"]
+    registrar.paste(stage.keep("sign decline", registrar.post(f"/stewards/admissions/{request.id}/decline", reason="not-known")))
     unsigned = stage.people["unsigned"] = portal.stranger()
     unsigned.sign_in("unsigned@example.org")
     unsigned.key = generate_key(portal.root / "unsigned")
@@ -391,6 +418,21 @@ def _stewards(stage: Stage) -> None:
     stage.keep("sign halt", oversight.post("/stewards/halts", proposal=passed, hours="24"))
     token = stage.portal.service.tokens.dumps(stage.portal.service.private.accounts.find(mail="fresh@example.org").account)  # type: ignore[union-attr]
     stage.paths["unsubscribe"] = f"/unsubscribe/{token}"
+
+
+def _mail(stage: Stage) -> None:
+    """Letters of every fate: sent, put off, refused, given up, and some that wait for a server which is away."""
+    outbox, post = stage.portal.service.private.outbox, stage.portal.service.post
+    remind(stage.portal.service)
+    event = f"opened:{stage.paths['motion suspension'].rpartition('/')[2]}"
+    for number in range(7):
+        outbox.put(event, f"other{number}@example.org", "en", "opened", {"url": MAIN, "title": "x", "closes": "x", "proposal": "x"})
+    calls = [one for one in outbox.due(500) if one.template in ("opened", "security", "signed") and one.mail != "member@example.org"]
+    for one in [one for one in calls if one.event == event][:6]:
+        outbox.sent(one.number)
+    for one, code in zip([one for one in calls if one.event != event], ("550 5.1.1", "451 4.2.2", "451 4.2.2", "554 5.7.1", "421"), strict=False):
+        outbox.failed(one.number, code, for_good=code.startswith("5"))
+    post.working, post.server, post.trouble, post.next_try = True, "mail.example:587", "ConnectionRefusedError", shift(stage.portal.service.clock(), 240)
 
 
 def _who(stage: Stage, name: str) -> str:

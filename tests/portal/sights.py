@@ -66,8 +66,8 @@ FULL = [
     Sight("join, newcomer", "newcomer", "/join"),
     Sight("join, asked", "asked", "/join"),
     Sight("join, to sign", "unsigned", "/join"),
-    Sight("join, put aside", "declined", "/join"),
-    Sight("home, put aside", "declined", "/", often=False),
+    Sight("join, declined", "declined", "/join"),
+    Sight("home, declined", "declined", "/", often=False),
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
@@ -84,6 +84,10 @@ FULL = [
     Sight("rejected", "founder", "{rejected}"),
     Sight("halted", "founder", "{halted}", often=False),
     Sight("bylaws", "founder", "{bylaws}"),
+    *(
+        Sight(f"motion: {kind}", "reviewer", f"{{motion {kind}}}", often=kind == "suspension")
+        for kind in ("suspension", "halt", "recall", "appeal", "admission", "operator")
+    ),
     Sight("open to objections", "reviewer", "{contested}"),
     Sight("options to tick", "reviewer", "{approval}"),
     Sight("options to rank", "reviewer", "{ranked}"),
@@ -119,6 +123,9 @@ FULL = [
     Sight("requests", "registrar", "/stewards/admissions"),
     Sight("flagged", "registrar", "/stewards/flags"),
     Sight("flagged, no office", "member", "/stewards/flags", status=409, often=False),
+    Sight("letters", "registrar", "/stewards/letters"),
+    Sight("letters, tried again", "registrar", "/stewards/letters", {}, often=False),
+    Sight("letters, no office", "member", "/stewards/letters", status=409, often=False),
     Sight("halts", "founder", "/stewards/halts", often=False),
     Sight("halts, oversight", "oversight", "/stewards/halts"),
     # the signing site
@@ -147,6 +154,7 @@ FULL = [
             "review",
             "erasure",
             "leave",
+            "decline",
             "contribution",
             "withdrawal of one",
         )
@@ -188,6 +196,7 @@ EMPTY = [
     Sight("nothing yet: propose", "fresh", "/propose", village="empty", often=False),
     Sight("nothing yet: requests", "registrar", "/stewards/admissions", village="empty", often=False),
     Sight("nothing yet: flagged", "registrar", "/stewards/flags", village="empty", often=False),
+    Sight("nothing yet: letters", "registrar", "/stewards/letters", village="empty", often=False),
     Sight("nothing yet: halts", "registrar", "/stewards/halts", village="empty", often=False),
     Sight("nothing yet: contribute", "fresh", "/contribute", village="empty", often=False),
     Sight("nothing yet: preview", "fresh", "/consent/preview", village="empty", often=False),

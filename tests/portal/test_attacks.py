@@ -201,10 +201,10 @@ def test_a_session_begins_under_a_new_name_and_the_old_one_ends(portal: Portal) 
     person.sign_in("a@example.org")
     names = [one.value for one in person.client.cookies.jar if one.name == "__Host-coop"]
     assert planted not in names[-1:]
-    assert portal.service.private.sessions.account(planted) is None
+    assert portal.service.private.sessions.open(planted) is None
     first = names[-1]
     person.sign_in("a@example.org")
-    assert portal.service.private.sessions.account(first or "") is None
+    assert portal.service.private.sessions.open(first or "") is None
 
 
 def test_a_link_signs_in_once_and_only_after_a_button(portal: Portal) -> None:

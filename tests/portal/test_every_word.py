@@ -13,7 +13,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from governance_hooks.canonical import digest, sha256
-from governance_hooks.motions import Consult, subject_of
+from governance_hooks.motions import Consult, Suspend, subject_of
+from governance_hooks.requests import REASONS
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import now, shift
 from portal import i18n, pages
@@ -168,7 +169,23 @@ def walk(made: Library) -> dict[str, str]:
     assert all(page.path.startswith("/sign/") for page in drafted), [page.words for page in drafted if not page.path.startswith("/sign/")]
     stranger = portal.stranger()
     stranger.sign_in("new@village.example")
-    drafted.append(stranger.post("/join/key", line=generate_key(portal.root / "fourth").public.line))
+    stranger.key = generate_key(portal.root / "fourth")
+    drafted.append(stranger.post("/join/key", line=stranger.key.public.line))
+    stranger.paste(drafted[-1])
+    (request,) = portal.service.private.drafts.open(kind="coop.admission/v1")
+    decline = f"/stewards/admissions/{request.id}/decline"
+    drafted.append(person.post(decline, reason="not-known"))
+    person.paste(drafted[-1])
+    asking = portal.stranger()
+    asking.sign_in("asking@village.example")
+    asking.key = generate_key(portal.root / "fifth")
+    asking.paste(asking.post("/join/key", line=asking.key.public.line))
+    motion = Suspend(member=portal.members[3], until=shift(now(), 60 * 86_400))
+    suspending = propose(portal, "suspension", subject_of(motion), motion=motion.model_dump(mode="json"))
+    for template, code in (("signin", "550 5.1.1"), ("opened", "451 4.2.2"), ("reminder", "451"), ("declined", "554 5.7.1"), ("security", "unwritten")):
+        portal.service.private.outbox.put(f"{template}:{halted}", f"{template}@village.example", "en", template, {})
+        portal.service.private.outbox.failed(portal.service.private.outbox.due(500)[-1].number, code)
+    portal.service.post.working = True
     enrol = urlsplit(person.post("/keys/passkey").url).path
     link = portal.service.private.sessions.make_link("new@village.example", "en", "/")
     found = {
@@ -178,6 +195,8 @@ def walk(made: Library) -> dict[str, str]:
         "signing site": f"{portal.service.settings.signing_origin}/",
         "enrolling": f"{portal.service.settings.signing_origin}{enrol}",
         "consultation": f"/proposals/{asked}",
+        "suspension": f"/proposals/{suspending}",
+        "decline": f"/log/entries/{portal.service.view.register.size - 2}",
         "open vote": f"/proposals/{halted}",
         "run": f"/proposals/{run}",
         "release vote": f"/proposals/{release}",
@@ -262,6 +281,8 @@ def shown(made: Library, walk: dict[str, str], language: str) -> Iterator[tuple[
         ("/statements", {"statement": "{", "signatures": ""}),
         ("/statements", {"statement": "{}", "signatures": ""}),
         (f"/stewards/admissions/{'0' * 32}/decline", {}),
+        (f"/stewards/admissions/{portal.service.private.drafts.open(kind='coop.admission/v1')[-1].id}/decline", {"reason": "rude"}),
+        ("/stewards/letters", {}),
         ("/review/none", {"score": "5"}),
         (walk["signing 0"], {"signature": "nothing"}),
         (walk["signing 0"], {"assertion": "{}"}),
@@ -359,8 +380,11 @@ def test_letters_have_no_english(language: str) -> None:
         "closes": shift(now(), 3600),
         "proposal": "x",
     }
-    for template in ("signin", "signed", "admitted", "opened", "reminder"):
-        letter = Letter(1, "e", "a@example.org", language, template, values, 0)
+    security = [{"kind": kind} for kind in ("coop.key/v1", "coop.recovery/v1", "soon", "recovered")]
+    declined = [{"about": about, "reason": reason} for about in ("admission", "recovery") for reason in REASONS]
+    plain = [(template, dict[str, str]()) for template in ("signin", "signed", "admitted", "opened", "reminder")]
+    for template, more in [*plain, *(("security", one) for one in security), *(("declined", one) for one in declined)]:
+        letter = Letter(1, "e", "a@example.org", language, template, values | more, 0)
         sent = message_of(letter, sender="portal@localhost", name="Χωριό", stop="https://x.example/stop")
         for kind in ("plain", "html"):
             body = sent.get_body((kind,))

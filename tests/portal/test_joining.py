@@ -1,10 +1,18 @@
 """Joining: an account, a pseudonym, a key of one's own; and that nobody else's word makes a member."""
 
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+
 import pytest
 
+from governance_hooks.canonical import sha256
 from governance_hooks.sshsig import generate_key
+from portal.store.drafted import Drafted
 from tests.portal.conftest import Portal
-from tests.portal.people import SIGNING, OldDevice
+from tests.portal.people import SIGNING, OldDevice, Page, Person
 from tests.portal.test_voting import propose
 
 
@@ -154,20 +162,183 @@ def test_a_signature_of_a_key_that_is_out_of_force_meanwhile_counts_no_more_and_
     assert account.member in portal.service.view.register.members
 
 
-def test_a_registrar_declines_and_nobody_else_can(portal: Portal) -> None:
+def asks(portal: Portal, mail: str = "new@example.org") -> tuple[Person, Drafted]:
+    """Somebody who asked to join with a passkey, and their request."""
     person = portal.stranger()
-    person.sign_in("new@example.org")
+    person.sign_in(mail)
     person.touch(person.make_passkey(person.post("/join/passkey")))
-    (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
-    assert portal.founder(4).post(f"/stewards/admissions/{drafted.id}/decline").status == 409
-    assert "put your request to join aside" not in person.get("/join").words
-    portal.founder(0).post(f"/stewards/admissions/{drafted.id}/decline")
-    assert "put your request to join aside" in person.get("/").words
-    assert "put your request to join aside" in person.get("/join").words
-    assert portal.service.private.drafts.open(kind="coop.admission/v1") == []
-    assert "Make a passkey" in person.get("/join").words
-    person.touch(person.make_passkey(person.post("/join/passkey")))
-    assert "put your request" not in person.get("/join").words + person.get("/").words
+    return person, portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
+
+
+def decline(portal: Portal, request: Drafted, number: int = 0, reason: str = "not-known") -> Page:
+    """A registrar declines, and signs it."""
+    registrar = portal.founder(number)
+    return registrar.sign(registrar.post(f"/stewards/admissions/{request.id}/decline", reason=reason))
+
+
+def test_a_registrar_declines_by_a_statement_and_who_asked_reads_why_and_what_to_do(portal: Portal) -> None:
+    person, request = asks(portal)
+    page = portal.founder(0).post(f"/stewards/admissions/{request.id}/decline", reason="not-known")
+    assert f"You decline the request of {request.author} to join." in page.words
+    assert "declined" not in person.get("/join").words  # nothing happens before it is signed
+    assert portal.founder(0).paste(page).path == "/stewards/admissions"
+    with portal.service.view.reading() as register:
+        (found,) = register.declined.values()
+    assert (found.registrar, found.reason, found.about) == (portal.members[0], "not-known", "admission")
+    for path in ("/", "/join"):
+        assert "A registrar declined your request" in person.get(path).words
+    own = person.get("/join")
+    assert "the registrars do not know who asks" in own.words
+    assert "put your admission to the vote of all" in own.words
+    assert own.links(f"/log/entries/{found.position}")
+    opening = html.unescape(re.search(r"<pre>(.*?)</pre>", own.text)[1])  # type: ignore[index]
+    assert portal.service.view.entry(found.position).payload.request == sha256(opening.encode())  # type: ignore[attr-defined]
+    (letter,) = person.mails("new@example.org", "declined")
+    assert letter["reason"] == "not-known"
+    assert re.search(r"requests to join declined (\d+)", portal.stranger().get("/").words)[1] == "1"  # type: ignore[index]
+    assert portal.stranger().get("/api/v1/members").answer.json()["declined"] == 1
+    person.touch(person.make_passkey(person.post("/join/passkey")))  # asked again
+    assert "declined your request" not in person.get("/join").words + person.get("/").words
+
+
+def test_other_registrars_see_what_was_declined_and_admit_all_the_same(portal: Portal) -> None:
+    person, request = asks(portal)
+    assert "1 person asks to join." in portal.founder(1).get("/").words
+    decline(portal, request, reason="key-not-confirmed")
+    other = portal.founder(1)
+    assert "asks to join" not in other.get("/").words  # it needs nobody now
+    page = other.get("/stewards/admissions")
+    assert f"Declined by {portal.members[0]} : nobody confirmed the fingerprint of the key." in page.words
+    assert "You can agree all the same." in page.words
+    for number in (1, 2):
+        registrar = portal.founder(number)
+        registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    with portal.service.view.reading() as register:
+        assert request.author in register.active()
+    assert f"You are a member, as {request.author}" in person.get("/join").words
+
+
+def test_the_log_and_outsiders_learn_nothing_of_who_was_declined(portal: Portal) -> None:
+    _, request = asks(portal)
+    decline(portal, request)
+    for path in ("/log", f"/log/entries/{portal.service.view.register.size - 1}", "/api/v1/log/entries?start=1", "/api/v1/members"):
+        text = portal.stranger().get(path).text
+        assert request.author not in text
+        assert request.digest not in text
+        assert request.digest[7:] not in text
+    assert "declines a request to join: the registrars do not know who asks" in portal.stranger().get("/log").words
+
+
+def test_erasing_the_account_takes_away_what_could_show_whose_request_it_was(portal: Portal) -> None:
+    person, request = asks(portal)
+    decline(portal, request)
+    salt = portal.service.private.drafts.find(request.id).after["salt"]  # type: ignore[union-attr]
+    assert salt.encode() in (portal.root / "private/portal.sqlite").read_bytes() + (portal.root / "private/portal.sqlite-wal").read_bytes()
+    person.post("/account/erase", mail="new@example.org")
+    assert portal.service.private.drafts.find(request.id) is None
+    for file in (portal.root / "private").glob("portal.sqlite*"):
+        assert salt.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_who_is_no_registrar_declines_nothing(portal: Portal, number: int) -> None:
+    _, request = asks(portal)
+    assert portal.founder(number).post(f"/stewards/admissions/{request.id}/decline", reason="not-known").status == 409
+    page = portal.founder(0).post(f"/stewards/admissions/{request.id}/decline", reason="not-known")
+    refused = portal.founder(number).paste(page)
+    assert refused.status == 409
+    assert "no part in this statement" in refused.words
+    with portal.service.view.reading() as register:
+        assert not register.declined
+
+
+def test_a_decline_needs_a_reason_of_the_list_and_a_request_that_waits(portal: Portal) -> None:
+    person, request = asks(portal)
+    registrar = portal.founder(0)
+    for fields, status in (({}, 422), ({"reason": "rude"}, 422), ({"reason": "not-known"}, 200)):
+        assert registrar.post(f"/stewards/admissions/{request.id}/decline", **fields).status == status
+    assert registrar.post(f"/stewards/admissions/{'0' * 32}/decline", reason="not-known").status == 409
+    unsigned = portal.stranger()
+    unsigned.sign_in("other@example.org")
+    unsigned.make_passkey(unsigned.post("/join/passkey"))  # not signed by its own key: no registrar sees it
+    hidden = portal.service.private.drafts.open(kind="coop.admission/v1")[-1]
+    assert registrar.post(f"/stewards/admissions/{hidden.id}/decline", reason="not-known").status == 409
+    ballot = portal.founder(1).post(f"/proposals/{propose(portal)}/vote", choice="for").path.rpartition("/")[2]
+    assert registrar.post(f"/stewards/admissions/{ballot}/decline", reason="not-known").status == 409  # no request at all
+    del person
+
+
+def test_a_request_is_declined_once(portal: Portal) -> None:
+    _, request = asks(portal)
+    late = portal.founder(1).post(f"/stewards/admissions/{request.id}/decline", reason="taken-back")
+    first = portal.founder(0).post(f"/stewards/admissions/{request.id}/decline", reason="not-known")
+    portal.founder(0).paste(first)
+    portal.founder(0).paste(first)  # sent twice is stated once
+    refused = portal.founder(1).paste(late)
+    assert refused.status == 409
+    assert "declined already" in refused.words
+    assert portal.founder(2).post(f"/stewards/admissions/{request.id}/decline", reason="not-known").status == 409
+    with portal.service.view.reading() as register:
+        assert len(register.declined) == 1
+
+
+def test_a_decline_that_is_signed_after_the_admission_is_refused(portal: Portal) -> None:
+    _, request = asks(portal)
+    late = portal.founder(2).post(f"/stewards/admissions/{request.id}/decline", reason="not-known")
+    for number in (0, 1):
+        registrar = portal.founder(number)
+        registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    refused = portal.founder(2).paste(late)
+    assert refused.status == 409
+    assert "nobody asks for this any more" in refused.words
+
+
+def test_a_decline_of_another_request_swapped_under_the_touch_is_refused(portal: Portal) -> None:
+    _, one = asks(portal, "one@example.org")
+    _, two = asks(portal, "two@example.org")
+    registrar, member = portal.joined("registrar@example.org")
+    founder = portal.founder(0)
+    shown = founder.post(f"/stewards/admissions/{one.id}/decline", reason="not-known")
+    other = founder.post(f"/stewards/admissions/{two.id}/decline", reason="not-known")
+    assert one.author in shown.words
+    assert two.author not in shown.words
+    assert founder.key is not None
+    for signature in (founder.key.sign(other.shown), founder.key.sign(shown.shown.replace(b"not-known", b"taken-back"))):
+        assert founder.post(shown.url, signature=signature).status == 409
+    with portal.service.view.reading() as register:
+        assert not register.declined
+    del registrar, member
+
+
+def test_a_registrar_declines_with_one_touch_of_a_passkey(make_portal: Callable[..., Portal]) -> None:
+    portal = make_portal()
+    registrar = portal.founder(0)
+    registrar.paste(registrar.make_passkey(registrar.post("/keys/passkey")))
+    (waiting,) = portal.service.private.drafts.open(kind="coop.key/v1")
+    registrar.touch(registrar.get(f"{SIGNING}/sign/{waiting.id}?as={portal.members[0]}"))
+    _, request = asks(portal)
+    page = registrar.post(f"/stewards/admissions/{request.id}/decline", reason="asked-twice")
+    assert registrar.touch(page).path == "/stewards/admissions"
+    with portal.service.view.reading() as register:
+        assert [one.reason for one in register.declined.values()] == ["asked-twice"]
+
+
+def test_a_recovery_is_declined_without_telling_who_lost_their_keys_and_guardians_help_all_the_same(portal: Portal) -> None:
+    person, member = portal.joined()
+    person.touch(person.post("/keys/guardians", guardians=" ".join(portal.members[3:5])))
+    person.touch(person.make_passkey(person.post("/recover/passkey")))
+    (request,) = portal.service.private.drafts.open(kind="coop.recovery/v1")
+    assert portal.founder(3).post(f"/stewards/admissions/{request.id}/decline", reason="not-known").status == 409  # a guardian is no registrar
+    decline(portal, request)
+    assert member not in portal.stranger().get(f"/log/entries/{portal.service.view.register.size - 1}").text
+    assert "A registrar declined your request for a new key" in person.get("/").words
+    assert "Other registrars, or your guardians, can still agree." in person.get("/recover").words
+    assert "requests to join declined 0" in portal.stranger().get("/").words
+    for number in (3, 4):
+        guardian = portal.founder(number)
+        guardian.paste(guardian.get(guardian.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
+    with portal.service.view.reading() as register:
+        assert member in register.recoveries
 
 
 def test_who_left_can_join_again_as_somebody_new(portal: Portal) -> None:

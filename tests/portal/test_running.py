@@ -225,9 +225,9 @@ def test_a_session_and_a_link_end_when_their_time_is_over(tmp_path: Path) -> Non
         clock[0] = shift(clock[0], 901)
         assert private.sessions.link(late) is None
         session, _, _ = private.sessions.sign_in(private.sessions.make_link("a@example.org", "en", "/"), None)
-        assert private.sessions.account(session) is not None
+        assert private.sessions.open(session) is not None
         clock[0] = shift(clock[0], 12 * 3600)
-        assert private.sessions.account(session) is None
+        assert private.sessions.open(session) is None
         kept = (tmp_path / "portal.sqlite").read_bytes() + (tmp_path / "portal.sqlite-wal").read_bytes()
         assert session.encode() not in kept
 

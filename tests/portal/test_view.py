@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def test_after_any_history_what_the_view_keeps_is_what_the_register_says(tmp_pat
         assert register.size == len(entries)
         assert view.members() == len(register.active())
         assert view.texts == sum(given.records for given in register.contributions.values())
+        assert view.declined == Counter(one.about for one in register.declined.values())
         assert view.running() == [one for one in register.proposals.values() if one.closed is None]
         at = shift(register.operator_clock, 1)
         disputable = [

@@ -1,0 +1,107 @@
+"""Motions in plain words: what becomes of what, if members agree. Amendments and consultations have words of their own (`bylaws_words`, and their texts)."""
+
+from __future__ import annotations
+
+from governance_hooks.fields import Strict
+from governance_hooks.motions import Admit, AppealAgainst, Appoint, ChangeOperator, HaltUse, Recall, Suspend, Waive
+from governance_hooks.register import Register
+from governance_hooks.sshsig import PublicKey
+from portal.i18n import apart, when
+from portal.i18n import gettext as _
+from portal.proposal_rows import title_of
+from portal.rendering import short
+from portal.service import Service
+
+__all__ = ["motion_in_words"]
+
+
+def motion_in_words(service: Service, register: Register, motion: Strict | None) -> list[str]:
+    """Return what a motion asks for and what it does not touch, a sentence each; hold the register."""
+    match motion:
+        case Waive():
+            return _waiver(motion)
+        case Admit():
+            return [
+                _("%(member)s becomes a member, with one vote.") % {"member": motion.member},
+                _("Their key: %(key)s") % {"key": PublicKey.from_line(motion.key).fingerprint},
+                _("Members decide this instead of the registrars; it needs no signature of theirs."),
+            ]
+        case Suspend():
+            return [
+                _("Until %(until)s %(member)s may propose nothing and holds no office, and has no vote in what is opened meanwhile.")
+                % {"member": motion.member, "until": when(motion.until)},
+                _("What they gave and allowed stays theirs: they can take it back, and they can leave."),
+                _("They can ask members to end it earlier, by an appeal."),
+            ]
+        case HaltUse():
+            lines = [
+                _("This approval may not be used until %(until)s: %(what)s") % {"until": when(motion.until), "what": _named(service, register, motion.proposal)}
+            ]
+            return [*lines, _("The oversight body halted it for a time; this prolongs that halt.")] if motion.ratifies else lines
+        case Recall():
+            return _recall(motion)
+        case AppealAgainst():
+            return _appeal(service, register, motion.against)
+        case Appoint():
+            lines = [
+                _("The oversight body is, until %(until)s: %(members)s") % {"until": when(motion.until), "members": ", ".join(motion.members)},
+                _("It can halt a run or a release for a limited time, and nothing else."),
+            ]
+            return [*lines, _("These members were drawn by lot.")] if motion.panel else lines
+        case ChangeOperator():
+            return [
+                _("From then on this key speaks for the operator: %(key)s") % {"key": PublicKey.from_line(motion.operator).fingerprint},
+                _("The key that does so now can state nothing any more."),
+                _("The operator has no vote, holds no member's key, and can admit nobody."),
+            ]
+    return []
+
+
+def _waiver(motion: Waive) -> list[str]:
+    lines = [
+        _("Run %(run)s may be released although its evaluation did not pass.") % {"run": apart(motion.run)},
+        _("What did not pass is in the report %(digest)s.") % {"digest": short(motion.report)},
+    ]
+    if motion.leak is not None:
+        lines.append(
+            _("Its leak test did not pass either: the model may repeat what members wrote. The record is %(digest)s.") % {"digest": short(motion.leak)}
+        )
+    return [*lines, _("It holds for this run alone. Whether it is released, members decide in a vote of its own.")]
+
+
+def _recall(motion: Recall) -> list[str]:
+    why = {
+        "consent-withdrawals": _("members took their consent back"),
+        "safety": _("it is not safe"),
+        "privacy": _("it gives away what is private"),
+        "licence": _("its licence does not hold"),
+        "defect": _("it has a defect"),
+        "improved": _("there is a better one"),
+    }[motion.reason]
+    lines = [
+        _("Release %(release)s is withdrawn: %(why)s.") % {"release": short(motion.release), "why": why},
+        _("It is handed out here no more. Copies stay where they are; whoever checks one learns that it is withdrawn."),
+    ]
+    return [*lines, _("The stewards withdrew it for a time; this makes it stand.")] if motion.ratifies else lines
+
+
+def _appeal(service: Service, register: Register, against: str) -> list[str]:
+    """Return what an appeal would end, also once it has ended it."""
+    halt, mark = register.halts.get(against), register.marks.get(against)
+    if halt is not None:
+        return [
+            _("A halt ends, and the approval may be used again: %(what)s") % {"what": _named(service, register, halt.proposal)},
+            _("It would have lasted until %(until)s.") % {"until": when(halt.until)},
+        ]
+    if mark is not None:
+        said = {"withdrawn": _("Release %(release)s is no longer withdrawn."), "superseded": _("Release %(release)s is no longer superseded.")}
+        return [said[mark.status] % {"release": short(mark.release)}]
+    motion = register.proposals[against].motion if against in register.proposals else None
+    if isinstance(motion, Suspend):
+        return [_("The suspension of %(member)s ends at once; else it lasts until %(until)s.") % {"member": motion.member, "until": when(motion.until)}]
+    return [_("What was decided or stated under %(digest)s ends.") % {"digest": short(against)}]
+
+
+def _named(service: Service, register: Register, proposal: str) -> str:
+    found = register.proposals.get(proposal)
+    return apart(title_of(service, found)[:200] if found else short(proposal))
