@@ -6,6 +6,7 @@ from types import ModuleType
 
 from portal.pages import (
     api,
+    changes,
     consent,
     contribute,
     datasets,
@@ -36,6 +37,7 @@ MAIN: Parts = (
     join,
     keys,
     proposals,
+    changes,
     propose,
     votes,
     consent,

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import NAMESPACE
-from portal import i18n
+from portal import i18n, reasons
 from portal.signing.assertion import creation_options, passkey_of, signature_of
 from portal.signing.drafting import signing_path
 from portal.signing.enrolling import draft_of
@@ -58,6 +58,8 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         origins = {one.origin for one in register.bylaws.passkey_origins}
         touch = bool(candidates(register, value, signer)) and visit.service.settings.signing_origin in origins
         logged = visit.service.view.positions.get(drafted.digest)
+        why = value["payload"].get("reasons") if value["type"] == "coop.proposal/v1" else None
+        written = visit.service.house.reason(why) if why else None
     return visit.page(
         "sign.html",
         200 if problem is None else 409,
@@ -72,6 +74,8 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         logged=logged,
         namespace=NAMESPACE,
         problem=problem,
+        reasons=None if written is None else reasons.shown(written),
+        written=written,
         home=drafted.after.get("go", "/"),
     )
 
