@@ -71,7 +71,7 @@ class Stage:
     """The same portal, as a browser on this machine reaches it."""
     settings: Settings
     people: dict[str, Person] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=lambda: {"language": "en"})
 
     def cookie(self, who: str) -> str | None:
         """The session of somebody; None for a stranger."""

@@ -31,7 +31,7 @@ class Sight:
 
     def address(self, stage: Stage, language: str) -> str:
         """Where a browser on this machine finds it, in a language."""
-        path = self.path.format_map(stage.paths)
+        path = self.path.format_map({**stage.paths, "language": language})
         site, path = (stage.settings.signing_origin, path.removeprefix("sign:")) if path.startswith("sign:") else (stage.settings.origin, path)
         return f"{site}{path}{'&' if '?' in path else '?'}lang={language}"
 
@@ -61,6 +61,7 @@ FULL = [
     Sight("unsubscribe", "stranger", "{unsubscribe}"),
     Sight("unsubscribed", "stranger", "{unsubscribe}", {}),
     Sight("what changed", "stranger", "{drafted}/changes"),
+    Sight("no network", "stranger", "/offline/{language}"),
     # on the way in
     Sight("home, newcomer", "newcomer", "/"),
     Sight("join, newcomer", "newcomer", "/join"),
@@ -96,6 +97,7 @@ FULL = [
     Sight("why, nothing here", "founder", "{drafted}/why", often=False),
     Sight("propose", "founder", "/propose"),
     Sight("contribute", "member", "/contribute"),
+    Sight("no network, member", "member", "/offline/{language}", often=False),
     Sight("contribute, an edit waits", "reviewer", "/contribute"),
     Sight("given", "fresh", "/contribute/given", often=False),
     Sight("languages", "member", "/languages?q=swahili", often=False),

@@ -76,7 +76,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        for name in ("aria-label", "alt", "title", "placeholder", "data-queued", "data-sent", "data-refused", "data-failed"):
+        for name in ("aria-label", "alt", "title", "placeholder", "data-queued", "data-waits", "data-sent", "data-refused", "data-failed"):
             self._read(given.get(name) or "")
         if tag in ("meta", "link", "input", "br", "img", "rect", "hr"):
             return
@@ -196,6 +196,7 @@ def walk(made: Library) -> dict[str, str]:
         "give": "/consent/give?purpose=dpv:PublicBenefit",
         "improve": "/improve/none",
         "language": "/languages?q=swahili",
+        "no network": "/offline/ar",
         "entry of a digest": "/log/find?what=99999",
     }
     return found

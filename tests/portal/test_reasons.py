@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import re
@@ -139,10 +140,8 @@ def test_nor_is_anything_that_is_put_together_from_pieces_of_it(pieces: list[str
 @given(st.text(max_size=200))
 def test_every_text_is_shown_or_refused_in_words(text: str) -> None:
     harmless(str(reasons.shown(text)))
-    try:
-        reasons.sound(text)
-    except BadInput as error:
-        assert error.what
+    with contextlib.suppress(BadInput):
+        assert reasons.sound(text)
 
 
 def test_structure_is_shown_below_the_page_with_no_rank_left_out_and_each_part_in_its_own_direction() -> None:
