@@ -14,12 +14,16 @@ if (form.dataset.offline !== undefined && Outbox.owner) { // the page for when t
 }
 
 const problem = document.getElementById("problem");
-let draft = {};
-try { draft = JSON.parse(localStorage.getItem(place)) || {}; } catch { /* another script's */ }
-if (!problem) for (const name of KEPT) {
-  const field = form.elements[name];
-  if (field && typeof draft[name] === "string" && (field.value === field.defaultValue || field.tagName === "SELECT")) field.value = draft[name];
-}
+const fill = () => {
+  let draft = {};
+  try { draft = JSON.parse(localStorage.getItem(place)) || {}; } catch { /* another script's */ }
+  for (const name of KEPT) {
+    const field = form.elements[name];
+    if (field && typeof draft[name] === "string" && (field.value === field.defaultValue || field.tagName === "SELECT")) field.value = draft[name];
+  }
+};
+if (!problem) fill();
+addEventListener("returned", (event) => { if (event.detail === place) fill(); });
 form.addEventListener("input", () => {
   const kept = {};
   for (const name of KEPT) if (form.elements[name]) kept[name] = form.elements[name].value;

@@ -5,11 +5,22 @@ const PLACE = "offline-" + KEPT.version;
 const forget = async (...but) => {
   for (const place of await caches.keys()) if (place.startsWith("offline-") && !but.includes(place)) await caches.delete(place);
 };
-addEventListener("install", (event) => event.waitUntil((async () => {
+const fill = async () => {
+  if (await caches.has(PLACE)) return;
+  const found = await Promise.all([KEPT.page, ...KEPT.files].map(async (path) => {
+    const answer = await fetch(path, { credentials: "omit", cache: "reload" }); // without a cookie: as a stranger sees it
+    if (!answer.ok) throw new Error(path);
+    return [path, answer];
+  }));
   const cache = await caches.open(PLACE);
-  await cache.addAll([KEPT.page, ...KEPT.files].map((path) => new Request(path, { credentials: "omit", cache: "reload" }))); // without a cookie: as a stranger sees it
+  for (const [path, answer] of found) await cache.put(path, answer);
+};
+addEventListener("install", (event) => event.waitUntil((async () => {
+  await fill();
   await skipWaiting();
 })()));
+// A member's page says so at each load. Who signed out, while another tab of theirs was open, and in again, has the same worker, and no page any more.
+addEventListener("message", (event) => { if (event.data === "keep") event.waitUntil((async () => { await fill(); await clients.claim(); })()); });
 addEventListener("activate", (event) => event.waitUntil((async () => {
   await forget(PLACE);
   await clients.claim();

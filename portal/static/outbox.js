@@ -8,16 +8,16 @@ const Outbox = (() => {
   if (note.dataset.owner) localStorage.setItem("writer", JSON.stringify({ owner: note.dataset.owner, name: note.dataset.name }));
   const writer = read("writer", {});
   const owner = typeof writer.owner === "string" ? writer.owner : "";
-  const place = "outbox:" + owner;
+  const place = "outbox:" + owner, refused = "refused:" + owner;
   const all = () => { const found = read(place, []); return Array.isArray(found) ? found.filter((one) => typeof one === "string") : []; };
   const keep = (waiting) => localStorage.setItem(place, JSON.stringify(waiting));
   const number = (fields) => new URLSearchParams(fields).get("id");
   const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  const show = (said, { refused = false, sent = false } = {}) => { // what waits, after what was said
+  const show = (said, { refused: wrong = false, sent = false } = {}) => { // what waits, after what was said
     const count = owner ? all().length : 0;
     const waits = count ? (navigator.onLine ? note.dataset.waits : note.dataset.queued) + " " + count.toLocaleString(document.documentElement.lang) : "";
-    note.className = refused ? "problem" : "note";
+    note.className = wrong ? "problem" : "note";
     words.textContent = [said, waits].filter(Boolean).join(" ");
     button.hidden = !count || !note.dataset.owner;
     basket.hidden = !sent;
@@ -45,6 +45,7 @@ const Outbox = (() => {
     const begun = read(draft, {});
     if (begun.inputs || begun.targets) return false;
     localStorage.setItem(draft, JSON.stringify({ inputs: given.inputs, targets: given.targets, language: given.language, licence: given.licence }));
+    dispatchEvent(new CustomEvent("returned", { detail: draft })); // if it is the form that is open
     return true;
   };
 
@@ -54,13 +55,18 @@ const Outbox = (() => {
       const [how, why] = await send(fields);
       if (how === "gone" || how === "later") break;
       if (how === "kept") sent += 1;
-      else said = note.dataset.refused + " " + why;
+      else localStorage.setItem(refused, said = note.dataset.refused + " " + why);
       if (how === "kept" || back(fields)) keep(all().filter((one) => number(one) !== number(fields)));
     }
     show(said || (sent ? note.dataset.sent : ""), { refused: Boolean(said), sent: Boolean(sent || said) });
   };
+  const earlier = () => { // what was refused on a page that was left meanwhile, until it is read where the text is
+    const said = (owner && localStorage.getItem(refused)) || "";
+    if (document.querySelector("form[data-draft]")) localStorage.removeItem(refused);
+    show(said, { refused: Boolean(said), sent: Boolean(said) });
+  };
   const flush = async () => { // one page at a time
-    show("");
+    earlier();
     if (!owner || !all().length) return;
     button.disabled = true;
     try {
@@ -78,13 +84,18 @@ const Outbox = (() => {
   document.addEventListener("submit", (event) => { if (new URL(event.target.action).pathname === "/signout") localStorage.removeItem("writer"); });
   const sparing = navigator.connection && navigator.connection.saveData; // who pays by the byte says when
   if (navigator.onLine && !sparing) flush();
-  else show("");
+  else earlier();
 
   // What is shown without a network is kept by a worker (offline.js), in the language of this page.
   if (note.dataset.worker && navigator.serviceWorker) {
     const ours = (path) => { if (/^\/offline\/[a-z]{2,3}\/worker\.js$/.test(path)) return path; throw new TypeError("this is no worker of ours"); };
     const policy = window.trustedTypes ? trustedTypes.createPolicy("coop-offline", { createScriptURL: ours }) : { createScriptURL: ours };
-    addEventListener("load", () => navigator.serviceWorker.register(policy.createScriptURL(note.dataset.worker), { scope: "/", updateViaCache: "none" }).catch(() => {}));
+    addEventListener("load", async () => {
+      try {
+        await navigator.serviceWorker.register(policy.createScriptURL(note.dataset.worker), { scope: "/", updateViaCache: "none" });
+        (await navigator.serviceWorker.ready).active.postMessage("keep");
+      } catch { /* without it, all is as it was before there was one */ }
+    });
   }
   return { owner, name: writer.name || "", fresh, put: (fields) => keep([...all(), fields]), send, show };
 })();
