@@ -25,6 +25,9 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
+ASKED = ("coop.admission/v1", "coop.recovery/v1")
+"""What registrars and guardians sign one after the other: they go back to the list of those who ask."""
+
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Token = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 Signer = Annotated[str, Query(alias="as", pattern=r"^(m-[0-9a-f]{16})?$")]
@@ -76,7 +79,7 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         problem=problem,
         reasons=None if written is None else reasons.shown(written),
         written=written,
-        home=drafted.after.get("go", "/"),
+        home="/stewards/admissions" if drafted.kind in ASKED and signer != drafted.author else drafted.after.get("go", "/"),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from governance_hooks.canonical import loads
-from tests.portal.showcase import Stage
+from tests.portal.showcase import OPTIONS, QUESTION, REASONS, Stage
 
 __all__ = ["Sight", "sights_of"]
 
@@ -96,6 +96,23 @@ FULL = [
     Sight("why blocked", "founder", "{running}/why"),
     Sight("why, nothing here", "founder", "{drafted}/why", often=False),
     Sight("propose", "founder", "/propose"),
+    Sight("propose a run", "founder", "{propose file}"),
+    Sight(
+        "propose, previewed",
+        "founder",
+        "/propose/question",
+        {"question": QUESTION, "options": "\n".join(OPTIONS), "method": "ranked", "reasons": REASONS, "act": "preview"},
+    ),
+    Sight(
+        "propose, refused",
+        "founder",
+        "/propose/question",
+        {"question": "?", "options": "a\nb", "method": "approval", "reasons": "> " * 30 + "a"},
+        422,
+        often=False,
+    ),
+    Sight("vote with reasons", "reviewer", "{drafted}"),
+    Sight("vote with reasons of one's own", "registrar", "{drafted}", often=False),
     Sight("contribute", "member", "/contribute"),
     Sight("no network, member", "member", "/offline/{language}", often=False),
     Sight("contribute, an edit waits", "reviewer", "/contribute"),

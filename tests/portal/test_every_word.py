@@ -162,7 +162,7 @@ def walk(made: Library) -> dict[str, str]:
         person.post("/recover/key", line=generate_key(portal.root / "third").public.line),
         person.post("/stewards/halts", proposal=run, hours="24"),
         person.post("/mine/leave", sure=portal.members[0]),
-        person.post("/propose/question", question="Τι;", options="α\nβ", method="approval"),
+        person.post("/propose/question", question="Τι;", options="α\nβ", method="approval", reasons="# Γιατί"),
         person.post("/contribute/give"),
     ]
     assert all(page.path.startswith("/sign/") for page in drafted), [page.words for page in drafted if not page.path.startswith("/sign/")]
@@ -261,6 +261,13 @@ def shown(made: Library, walk: dict[str, str], language: str) -> Iterator[tuple[
         (f"{walk['run']}/vote", {"choice": "for"}),
         ("/propose/file", {"subject": digest("nothing")}),
         ("/propose/question", {"question": "α", "options": "β", "method": "ranked"}),
+        ("/propose/question", {"question": "α", "options": "β\nγ", "method": "ranked", "reasons": "# Γιατί", "act": "preview"}),
+        *(
+            ("/propose/question", {"question": "α", "options": "β\nγ", "method": "ranked", "reasons": why})
+            for why in ("> " * 30 + "α", "α\n" * 1001 + "α", "[" * 999, "|" * 99, "|α" * 7 + "|\n" + "|-" * 7 + "|\n", "\u202e")
+        ),
+        ("/contribute", {"id": "0123456789abcdef", "inputs": "α", "targets": "β", "language": "sw", "owner": "a-0000000000000000"}),
+        (f"{open_vote}/reasons/erase", {}),
         ("/statements", {"statement": "{", "signatures": ""}),
         ("/statements", {"statement": "{}", "signatures": ""}),
         (f"/stewards/admissions/{'0' * 32}/decline", {}),
