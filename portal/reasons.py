@@ -70,12 +70,12 @@ def _problem(text: str) -> Problem | None:
         return problem
     lines = text.split("\n")
     if len(lines) > MAX_LINES:
-        return Problem(Sentence("{name} has too many lines", name=name), len(lines), str(MAX_LINES))
+        return Problem(Sentence("{name} has too many lines", name=name), len(lines), Sentence("at most {count}", count=MAX_LINES))
     if text.count("[") > MAX_BRACKETS:
-        return Problem(Sentence("{name} has too many square brackets", name=name), text.count("["), str(MAX_BRACKETS))
+        return Problem(Sentence("{name} has too many square brackets", name=name), text.count("["), Sentence("at most {count}", count=MAX_BRACKETS))
     bars = max(line.count("|") for line in lines)
     if bars > MAX_BARS:
-        return Problem(Sentence("{name} has a line with too many bars", name=name), bars, str(MAX_BARS))
+        return Problem(Sentence("{name} has a line with too many bars", name=name), bars, Sentence("at most {count}", count=MAX_BARS))
     tokens = _PARSER.parse(text)
     deep = max((token.level for token in tokens), default=0)
     if deep > MAX_DEPTH:
@@ -84,7 +84,7 @@ def _problem(text: str) -> Problem | None:
         )
     columns = max((_columns(tokens, place) for place, token in enumerate(tokens) if token.type == "thead_open"), default=0)
     if columns > MAX_COLUMNS:
-        return Problem(Sentence("{name} has a table with too many columns", name=name), columns, str(MAX_COLUMNS))
+        return Problem(Sentence("{name} has a table with too many columns", name=name), columns, Sentence("at most {count}", count=MAX_COLUMNS))
     return None
 
 

@@ -57,7 +57,7 @@ MARKED: Final = {
 
 TYPED: Final = (
     r"coop(?: [a-z]+| --draft)?|--[a-z]+|ssh-keygen|\bAAAA\.*",
-    r"\b(?:OpenSSH|SSH|JavaScript|JSON|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256|bootstrap)\b",
+    r"\b(?:OpenSSH|SSH|JavaScript|JSON|HTML|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256|bootstrap)\b",
 )
 """What translations keep as it is: what is typed, and names of things that have no other."""
 
