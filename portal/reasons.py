@@ -111,7 +111,7 @@ def _blocks(tokens: list[Token]) -> list[Token]:
             token.tag = tokens[place + 2].tag = "td"
         if token.type in ("th_open", "td_open", "fence", "code_block"):
             token.attrs, token.info = {}, ""
-        if token.nesting == 1 and token.tag in _TURNED:
+        if token.nesting == 1 and token.level == 0 and token.tag in _TURNED:  # a block looks for its direction in what has none of its own
             token.attrs["dir"] = "auto"
         if token.type == "inline":
             token.children = _words(token.children or [])

@@ -93,6 +93,8 @@ class Eyes:
         page, address = self.page(sight.who, stage), sight.address(stage, language)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
+        if sight.first is not None:
+            page.goto(stage.settings.origin + sight.first)
         if sight.fields is None:
             answer = page.goto(address)
         else:

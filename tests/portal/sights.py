@@ -28,6 +28,8 @@ class Sight:
     often: bool = True
     """Whether the tests of every day look at it, or only the long walk."""
     village: str = field(default="full")
+    first: str | None = None
+    """A page they open before, which leaves something on their device."""
 
     def address(self, stage: Stage, language: str) -> str:
         """Where a browser on this machine finds it, in a language."""
@@ -114,7 +116,7 @@ FULL = [
     Sight("vote with reasons", "reviewer", "{drafted}"),
     Sight("vote with reasons of one's own", "registrar", "{drafted}", often=False),
     Sight("contribute", "member", "/contribute"),
-    Sight("no network, member", "member", "/offline/{language}", often=False),
+    Sight("no network, member", "member", "/offline/{language}", often=False, first="/mine"),
     Sight("contribute, an edit waits", "reviewer", "/contribute"),
     Sight("given", "fresh", "/contribute/given", often=False),
     Sight("languages", "member", "/languages?q=swahili", often=False),

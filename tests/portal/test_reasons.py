@@ -148,6 +148,7 @@ def test_structure_is_shown_below_the_page_with_no_rank_left_out_and_each_part_i
     shown = str(reasons.shown(reasons.sound(GOOD)))
     assert re.findall(r"<(h\d)", shown) == ["h3", "h4"]
     assert re.findall(r"<(h\d)", str(reasons.shown("### a\n\n# b\n\n###### c\n\n#\n\n## d"))) == ["h3", "h3", "h4", "h4"]
+    assert '<blockquote dir="auto">\n<p>said the elder</p>' in shown  # its direction is that of its words: it would not look into a block that has one
     for part in ("<strong>March</strong>", "<em>nobody</em>", '<ol dir="auto">', '<blockquote dir="auto">', "<th>hours</th>", '<p dir="auto">نكتب'):
         assert part in shown, part
     assert "<td></td>" in str(reasons.shown("| | a |\n|---|---|\n| b | c |"))  # no empty head
