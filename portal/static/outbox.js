@@ -5,8 +5,9 @@
 const Outbox = (() => {
   const note = document.getElementById("waiting"), words = note.querySelector("p"), button = note.querySelector("button"), basket = note.querySelector("a");
   const read = (place, or) => { try { return JSON.parse(localStorage.getItem(place)) || or; } catch { return or; } };
-  if (note.dataset.owner) localStorage.setItem("writer", JSON.stringify({ owner: note.dataset.owner, name: note.dataset.name }));
-  const writer = read("writer", {});
+  const here = note.dataset.owner ? { owner: note.dataset.owner, name: note.dataset.name } : null;
+  try { if (here) localStorage.setItem("writer", JSON.stringify(here)); } catch { /* full: what waits goes out first */ }
+  const writer = here || read("writer", {});
   const owner = typeof writer.owner === "string" ? writer.owner : "";
   const place = "outbox:" + owner, refused = "refused:" + owner;
   const all = () => { const found = read(place, []); return Array.isArray(found) ? found.filter((one) => typeof one === "string") : []; };
