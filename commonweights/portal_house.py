@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from commonweights.consent_uses import read_plans, uses_of
 from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_PUBLISH
 from commonweights.texts import keep_text, read_text
-from commonweights.voting import close_statement, keep_reason, proposal_payload, standing_of
+from commonweights.voting import close_statement, keep_reason, proposal_payload, reason_file, standing_of
 from commonweights.workspace import Workspace
 from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
@@ -92,18 +92,20 @@ class FolderHouse:
         """Keep a private reason and return its salted digest."""
         return keep_reason(self._space, text)
 
-    def _reason(self, digest: str) -> Path:
-        return self.root / "private" / "reasons" / f"{digest.removeprefix('sha256:')}.json"
-
     def reason(self, digest: str) -> str | None:
         """Return a kept reason, or None if it is not here, or was erased."""
-        path = self._reason(digest)
+        data = self.reason_document(digest)
+        return None if data is None else str(json.loads(data)["text"])
+
+    def reason_document(self, digest: str) -> bytes | None:
+        """Return a kept reason with its salt, the bytes that have the digest, or None if it is not here."""
+        path = reason_file(self._space, digest)
         data = path.read_bytes() if path.is_file() else b""
-        return str(json.loads(data)["text"]) if sha256(data) == digest else None
+        return data if sha256(data) == digest else None
 
     def erase_reason(self, digest: str) -> None:
         """Erase a kept reason."""
-        self._reason(digest).unlink(missing_ok=True)
+        reason_file(self._space, digest).unlink(missing_ok=True)
 
     def plans(self) -> Mapping[str, Plan]:
         """Return the plans in the folder by digest, read again only when a file there changed."""
@@ -136,9 +138,9 @@ class FolderHouse:
         """Say in plain words what came of a proposal so far."""
         return standing_of(proposal, now())
 
-    def proposal_payload(self, kind: ProposalKind, subject: str, *, uses: int, motion: Strict | None) -> dict[str, Any]:
+    def proposal_payload(self, kind: ProposalKind, subject: str, *, uses: int, motion: Strict | None, reasons: str | None = None) -> dict[str, Any]:
         """Return the payload of a proposal under the rules and the roll of this moment."""
-        return proposal_payload(self._space.coop, kind, subject, uses=uses, motion=motion)
+        return proposal_payload(self._space.coop, kind, subject, uses=uses, motion=motion, reasons=reasons)
 
     def close_payload(self, proposal: Proposal) -> tuple[str, dict[str, Any]]:
         """Return type and payload of the statement that closes a proposal."""

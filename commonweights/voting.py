@@ -23,7 +23,22 @@ from governance_hooks.state import Proposal
 from governance_hooks.statement import now, shift
 from governance_hooks.tally import roll_root
 
-__all__ = ["close_statement", "describe", "find_proposal", "how_to_answer", "keep_reason", "missing_voters", "proposal_payload", "standing_of", "subject_of"]
+__all__ = [
+    "close_statement",
+    "describe",
+    "find_proposal",
+    "how_to_answer",
+    "keep_reason",
+    "missing_voters",
+    "proposal_payload",
+    "reason_file",
+    "reasons_in",
+    "standing_of",
+    "subject_of",
+]
+
+MAX_REASONS_BYTES = 20_000
+"""Longest reasons of a proposal; the portal shows as many (`portal.reasons`)."""
 
 
 def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
@@ -80,6 +95,7 @@ def proposal_payload(
     motion: Strict | None = None,
     draft: str | None = None,
     supersedes: Sequence[str] = (),
+    reasons: str | None = None,
 ) -> dict[str, Any]:
     """Return the payload of a proposal under the rules and the roll of this moment, open for at least the bylaws' minimum."""
     register = coop.register
@@ -95,6 +111,7 @@ def proposal_payload(
         "motion": None if motion is None else motion.model_dump(mode="json"),
         "draft": draft,
         **({"supersedes": sorted(supersedes)} if supersedes else {}),
+        **({"reasons": reasons} if reasons else {}),
     }
 
 
@@ -117,10 +134,29 @@ def close_statement(proposal: Proposal) -> tuple[str, dict[str, Any]]:
 
 
 def keep_reason(space: Workspace, text: str) -> str:
-    """Keep a voter's reason in the private folder and return its digest, salted so that nobody can test a guess against the log."""
+    """Keep a voter's or a proposer's reason in the private folder and return its digest, salted so that nobody can test a guess against the log."""
     data = dumps({"salt": secrets.token_hex(16), "text": text})
-    write_bytes(space.root / "private" / "reasons" / f"{sha256(data)[7:]}.json", data, mode=0o600)
+    write_bytes(reason_file(space, sha256(data)), data, mode=0o600)
     return sha256(data)
+
+
+def reason_file(space: Workspace, digest: str) -> Path:
+    """Return where a reason is kept until it is erased."""
+    return space.root / "private" / "reasons" / f"{digest.removeprefix('sha256:')}.json"
+
+
+def reasons_in(path: Path) -> str:
+    """Return the reasons of a proposal, in Markdown, from a file; raise BadInput for what nobody should be shown."""
+    from data_pipeline.text import text_problems
+
+    data = path.read_bytes()
+    try:
+        text = data[: MAX_REASONS_BYTES + 1].decode().replace("\r\n", "\n").strip()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no text in UTF-8", value=f"byte {error.start}", allowed=f"Markdown in UTF-8, at most {MAX_REASONS_BYTES} bytes") from error
+    for problem in text_problems(Sentence("the reason"), text, MAX_REASONS_BYTES):
+        raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
+    return text
 
 
 def missing_voters(proposal: Proposal) -> list[str]:
@@ -174,6 +210,7 @@ def describe(proposal: Proposal) -> dict[str, Any]:
         "motion": None if proposal.motion is None else proposal.motion.model_dump(mode="json"),
         "draft": proposal.draft,
         "supersedes": list(proposal.supersedes),
+        "reasons": proposal.reasons,
         "objections": len(proposal.objections),
         "halts": [
             {"halt": one.id, "until": one.until, "by": "members" if one.by_members else "oversight body", "ratified": one.ratified, "lifted": one.lifted}

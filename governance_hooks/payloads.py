@@ -143,6 +143,8 @@ class ProposalOpened(Strict):
     """The draft statement whose last version this is, if it was drafted in the log."""
     supersedes: Annotated[list[Digest], Field(max_length=64)] = Field(default_factory=list)
     """Of a release: those that are out and that it takes the place of once it is out itself, sorted."""
+    reasons: Annotated[Digest | None, Field(exclude_if=lambda digest: digest is None)] = None
+    """Salted digest of the proposer's reasons, in Markdown, which are kept apart and can be erased; absent where none are given."""
 
 
 class Draft(Strict):
@@ -152,6 +154,8 @@ class Draft(Strict):
     subject: Digest
     previous: Digest | None
     """The draft statement this is the next version of."""
+    reasons: Annotated[Digest | None, Field(exclude_if=lambda digest: digest is None)] = None
+    """Salted digest of the reasons as they are in this version; absent where none are given."""
 
 
 class Ballot(Strict):

@@ -231,6 +231,8 @@ class Proposal:
     draft: str | None
     supersedes: tuple[str, ...] = ()
     """Releases that are superseded once this one is out."""
+    reasons: str | None = None
+    """Salted digest of the proposer's reasons."""
     votes: dict[str, Vote] = field(default_factory=dict)
     extended: bool = False
     """The quorum was reached late, and the vote prolonged."""
@@ -295,6 +297,7 @@ class Draft:
     kind: str
     subject: str
     previous: str | None
+    reasons: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

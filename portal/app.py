@@ -70,7 +70,7 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
     app.exception_handler(CoopError)(_explain)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
-    headers = headers_of(secure=service.settings.secure, form_action=other, passkeys=not sessions)
+    headers = headers_of(secure=service.settings.secure, form_action=other, passkeys=not sessions, worker=sessions)
     packed = _Packed(_Language(_Renewed(app, service.settings)), cookie_name(service.settings), pages=sessions)
     return Guard(packed, origin=origin, cookie=cookie_name(service.settings), headers=headers, limits=service.limits, body_s=body_s)
 

@@ -60,6 +60,10 @@ class House(Protocol):
         """Return a kept reason, or None if it is not here, or was erased."""
         ...
 
+    def reason_document(self, digest: str) -> bytes | None:
+        """Return a kept reason with its salt, the bytes that have the digest, or None if it is not here."""
+        ...
+
     def erase_reason(self, digest: str) -> None:
         """Erase a kept reason."""
         ...
@@ -80,7 +84,7 @@ class House(Protocol):
         """Say in plain words what came of a proposal so far."""
         ...
 
-    def proposal_payload(self, kind: ProposalKind, subject: str, *, uses: int, motion: Strict | None) -> dict[str, Any]:
+    def proposal_payload(self, kind: ProposalKind, subject: str, *, uses: int, motion: Strict | None, reasons: str | None = None) -> dict[str, Any]:
         """Return the payload of a proposal under the rules and the roll of this moment."""
         ...
 

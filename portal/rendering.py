@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from portal import i18n
+from portal.store.accounts import masked
 
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
@@ -103,6 +104,7 @@ def environment() -> Environment:
         here=here,
         ids=ids,
         language=i18n.language_by_tag,
+        masked=masked,
         money=i18n.money,
         when=i18n.when,
         with_dates=i18n.with_dates,

@@ -27,13 +27,14 @@ API = "/api/"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-def headers_of(*, secure: bool, form_action: str, passkeys: bool) -> dict[str, str]:
+def headers_of(*, secure: bool, form_action: str, passkeys: bool, worker: bool) -> dict[str, str]:
     """Return the security headers of a site.
 
     Args:
         secure: whether it is served over https.
         form_action: the other origin its forms may end up at, by a redirect.
         passkeys: whether its pages may use passkeys.
+        worker: whether its pages may have one, for when there is no network.
     """
     own = "(self)" if passkeys else "()"
     policy = [
@@ -47,7 +48,7 @@ def headers_of(*, secure: bool, form_action: str, passkeys: bool) -> dict[str, s
         "base-uri 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        *(("worker-src 'self'", "trusted-types coop-offline") if worker else ("trusted-types 'none'",)),
     ]
     return {
         "content-security-policy": "; ".join(policy),

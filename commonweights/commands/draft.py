@@ -11,6 +11,7 @@ from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.options import draft_option, key_option
 from commonweights.texts import keep_text, read_text
+from commonweights.voting import keep_reason, reasons_in
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.bylaws import KINDS
 from governance_hooks.errors import BadInput
@@ -31,16 +32,19 @@ def draft() -> None:
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--previous", help="The draft this is the next version of.")
+@click.option("--reasons", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The reasons for it, in Markdown, as they are in this version.")
 @key_option
 @draft_option
 @click.pass_obj
-def add(session: Session, kind: str, file: Path, previous: str | None, key: Path | None, draft: Path | None) -> None:
+def add(session: Session, kind: str, file: Path, previous: str | None, reasons: Path | None, key: Path | None, draft: Path | None) -> None:
     """Log FILE as a version of what may be proposed: a plan for a run, release.json for a release, anything for the rest."""
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
         member = member_of(space.coop, own)
         before = space.coop.find(previous).id if previous else None
         payload = {"kind": kind, "subject": keep_text(space, file.read_bytes()), "previous": before}
+        if reasons is not None:
+            payload["reasons"] = keep_reason(space, reasons_in(reasons))
         statement = drafts.say(space.coop, "coop.draft/v1", payload, key=own, author=member, draft=draft)
     if statement is None:
         session.show({"draft": str(draft)}, f"drafted {draft}; sign it, then: coop append {draft}")

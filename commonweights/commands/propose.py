@@ -14,7 +14,7 @@ from commonweights.cli import Session
 from commonweights.cosigning import together
 from commonweights.options import draft_option, key_option
 from commonweights.texts import keep_text
-from commonweights.voting import find_proposal, how_to_answer, proposal_payload, subject_of, superseded_by
+from commonweights.voting import find_proposal, how_to_answer, keep_reason, proposal_payload, reasons_in, subject_of, superseded_by
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks import motions
 from governance_hooks.bylaws import ProposalKind
@@ -43,8 +43,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     sponsors = click.option(
         "--sponsor", "sponsors", multiple=True, type=click.Path(path_type=Path), help="Key of another member who sponsors it; .pub with --draft."
     )
+    reasons = click.option(
+        "--reasons",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Your reasons, in Markdown; everybody can read them, and you can erase them.",
+    )
     drafted = click.option("--from-draft", "drafted", help="The draft statement this is the last version of (coop draft).")
-    return click.pass_obj(period(sponsors(drafted(key_option(draft_option(command))))))
+    return click.pass_obj(period(sponsors(reasons(drafted(key_option(draft_option(command)))))))
 
 
 Options = dict[str, Any]
@@ -69,7 +74,9 @@ def _open(
         subject, uses = (motions.subject_of(made), 1) if isinstance(made, Strict) else made
         drafted = space.coop.find(options["drafted"]).id if options["drafted"] else None
         named = supersedes(space)
-        payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=options["period_s"], motion=motion, draft=drafted, supersedes=named)
+        why = keep_reason(space, reasons_in(options["reasons"])) if options["reasons"] else None
+        period_s = options["period_s"]
+        payload = proposal_payload(space.coop, kind, subject, uses=uses, period_s=period_s, motion=motion, draft=drafted, supersedes=named, reasons=why)
         statement = together(session, space.coop, "coop.proposal/v1", payload, author, keys, draft)
     if statement is None:
         return

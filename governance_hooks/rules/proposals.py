@@ -29,7 +29,7 @@ def draft(register: Register, statement: Statement) -> None:
     before = register.drafts.get(payload.previous) if payload.previous is not None else None
     if payload.previous is not None and (before is None or before.kind != payload.kind):
         raise Refused("a draft follows a logged draft of the same kind", value=payload.previous, allowed=", ".join(register.drafts) or "none is logged yet")
-    register.drafts[statement.id] = Draft(statement.id, member.id, payload.kind, payload.subject, payload.previous)
+    register.drafts[statement.id] = Draft(statement.id, member.id, payload.kind, payload.subject, payload.previous, payload.reasons)
 
 
 def open_proposal(register: Register, statement: Statement) -> None:
@@ -84,6 +84,7 @@ def open_proposal(register: Register, statement: Statement) -> None:
         motion=payload.motion,
         draft=payload.draft,
         supersedes=tuple(payload.supersedes),
+        reasons=payload.reasons,
     )
 
 

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from governance_hooks.register import Register
 from governance_hooks.state import Proposal as State
-from portal.api.asking import ByDigest, Count, Program, Shape, Start, answered, kept, nothing_here, page_of
+from portal.api.asking import ByDigest, Count, Program, Shape, Start, answered, kept, nothing_here, page_of, raw
 from portal.api.log import Digest, Position
 from portal.api.members import Name
 from portal.proposal_rows import title_of
+from portal.public import KEPT
 from portal.service import Service
 
 __all__ = ["router"]
@@ -52,7 +53,17 @@ class Proposal(Shape):
     objections: Annotated[int, Field(ge=0, description="Members who objected after the approval.")]
     effective: Annotated[str | None, Field(description="From when an approval may be used, RFC 3339 UTC.")]
     rules: Annotated[dict[str, Any], Field(description="The rules it is decided by, copied from the bylaws when it opened.")]
+    reasons: Annotated[
+        Digest | None, Field(description="The proposer's reasons, by salted digest: `/proposals/{proposal}/reasons`. Null where none were given.")
+    ]
     motion: Annotated[dict[str, Any] | None, Field(description="What is moved, to the letter; null where `subject` is a document of its own.")]
+
+
+class Reasons(Shape):
+    """Why something was proposed. The answer is byte for byte what has the digest that the proposal names."""
+
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="So that nobody can guess a text that was erased.")]
+    text: Annotated[str, Field(description="Markdown, as its author wrote it: hostile until you made it harmless.")]
 
 
 class Proposals(Shape):
@@ -120,6 +131,7 @@ def _shape(service: Service, found: State) -> Proposal:
         objections=len(found.objections),
         effective=found.due() if standing == "approved" else None,
         rules=found.rules.model_dump(mode="json"),
+        reasons=found.reasons,
         motion=None if found.motion is None else found.motion.model_dump(mode="json"),
     )
 
@@ -152,6 +164,17 @@ def proposal(visit: Program, proposal: ByDigest) -> Response:
     with visit.register() as register:
         found = _shape(visit.service, _find(register, proposal))
     return kept(visit, found)
+
+
+@router.get("/{proposal}/reasons", response_model=Reasons, responses=answered(404))
+def reasons(visit: Program, proposal: ByDigest) -> Response:
+    """Return the proposer's reasons, raw: `sha256sum` of the answer is the digest in the proposal. They are here until their author erases them."""
+    with visit.register() as register:
+        found = _find(register, proposal).reasons
+        data = visit.service.house.reason_document(found) if found else None
+    if data is None:
+        raise nothing_here("there are no reasons here: none were given, or their author erased them")
+    return raw(visit, data, "application/json", how=KEPT)
 
 
 @router.get("/{proposal}/ballots", response_model=Ballots, responses=answered(404))

@@ -36,7 +36,7 @@ it whole, with the proofs: of an entry (`/log/proofs/inclusion`), of growth (`/l
 **Answers** carry an `ETag` and may be kept for a minute; ask again with `If-None-Match`. **Refusals** are problem details (RFC 9457): `detail`
 says what is wrong, `value` what came, `allowed` what would have been accepted, `next` what to do.
 
-Members are pseudonyms. No names, addresses, texts in private keeping or reasons of ballots are in any answer.
+Members are pseudonyms. No names, addresses, texts in private keeping or reasons of ballots are in any answer. What a member proposes is public, with the reasons for it.
 """
 _TAGS: Final = [
     {"name": "log", "description": "Entries, checkpoint and proofs: all else follows from these."},

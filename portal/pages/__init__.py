@@ -6,6 +6,7 @@ from types import ModuleType
 
 from portal.pages import (
     api,
+    changes,
     consent,
     contribute,
     datasets,
@@ -15,6 +16,7 @@ from portal.pages import (
     letters,
     log,
     mine,
+    offline,
     proposals,
     propose,
     receipts,
@@ -37,10 +39,12 @@ MAIN: Parts = (
     join,
     keys,
     proposals,
+    changes,
     propose,
     votes,
     consent,
     contribute,
+    offline,
     review,
     mine,
     receipts,

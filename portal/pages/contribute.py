@@ -77,13 +77,18 @@ def keep(
     language: Annotated[str, Form(max_length=64)] = "",
     licence: Annotated[str, Form(max_length=64)] = "NOASSERTION",
     parent: Annotated[str, Form(max_length=128)] = "",
+    owner: Annotated[str, Form(max_length=64)] = "",
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """Put a text into the basket. The browser's outbox sends the same form later, under the same id, and is told in one word."""
     with visit.register() as register:
         visit.as_member(register)
-        if parent:
-            readable_record(visit, register, parent)
+    account = visit.signed_in().account
+    if owner not in ("", account):  # a page, or a text that waited on the device, of whoever was signed in on it before
+        mistaken = Refused(i18n.gettext("this text was written by somebody who is not signed in now"), next=i18n.gettext("sign in as who wrote it"))
+        if accept == "text/plain":
+            return Response(i18n.told(mistaken.what), 403, media_type="text/plain")
+        raise mistaken
     written = Draft(
         _text(inputs),
         _text(targets),
@@ -93,14 +98,19 @@ def keep(
         licence=licence,
     )
     try:
+        if parent:
+            with visit.register() as register:
+                readable_record(visit, register, parent)
         code, tag = parse_tag(written.language, where=i18n.gettext("language"))
         sound = replace(written, language=code, tag=tag)
         for problem in problems(sound):
             raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
-        visit.service.private.basket.put(visit.signed_in().account, identifier, sound)
-    except BadInput as error:
+        visit.service.private.basket.put(account, identifier, sound)
+    except (BadInput, Refused) as error:
         if accept == "text/plain":
             return Response(i18n.told(error.what), 422, media_type="text/plain")
+        if isinstance(error, Refused):
+            raise
         return _page(visit, written, error, identifier)
     if accept == "text/plain":
         return Response("kept", media_type="text/plain")

@@ -17,9 +17,9 @@ from governance_hooks.preferences import approvals
 from governance_hooks.register import Register
 from governance_hooks.rules.closing import consult
 from governance_hooks.state import Proposal, Vote
-from portal import i18n
+from portal import i18n, reasons
 from portal.bylaws_words import changes_in_words, rules_in_words
-from portal.diffs import Piece, line_changes, readable
+from portal.diffs import Piece, line_changes
 from portal.motion_words import motion_in_words
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
@@ -110,6 +110,7 @@ def proposal(visit: Here, identifier: Digest) -> Response:
             "amendment": _amendment(register, found),
             "changes": _changes(register, found),
             "lines": motion_in_words(service, register, found.motion),
+            "reasons": service.house.reason(found.reasons) if found.reasons else None,
             "thing": plan.name if plan else _folder(service, found),
         }
     asked: Deliberation | None = values["asked"]
@@ -117,6 +118,8 @@ def proposal(visit: Here, identifier: Digest) -> Response:
     remarks = service.private.remarks.of(identifier)
     if plan:
         values["lines"] = plan_in_words(plan)
+    if values["reasons"] is not None:
+        values["read"] = reasons.shown(values["reasons"])  # outside of the register: the first reader waits for it, and nobody else
     return visit.page(
         "proposal.html", pictures=pictures_of(plan) if plan else [], plan=plan, remarks=remarks, shown=shown, stances=STANCES, now=service.clock(), **values
     )
@@ -179,31 +182,6 @@ def ballots(visit: Here, identifier: Digest, page: Annotated[int, Query(ge=1, le
     return visit.page("ballots.html", page=page, **values)
 
 
-@router.get("/proposals/{identifier}/changes")
-def changes(visit: Here, identifier: Digest) -> Response:
-    """Show what changed from draft to draft, and to what is voted on."""
-    service = visit.service
-    if not service.limits.allows("dry", visit.account.account if visit.account else "everybody"):
-        raise HTTPException(429)
-    with visit.register() as register:
-        found = find(register, identifier)
-        row = row_of(service, found, visit.member)
-        chain: list[tuple[str, str | None]] = []
-        at: str | None = found.draft
-        while at is not None and len(chain) < 20:
-            draft = register.drafts[at]
-            chain.insert(0, (at, service.house.text(draft.subject)))
-            at = draft.previous
-    steps = list[tuple[str, list[Piece] | None, bool]]()
-    for (_, old), (identifier_, new) in itertools.pairwise(chain):
-        if old is None or new is None:
-            steps.append((identifier_, None, True))
-        else:
-            pieces, whole = line_changes(readable(old[:200_000]), readable(new[:200_000]))
-            steps.append((identifier_, pieces, whole))
-    return visit.page("changes.html", row=row, steps=steps, versions=len(chain))
-
-
 @router.get("/proposals/{identifier}/why")
 def why(visit: Here, identifier: Digest) -> Response:
     """Show what blocks the run or release a proposal is about, and what would unblock it."""
@@ -241,6 +219,25 @@ def unsay(visit: Here, identifier: Digest, number: Annotated[str, Path(pattern=r
     with visit.register() as register:
         member = visit.as_member(register).id
     visit.service.private.remarks.erase(number, member)
+    return visit.go(f"/proposals/{identifier}")
+
+
+@router.post("/proposals/{identifier}/reasons/erase")
+def erase_reasons(visit: Here, identifier: Digest) -> Response:
+    """Erase the reasons one proposed something with, in every version of them that is one's own."""
+    with visit.register() as register:
+        member = visit.as_member(register).id
+        found = find(register, identifier)
+        if found.reasons is None or found.proposer != member:
+            raise BadInput(i18n.gettext("there are no reasons of yours"))
+        kept, at = {found.reasons}, found.draft
+        while at is not None:
+            draft = register.drafts[at]
+            kept |= {draft.reasons} if draft.reasons and draft.author == member else set()
+            at = draft.previous
+        for one in kept:
+            visit.service.house.erase_reason(one)
+    reasons.forget()
     return visit.go(f"/proposals/{identifier}")
 
 

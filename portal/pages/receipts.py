@@ -12,6 +12,7 @@ from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput
 from governance_hooks.sshsig import NAMESPACE, check
 from governance_hooks.statement import entry
+from portal.needs import needs_of
 from portal.proving import proof_of
 from portal.service import Service
 from portal.signing.submitting import armored_blocks, submit
@@ -42,8 +43,11 @@ def receipt(visit: Here, statement: Digest) -> Response:
     with visit.register() as register:
         words = words_of(visit.service, register, value)
         owners = [register.known_keys.get(key.raw, value["author"]) for key in keys]
+        # Who signs ten things in a row goes from each to the next: one touch signs one statement, so there is no basket of them.
+        needs = needs_of(visit.service, register, visit.account)[:1] if visit.account and visit.member in owners else []
     allowed = [f'{owner} namespaces="{NAMESPACE}" {key.line}' for owner, key in zip(owners, keys, strict=True)]
-    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=list(zip(owners, keys, strict=True)), allowed=allowed, namespace=NAMESPACE)
+    signed = list(zip(owners, keys, strict=True))
+    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=signed, allowed=allowed, namespace=NAMESPACE, needs=needs)
 
 
 @router.get("/receipts/{statement}/receipt.json")

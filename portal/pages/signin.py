@@ -94,6 +94,7 @@ def erase(visit: Here, mail: Annotated[str, Form(max_length=254)]) -> Response:
     visit.service.private.accounts.erase(own.account)
     if own.member is not None:  # texts that were never signed for go with the statements that waited to be signed
         forget_unsigned(visit.service, member=own.member)
+    visit.account = None  # the page is for nobody: its scripts would note again who was here
     page = visit.page("erased.html")
     page.headers["clear-site-data"] = '"storage"'  # texts that were typed on this device and never sent
     return page

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.sshsig import NAMESPACE
-from portal import i18n
+from portal import i18n, reasons
 from portal.signing.assertion import creation_options, passkey_of, signature_of
 from portal.signing.drafting import signing_path
 from portal.signing.enrolling import draft_of
@@ -24,6 +24,9 @@ from portal.visit import Here, Visit
 __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
+
+ASKED = ("coop.admission/v1", "coop.recovery/v1")
+"""What registrars and guardians sign one after the other: they go back to the list of those who ask."""
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Token = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -58,6 +61,8 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         origins = {one.origin for one in register.bylaws.passkey_origins}
         touch = bool(candidates(register, value, signer)) and visit.service.settings.signing_origin in origins
         logged = visit.service.view.positions.get(drafted.digest)
+        why = value["payload"].get("reasons") if value["type"] == "coop.proposal/v1" else None
+        written = visit.service.house.reason(why) if why else None
     return visit.page(
         "sign.html",
         200 if problem is None else 409,
@@ -72,7 +77,9 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         logged=logged,
         namespace=NAMESPACE,
         problem=problem,
-        home=drafted.after.get("go", "/"),
+        reasons=None if written is None else reasons.shown(written),
+        written=written,
+        home="/stewards/admissions" if drafted.kind in ASKED and signer != drafted.author else drafted.after.get("go", "/"),
     )
 
 

@@ -122,6 +122,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                 *_asked(service, register, payload),
                 _("The vote closes on %(when)s.") % {"when": when(payload["closes"])},
                 ngettext("%(num)d member may vote.", "%(num)d members may vote.", payload["roll"]["members"]) % {"num": payload["roll"]["members"]},
+                *_reasons(payload.get("reasons")),
             ]
             return Words(_("A proposal"), tuple(lines))
         case kind if kind == ERASURE:
@@ -177,6 +178,14 @@ def _apart(text: str) -> str:
 
 def _reason(digest: str | None) -> list[str]:
     return [] if digest is None else [_("Your reason is kept here, and can be erased; the ballot holds its fingerprint only.")]
+
+
+def _reasons(digest: str | None) -> list[str]:
+    return (
+        []
+        if digest is None
+        else [_("The reasons are kept here, and their author can erase them; the log has their fingerprint: %(digest)s") % {"digest": short(digest)}]
+    )
 
 
 def _keys(payload: dict[str, Any]) -> list[str]:

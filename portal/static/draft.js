@@ -1,81 +1,64 @@
-// What is typed is kept on this device until it is sent; what is sent without a network waits here and goes out later.
+// What is typed is kept on this device until it is sent; what is sent without a network waits in the outbox (outbox.js).
 // All of it is kept by account: on a phone that several people use, nobody sees or sends what another one wrote.
 // Without this script the same forms work, as long as there is a network.
 "use strict";
-const net = document.getElementById("net");
-const tell = (words) => { net.textContent = words; net.hidden = false; };
 const form = document.querySelector("form[data-draft]");
-const outbox = () => JSON.parse(localStorage.getItem("outbox:" + form.dataset.owner) || "[]");
-const keep = (waiting) => localStorage.setItem("outbox:" + form.dataset.owner, JSON.stringify(waiting));
-const place = "draft:" + form.dataset.owner + ":" + form.dataset.draft;
+const place = "draft:" + Outbox.owner + ":" + form.dataset.draft;
 const KEPT = ["inputs", "targets", "language", "licence"];
+if (form.dataset.offline !== undefined && Outbox.owner) { // the page for when there is no network, which knows nobody
+  document.getElementById("nobody").hidden = true;
+  document.getElementById("somebody").hidden = form.hidden = false;
+  document.getElementById("name").textContent = Outbox.name;
+  form.elements.id.value = Outbox.fresh();
+  form.elements.owner.value = Outbox.owner;
+}
 
 const problem = document.getElementById("problem");
-const draft = JSON.parse(localStorage.getItem(place) || "{}");
-if (!problem) for (const name of KEPT) {
-  const field = form.elements[name];
-  if (field && typeof draft[name] === "string" && (field.value === field.defaultValue || field.tagName === "SELECT")) field.value = draft[name];
-}
+const fill = () => {
+  let draft = {};
+  try { draft = JSON.parse(localStorage.getItem(place)) || {}; } catch { /* another script's */ }
+  for (const name of KEPT) {
+    const field = form.elements[name];
+    if (field && typeof draft[name] === "string" && (field.value === field.defaultValue || field.tagName === "SELECT")) field.value = draft[name];
+  }
+};
+if (!problem) fill();
+addEventListener("returned", (event) => { if (event.detail === place) fill(); });
 form.addEventListener("input", () => {
   const kept = {};
   for (const name of KEPT) if (form.elements[name]) kept[name] = form.elements[name].value;
   localStorage.setItem(place, JSON.stringify(kept));
 });
+const next = () => { // mostly the next text has the language of the last
+  if (form.dataset.draft !== "contribute") localStorage.removeItem(place);
+  else localStorage.setItem(place, JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value }));
+};
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const fields = new URLSearchParams(new FormData(form));
-  let answer;
-  try {
-    answer = await fetch("/contribute", { method: "POST", body: fields, headers: { accept: "text/plain" } });
-  } catch {
-    // The id goes with it: sent twice, it is kept once.
-    keep([...outbox(), fields.toString()]);
-    localStorage.removeItem(place);
-    form.reset();
-    form.elements.id.value = crypto.randomUUID();
-    tell(net.dataset.queued + " " + outbox().length);
-    return;
-  }
-  if (answer.ok && !answer.redirected) {
-    if (form.dataset.draft === "contribute") localStorage.setItem(place, JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value })); // mostly the next one's too
-    else localStorage.removeItem(place);
+  const button = form.querySelector("button"), fields = new URLSearchParams(new FormData(form)).toString();
+  button.disabled = true;
+  const [how, why] = await Outbox.send(fields);
+  button.disabled = false;
+  if (how === "kept") {
+    next();
     location.assign("/contribute");
-  } else if (answer.status === 422) {
-    tell(await answer.text());
-    net.className = "problem";
-    net.scrollIntoView();
+  } else if (how === "refused") {
+    Outbox.show(why, { refused: true });
+    document.getElementById("waiting").scrollIntoView();
+  } else if (how === "gone" || form.dataset.offline !== undefined) {
+    Outbox.put(fields); // its number goes with it: sent twice, it is kept once
+    next();
+    const said = [form.elements.language.value, form.elements.licence.value];
+    form.reset();
+    if (form.dataset.draft === "contribute") [form.elements.language.value, form.elements.licence.value] = said;
+    form.elements.id.value = Outbox.fresh();
+    form.elements.owner.value = Outbox.owner;
+    Outbox.show("");
+    document.getElementById("waiting").scrollIntoView();
   } else {
     form.submit(); // signed out, or anything else: the server says it on a page of its own
   }
 });
-
-let flushing = false;
-const flush = async () => {
-  if (flushing || !outbox().length) return;
-  flushing = true;
-  try {
-    while (outbox().length) {
-      const [first, ...rest] = outbox();
-      const answer = await fetch("/contribute", { method: "POST", body: new URLSearchParams(first), headers: { accept: "text/plain" } });
-      if (answer.redirected || answer.status === 429 || answer.status >= 500) return; // signed out, or busy: later
-      const refused = answer.ok ? null : await answer.text();
-      if (refused !== null) {
-        // Back onto the form, so that nothing is lost.
-        for (const [name, value] of new URLSearchParams(first)) if (KEPT.includes(name) && form.elements[name]) form.elements[name].value = value;
-        form.dispatchEvent(new Event("input"));
-      }
-      keep(rest);
-      tell(refused === null ? net.dataset.sent : net.dataset.refused + " " + refused);
-      if (refused !== null) return;
-    }
-  } catch {
-    tell(net.dataset.queued + " " + outbox().length);
-  } finally {
-    flushing = false;
-  }
-};
-addEventListener("online", flush);
-if (navigator.onLine) flush();
 
 // What an improvement changes, word by word, while it is typed: as the language divides words, also where no space does.
 // Bounded: what both texts begin and end with is left out, and if more is left than that, it is shown as gone and come.

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import BadInput
-from portal.store.schema import accounts, basket, drafted, outbox, remarks, scores, sessions
+from portal.store.schema import accounts, basket, drafted, outbox, received, remarks, scores, sessions
 
 __all__ = ["Account", "Accounts", "mail_address", "masked"]
 
@@ -112,9 +112,9 @@ class Accounts:
                 connection.execute(delete(drafted).where(drafted.c.author == one))  # and the salts by which the log names what was declined
                 connection.execute(delete(remarks).where(remarks.c.member == one))
             connection.execute(delete(outbox).where(outbox.c.mail == found.mail))
-            for table in (sessions, basket, scores, accounts):
+            for table in (sessions, basket, received, scores, accounts):
                 connection.execute(delete(table).where(table.c.account == account))
-        self._database.forget(accounts.name, basket.name, scores.name, outbox.name, remarks.name, drafted.name)
+        self._database.forget(accounts.name, basket.name, received.name, scores.name, outbox.name, remarks.name, drafted.name)
 
 
 def make_account(connection: Connection, mail: str, language: str, at: str) -> Account:

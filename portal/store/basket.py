@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,13 +12,17 @@ from sqlalchemy import delete, func, insert, select
 from data_pipeline.database import StoreDatabase
 from data_pipeline.record import Draft
 from data_pipeline.reviews import RatingDraft
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput
-from portal.store.schema import basket, scores
+from governance_hooks.statement import shift
+from portal.store.schema import basket, received, scores
 
 __all__ = ["LIMIT", "Basket", "Kept"]
 
 LIMIT = 200
 """Texts in one basket, at most: they are signed for in one act."""
+KEPT_S = 180 * 86_400
+"""So long it is known that a text came, seconds: one whose answer was lost may wait on a phone for months."""
 
 _ID = re.compile(r"[0-9a-f-]{16,40}")
 
@@ -30,6 +35,11 @@ class Kept:
     draft: Draft = field(repr=False)
 
 
+def _mark(identifier: str, draft: Draft) -> str:
+    """Return what tells a text that is sent again from another one."""
+    return sha256(dumps([identifier, draft.inputs, draft.targets, draft.tag, draft.licence, *draft.parents]))
+
+
 class Basket:
     """Texts that wait, by account."""
 
@@ -37,17 +47,22 @@ class Basket:
         self._database, self._clock = database, clock
 
     def put(self, account: str, identifier: str, draft: Draft) -> bool:
-        """Keep a sound draft; return False if the one of this id is there already.
+        """Keep a sound draft; return False if it came under this id before, whether or not it is in the basket still.
+
+        An id under which another text came is that of a page somebody went back to: the new text gets one of its own.
 
         Raises:
             BadInput: the basket is full, or the id is none.
         """
         if not _ID.fullmatch(identifier):
             raise BadInput("this is no number of a draft", value=identifier[:60], allowed="hexadecimal, as the page made it")
+        mark, at = _mark(identifier, draft), self._clock()
         with self._database.transaction(write=True) as connection:
-            there = connection.execute(select(basket.c.account).where(basket.c.id == identifier)).scalar()
-            if there is not None:
+            connection.execute(delete(received).where(received.c.created <= shift(at, -KEPT_S)))
+            if connection.execute(select(received.c.mark).where(received.c.account == account, received.c.mark == mark)).first() is not None:
                 return False
+            if connection.execute(select(basket.c.id).where(basket.c.id == identifier)).first() is not None:
+                identifier = secrets.token_hex(16)
             if (connection.execute(select(func.count()).where(basket.c.account == account)).scalar() or 0) >= LIMIT:
                 raise BadInput("the basket is full", value=LIMIT, next="give what is in it, then go on")
             connection.execute(
@@ -60,9 +75,10 @@ class Basket:
                     tag=draft.tag,
                     licence=draft.licence,
                     parent=draft.parents[0] if draft.parents else None,
-                    created=self._clock(),
+                    created=at,
                 )
             )
+            connection.execute(insert(received).values(account=account, mark=mark, created=at))
         return True
 
     def all(self, account: str) -> list[Kept]:

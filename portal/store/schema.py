@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "remarks", "scores", "sessions"]
+__all__ = ["accounts", "basket", "drafted", "enrolments", "links", "metadata", "outbox", "received", "remarks", "scores", "sessions"]
 
 metadata = MetaData()
 
@@ -69,7 +69,7 @@ enrolments = Table(
 basket = Table(
     "portal_basket",
     metadata,
-    Column("id", String, primary_key=True),  # chosen by the browser's outbox, so that sending twice gives once
+    Column("id", String, primary_key=True),  # chosen by the page or the browser's outbox
     Column("account", String, nullable=False, index=True),
     Column("inputs", Text, nullable=False),
     Column("targets", Text, nullable=False),
@@ -78,6 +78,14 @@ basket = Table(
     Column("licence", String, nullable=False),
     Column("parent", String, nullable=True),
     Column("created", String, nullable=False),
+)
+
+received = Table(  # texts that came, by id and content together, so that sending one twice gives it once
+    "portal_received",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("mark", String, primary_key=True),
+    Column("created", String, nullable=False, index=True),
 )
 
 scores = Table(

@@ -75,7 +75,7 @@ class Eyes:
         """The page of a person; the same each time."""
         key = (stage.settings.origin, who)
         if key not in self._pages:
-            context = self.browser.new_context(java_script_enabled=self.script, bypass_csp=True)
+            context = self.browser.new_context(java_script_enabled=self.script, bypass_csp=True, service_workers="block")
             cookie = stage.cookie(who)
             if cookie is not None:
                 context.add_cookies([{"name": "coop-session", "value": cookie, "url": stage.settings.origin}])
@@ -93,6 +93,8 @@ class Eyes:
         page, address = self.page(sight.who, stage), sight.address(stage, language)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
+        if sight.first is not None:
+            page.goto(stage.settings.origin + sight.first)
         if sight.fields is None:
             answer = page.goto(address)
         else:

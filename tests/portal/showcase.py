@@ -47,6 +47,29 @@ CONTESTED = Rules(quorum_percent=30, approval_percent=50, minimum_for=2, minimum
 QUESTION = "Which language first?\nأي لغة نبدأ بها؟ كل صوت يُحسب، والجواب لا يُلزم أحدًا.\nLugha ipi kwanza?"
 OPTIONS = ["Kiswahili, na lahaja zake zote", "العربية الفصحى", "हिन्दी", "Español de las montañas"]
 DRAFTS = ["Budget: 120 hours.\nLanguages: Swahili.\n", "Budget: 90 hours.\nLanguages: Swahili, العربية.\nOpen to everybody.\n"]
+REASONS = """\
+# Why now
+The rains come in **March**, and then *nobody* writes. See [the map](https://maps.example/coast) and `coop plan`.
+
+## What it costs
+| what | hours | who pays | when |
+|---|--:|---|---|
+| تدريب | 90 | the cooperative | before the rains |
+| evaluation of all the languages together | 12 | a grant | after them |
+
+1. Kiswahili, na lahaja zake zote
+2. हिन्दी
+   - गाँव की बोली
+     - and what the elders sing
+
+> قالت الجدة: من يكتب يبقى.
+> And she is right.
+
+### Neither heading nor <b>markup</b> of its own
+    indented words
+
+---
+"""
 TEXTS = (
     {"inputs": "كيف أزرع الطماطم على السطح؟", "targets": "اختر أصيصًا عميقًا، وضع فيه تربة خفيفة، واسقه كل صباح (حوالي 2 لتر).", "language": "ar"},
     {"inputs": "Ninawezaje kuhifadhi maji ya mvua?", "targets": "Tumia tangi safi lenye kifuniko.\n1. Safisha paa.\n2. Weka chujio.", "language": "sw"},
@@ -73,7 +96,7 @@ class Stage:
     """The same portal, as a browser on this machine reaches it."""
     settings: Settings
     people: dict[str, Person] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=lambda: {"language": "en"})
 
     def cookie(self, who: str) -> str | None:
         """The session of somebody; None for a stranger."""
@@ -237,9 +260,13 @@ def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
     for member, options in zip(village.members, ([0, 1], [1, 0, 2], [0, 3], [0]), strict=False):
         village.say("coop.preference/v1", {"proposal": decided["answered"], "options": options, "sequence": 1, "reason": None}, member)
     previous: str | None = None
-    for text in DRAFTS:
-        previous = village.say("coop.draft/v1", {"kind": "run", "subject": sha256(text.encode()), "previous": previous}, village.members[0]).id
-    decided["drafted"] = village.propose("run", sha256(DRAFTS[-1].encode()), draft=previous, closes=shift(village.clock, DAY), by=village.members[0]).id
+    for text, why in zip(DRAFTS, (REASONS.replace("March", "April"), REASONS), strict=True):
+        payload = {"kind": "run", "subject": sha256(text.encode()), "previous": previous, "reasons": _reasons(root, why)}
+        previous = village.say("coop.draft/v1", payload, village.members[0]).id
+    why = _reasons(root, REASONS + "\n- العربية أيضًا\n")
+    closes = shift(village.clock, DAY)
+    decided["drafted"] = village.propose("run", sha256(DRAFTS[-1].encode()), draft=previous, closes=closes, by=village.members[0], reasons=why).id
+    paths["propose file"] = f"/propose/file?subject={sha256((root / 'plans/third-run.json').read_bytes())}"
     paths |= {name: f"/proposals/{one}" for name, one in decided.items()}
     paths["dataset"] = f"/datasets/{json.loads((done.run_dir / 'plan.json').read_bytes())['build']['manifest']}"
 
@@ -265,6 +292,14 @@ def _motions(village: Village, halted: str, withdrawn: str) -> dict[str, str]:
         closes = shift(village.clock, max(7 * DAY, register.bylaws.rules(kind).minimum_period_s))
         made[f"motion {kind}"] = village.move(motion, *signers, by=member, closes=closes).id
     return made
+
+
+def _reasons(root: Path, text: str) -> str:
+    """Keep reasons as the command line does, and return their digest."""
+    data = dumps({"salt": "0" * 32, "text": text})
+    (root / "private/reasons").mkdir(parents=True, exist_ok=True)
+    (root / "private/reasons" / f"{sha256(data)[7:]}.json").write_bytes(data)
+    return sha256(data)
 
 
 def _texts(stage: Stage) -> None:
@@ -380,7 +415,7 @@ def _votes(stage: Stage) -> None:
     founder.post(f"{running}/remarks", text="لا أوافق حتى نعرف الكلفة.", stance="against")
     stage.keep("sign question", reviewer.post("/propose/question", question="Which first?", options="Kiswahili\r\nالعربية\r\n", method="ranked"))
     third = sha256((stage.portal.root / "plans/third-run.json").read_bytes())
-    stage.keep("sign proposal", reviewer.post("/propose/file", subject=third))
+    stage.keep("sign proposal", reviewer.post("/propose/file", subject=third, reasons=REASONS))
     prover = stage.portal.stranger()
     prover.sign_in("prover@example.org")
     stage.keep("sign proof", prover.post("/join/prove", line=stage.portal.keys[stage.portal.members[5]].public.line))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from governance_hooks.canonical import loads
-from tests.portal.showcase import Stage
+from tests.portal.showcase import OPTIONS, QUESTION, REASONS, Stage
 
 __all__ = ["Sight", "sights_of"]
 
@@ -28,10 +28,12 @@ class Sight:
     often: bool = True
     """Whether the tests of every day look at it, or only the long walk."""
     village: str = field(default="full")
+    first: str | None = None
+    """A page they open before, which leaves something on their device."""
 
     def address(self, stage: Stage, language: str) -> str:
         """Where a browser on this machine finds it, in a language."""
-        path = self.path.format_map(stage.paths)
+        path = self.path.format_map({**stage.paths, "language": language})
         site, path = (stage.settings.signing_origin, path.removeprefix("sign:")) if path.startswith("sign:") else (stage.settings.origin, path)
         return f"{site}{path}{'&' if '?' in path else '?'}lang={language}"
 
@@ -61,6 +63,7 @@ FULL = [
     Sight("unsubscribe", "stranger", "{unsubscribe}"),
     Sight("unsubscribed", "stranger", "{unsubscribe}", {}),
     Sight("what changed", "stranger", "{drafted}/changes"),
+    Sight("no network", "stranger", "/offline/{language}"),
     # on the way in
     Sight("home, newcomer", "newcomer", "/"),
     Sight("join, newcomer", "newcomer", "/join"),
@@ -99,7 +102,25 @@ FULL = [
     Sight("why blocked", "founder", "{running}/why"),
     Sight("why, nothing here", "founder", "{drafted}/why", often=False),
     Sight("propose", "founder", "/propose"),
+    Sight("propose a run", "founder", "{propose file}"),
+    Sight(
+        "propose, previewed",
+        "founder",
+        "/propose/question",
+        {"question": QUESTION, "options": "\n".join(OPTIONS), "method": "ranked", "reasons": REASONS, "act": "preview"},
+    ),
+    Sight(
+        "propose, refused",
+        "founder",
+        "/propose/question",
+        {"question": "?", "options": "a\nb", "method": "approval", "reasons": "> " * 30 + "a"},
+        422,
+        often=False,
+    ),
+    Sight("vote with reasons", "reviewer", "{drafted}"),
+    Sight("vote with reasons of one's own", "registrar", "{drafted}", often=False),
     Sight("contribute", "member", "/contribute"),
+    Sight("no network, member", "member", "/offline/{language}", often=False, first="/mine"),
     Sight("contribute, an edit waits", "reviewer", "/contribute"),
     Sight("given", "fresh", "/contribute/given", often=False),
     Sight("languages", "member", "/languages?q=swahili", often=False),

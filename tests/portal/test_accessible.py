@@ -75,6 +75,27 @@ def test_what_is_wrong_would_be_found(eyes: Eyes) -> None:
     assert rules >= {"button-name", "structure", "words", "language", "title", "target-size", "color-contrast", "cut", "overflow"}, rules
 
 
+@needs_axe
+def test_a_note_of_what_waits_on_the_device_reads_well(eyes: Eyes) -> None:
+    sight, stage = next((sight, stage) for sight, stage in eyes.sights() if sight.name == "mine")
+    page = eyes.look(sight, stage, "ar", scheme="dark", width=320)
+    account = stage.portal.service.private.accounts.find(mail="member@example.org")
+    assert account is not None
+    page.route("**/contribute", lambda route: route.abort())
+    page.evaluate("owner => localStorage.setItem('outbox:' + owner, JSON.stringify(['id=1&inputs=a', 'id=2&inputs=b']))", account.account)
+    try:
+        page = eyes.look(sight, stage, "ar", scheme="dark", width=320)
+        note = page.locator("#waiting")
+        note.wait_for()
+        assert note.locator("p").inner_text().endswith("2")
+        assert note.get_by_role("button").is_visible()
+        assert not note.get_by_role("link").is_visible()
+        assert eyes.asked(page, "ar") == []
+    finally:
+        page.evaluate("owner => localStorage.removeItem('outbox:' + owner)", account.account)
+        page.unroute("**/contribute")
+
+
 def test_without_a_script_every_page_says_the_same_and_can_be_sent(eyes: Eyes, tmp_path: Path) -> None:
     """Only a passkey's touch needs one: there a note leads to the other way. A page that brings no script says the same anyway."""
     from tests.portal.people import SIGNING

@@ -205,9 +205,10 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
         if words == "Waits":
             page.get_by_role("button", name="Put it into the basket").click()
             page.get_by_text("Texts that wait on this device: 1").wait_for()
-    page.unroute("**/contribute")
     page.goto(screen.main + "/account")
     page.get_by_role("button", name="Sign out", exact=True).click()
+    page.get_by_role("link", name="Sign in").first.wait_for()
+    page.unroute("**/contribute")  # before, any page of the first would send it
     sessions = portal.service.private.sessions
     _, other, _ = sessions.sign_in(sessions.make_link("other@example.org", "en", "/"), None)
     portal.service.private.accounts.bind(other.account, portal.members[0])  # before: a session does not outlive what its account becomes
@@ -220,8 +221,8 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
 
     # And the first is there again.
     sign_in(screen, "new@example.org")
+    page.get_by_text("are in your basket").wait_for()  # on whichever page
     page.goto(screen.main + "/contribute")
-    page.get_by_text("are in your basket").wait_for()
     assert page.get_by_label("A question or a task").input_value() == "Only begun"
     assert {one.draft.inputs for one in portal.service.private.basket.all(account.account)} == {"Half a thought", "Waits"}
 

@@ -58,7 +58,7 @@ MARKED: Final = {
 
 TYPED: Final = (
     r"coop(?: [a-z]+| --draft)?|--[a-z]+|ssh-keygen|\bAAAA\.*",
-    r"\b(?:OpenSSH|SSH|JavaScript|JSON|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256|bootstrap)\b",
+    r"\b(?:OpenSSH|SSH|JavaScript|JSON|HTML|GGUF|SPDX|ISO|BCP|UTF|RFC|RSA|PIN|LoRA|SPDX|commonweights|am|pm|ES256|RS256|bootstrap)\b",
 )
 """What translations keep as it is: what is typed, and names of things that have no other."""
 
@@ -77,7 +77,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        for name in ("aria-label", "alt", "title", "placeholder", "data-queued", "data-sent", "data-refused", "data-failed"):
+        for name in ("aria-label", "alt", "title", "placeholder", "data-queued", "data-waits", "data-sent", "data-refused", "data-failed"):
             self._read(given.get(name) or "")
         if tag in ("meta", "link", "input", "br", "img", "rect", "hr"):
             return
@@ -163,7 +163,7 @@ def walk(made: Library) -> dict[str, str]:
         person.post("/recover/key", line=generate_key(portal.root / "third").public.line),
         person.post("/stewards/halts", proposal=run, hours="24"),
         person.post("/mine/leave", sure=portal.members[0]),
-        person.post("/propose/question", question="Τι;", options="α\nβ", method="approval"),
+        person.post("/propose/question", question="Τι;", options="α\nβ", method="approval", reasons="# Γιατί"),
         person.post("/contribute/give"),
     ]
     assert all(page.path.startswith("/sign/") for page in drafted), [page.words for page in drafted if not page.path.startswith("/sign/")]
@@ -215,6 +215,7 @@ def walk(made: Library) -> dict[str, str]:
         "give": "/consent/give?purpose=dpv:PublicBenefit",
         "improve": "/improve/none",
         "language": "/languages?q=swahili",
+        "no network": "/offline/en",
         "entry of a digest": "/log/find?what=99999",
     }
     return found
@@ -236,6 +237,7 @@ def shown(made: Library, walk: dict[str, str], language: str) -> Iterator[tuple[
         one.client.cookies.set("lang", language, domain="village.example")
         one.client.headers["accept-language"] = language
     for path in [*(one for one in routes() if "{" not in one), *walk.values()]:
+        path = f"/offline/{language}" if path.startswith("/offline/") else path  # a page that says in its address which language it has
         page = person.get(path)
         if page.answer.headers.get("content-type", "").startswith("text/html"):  # the others are for programs
             yield path, page
@@ -278,6 +280,13 @@ def shown(made: Library, walk: dict[str, str], language: str) -> Iterator[tuple[
         (f"{walk['run']}/vote", {"choice": "for"}),
         ("/propose/file", {"subject": digest("nothing")}),
         ("/propose/question", {"question": "α", "options": "β", "method": "ranked"}),
+        ("/propose/question", {"question": "α", "options": "β\nγ", "method": "ranked", "reasons": "# Γιατί", "act": "preview"}),
+        *(
+            ("/propose/question", {"question": "α", "options": "β\nγ", "method": "ranked", "reasons": why})
+            for why in ("> " * 30 + "α", "α\n" * 1001 + "α", "[" * 999, "|" * 99, "|α" * 7 + "|\n" + "|-" * 7 + "|\n", "\u202e")
+        ),
+        ("/contribute", {"id": "0123456789abcdef", "inputs": "α", "targets": "β", "language": "sw", "owner": "a-0000000000000000"}),
+        (f"{open_vote}/reasons/erase", {}),
         ("/statements", {"statement": "{", "signatures": ""}),
         ("/statements", {"statement": "{}", "signatures": ""}),
         (f"/stewards/admissions/{'0' * 32}/decline", {}),
@@ -306,7 +315,7 @@ def test_every_page_is_walked(walk: dict[str, str]) -> None:
     """A page somebody adds has to be shown here too."""
     paths = [urlsplit(one).path for one in walk.values()]
     patterns = {one: re.compile(re.sub(r"\{[^}]+\}", "[^/]+", one) + "$") for one in routes() if "{" in one}
-    files = {one for one in patterns if re.search(r"\.(?:json|svg|txt)$|SHA256SUMS$|/files/|/\{name\}$", one)}
+    files = {one for one in patterns if re.search(r"\.(?:json|svg|txt|js)$|SHA256SUMS$|/files/|/\{name\}$", one)}
     assert {one for one, pattern in patterns.items() if not any(pattern.match(path) for path in paths)} <= files
 
 

@@ -15,7 +15,7 @@ from tests.portal.validity import complaints, needs_html_validate
 
 pytestmark = pytest.mark.browser
 
-NO_PAGE = re.compile(r"\.json|\.txt|\.svg|SHA256SUMS|checkpoint|\{name\}|/files/")
+NO_PAGE = re.compile(r"\.json|\.js$|\.txt|\.svg|SHA256SUMS|checkpoint|\{name\}|/files/")
 """Files that are handed out."""
 
 

@@ -181,7 +181,11 @@ def test_from_joining_to_a_verified_download_and_back_out(story: Story) -> None:
 
     # Nothing was voted: the weights are listed and not handed out, and the page says what is missing.
     page.goto(story.main + "/propose")
-    page.get_by_role("button", name=re.compile("^Propose this release")).click()
+    page.get_by_role("link", name=re.compile("^Propose this release")).click()
+    page.get_by_label("Your reasons (if you like)").fill("# Why\n\n- it **speaks** our languages\n")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("heading", name="Why", level=3).wait_for()
+    page.get_by_role("button", name="Go on to sign").click()
     story.sign()
     story.home_again()
     with service.view.reading() as register:
