@@ -28,9 +28,11 @@ __all__ = [
     "NATIVE",
     "apart",
     "choose",
+    "comma",
     "current",
     "day",
     "direction",
+    "full_stop",
     "gettext",
     "language_by_tag",
     "language_name",
@@ -143,6 +145,16 @@ def ngettext(one: str, many: str, count: int) -> str:
     return Said(catalogue(current()).ngettext(one, many, count))
 
 
+def comma() -> str:
+    """Return what stands between the members of a list."""
+    return "\u060c" if current() == "ar" else ","
+
+
+def full_stop() -> str:
+    """Return what ends a sentence that a template puts together."""
+    return "\u0964" if current() == "hi" else "."
+
+
 def number(value: int | float) -> str:
     """Return a number as this language writes it."""
     return _number(value, current())
@@ -155,7 +167,7 @@ def _number(value: int | float, language: str) -> str:
 
 def measure(value: float, unit: str) -> str:
     """Return an amount with its unit as this language writes it."""
-    return str(format_unit(value, f"digital-{unit}", "short", "#,##0.#", locale=current()))
+    return str(format_unit(value, f"digital-{unit}", "long" if unit == "byte" else "short", "#,##0.#", locale=current()))
 
 
 def money(minor: int, currency: str) -> str:
@@ -194,7 +206,7 @@ class _Amount(float):
             return number(int(self) if self.is_integer() else float(self))
         plain = format(int(self) if self.is_integer() and form == "," else float(self), form)
         signs = {".": get_decimal_symbol(current()), ",": get_group_symbol(current())}
-        return "".join(signs.get(one, one) for one in plain)
+        return apart("".join(signs.get(one, one) for one in plain)) if plain[:1] in "+-" else "".join(signs.get(one, one) for one in plain)
 
 
 def apart(text: str) -> str:

@@ -74,6 +74,22 @@ def here(links: str, path: str) -> Markup:
     return Markup(_LINK.sub(marked, links))  # noqa: S704 -- a template's own links
 
 
+def breaks(path: str) -> Markup:
+    """Return a path that a narrow screen may break after its folders, and not within a word."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
+def guild(name: str) -> str:
+    """Return a part of the texts that shares are counted for (`swa`, `spa.edit`) with the language's name."""
+    code, _, kind = name.partition(".")
+    words = {
+        "original": i18n.gettext("texts written anew"),
+        "edit": i18n.gettext("texts of others made better"),
+        "translation": i18n.gettext("translations"),
+    }
+    return f"{i18n.language_name(code)}: {words.get(kind, kind)}" if kind else i18n.language_name(code)
+
+
 def size(count: int) -> str:
     """Return a number of bytes as this language writes it, in the unit that fits."""
     unit, amount = "byte", float(count)
@@ -99,7 +115,9 @@ def environment() -> Environment:
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
         begin=begin,
+        breaks=breaks,
         day=i18n.day,
+        guild=guild,
         here=here,
         ids=ids,
         language=i18n.language_by_tag,
@@ -118,4 +136,4 @@ def environment() -> Environment:
 
 def render(name: str, /, **values: Any) -> str:
     """Return a page in the language of this request."""
-    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), **values)
+    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), comma=i18n.comma(), full_stop=i18n.full_stop(), **values)
