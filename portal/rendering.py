@@ -17,6 +17,7 @@ from portal import i18n
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
 _MEMBER: Final = re.compile(r"\bm-[0-9a-f]{16}\b")
+_DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:&#39;)?")
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -40,6 +41,11 @@ def integrity(name: str) -> str:
 def short(digest: str) -> str:
     """Return the start of a digest, as `coop` takes it."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def brief(text: str) -> Markup:
+    """Return a sentence with every digest in it as short as `coop` takes it, and without the quotes of a value."""
+    return Markup(_DIGEST.sub(r"\1", str(escape(text))))  # noqa: S704 -- escaped before
 
 
 def paragraphs(text: str) -> list[tuple[str, str]]:
@@ -116,6 +122,7 @@ def environment() -> Environment:
     made.filters.update(
         begin=begin,
         breaks=breaks,
+        brief=brief,
         day=i18n.day,
         guild=guild,
         here=here,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from itsdangerous import URLSafeSerializer
 
@@ -21,8 +19,6 @@ from portal.store.private import PrivateStore
 from portal.view import View
 
 __all__ = ["Service"]
-
-_DIGEST: Final = re.compile(r"'?(sha256:[0-9a-f]{12})[0-9a-f]{52}'?")
 
 
 @dataclass(slots=True)
@@ -43,7 +39,7 @@ class Service:
     """This machine's time, RFC 3339 UTC."""
 
     def shown(self, text: str) -> str:
-        """Return a text for people elsewhere: where this machine keeps the folder is nobody's business; digests are as short as `coop` takes them."""
+        """Return a text for people elsewhere: where this machine keeps the folder is nobody's business."""
         home = str(Path.home())
         found = text.replace(f"{self.house.root}/", "").replace(str(self.house.root), i18n.gettext("the cooperative's folder"))
-        return _DIGEST.sub(r"\1", found if home == "/" else found.replace(f"{home}/", "~/"))
+        return found if home == "/" else found.replace(f"{home}/", "~/")
