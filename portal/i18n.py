@@ -202,11 +202,15 @@ class _Amount(float):
     """A number that a template may ask for in a form (`{low:+.3f}`), with the signs of this language."""
 
     def __format__(self, form: str) -> str:
+        found = self._written(form)
+        return apart(found) if found[:1] in "+-" else found  # the sign stays before its number from right to left too
+
+    def _written(self, form: str) -> str:
         if not form:
             return number(int(self) if self.is_integer() else float(self))
         plain = format(int(self) if self.is_integer() and form == "," else float(self), form)
         signs = {".": get_decimal_symbol(current()), ",": get_group_symbol(current())}
-        return apart("".join(signs.get(one, one) for one in plain)) if plain[:1] in "+-" else "".join(signs.get(one, one) for one in plain)
+        return "".join(signs.get(one, one) for one in plain)
 
 
 def apart(text: str) -> str:

@@ -28,7 +28,7 @@ from portal.rendering import short
 from portal.service import Service
 from portal.visit import Here, Visit
 
-__all__ = ["router"]
+__all__ = ["reason_of", "router"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -101,7 +101,7 @@ def release(visit: Here, digest: Digest) -> Response:
         standing=status,
         out=out,
         names=names,
-        reason=_reason(status),
+        reason=reason_of(status),
         trouble=trouble,
         groups=[(title, [one for one in parts if (one.role in roles)]) for title, roles in _groups()],
         weights=WEIGHTS,
@@ -113,7 +113,7 @@ def release(visit: Here, digest: Digest) -> Response:
     return public(visit, page)
 
 
-def _reason(status: ReleaseStatus) -> str | None:
+def reason_of(status: ReleaseStatus) -> str | None:
     """Return why a release is superseded or withdrawn, in words (`governance_hooks.motions.Reason`)."""
     words = {
         "consent-withdrawals": i18n.gettext("members took back their consent"),
