@@ -32,7 +32,7 @@ def _texts(consent: Consent) -> Sentence:
     if languages is None:
         assert batches is not None
         return Sentence("With which texts: only the {count} batch(es) of texts you named.", count=len(batches))
-    named = either(languages, "and") if languages else Sentence("no language")
+    named = either([Sentence("{language}", language=code) for code in languages], "and") if languages else Sentence("no language")
     if batches is None:
         return Sentence("With which texts: only your texts in {languages}.", languages=named)
     return Sentence(

@@ -278,7 +278,12 @@ class _Gate:
             why = Sentence("{count} device-minutes asked, {most} voted, {used} of them used", **asked, used=device_s // 60)
             raise StepFailed(why, todo=Sentence("ask for less, or vote on more"))
         if self._proposal().uses != limits.max_starts:
-            why = Sentence("the vote allows {count} starts, the plan {other}", count=self._proposal().uses, other=limits.max_starts)
+            why = Sentence(
+                "the vote allows {count} start, the plan {other}",
+                "the vote allows {count} starts, the plan {other}",
+                count=self._proposal().uses,
+                other=limits.max_starts,
+            )
             raise StepFailed(why, todo="coop propose run again")
         return Sentence(
             "{devices} of {most_devices} devices, {minutes} of {most_minutes} minutes, {starts} starts",

@@ -28,9 +28,11 @@ __all__ = [
     "NATIVE",
     "apart",
     "choose",
+    "comma",
     "current",
     "day",
     "direction",
+    "full_stop",
     "gettext",
     "language_by_tag",
     "language_name",
@@ -143,6 +145,16 @@ def ngettext(one: str, many: str, count: int) -> str:
     return Said(catalogue(current()).ngettext(one, many, count))
 
 
+def comma() -> str:
+    """Return what stands between the members of a list."""
+    return "\u060c" if current() == "ar" else ","
+
+
+def full_stop() -> str:
+    """Return what ends a sentence that a template puts together."""
+    return "\u0964" if current() == "hi" else "."
+
+
 def number(value: int | float) -> str:
     """Return a number as this language writes it."""
     return _number(value, current())
@@ -155,7 +167,7 @@ def _number(value: int | float, language: str) -> str:
 
 def measure(value: float, unit: str) -> str:
     """Return an amount with its unit as this language writes it."""
-    return str(format_unit(value, f"digital-{unit}", "short", "#,##0.#", locale=current()))
+    return str(format_unit(value, f"digital-{unit}", "long" if unit == "byte" else "short", "#,##0.#", locale=current()))
 
 
 def money(minor: int, currency: str) -> str:
@@ -190,6 +202,10 @@ class _Amount(float):
     """A number that a template may ask for in a form (`{low:+.3f}`), with the signs of this language."""
 
     def __format__(self, form: str) -> str:
+        found = self._written(form)
+        return apart(found) if found[:1] in "+-" else found  # the sign stays before its number from right to left too
+
+    def _written(self, form: str) -> str:
         if not form:
             return number(int(self) if self.is_integer() else float(self))
         plain = format(int(self) if self.is_integer() and form == "," else float(self), form)

@@ -61,11 +61,11 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     kept = len(service.private.basket.all(account.account))
     if kept:
         words = ngettext("%(num)d text waits to be given.", "%(num)d texts wait to be given.", kept) % {"num": kept}
-        found.append(Need(words, "/contribute", _("Give it")))
+        found.append(Need(words, "/contribute", ngettext("Give the text", "Give the texts", kept)))
     rated = len(service.private.basket.ratings(account.account))
     if rated:
         words = ngettext("%(num)d rating waits for your signature.", "%(num)d ratings wait for your signature.", rated) % {"num": rated}
-        found.append(Need(words, "/review", _("Sign it")))
+        found.append(Need(words, "/review", ngettext("Sign the rating", "Sign the ratings", rated)))
     grants = register.grants.get(member, [])
     if not any(grant.withdrawn is None for grant in grants):
         found.append(Need(_("Nothing of yours is used: you allow nothing yet."), "/consent", _("Choose what you allow")))

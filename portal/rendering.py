@@ -18,6 +18,7 @@ from portal.store.accounts import masked
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
 _MEMBER: Final = re.compile(r"\bm-[0-9a-f]{16}\b")
+_DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:&#39;)?")
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -41,6 +42,11 @@ def integrity(name: str) -> str:
 def short(digest: str) -> str:
     """Return the start of a digest, as `coop` takes it."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def brief(text: str) -> Markup:
+    """Return a sentence with every digest in it as short as `coop` takes it, and without the quotes of a value."""
+    return Markup(_DIGEST.sub(r"\1", str(escape(text))))  # noqa: S704 -- escaped before
 
 
 def paragraphs(text: str) -> list[tuple[str, str]]:
@@ -75,6 +81,22 @@ def here(links: str, path: str) -> Markup:
     return Markup(_LINK.sub(marked, links))  # noqa: S704 -- a template's own links
 
 
+def breaks(path: str) -> Markup:
+    """Return a path that a narrow screen may break after its folders, and not within a word."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
+def guild(name: str) -> str:
+    """Return a part of the texts that shares are counted for (`swa`, `spa.edit`) with the language's name."""
+    code, _, kind = name.partition(".")
+    words = {
+        "original": i18n.gettext("texts written anew"),
+        "edit": i18n.gettext("texts of others made better"),
+        "translation": i18n.gettext("translations"),
+    }
+    return f"{i18n.language_name(code)}: {words.get(kind, kind)}" if kind else i18n.language_name(code)
+
+
 def size(count: int) -> str:
     """Return a number of bytes as this language writes it, in the unit that fits."""
     unit, amount = "byte", float(count)
@@ -100,7 +122,10 @@ def environment() -> Environment:
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
         begin=begin,
+        breaks=breaks,
+        brief=brief,
         day=i18n.day,
+        guild=guild,
         here=here,
         ids=ids,
         language=i18n.language_by_tag,
@@ -120,4 +145,4 @@ def environment() -> Environment:
 
 def render(name: str, /, **values: Any) -> str:
     """Return a page in the language of this request."""
-    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), **values)
+    return environment().get_template(name).render(lang=i18n.current(), direction=i18n.direction(), comma=i18n.comma(), full_stop=i18n.full_stop(), **values)

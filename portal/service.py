@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from itsdangerous import URLSafeSerializer
 
@@ -42,4 +43,6 @@ class Service:
 
     def shown(self, text: str) -> str:
         """Return a text for people elsewhere: where this machine keeps the folder is nobody's business."""
-        return text.replace(f"{self.house.root}/", "").replace(str(self.house.root), i18n.gettext("the cooperative's folder"))
+        home = str(Path.home())
+        found = text.replace(f"{self.house.root}/", "").replace(str(self.house.root), i18n.gettext("the cooperative's folder"))
+        return found if home == "/" else found.replace(f"{home}/", "~/")

@@ -64,6 +64,11 @@ def switches(grants: list[Grant]) -> list[Switch]:
     return found
 
 
+def _purposes(grant: Grant) -> str:
+    """Return what a consent is for, in words."""
+    return f"{i18n.comma()} ".join(i18n.gettext(WORDS[one]) for one in grant.consent.purposes)
+
+
 @router.get("/consent")
 def consent(visit: Here) -> Response:
     """Show what is allowed, as switches, and every consent that was ever given."""
@@ -76,7 +81,9 @@ def consent(visit: Here) -> Response:
         active = [(grant, in_words(grant.consent)) for grant in reversed(stands)]
         rows = switches(stands)
     house, front, others = visit.service.house, rows[: len(FIRST)], rows[len(FIRST) :]
-    return visit.page("consent.html", front=front, others=others, active=active, past=past, notice=house.notice, notice_language=house.notice_language)
+    return visit.page(
+        "consent.html", front=front, others=others, active=active, past=past, purposes=_purposes, notice=house.notice, notice_language=house.notice_language
+    )
 
 
 @router.get("/consent/give")

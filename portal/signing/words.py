@@ -11,8 +11,8 @@ from governance_hooks.motions import MOTIONS, AmendBylaws
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.bylaws_words import changes_in_words
+from portal.i18n import apart, comma, language_by_tag, ngettext, told, when
 from portal.i18n import gettext as _
-from portal.i18n import language_by_tag, ngettext, told, when
 from portal.log_words import kind_of, reason_in_words
 from portal.motion_words import motion_in_words
 from portal.proposal_rows import kind_in_words, title_of
@@ -50,7 +50,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
         case "coop.opinions/v1":
             said = {"agree": _("You agree: %(text)s"), "disagree": _("You disagree: %(text)s"), "pass": _("You pass over: %(text)s")}
-            lines = [said[one] % {"text": _apart(_option(service, register, payload["proposal"], number))} for number, one in enumerate(payload["answers"])]
+            lines = [said[one] % {"text": apart(_option(service, register, payload["proposal"], number))} for number, one in enumerate(payload["answers"])]
             after = _("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym.")
             return Words(_("Your answers"), (_about(service, register, payload["proposal"]), *lines, after, *_reason(payload["reason"])))
         case "coop.objection/v1":
@@ -65,7 +65,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             after = _("From the next entry of the log on nothing new is built on your texts. Weights released before cannot be called back.")
             return Words(_("Withdrawal"), (what, *named, after))
         case "coop.contribution/v1":
-            languages = ", ".join(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
+            languages = f"{comma()} ".join(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
             count = ngettext("You give %(num)d text.", "You give %(num)d texts.", payload["records"]) % {"num": payload["records"]}
             privacy = _("The texts stay private; the log gets one salted fingerprint of them. They are used only for what you allow.")
             return Words(_("Your contribution"), (count, _("Languages: %(languages)s") % {"languages": languages}, privacy))
@@ -97,7 +97,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.guardians/v1":
             named = payload["guardians"]
             lines = (
-                [_("These members may together give you a new key: %(members)s") % {"members": ", ".join(named)}]
+                [_("These members may together give you a new key: %(members)s") % {"members": f"{comma()} ".join(map(apart, named))}]
                 if named
                 else [_("Nobody may give you a new key but registrars.")]
             )
@@ -146,7 +146,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
 def _about(service: Service, register: Register, proposal: str) -> str:
     found = register.proposals.get(proposal)
     title = title_of(service, found)[:300] if found else _("a proposal that is not in this log")
-    return _("“%(title)s” (proposal %(digest)s)") % {"title": title, "digest": short(proposal)}
+    return _("“%(title)s” (proposal %(digest)s)") % {"title": apart(title), "digest": apart(short(proposal))}
 
 
 def _asked(service: Service, register: Register, payload: dict[str, Any]) -> list[str]:
@@ -169,11 +169,6 @@ def _option(service: Service, register: Register, proposal: str, number: int) ->
     options = getattr(found.motion, "options", []) if found else []
     text = service.house.text(options[number]) if number < len(options) else None
     return f"{number + 1}. {(text or _('an option whose text is not here'))[:300]}"
-
-
-def _apart(text: str) -> str:
-    """Return a member's text set apart from the direction of the sentence around it (U+2068, U+2069)."""
-    return f"\u2068{text}\u2069"
 
 
 def _reason(digest: str | None) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_switch_is_a_consent_and_switching_it_off_a_withdrawal(portal: Portal)
     assert "Nothing of yours is used" in person.get("/").words
     page = person.post("/consent/give", purpose="dpv:NonCommercialResearch", licences=["Apache-2.0", "CC-BY-4.0"], languages="sw, yor", once="true")
     assert "What for: non-commercial research." in page.words
-    assert "only your texts in swa and yor" in page.words
+    assert "only your texts in Swahili and Yoruba" in page.words
     assert person.sign(page).path == "/consent"
     with portal.service.view.reading() as register:
         (grant,) = register.grants[member]
@@ -238,8 +238,8 @@ def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_tha
         (portal.root / "runs" / name / "stake" / "shares.json").write_bytes(data)
         portal.service.view.register.runs[name] = Run(name, "sha256:" + "0" * 64, "sha256:" + "1" * 64)
     page = person.get("/mine/stake").words
-    assert "swa you are in it 25% 10–40% 1" in page
-    assert "spa.edit 75% 60–90% 3" in page
+    assert "Swahili you are in it 25% 10–40% 1" in page
+    assert "Spanish: texts of others made better 75% 60–90% 3" in page
     assert page.count("Run ") == 1
     assert "you have one vote, as everybody" in page
 
@@ -254,7 +254,7 @@ def test_the_statement_of_stake_shows_a_members_own_part_of_each_payout_and_nobo
     assert "spring · a draft" in page
     assert "you get KES1,234.00" in page
     assert "by their shares KES1,200.00" in page
-    assert "for the common fund −KES0.50" in page
+    assert "for the common fund -KES0.50" in page
     assert "Of an income of KES2,012.00" in page
     assert "777" not in page
     assert "KES777.00" in portal.founder(0).get("/mine/stake").words

@@ -232,7 +232,7 @@ def test_a_withdrawn_release_says_so_and_keeps_its_weights(tmp_path: Path) -> No
         assert "withdrawn" in stranger.get("/releases").words
         page = stranger.get(made.path)
         assert "Withdrawn: do not use it." in page.words
-        assert "safety" in page.words
+        assert "Reason given: it is not safe" in page.words
         assert not page.links(WEIGHTS)
         assert stranger.get(f"{made.path}/files/{WEIGHTS}").status == 409
         assert stranger.get(f"{made.path}/files/card.json").status == 200
