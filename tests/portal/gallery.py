@@ -23,6 +23,8 @@ from tests.portal.showcase import villages
 SHEET = """<!doctype html><meta charset="utf-8"><title>{title}</title><style>body {{ margin: 8px; font: 14px sans-serif; background: #888 }}
 main {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: start }} figure {{ margin: 0 }} img {{ display: block; width: {width}px; max-height: {height}px; object-fit: cover; object-position: top }}
 figcaption {{ background: #fff }}</style><main>{figures}</main>"""
+# a page's later pictures load when somebody scrolls there
+ALL_PICTURES = "Promise.all([...document.images].map(one => { one.loading = 'eager'; return one.decode() }))"
 FIGURE = '<figure><figcaption>{name}</figcaption><a href="{path}"><img src="{path}" alt="{name}"></a></figure>'
 
 
@@ -55,6 +57,7 @@ def _pictures(eyes: Eyes, folder: Path, only: str, language: str, scheme: Any, w
         if any(one in sight.name for one in only.split("|")):
             page = eyes.look(sight, stage, language, scheme=scheme, width=width)
             path = f"{here}/{number:03d} {sight.name.replace(':', '').replace(',', '')}.png"
+            page.evaluate(ALL_PICTURES)
             page.screenshot(path=folder / path, full_page=True)
             found.append((f"{sight.name} {here}", path))
     (folder / "sheets").mkdir(exist_ok=True)
