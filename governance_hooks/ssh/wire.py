@@ -6,6 +6,7 @@ import binascii
 import struct
 
 from governance_hooks.errors import Refused
+from governance_hooks.sentence import Sentence
 
 __all__ = ["Reader", "decode_base64", "encode_base64", "mpint", "string"]
 
@@ -19,7 +20,7 @@ class Reader:
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes."""
         if self.at + count > len(self.data):
-            raise Refused("signature or key is truncated")
+            raise Refused(Sentence("signature or key is truncated"))
         self.at += count
         return self.data[self.at - count : self.at]
 
