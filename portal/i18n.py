@@ -16,7 +16,7 @@ from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal, get_currency_precision, get_decimal_symbol, get_group_symbol
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision, get_decimal_symbol, get_group_symbol
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
@@ -40,6 +40,7 @@ __all__ = [
     "money",
     "ngettext",
     "number",
+    "percent",
     "say",
     "span",
     "told",
@@ -163,6 +164,12 @@ def number(value: int | float) -> str:
 @lru_cache(maxsize=4096)
 def _number(value: int | float, language: str) -> str:
     return format_decimal(value, locale=language)
+
+
+def percent(value: float) -> str:
+    """Return a number of hundredths as this language writes it, with its sign of percent."""
+    pattern = str(Locale.parse(current()).percent_formats[None].pattern)
+    return str(format_percent(value / 100, pattern.replace("0", "0.#"), locale=current()))
 
 
 def measure(value: float, unit: str) -> str:

@@ -135,6 +135,7 @@ def environment() -> Environment:
         with_dates=i18n.with_dates,
         paragraphs=paragraphs,
         number=i18n.number,
+        percent=i18n.percent,
         say=say,
         short=short,
         size=size,

@@ -37,7 +37,7 @@ def armored_blocks(text: str) -> list[str]:
     clean = "\n".join(line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()) + "\n"
     found = [block if block.endswith("\n") else block + "\n" for block in _BLOCK.findall(clean)]
     if not found:
-        raise BadInput("there is no signature in this text", value=text[:60], allowed="-----BEGIN SSH SIGNATURE----- ... as ssh-keygen -Y sign writes it")
+        raise BadInput("there is no signature in this text", value=text[:60], allowed="what ssh-keygen -Y sign writes, from the line BEGIN SSH SIGNATURE on")
     return found
 
 

@@ -122,6 +122,26 @@ def test_digits_are_those_babel_writes_in_every_language(language: str) -> None:
     assert not [form for one in catalogue(language) if one.id for form in forms_of(one) if OTHER_DIGITS.search(form)]
 
 
+@pytest.mark.parametrize(
+    ("language", "colon", "half", "third"),
+    [("en", ":", "50%", "33.3%"), ("es", ":", "50\u00a0%", "33,3\u00a0%"), ("fr", "\u00a0:", "50\u00a0%", "33,3\u00a0%")],
+)
+def test_colons_and_signs_of_percent_stand_as_the_language_sets_them(language: str, colon: str, half: str, third: str) -> None:
+    i18n.use(language)
+    try:
+        assert i18n.gettext("%(what)s:") % {"what": ""} == colon
+        assert [i18n.percent(50), i18n.percent(100 / 3)] == [half, third]
+    finally:
+        i18n.use("en")
+
+
+def test_no_page_sets_a_colon_or_a_sign_of_percent_by_itself() -> None:
+    """Outside of words that are said: French has a space before both, Spanish before one."""
+    pages = {path.name: path.read_text(encoding="utf-8") for path in sorted((LOCALES.parent / "templates").glob("*.html"))}
+    assert pages
+    assert [(name, found[0]) for name, page in pages.items() for found in re.finditer(r"\}\}(?:</[a-z]+>)?:(?=[ <]).*|\}\}%", page)] == []
+
+
 def test_the_words_of_each_language_for_one_thing_hold() -> None:
     """Terms of the glossary beside the catalogues stand in the entries that are those terms."""
     rows = [line.split("|") for line in (LOCALES / "glossary.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
