@@ -3,7 +3,7 @@
     python benchmarks/finetune.py FOLDER WORK [--steps 120] [--threads 1]
 
 FOLDER holds `contributions.jsonl` (docs/data_quality.md); it is not part of the project. WORK keeps store, build, tokens and the run: the same command goes
-on where it was cut off. Consent is made up: everybody gives it; the gate has its own tests and is passed by here. The loss is measured by the run itself
+on where it was cut off. Whether prefixes are shared is left to the plan. Consent is made up: everybody gives it; the gate has its own tests and is passed by here. The loss is measured by the run itself
 (`training.validate_every_steps`), on rows whose prompts are in no training row.
 """
 
@@ -27,7 +27,7 @@ from data_pipeline.record import Draft
 from data_pipeline.store import ContributionStore
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.code import installed_code
-from governance_hooks.plan import Limits, Mix
+from governance_hooks.plan import Limits, Mix, read_plan
 from governance_hooks.training import Lora, Training
 from tests.passing import Passing
 from train.base_weights import cached_base
@@ -92,6 +92,7 @@ def main() -> None:
     record = loads((run_dir / "run.json").read_bytes(), floats=True)
     lines = [loads(line, floats=True) for line in (run_dir / "metrics.jsonl").read_bytes().splitlines()]
     measured = [line["validation"] for line in lines if "validation" in line]
+    sharing = read_plan((run_dir / "plan.json").read_bytes()).training.prefix_sharing
     counts = read_build(build).manifest["languages"]
     languages = {
         language: {
@@ -106,7 +107,8 @@ def main() -> None:
         ["torch", "transformers", "peft", "pytorch-lightning"],
         {
             "base": "SmolLM2-135M-Instruct", "precision": training.precision, "threads": given.threads, "steps": record["steps"], "starts": record["starts"],
-            "wall_min": round(record["wall_s"] / 60, 1), "tokens": sum(found["input"] for found in record["tokens"].values()),
+            "prefix_sharing": sharing, "wall_min": round(record["wall_s"] / 60, 1), "tokens": sum(found["input"] for found in record["tokens"].values()),
+            "computed": sum(line.get("computed", 0) for line in lines),
             "records_trained": record["trained_records"], "languages_of_100_and_more": len(large), "of_these_falls": sum(one["falls"] for one in large.values()),
             "rises": sorted(language for language, one in large.items() if not one["falls"]), "languages": languages,
         },

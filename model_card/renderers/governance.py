@@ -89,7 +89,7 @@ def _policy(name: str, policy: Mapping[str, Any]) -> str:
         return f"at least {words(value)} % of for and against"
     if name == "held-out quality" and isinstance(value, Mapping):
         few = "may be released all the same, and is named" if value.get("allow_insufficient") else "blocks the release"
-        who = f" or contributors to them than {MINIMUM_CLUSTERS}" if value.get("interval") == "t" else ""
+        who = f", or fewer than {MINIMUM_CLUSTERS} people who gave them," if value.get("interval") == "t" else ""
         return (
             f"no language worse than the base by more than {words(value.get('margin'))} nats per token beyond doubt (at {percent(value['confidence'])}); "
             f"a language with fewer than {words(value.get('minimum_items'))} held-out rows{who} {few}; at least one language passes"
