@@ -129,7 +129,9 @@ def run(cluster: Path, status: int | str, **more: str) -> int:
             "STATUS": str(status),
         }
     )
-    return subprocess.run([str(GOLDEN / "plan.sbatch")], cwd=cluster, env=environment, capture_output=True, check=False).returncode
+    done = subprocess.run([str(GOLDEN / "plan.sbatch")], cwd=cluster, env=environment, capture_output=True, text=True, check=False)
+    print(done.stderr)  # shown by a test that fails
+    return done.returncode
 
 
 def test_every_task_finds_the_first_and_gets_its_arguments_whole(cluster: Path) -> None:
