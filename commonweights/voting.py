@@ -37,9 +37,6 @@ __all__ = [
     "subject_of",
 ]
 
-MAX_REASONS_BYTES = 20_000
-"""Longest reasons of a proposal; the portal shows as many (`portal.reasons`)."""
-
 
 def find_proposal(coop: Cooperative, prefix: str | None) -> Proposal:
     """Return the proposal whose digest starts with `prefix`; with none given, the newest."""
@@ -147,7 +144,7 @@ def reason_file(space: Workspace, digest: str) -> Path:
 
 def reasons_in(path: Path) -> str:
     """Return the reasons of a proposal, in Markdown, from a file; raise BadInput for what nobody should be shown."""
-    from data_pipeline.text import text_problems
+    from data_pipeline.text import MAX_REASONS_BYTES, text_problems
 
     data = path.read_bytes()
     try:

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 
 from governance_hooks.sentence import Sentence
 
-__all__ = ["MAX_TEXT_BYTES", "Problem", "is_blank", "text_problems"]
+__all__ = ["MAX_REASONS_BYTES", "MAX_TEXT_BYTES", "Problem", "is_blank", "text_problems"]
 
 MAX_TEXT_BYTES: Final = 100_000
 """Largest prompt or answer, in UTF-8 bytes."""
+MAX_REASONS_BYTES: Final = 20_000
+"""Longest reasons of a proposal."""
 
 # Tab and the line ends are text; the other C0 and C1 controls are terminal escapes or damage.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,6 +37,7 @@ __all__ = [
     "gettext",
     "language_by_tag",
     "language_name",
+    "listed",
     "measure",
     "money",
     "ngettext",
@@ -149,6 +151,11 @@ def ngettext(one: str, many: str, count: int) -> str:
 def comma() -> str:
     """Return what stands between the members of a list."""
     return "\u060c" if current() == "ar" else ","
+
+
+def listed(items: Iterable[str]) -> str:
+    """Return the members of a list, as this language sets them apart."""
+    return f"{comma()} ".join(items)
 
 
 def full_stop() -> str:

@@ -6,13 +6,13 @@ from governance_hooks.fields import Strict
 from governance_hooks.motions import Admit, AppealAgainst, Appoint, ChangeOperator, HaltUse, Recall, Suspend, Waive
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
-from portal.i18n import apart, when
+from portal.i18n import apart, listed, when
 from portal.i18n import gettext as _
 from portal.proposal_rows import title_of
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["motion_in_words"]
+__all__ = ["motion_in_words", "reason_in_words"]
 
 
 def motion_in_words(service: Service, register: Register, motion: Strict | None) -> list[str]:
@@ -44,7 +44,7 @@ def motion_in_words(service: Service, register: Register, motion: Strict | None)
             return _appeal(service, register, motion.against)
         case Appoint():
             lines = [
-                _("The oversight body is, until %(until)s: %(members)s") % {"until": when(motion.until), "members": ", ".join(motion.members)},
+                _("The oversight body is, until %(until)s: %(members)s") % {"until": when(motion.until), "members": listed(motion.members)},
                 _("It can halt a run or a release for a limited time, and nothing else."),
             ]
             return [*lines, _("These members were drawn by lot.")] if motion.panel else lines
@@ -69,17 +69,21 @@ def _waiver(motion: Waive) -> list[str]:
     return [*lines, _("It holds for this run alone. Whether it is released, members decide in a vote of its own.")]
 
 
-def _recall(motion: Recall) -> list[str]:
-    why = {
+def reason_in_words(reason: str) -> str:
+    """Return why a release is superseded or withdrawn."""
+    return {
         "consent-withdrawals": _("members took their consent back"),
         "safety": _("it is not safe"),
         "privacy": _("it gives away what is private"),
         "licence": _("its licence does not hold"),
         "defect": _("it has a defect"),
         "improved": _("there is a better one"),
-    }[motion.reason]
+    }[reason]
+
+
+def _recall(motion: Recall) -> list[str]:
     lines = [
-        _("Release %(release)s is withdrawn: %(why)s.") % {"release": short(motion.release), "why": why},
+        _("Release %(release)s is withdrawn: %(why)s.") % {"release": short(motion.release), "why": reason_in_words(motion.reason)},
         _("It is handed out here no more. Copies stay where they are; whoever checks one learns that it is withdrawn."),
     ]
     return [*lines, _("The stewards withdrew it for a time; this makes it stand.")] if motion.ratifies else lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from governance_hooks.plan import Plan
 from governance_hooks.verdict import MINIMUM_CLUSTERS
 from governance_hooks.vocabulary import WORDS
-from portal.i18n import apart, comma, language_name, ngettext, number
+from portal.i18n import apart, language_name, listed, ngettext, number
 from portal.i18n import gettext as _
 
 __all__ = ["Picture", "pictures_of", "plan_in_words"]
@@ -45,7 +45,7 @@ def plan_in_words(plan: Plan) -> list[str]:
         + ngettext("In the largest language %(num)s member gave.", "In the largest language %(num)s members gave.", people) % {"num": number(people)},
         _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
         _("Who gets the weights: %(who)s. Licence: %(licence)s.")
-        % {"who": f"{comma()} ".join(_(WORDS[one]) for one in plan.use.recipients), "licence": apart(plan.use.licence)},
+        % {"who": listed(_(WORDS[one]) for one in plan.use.recipients), "licence": apart(plan.use.licence)},
         objective + " " + method,
         _("Each text is read %(times)s.") % {"times": ngettext("%(num)s time", "%(num)s times", training.epochs) % {"num": number(training.epochs)}},
         _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
@@ -71,7 +71,7 @@ def plan_in_words(plan: Plan) -> list[str]:
             )
         )
     if limits.sites:
-        lines.append(_("Only at: %(sites)s.") % {"sites": f"{comma()} ".join(map(apart, limits.sites))})
+        lines.append(_("Only at: %(sites)s.") % {"sites": listed(map(apart, limits.sites))})
     if plan.canaries:
         lines.append(
             _("%(num)s made-up texts are mixed in, to measure afterwards whether the model repeats what it read.") % {"num": number(plan.canaries.count)}

@@ -10,13 +10,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from data_pipeline.text import Problem, text_problems
+from data_pipeline.text import MAX_REASONS_BYTES, Problem, text_problems
 from governance_hooks.errors import BadInput
 from governance_hooks.sentence import Sentence
 
-__all__ = ["MAX_BYTES", "forget", "shown", "sound"]
+__all__ = ["forget", "shown", "sound"]
 
-MAX_BYTES: Final = 20_000
 MAX_LINES: Final = 1000
 MAX_BRACKETS: Final = 400
 """[ in all: each may begin a link, and looking for its end costs the rest of the text."""
@@ -42,19 +41,19 @@ _ATTRIBUTES: Final = {**{tag: {"dir"} for tag in _TURNED}, "ol": {"dir", "start"
 def sound(text: str) -> str:
     """Return reasons as they are kept; raise BadInput for what would not be shown as it was written."""
     clean = text.replace("\r\n", "\n").strip()
-    problem = _problem(clean)
-    if problem is not None:
-        raise BadInput(problem.what, value=problem.value, allowed=problem.allowed)
+    found = _read(clean)
+    if isinstance(found, Problem):
+        raise BadInput(found.what, value=found.value, allowed=found.allowed)
     return clean
 
 
 @lru_cache(maxsize=256)  # the reasons of an open vote are read by everybody
 def shown(text: str) -> Markup:
     """Return reasons as HTML; those that came another way and are out of bounds as they were written, letter by letter."""
-    if _problem(text) is not None:
-        return Markup("<pre>{}</pre>").format(text[:MAX_BYTES])
-    tokens = _PARSER.parse(text)
-    html = _PARSER.renderer.render(_blocks(tokens), _PARSER.options, {})
+    found = _read(text)
+    if isinstance(found, Problem):
+        return Markup("<pre>{}</pre>").format(text[:MAX_REASONS_BYTES])
+    html = _PARSER.renderer.render(_blocks(found), _PARSER.options, {})
     return Markup(nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES))  # noqa: S704 -- nh3 let nothing else through
 
 
@@ -63,10 +62,10 @@ def forget() -> None:
     shown.cache_clear()
 
 
-def _problem(text: str) -> Problem | None:
-    """Return what forbids a text: as any text of a member, and as Markdown, the cheap bounds first, so that none of it keeps the parser busy."""
+def _read(text: str) -> list[Token] | Problem:
+    """Return a text's blocks, or what forbids it: as any text of a member, and as Markdown, the cheap bounds first, so that none of it keeps the parser busy."""
     name = Sentence("the reason")
-    for problem in text_problems(name, text, MAX_BYTES):
+    for problem in text_problems(name, text, MAX_REASONS_BYTES):
         return problem
     lines = text.split("\n")
     if len(lines) > MAX_LINES:
@@ -85,7 +84,7 @@ def _problem(text: str) -> Problem | None:
     columns = max((_columns(tokens, place) for place, token in enumerate(tokens) if token.type == "thead_open"), default=0)
     if columns > MAX_COLUMNS:
         return Problem(Sentence("{name} has a table with too many columns", name=name), columns, Sentence("at most {count}", count=MAX_COLUMNS))
-    return None
+    return tokens
 
 
 def _columns(tokens: list[Token], place: int) -> int:

@@ -81,6 +81,13 @@ class Visit:
             raise Refused(i18n.gettext("this page is for members"), next=i18n.gettext("join, or show that you are a member with your key"))
         return register.member(account.member)
 
+    def as_officer(self, register: Register) -> Member:
+        """Return the member who asks, who holds an office; refuse others."""
+        member = self.as_member(register)
+        if member.id not in register.office_holders():
+            raise Refused(i18n.gettext("this page is for registrars, stewards and the oversight body"))
+        return member
+
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a page."""
         html = render(template, visit=self, settings=self.service.settings, path=self.request.url.path, **values)

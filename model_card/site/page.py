@@ -44,7 +44,7 @@ dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .
 th, td { text-align: start; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: end; } td.path { overflow-wrap: anywhere; min-width: 8rem; } td.short { white-space: nowrap; }
 pre { background: var(--code); border-radius: 8px; padding: .8rem 1rem; overflow-x: auto; font-size: .86rem; line-height: 1.5; } code { font-family: ui-monospace, monospace; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; align-items: start; } .pictures { overflow-x: auto; } .pictures img { width: 100%; min-width: min(34rem, 150vw); height: auto; border-radius: 8px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; align-items: start; overflow-x: auto; } .pictures img { width: 100%; min-width: min(34rem, 150vw); height: auto; border-radius: 8px; }
 .links { display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; padding: 0; margin: .8rem 0; list-style: none; } footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem; }
 """
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from governance_hooks.motions import Consult
 from governance_hooks.state import Proposal
-from portal.i18n import comma, number
 from portal.i18n import gettext as _
+from portal.i18n import listed, number
 from portal.opinion.drawing import Answers, installed
 from portal.opinion.found import FEWEST_MEMBERS, FEWEST_STATEMENTS, Count, OpinionMap
 from portal.service import Service
@@ -124,4 +124,4 @@ def _ranges(numbers: Sequence[int]) -> str:
             runs[-1][1] = one
         else:
             runs.append([one, one])
-    return f"{comma()} ".join(number(first) if first == last else f"{number(first)}–{number(last)}" for first, last in runs)
+    return listed(number(first) if first == last else f"{number(first)}–{number(last)}" for first, last in runs)

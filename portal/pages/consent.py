@@ -66,7 +66,7 @@ def switches(grants: list[Grant]) -> list[Switch]:
 
 def _purposes(grant: Grant) -> str:
     """Return what a consent is for, in words."""
-    return f"{i18n.comma()} ".join(i18n.gettext(WORDS[one]) for one in grant.consent.purposes)
+    return i18n.listed(i18n.gettext(WORDS[one]) for one in grant.consent.purposes)
 
 
 @router.get("/consent")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
-from governance_hooks.errors import Refused
 from portal import i18n
 from portal.mail.answers import in_words
 from portal.mail.reminders import calls
@@ -46,7 +45,7 @@ class Called:
     calls: list[Call]
 
 
-def letters_in_words() -> dict[str, str]:
+def _letters() -> dict[str, str]:
     """Return what each kind of letter is about."""
     _ = i18n.gettext
     return {
@@ -60,25 +59,19 @@ def letters_in_words() -> dict[str, str]:
     }
 
 
-def _require_office(visit: Visit) -> str:
-    with visit.register() as register:
-        member = visit.as_member(register).id
-        if member not in register.office_holders():
-            raise Refused(i18n.gettext("this page is for registrars, stewards and the oversight body"))
-    return member
-
-
 @router.get("/stewards/letters")
 def letters(visit: Here) -> Response:
     """Show how the mail stands."""
-    _require_office(visit)
+    with visit.register() as register:
+        visit.as_officer(register)
     return _page(visit, None)
 
 
 @router.post("/stewards/letters")
 def hurry(visit: Here) -> Response:
     """Have everything that waits tried at once."""
-    member = _require_office(visit)
+    with visit.register() as register:
+        member = visit.as_officer(register).id
     if not visit.service.limits.allows("hurry", member):
         raise HTTPException(429)
     hurried = visit.service.private.outbox.hurry()
@@ -88,7 +81,7 @@ def hurry(visit: Here) -> Response:
 
 def _page(visit: Visit, hurried: int | None) -> Response:
     service, outbox = visit.service, visit.service.private.outbox
-    by_event, words = outbox.by_event("opened", "reminder"), letters_in_words()
+    by_event, words = outbox.by_event("opened", "reminder"), _letters()
     with visit.register() as register:
         told = {event.partition(":")[2] for event in by_event}
         about = [one for one in register.proposals.values() if one.closed is None or one.id in told][-SHOWN:]

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Query, Response
 from starlette.exceptions import HTTPException
 
 from data_pipeline.text import text_problems
+from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult, subject_of
@@ -34,7 +35,7 @@ def _ready(visit: Visit, register: Register) -> tuple[dict[str, str], dict[str, 
     return plans, {digest: folder.name for digest, folder in visit.service.house.releases().items() if digest not in taken}
 
 
-def _found(visit: Visit, register: Register, subject: str) -> tuple[str, str]:
+def _found(visit: Visit, register: Register, subject: str) -> tuple[ProposalKind, str]:
     """Return what kind of vote is asked for, and the name of the thing; raise Refused for what is not to be put to the vote."""
     plans, releases = _ready(visit, register)
     if subject in plans:
@@ -108,7 +109,7 @@ def proposed_file(visit: Here, subject: Annotated[str, Form(pattern=_SUBJECT)], 
         kind, _ = _found(visit, register, subject)
         uses = visit.service.house.plans()[subject].limits.max_starts if kind == "run" else 1
         kept = _kept(visit, clean)
-        payload = visit.service.house.proposal_payload("run" if kind == "run" else "release", subject, uses=uses, motion=None, reasons=kept)
+        payload = visit.service.house.proposal_payload(kind, subject, uses=uses, motion=None, reasons=kept)
         made = draft(visit.service, register, "coop.proposal/v1", payload, member.id)
     return visit.go_sign(signing_path(made, member.id))
 

@@ -22,13 +22,14 @@ from model_card.renderers.charts import CHARTS
 from model_card.renderers.svg import Voice
 from portal import i18n, markdown
 from portal.downloads import WEIGHTS, Part, bytes_of, document_of, parts_of, send
+from portal.motion_words import reason_in_words
 from portal.proposal_rows import row_of
 from portal.public import public
 from portal.rendering import short
 from portal.service import Service
 from portal.visit import Here, Visit
 
-__all__ = ["reason_of", "router"]
+__all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -101,7 +102,7 @@ def release(visit: Here, digest: Digest) -> Response:
         standing=status,
         out=out,
         names=names,
-        reason=reason_of(status),
+        reason=reason_in_words(status.reason) if status.reason else None,
         trouble=trouble,
         groups=[(title, [one for one in parts if (one.role in roles)]) for title, roles in _groups()],
         weights=WEIGHTS,
@@ -111,19 +112,6 @@ def release(visit: Here, digest: Digest) -> Response:
         **values,
     )
     return public(visit, page)
-
-
-def reason_of(status: ReleaseStatus) -> str | None:
-    """Return why a release is superseded or withdrawn, in words (`governance_hooks.motions.Reason`)."""
-    words = {
-        "consent-withdrawals": i18n.gettext("members took back their consent"),
-        "safety": i18n.gettext("it is not safe"),
-        "privacy": i18n.gettext("it tells what is private"),
-        "licence": i18n.gettext("its licence does not hold"),
-        "defect": i18n.gettext("it has a defect"),
-        "improved": i18n.gettext("a better one was made"),
-    }
-    return words.get(status.reason, status.reason) if status.reason else None
 
 
 @router.get("/releases/{digest}/charts/{name}.svg")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from fastapi.responses import RedirectResponse
 
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.requests import ABOUT
 from governance_hooks.sshsig import NAMESPACE
 from portal import i18n, reasons
 from portal.signing.assertion import creation_options, passkey_of, signature_of
@@ -24,9 +25,6 @@ from portal.visit import Here, Visit
 __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
-
-ASKED = ("coop.admission/v1", "coop.recovery/v1")
-"""What registrars and guardians sign one after the other: they go back to the list of those who ask."""
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Token = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -79,7 +77,8 @@ def _page(visit: Visit, drafted: Drafted, signer: str, problem: Refused | BadInp
         problem=problem,
         reasons=None if written is None else reasons.shown(written),
         written=written,
-        home="/stewards/admissions" if drafted.kind in ASKED and signer != drafted.author else drafted.after.get("go", "/"),
+        # Registrars and guardians sign one after the other: they go back to the list of those who ask.
+        home="/stewards/admissions" if drafted.kind in ABOUT and signer != drafted.author else drafted.after.get("go", "/"),
     )
 
 

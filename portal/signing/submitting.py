@@ -149,7 +149,7 @@ def _follow(service: Service, made: Statement, position: int) -> None:
 
 def _settle(service: Service, drafted: Drafted, made: Statement) -> None:
     """Note that a drafted statement is in, and take what was given with it out of the basket."""
-    service.private.drafts.settle(drafted.id, "logged", made.id)
+    service.private.drafts.settle(drafted.id, made.id)
     given, rated = drafted.after.get("basket"), drafted.after.get("rated")
     account = service.private.accounts.find(member=drafted.author) if given or rated else None
     if account is not None:

@@ -11,7 +11,7 @@ from governance_hooks.motions import MOTIONS, AmendBylaws
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.bylaws_words import changes_in_words
-from portal.i18n import apart, comma, language_by_tag, ngettext, told, when
+from portal.i18n import apart, language_by_tag, listed, ngettext, told, when
 from portal.i18n import gettext as _
 from portal.log_words import kind_of, reason_in_words
 from portal.motion_words import motion_in_words
@@ -65,7 +65,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             after = _("From the next entry of the log on nothing new is built on your texts. Weights released before cannot be called back.")
             return Words(_("Withdrawal"), (what, *named, after))
         case "coop.contribution/v1":
-            languages = f"{comma()} ".join(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
+            languages = listed(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
             count = ngettext("You give %(num)d text.", "You give %(num)d texts.", payload["records"]) % {"num": payload["records"]}
             privacy = _("The texts stay private; the log gets one salted fingerprint of them. They are used only for what you allow.")
             return Words(_("Your contribution"), (count, _("Languages: %(languages)s") % {"languages": languages}, privacy))
@@ -97,7 +97,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.guardians/v1":
             named = payload["guardians"]
             lines = (
-                [_("These members may together give you a new key: %(members)s") % {"members": f"{comma()} ".join(map(apart, named))}]
+                [_("These members may together give you a new key: %(members)s") % {"members": listed(map(apart, named))}]
                 if named
                 else [_("Nobody may give you a new key but registrars.")]
             )

@@ -121,10 +121,10 @@ class Drafts:
             if signature not in kept:
                 connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
 
-    def settle(self, identifier: str, state: str, statement: str | None = None) -> None:
+    def settle(self, identifier: str, statement: str) -> None:
         """Note that a statement is in the log."""
         with self._database.transaction(write=True) as connection:
-            connection.execute(update(drafted).where(drafted.c.id == identifier).values(state=state, statement=statement))
+            connection.execute(update(drafted).where(drafted.c.id == identifier).values(state="logged", statement=statement))
 
     def begin_enrolment(self, member: str, purpose: str, detail: str = "", session: str | None = None) -> str:
         """Return the token under which a passkey may be made for a member."""

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonweights.cli import coop
+from data_pipeline.text import MAX_REASONS_BYTES
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.payloads import Draft, ProposalOpened
@@ -200,7 +201,7 @@ def test_what_would_not_be_shown_as_it_was_written_is_refused_and_shown_letter_b
     assert shown.count("<") == 2
 
 
-N = reasons.MAX_BYTES
+N = MAX_REASONS_BYTES
 LIMIT = 1_500_000
 """Calls of functions: the worst of these takes 1.0 million, and would take 3.8 without the bounds."""
 BOMBS: dict[str, Callable[[], str]] = {

@@ -9,9 +9,8 @@ import pytest
 from markupsafe import Markup
 
 from governance_hooks.motions import Reason
-from governance_hooks.standing import ReleaseStatus
 from portal import i18n
-from portal.pages.releases import reason_of
+from portal.motion_words import reason_in_words
 from portal.rendering import begin, breaks, brief, guild, here, ids
 
 MEMBER = "m-0123456789abcdef"
@@ -58,7 +57,7 @@ def test_codes_that_members_meet_are_words_in_every_language(language: str) -> N
     assert all(kind not in guild(f"spa.{kind}") for kind in ("original", "edit"))
     assert guild("spa.other").endswith(": other")
     for reason in get_args(Reason):
-        words = reason_of(ReleaseStatus("sha256:0", "withdrawn", reason=reason))
+        words = reason_in_words(reason)
         assert words != reason
         assert language == "en" or words in {str(i18n.gettext(one)) for one in i18n.sentences(language)}
 
