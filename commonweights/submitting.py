@@ -90,11 +90,7 @@ def draft(
     check_run_name(name)
     register = space.coop.register
     require_incomplete(space.run(name).resolve(), name, sha256(data), logged=register.runs[name].status if name in register.runs else None)
-    if plan.training.strategy == "single" and devices not in (None, 1):
-        raise BadInput(
-            "the plan trains in one process", value=devices, allowed="training.strategy ddp, fsdp2, zero2 or zero3 for more", next="plan and vote anew"
-        )
-    shape = layout(plan, devices or _devices(plan), per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
+    shape = layout(plan, devices or plan.most_devices, per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
     require_processes(plan.training, shape.total)
     proposal, minutes = approval_of(space, data, name, chosen), _minutes(space, plan, name, shape.total, profile)
     report = gate_plan(
@@ -124,10 +120,6 @@ def draft(
     scripts = {kind: _script(kind, job, shapes[kind], times[kind], profile, folder, array if kind == "train" else None) for kind in shapes}
     expires = register.proposal(proposal).expires() if proposal else now()
     return report, Draft(job, profile, data, folder, shapes, times, array, scripts, expires)
-
-
-def _devices(plan: Plan) -> int:
-    return 1 if plan.training.strategy == "single" else min(plan.limits.max_devices, plan.training.sequences_per_step)
 
 
 def _minutes(space: Workspace, plan: Plan, run: str, devices: int, profile: Profile) -> int:

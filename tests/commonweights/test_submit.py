@@ -236,7 +236,7 @@ def test_without_the_sites_folder_what_to_carry_where_is_told(coop: Any, lent: L
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("--devices", "3"), "allows another number of devices"),
+        (("--devices", "3"), "more devices than the plan allows"),
         (("--nodes", "1"), "nodes of equal size"),
         (("--run", "../x"), "no name of a run"),
     ],

@@ -74,7 +74,7 @@ def test_nodes_are_filled_equally_and_no_device_is_taken_that_was_not_voted() ->
         layout(plan(), 9)
     with pytest.raises(BadInput, match="nodes of equal size"):
         layout(plan(), 16, per_node=4, nodes=2)
-    with pytest.raises(BadInput, match="another number of devices"):
+    with pytest.raises(BadInput, match="more devices than the plan allows"):
         layout(plan(4), 5)
 
 
