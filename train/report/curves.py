@@ -25,7 +25,7 @@ def loss(run: RunFolder) -> str:
     window = max(1, min(50, len(raw) // 10))
     total = run.record["total_steps"] if run.record else 0
     lines = [Line(raw, pale=window > 1), *([Line(smoothed(raw, window))] if window > 1 else [])]
-    shapes: dict[str, dict[str, int]] = {"broad": {}, "narrow": {"width": 300, "height": 200, "ticks": 4}}  # of which the page shows one
+    shapes: dict[str, dict[str, Any]] = {"broad": {}, "narrow": {"width": 300, "height": 200, "ticks": 4}}  # of which the page shows one
     chart = "".join(
         f'<div class="{name}">{line_chart("Training loss, nats per learned token", lines, last_step=total or None, **shape)}</div>'
         for name, shape in shapes.items()
