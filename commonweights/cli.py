@@ -134,7 +134,7 @@ def coop(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     Check a download:   coop verify DIR
     Found one:          coop init DIR --name NAME --founder KEY --founder KEY
 
-    Exit codes: 0 done, 1 refused, blocked or failed, 2 bad input or could not be checked.
+    Exit codes: 0 done, 1 refused, blocked or failed, 2 bad input or could not be checked, 5 complete already.
     """
     ctx.obj = Session(folder, as_json)
 

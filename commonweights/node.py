@@ -25,6 +25,7 @@ from governance_hooks.report import Report
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.site.order import order_of, read_order
 from governance_hooks.statement import MAX_ENTRY, now, parse
+from slurm.completed import require_incomplete
 from slurm.job import JobFolder, read_job
 from slurm.outbox import read_entries, read_small
 from slurm.sbatch import Kind
@@ -139,6 +140,7 @@ def train_job(path: Path, *, world: World, threads: int | None, show: Progress, 
     """Train on the nodes of a job as the first of its processes; return the run record.
 
     Raises:
+        Complete: the run is trained to its end; the controller could not see that. Nothing was changed.
         Blocked: the gate does not pass.
         Refused, BadInput: this start is not cleared.
     """
@@ -149,6 +151,7 @@ def train_job(path: Path, *, world: World, threads: int | None, show: Progress, 
         node = Node.open(path, "train")
         job = node.folder.job
         request = node.request(devices=world.size)
+        require_incomplete(Path(job.run_dir), job.run, job.plan, logged=None)
         passed(run_gate(request).require())
         seed, run_dir = Path(job.canary_seed), Path(job.run_dir)
         order(request, run_dir, coop=job.coop, canary_seed=seed, threads=threads)

@@ -27,6 +27,7 @@ from governance_hooks.site.order import Order, sign_order
 from governance_hooks.sshsig import load_private_key
 from governance_hooks.statement import now, shift
 from slurm.client import NoSlurm, cancel, sbatch
+from slurm.completed import require_incomplete
 from slurm.delivery import deliver_order, wait_for_site
 from slurm.job import Job, Sent, Submitted, new_folder, write_files
 from slurm.profile import Profile, read_profile
@@ -77,6 +78,7 @@ def draft(
     """Return the gate's table for a run at a site, and what would be sent.
 
     Raises:
+        Complete: the run is trained to its end.
         BadInput: no profile of the site, a shape the plan or the profile does not allow, devices that would idle, or inputs that are not here.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", site):
@@ -87,13 +89,8 @@ def draft(
     name = run or plan.name
     check_run_name(name)
     register = space.coop.register
-    if name in register.runs and register.runs[name].status == "completed":
-        raise BadInput(f"run {name} is completed", next=f"coop eval {name}, or a new run under a name and an approval of its own")
-    if plan.training.strategy == "single" and devices not in (None, 1):
-        raise BadInput(
-            "the plan trains in one process", value=devices, allowed="training.strategy ddp, fsdp2, zero2 or zero3 for more", next="plan and vote anew"
-        )
-    shape = layout(plan, devices or _devices(plan), per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
+    require_incomplete(space.run(name).resolve(), name, sha256(data), logged=register.runs[name].status if name in register.runs else None)
+    shape = layout(plan, devices or plan.most_devices, per_node=profile.devices_per_node, nodes=nodes, cpus=profile.cpus_per_device)
     require_processes(plan.training, shape.total)
     proposal, minutes = approval_of(space, data, name, chosen), _minutes(space, plan, name, shape.total, profile)
     report = gate_plan(
@@ -123,10 +120,6 @@ def draft(
     scripts = {kind: _script(kind, job, shapes[kind], times[kind], profile, folder, array if kind == "train" else None) for kind in shapes}
     expires = register.proposal(proposal).expires() if proposal else now()
     return report, Draft(job, profile, data, folder, shapes, times, array, scripts, expires)
-
-
-def _devices(plan: Plan) -> int:
-    return 1 if plan.training.strategy == "single" else min(plan.limits.max_devices, plan.training.sequences_per_step)
 
 
 def _minutes(space: Workspace, plan: Plan, run: str, devices: int, profile: Profile) -> int:
@@ -212,8 +205,8 @@ def _sign(space: Workspace, made: Draft) -> dict[Kind, str]:
 def _deliver(space: Workspace, made: Draft, orders: dict[Kind, str], target: Path) -> None:
     deliver_proof(target, witnessed_proof(space).dumps())
     for kind, order in orders.items():
-        document, base, build = (made.folder / "orders" / f"{kind}.json").read_bytes(), Path(made.job.base), Path(made.job.build)
-        deliver_order(target, order, document, made.plan_bytes, base=base, build=build)
+        document, job = (made.folder / "orders" / f"{kind}.json").read_bytes(), made.job
+        deliver_order(target, order, document, made.plan_bytes, base=Path(job.base), build=Path(job.build), run=Path(job.run_dir))
 
 
 def _options(made: Draft, kind: Kind, order: str, before: str | None) -> list[str]:

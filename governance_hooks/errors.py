@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInput", "CoopError", "Refused"]
+__all__ = ["BadInput", "Complete", "CoopError", "Refused"]
 
 
 class CoopError(Exception):
@@ -46,3 +46,9 @@ class BadInput(CoopError):
 
 class Refused(CoopError):
     """A statement the rules do not allow at this position of the log."""
+
+
+class Complete(CoopError):
+    """What was asked for is there already: nothing was done, and nothing was used up."""
+
+    exit_code = 5

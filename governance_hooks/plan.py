@@ -221,6 +221,11 @@ class Limits(Strict):
     sites: Annotated[list[SiteName], Field(min_length=1)] | None = None
     """Where it may start; null for the cooperative's own machines and any of its sites, a list for these sites alone."""
 
+    def require_devices(self, count: int) -> None:
+        """Raise BadInput for more devices than these limits allow."""
+        if not 0 < count <= self.max_devices:
+            raise BadInput("more devices than the plan allows", value=count, allowed=f"1 to limits.max_devices = {self.max_devices}")
+
     def minutes_on(self, devices: int, *, wall_s: int = 0, device_s: int = 0) -> int:
         """Return the wall time that the run may take on so many devices after what it has used, minutes; 0 or less if nothing is left."""
         left = self.max_minutes - wall_s // 60
@@ -254,6 +259,11 @@ class Plan(Strict):
     policies: Policies
     attribution: Attribution | None = None
     """How the credit is shared among guilds; null if it is not."""
+
+    @property
+    def most_devices(self) -> int:
+        """As many devices as a run of it can use: no more than its limits allow, and than its steps have sequences, since some would idle."""
+        return 1 if self.training.strategy == "single" else min(self.limits.max_devices, self.training.sequences_per_step)
 
     @model_validator(mode="after")
     def _tokens_are_of_the_build(self) -> Plan:

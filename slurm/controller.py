@@ -1,7 +1,7 @@
 """The check of a start on SLURM's controller: `python -m slurm.controller prolog SITE JOB RESTART`, called by prolog_slurmctld.sh.
 
-Exit code 0: the start is cleared, and stated for the log. 10: it is refused, and standard output says why in one line. Anything else: the check itself failed,
-which the script takes for a refusal.
+Exit code 0: the start is cleared, and stated for the log. 10: it is refused, and standard output says why in one line. 11: so too, for its run is complete: no
+later check can say anything else. Anything else: the check itself failed, which the script takes for a refusal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
-from governance_hooks.errors import BadInput, CoopError, Refused
+from governance_hooks.errors import BadInput, Complete, CoopError, Refused
 from governance_hooks.ledger import read_ledger
 from governance_hooks.payloads import RunStart
 from governance_hooks.plan import read_plan
@@ -31,9 +31,10 @@ from slurm.scontrol import Job, batch_script, shorten, show_job
 from slurm.segments import settle, unsettled
 from slurm.site_folder import Delivered, SiteFolder
 
-__all__ = ["REFUSED", "Start", "main", "reason"]
+__all__ = ["COMPLETE", "REFUSED", "Start", "main", "reason"]
 
 REFUSED: Final = 10
+COMPLETE: Final = 11
 GRACE_S: Final = 600
 """So long after the time of a job its clearance still holds, seconds: it ends a little later than it should."""
 
@@ -195,7 +196,7 @@ def main(arguments: list[str]) -> int:
         clear(SiteFolder.open(Path(arguments[1])), start, at=now())
     except CoopError as error:
         sys.stdout.write(reason(error) + "\n")
-        return REFUSED
+        return COMPLETE if isinstance(error, Complete) else REFUSED
     return 0
 
 

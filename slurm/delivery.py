@@ -22,7 +22,7 @@ def _hex(order: str) -> str:
 
 
 def deliver_order(site: Path, order: str, document: bytes, plan: bytes | None = None, **places: Path) -> Path:
-    """Leave an order at a site, with its plan and where base weights (`base`) and `build` lie, or of a build nothing else; return the folder.
+    """Leave an order at a site, with its plan and where base weights (`base`), `build` and `run` lie, or of a build nothing else; return the folder.
 
     Args:
         site: the site's folder.

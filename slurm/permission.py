@@ -15,6 +15,7 @@ from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Blocked
 from governance_hooks.site.order import Order, order_of, read_order
+from slurm.completed import require_incomplete
 from slurm.outbox import read_entries
 from slurm.site_folder import Delivered, SiteFolder
 
@@ -66,6 +67,7 @@ class Standing:
 
         Raises:
             Blocked: the gate blocks; its report is in it.
+            Complete: it orders the training of a run that is trained to its end.
             Refused, BadInput: the order does not hold.
         """
         statement = read_order(delivered.order, self.register, at=self.at)
@@ -79,6 +81,9 @@ class Standing:
             return Permission(statement.id, order, asked)
         if delivered.plan is None or sha256(delivered.plan) != order.plan:
             raise Refused("the plan beside this order is not the one it names", allowed=order.plan, next="coop submit")
+        if order.kind == "train":
+            run = self.register.runs.get(order.run)
+            require_incomplete(delivered.run, order.run, sha256(delivered.plan), logged=run.status if run is not None else None)
         used = max(order.devices, 1) if devices is None else max(devices, 1)
         granted = asked if order.kind in _AFTER else self._left(order, read_plan(delivered.plan).limits, used, asked)
         report = run_gate(

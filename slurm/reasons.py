@@ -50,7 +50,7 @@ _STATES: Final[dict[str, tuple[str, str]]] = {
     "COMPLETING": ("it is about to end", "wait a minute"),
     "COMPLETED": ("it is done", "coop status"),
     "CANCELLED": (
-        "it was cancelled: by its user, by an admin, or because a start of it was refused on a node",
+        "it was cancelled: by its user, by an admin, or because a start of it was refused",
         "what the site says above; then coop submit again",
     ),
     "PREEMPTED": ("others needed its nodes", "coop submit again, if it was not put back into the queue"),

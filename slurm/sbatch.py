@@ -57,8 +57,7 @@ def layout(plan: Plan, devices: int, *, per_node: int = DEVICES_PER_NODE, nodes:
     Raises:
         BadInput: more devices than the plan allows, or a number of them that does not fill nodes of equal size.
     """
-    if not 0 < devices <= plan.limits.max_devices:
-        raise BadInput("the plan allows another number of devices", value=devices, allowed=f"1 to limits.max_devices = {plan.limits.max_devices}")
+    plan.limits.require_devices(devices)
     count = nodes or -(-devices // per_node)
     if devices % count or devices // count > per_node:
         raise BadInput(

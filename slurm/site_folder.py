@@ -74,6 +74,7 @@ class Delivered:
     plan: bytes | None
     build: Path | None
     base: Path | None
+    run: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class SiteFolder:
             raise Refused(f"order {order[:12]} is not here", next="coop submit")
         plan = read_small(folder / "plan.json", MAX_PLAN) if _there(folder / "plan.json") else None
         places = _places(folder / "places.json") if _there(folder / "places.json") else {}
-        return Delivered(read_small(folder / "order.json", MAX_ENTRY), plan, places.get("build"), places.get("base"))
+        return Delivered(read_small(folder / "order.json", MAX_ENTRY), plan, places.get("build"), places.get("base"), places.get("run"))
 
     def waiting(self) -> list[str]:
         """Return the hexadecimal digits of the orders in the inbox, sorted."""

@@ -6,10 +6,9 @@ import importlib.util
 import os
 import shutil
 import sysconfig
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from governance_hooks.sortition.draw import Sortition
 from tests.postgres import Database, Server, programs
 from tests.slurm import cluster
 from tests.slurm import database as accounting
+from tests.state import own_folder
 from tests.village import Approved, Village, found, found_witnessed, make_witnesses
 
 
@@ -52,9 +52,9 @@ _PARTS: dict[str, tuple[Callable[[], object], str]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """No test remembers checkpoints in the real home; set before test modules are read, some of which copy the environment."""
-    state = tempfile.TemporaryDirectory(prefix="coop-test-state-")
-    config.add_cleanup(state.cleanup)
-    os.environ["XDG_STATE_HOME"] = state.name
+    state = own_folder()
+    config.add_cleanup(partial(shutil.rmtree, state))
+    os.environ["XDG_STATE_HOME"] = str(state)
 
 
 @cache

@@ -80,8 +80,7 @@ def open_segment(run_dir: Path, plan_bytes: bytes, plan: Plan, world: World) -> 
 
 def check_processes(plan: Plan, world: World) -> None:
     """Refuse more processes than the plan allows."""
-    if world.size > plan.limits.max_devices:
-        raise BadInput("more processes than the plan allows", value=world.size, allowed=f"limits.max_devices = {plan.limits.max_devices}")
+    plan.limits.require_devices(world.size)
 
 
 @contextmanager

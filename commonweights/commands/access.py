@@ -135,6 +135,13 @@ def check(session: Session, folder: Path, pin: str | None) -> None:
 
     Exit code 0: every step holds. 1: one does not, do not use it. 2: something is missing, could not check.
     """
+    if not (folder / "delivery.json").is_file():
+        there = "a file" if folder.is_file() else "an empty folder" if folder.is_dir() and not any(folder.iterdir()) else "a folder without it"
+        raise BadInput(
+            f"nothing was checked: there is no delivery in {folder}", value=there if folder.exists() else "no such folder",
+            allowed="a folder that holds delivery.json, as coop access deliver writes it",
+            next="get the whole folder from the cooperative, then coop access check FOLDER",
+        )  # fmt: skip
     report = check_delivery(folder, pin=pin, now=now())
     seen = compare_with_memory(folder) if report.passed else ""
     finish(session, report, good=f"Every step holds. Log: {seen}.", bad="This delivery does not hold." if report.exit_code == 1 else "COULD NOT CHECK.")

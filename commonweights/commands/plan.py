@@ -109,15 +109,13 @@ _pue_option = click.option(
 
 
 def _devices(plan: Plan, wanted: int | None) -> int:
-    """Return how many devices to reckon with: no more than the plan allows, and than its steps have sequences, since some would idle."""
-    allowed, sequences = plan.limits.max_devices, plan.training.sequences_per_step
-    if wanted is not None and wanted > allowed:
-        raise BadInput("the plan allows fewer devices", value=wanted, allowed=f"at most limits.max_devices = {allowed}")
-    if wanted is not None and wanted > sequences:
-        raise BadInput(
-            "more devices than sequences in an optimizer step: some would idle", value=wanted, allowed=f"at most training.sequences_per_step = {sequences}"
-        )
-    return wanted or (1 if plan.training.strategy == "single" else min(allowed, sequences))
+    """Return how many devices to reckon with; raise BadInput for what a start would refuse."""
+    from train.compatibility import require_processes
+
+    if wanted is not None:
+        plan.limits.require_devices(wanted)
+        require_processes(plan.training, wanted)
+    return wanted or plan.most_devices
 
 
 def _other_plan(out: Path, data: bytes) -> BadInput:

@@ -16,6 +16,7 @@ from commonweights.table import finish, show_report
 from commonweights.voting import find_proposal as find_proposal_by_prefix
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.canonical import loads
+from governance_hooks.errors import Complete
 from governance_hooks.plan import read_plan
 from governance_hooks.report import Report
 
@@ -151,7 +152,11 @@ def _train_job(session: Session, job: Path, threads: int | None, passed: Callabl
     from train.launch import launched
 
     with quiet_libraries(), progress(quiet=session.json) as show, launched(1) as world:
-        record = train_job(job, world=world, threads=threads, show=show, passed=passed)
+        try:
+            record = train_job(job, world=world, threads=threads, show=show, passed=passed)
+        except Complete as error:  # as without a site: no failure, and evaluation and card, which wait for this job, may follow
+            session.show({"status": "completed"} | error.as_dict(), str(error))
+            return
     _end(session, str(record["run"]), record)
 
 

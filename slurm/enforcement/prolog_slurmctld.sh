@@ -37,7 +37,7 @@ why=$(env -i PATH="$PATH" SLURM_CONF="$SLURM_CONF" TZ=UTC LC_ALL=C.UTF-8 SLURM_J
 code=$?
 case $code in
   0) exit 0 ;;
-  10) ;;
+  10 | 11) ;;
   124 | 137) why="the check of its approval took longer than $SECONDS_ALLOWED s, tell the cluster's admins" ;;
   *) why="the check of its approval could not be made (code $code), tell the cluster's admins" ;;
 esac
@@ -53,6 +53,11 @@ out=$(scontrol show job "$name" | sed -n 's/^   StdOut=//p' | tail -n 1)
 if [ -n "$out" ] && [ "$(id -u)" = 0 ]; then
   # shellcheck disable=SC2016  # the inner shell expands them
   timeout 5 setpriv --reuid="$SLURM_JOB_UID" --regid="$SLURM_JOB_GID" --clear-groups sh -c 'printf "%s\n" "$2" >>"$1"' write "$out" "$message" 2>/dev/null
+fi
+# Its run is complete: there is nothing to wait for, so it leaves the queue. (A session of its own, as below.)
+if [ "$code" = 11 ]; then
+  setsid scancel "$name" >/dev/null 2>&1 </dev/null &
+  wait $! && exit 0
 fi
 # Put back and held by an admin: its user cannot release it, and `scontrol release` checks again. In a session of its own, for slurmctld kills this one.
 # shellcheck disable=SC2016  # the inner shell expands it

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from governance_hooks.canonical import dumps, loads, sha256
+from governance_hooks.report import Status
 from governance_hooks.sshsig import generate_key
+from governance_hooks.stake.delivery import check_delivery
 from governance_hooks.stake.request import requester_commitment
 from tests.commonweights.test_payout import BYLAWS
 
@@ -200,6 +202,22 @@ def test_every_changed_missing_or_added_file_of_a_delivery_is_found(coop, shop: 
     assert why(done) == "delivery is logged: the log names another delivery for this request"
     steps = {step["name"]: step["status"] for step in done.json["steps"]}
     assert (steps["content matches"], steps["files are those listed"]) == ("FAIL", "PASS")
+
+
+def test_where_there_is_no_delivery_nothing_passes(coop, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("{}")
+    cases = {"empty": "an empty folder", "other": "a folder without it", "other/file": "a file", "none": "no such folder"}
+    for name, said in cases.items():
+        done = coop("--json", "access", "check", tmp_path / name)
+        assert (done.code, done.json["what"]) == (2, f"nothing was checked: there is no delivery in {tmp_path / name}")
+        assert (done.json["value"], "delivery.json" in done.json["allowed"], "coop access check" in done.json["next"]) == (repr(said), True, True)
+        report = check_delivery(tmp_path / name, pin=None, now=LATER)
+        assert (report.exit_code, {step.status for step in report.steps}) == (2, {Status.UNKNOWN}), report.text()
+    (tmp_path / "other" / "delivery.json").write_text("{}")
+    done = coop("--json", "access", "check", tmp_path / "other")
+    assert (done.code, "PASS" in done.out) == (1, False), done.out
 
 
 def test_what_nobody_consents_to_or_whose_time_is_over_is_not_delivered(coop, shop: Path, ask, vote, people: dict[str, Path]) -> None:

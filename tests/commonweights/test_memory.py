@@ -1,6 +1,8 @@
 """What this machine remembers: a log may only grow, and whoever rolls it back or forks it is told so."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.memory import Memory, roots_at, state_folder
 from governance_hooks.merkle import leaf_hash, root
 from tests.attacks.forge import fork, truncate
+from tests.state import PREFIX, own_folder
 
 
 @pytest.fixture
@@ -108,4 +111,19 @@ def test_roots_are_those_of_the_prefixes() -> None:
 
 
 def test_no_test_remembers_in_the_real_home() -> None:
-    assert state_folder().parts[-2].startswith("coop-test-state-")
+    assert state_folder().parts[-2].startswith(PREFIX)
+
+
+def test_what_a_killed_test_process_remembered_goes_with_the_next_one_and_what_a_living_one_remembers_stays(tmp_path: Path) -> None:
+    code = "import sys, pathlib; from tests.state import own_folder; print(own_folder(pathlib.Path(sys.argv[1])), flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        folder = Path(other.stdout.readline().strip())
+        (folder / "known").write_text("a checkpoint")
+        (tmp_path / f"{PREFIX}link").symlink_to(folder)
+        first = own_folder(tmp_path)
+        assert (folder / "known").is_file()
+        other.kill()
+    assert folder.is_dir()
+    second = own_folder(tmp_path)
+    assert (folder.exists(), first.is_dir(), second.is_dir()) == (False, True, True)

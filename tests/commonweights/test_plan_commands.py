@@ -76,11 +76,14 @@ def test_named_hardware_says_what_fits_and_what_a_run_takes(coop, ready: Path, h
     unknown = coop("-C", home, "plan", config, "--hardware", "h10")
     assert (unknown.code, "a100-80" in unknown.err) == (2, True)
     many = coop("-C", home, "plan", config, "--devices", "5")
-    assert (many.code, "limits.max_devices = 4" in many.err) == (2, True)
+    assert (many.code, "more devices than the plan allows" in many.err, "limits.max_devices = 4" in many.err) == (2, True, True)
     few = write(ready, "few", strategy="ddp", sequences_per_step=3)
     assert coop("-C", home, "--json", "plan", few).json["estimate"]["devices"] == 3
     idle = coop("-C", home, "plan", few, "--devices", "4")
     assert (idle.code, "some would idle" in idle.err) == (2, True)
+    alone = coop("-C", home, "plan", write(ready, "alone"), "--devices", "2")  # its script would start two processes, which refuse
+    assert (alone.code, "a plan with strategy single runs in one process" in alone.err) == (2, True)
+    assert not (home / "plans/alone.sbatch").exists()
     named = coop("-C", home, "plan", few, "--hardware", "h100", "--no-sample").out
     assert max(len(line) for line in named[named.index("MEMORY of") : named.index("plan    ")].splitlines()) <= 100
     assert " 4096+" in named  # no more than that is ever asked for

@@ -120,7 +120,7 @@ def test_an_approved_run_becomes_three_jobs_in_a_chain_each_under_an_order_for_i
     assert (lent.site / "inbox" / "proof.coop").is_file()
     assert read_job(folder).job.run == "first-run"
     places = loads(next((lent.site / "inbox").glob("*/places.json")).read_bytes())
-    assert places == {"base": str(lent.approved.base), "build": str(lent.approved.build)}
+    assert places == {"base": str(lent.approved.base), "build": str(lent.approved.build), "run": str(lent.root / "runs" / "first-run")}
 
 
 def test_nothing_of_the_senders_environment_goes_along_that_the_script_does_not_name(coop: Any, lent: Lent, answering: Any, monkeypatch: Any) -> None:
@@ -138,6 +138,24 @@ def test_a_chain_of_starts_is_an_array_and_the_evaluation_waits_for_all_of_it(co
     assert order_of(lent.orders()["train"]).array == "1-3%1"
     assert "--dependency=afterany:41" in (lent.bin / "sent").read_text()
     assert "#SBATCH --array=1-3%1\n" in (lent.root / "jobs/first-run/1/train.sbatch").read_text()
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_run_that_is_complete_is_not_sent_again_whether_the_log_knows_it_yet_or_not(coop: Any, lent: Lent, logged: bool) -> None:
+    folder, plan = lent.root / "runs" / "first-run", sha256(lent.approved.plan_bytes)
+    if logged:
+        village, start = lent.approved.village, {"run": "first-run", "plan": plan, "proposal": lent.approved.proposal, "start": 1, "counted": []}
+        village.say("coop.run-start/v1", start, "operator")
+        village.say("coop.run-end/v1", {"run": "first-run", "status": "completed", "record": plan, "outputs": plan}, "operator")
+    else:
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_bytes(dumps({"status": "completed", "run": "first-run", "plan": plan, "steps": 3}))
+    before = lent.approved.village.coop.log.size
+    done = submit(coop, lent, "--yes", "--json")
+    assert (done.code, done.json["error"]) == (5, "Complete")
+    assert done.json["what"] == f"run first-run is complete: its result is in {folder}"
+    assert ("coop collect" in done.json["next"], "coop eval first-run" in done.json["next"]) == (not logged, True)
+    assert (list((lent.site / "inbox").iterdir()), (lent.root / "jobs").exists(), lent.approved.village.coop.log.size) == ([], False, before)
 
 
 def test_a_dry_run_shows_table_and_scripts_and_leaves_nothing_behind(coop: Any, lent: Lent) -> None:
@@ -218,7 +236,7 @@ def test_without_the_sites_folder_what_to_carry_where_is_told(coop: Any, lent: L
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("--devices", "3"), "allows another number of devices"),
+        (("--devices", "3"), "more devices than the plan allows"),
         (("--nodes", "1"), "nodes of equal size"),
         (("--run", "../x"), "no name of a run"),
     ],

@@ -24,6 +24,7 @@ from governance_hooks.statement import parse, shift
 from slurm.job import Job, read_job, write_files
 from slurm.outbox import Entry
 from tests.slurm.lent import Lent
+from tests.slurm.sent import coop
 from tests.village import RULES, Approved, Village
 
 JOB = 17
@@ -89,6 +90,20 @@ def test_it_passes_as_well_once_the_log_holds_its_start(sent: Sent) -> None:
     assert run_gate(sent.node().request(devices=2)).passed
     sent.start.path.unlink()
     assert run_gate(sent.node().request(devices=2)).passed
+
+
+def test_a_run_that_is_complete_is_left_as_it_is_and_its_job_does_not_fail(sent: Sent, tmp_path: Path) -> None:
+    record = dumps({"status": "completed", "run": "run-1", "plan": sent.job.plan})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_bytes(record)
+    done = coop("train", "--job", sent.path)
+    assert done.code == 0, done.err
+    assert f"run run-1 is complete: its result is in {tmp_path / 'run'}" in done.out
+    assert "coop collect" in done.out
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()] == [("run.json", record)]
+    for suffix in ("json", "sig"):  # whoever is not cleared hears of that first
+        (sent.lent.folder / "clearance" / f"{JOB}.0.{suffix}").unlink()
+    assert coop("train", "--job", sent.path).code == 1
 
 
 def test_outside_a_job_nothing_is_asked(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from governance_hooks.canonical import sha256
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.payloads import RunSegment
 from governance_hooks.statement import now, shift
 from tests.slurm.enforced import SCRIPT, SLEEP, Enforced
@@ -50,6 +50,25 @@ def test_an_approval_that_is_used_up_starts_nothing(enforced: Enforced) -> None:
     enforced.cluster.scontrol("release", str(second))
     assert "approval is used up: 1 of 1 starts" in enforced.denied(second)  # the first start is only in the outbox: it counts already
     assert "approval is used up" in enforced.why(enforced.order(voted=voted))
+
+
+def test_a_start_of_a_complete_run_leaves_the_queue_and_uses_nothing(enforced: Enforced, tmp_path: Path) -> None:
+    voted = enforced.vote("done", max_starts=2, max_devices=2, max_minutes=30)
+    enforced.refresh()
+    order = enforced.order(voted=voted)
+    where = enforced.cluster.folder / "done"
+    places = {"base": str(enforced.approved.base), "build": str(enforced.approved.build), "run": str(where)}
+    (enforced.path / "inbox" / order / "places.json").write_bytes(dumps(places))
+    job = enforced.sbatch(order, "--hold")
+    where.mkdir()
+    (where / "run.json").write_bytes(dumps({"status": "completed", "run": f"run-{voted.proposal[7:13]}", "plan": sha256(voted.plan)}))
+    stated = len(list((enforced.path / "outbox").iterdir()))
+    enforced.cluster.scontrol("release", str(job))
+    assert f"is complete: its result is in {where}; next: coop collect" in enforced.cancelled(job)
+    denied = [json.loads(line) for line in (enforced.path / "ledger.jsonl").read_text().splitlines() if '"deny"' in line]
+    assert (denied[-1]["job"], denied[-1]["code"]) == (job, 11)
+    assert (len(list((enforced.path / "outbox").iterdir())), (enforced.path / "orders" / f"{order}.job").exists()) == (stated, False)
+    assert enforced.cluster.drained() == {}
 
 
 def test_an_order_serves_one_job(enforced: Enforced) -> None:

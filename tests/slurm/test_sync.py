@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from governance_hooks.canonical import dumps
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.proof import Proof
 from governance_hooks.sshsig import generate_key
@@ -90,6 +90,24 @@ def test_what_follows_a_training_is_ordered_with_it_and_outlives_its_last_start(
     site.sync()
     assert (site.said(evaluation), site.said(card)) == (None, None)
     assert "approval is used up" in (site.said(training) or "")
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_complete_run_is_not_trained_again_whether_the_log_knows_it_yet_or_not(site: Controlled, tmp_path: Path, logged: bool) -> None:
+    site.village.coop.append(site.begin().data)
+    if logged:
+        site.village.say("coop.run-end/v1", {"run": "run-1", "status": "completed", "record": sha256(b"r"), "outputs": sha256(b"o")}, "operator")
+    site.refresh()
+    again, evaluation = site.put(), site.put(kind="eval")
+    places = site.folder / "inbox" / again / "places.json"
+    places.write_bytes(dumps({"build": str(site.approved.build), "base": str(site.approved.base), "run": str(tmp_path)}))
+    for status in () if logged else ("halted", "completed"):
+        site.sync()
+        assert site.said(again) is None
+        (tmp_path / "run.json").write_bytes(dumps({"status": status, "run": "run-1", "plan": sha256(site.approved.plan_bytes)}))
+    site.sync()
+    assert f"run run-1 is complete: its result is in {tmp_path}; next: {'' if logged else 'coop collect'}" in (site.said(again) or "")
+    assert site.said(evaluation) is None
 
 
 def test_an_inbox_full_of_traps_stops_nobody_elses_order(site: Controlled) -> None:

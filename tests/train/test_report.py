@@ -81,7 +81,7 @@ def test_the_page_shows_every_language_start_and_the_estimate(run: Path) -> None
         assert told in page
     assert "Model FLOPs" not in page
     assert not re.search(r"\de-\d", page)  # no number of people's energy is written as 9e-06
-    assert page.count('role="img"') == 1 + 2 + 2 + 5  # loss, two languages in training and in validation, five curves
+    assert page.count('role="img"') == 2 + 2 + 2 + 5  # loss in two shapes, two languages in training and in validation, five curves
     assert page.count("Training loss in ") == 2
     validated = [line["validation"]["eus"] for line in map(loads_line, (run / "metrics.jsonl").read_bytes().splitlines()) if "validation" in line]
     assert f"{validated[0]:.3f} → {validated[-1]:.3f}" in page
@@ -98,6 +98,51 @@ def test_an_answer_that_ended_at_once_is_told_and_not_left_blank(run: Path) -> N
     page = text_of(run)
     assert page.count("(no words)") == 1
     assert "Una estrella." in page
+
+
+def test_one_is_one_and_a_table_is_named_and_reached_by_keyboard(run: Path) -> None:
+    record = loads((run / "run.json").read_bytes(), floats=True)
+    for cpus, said in ((1, "1 core, "), (64, "64 cores, ")):
+        (run / "run.json").write_bytes(dumps(record | {"hardware": record["hardware"] | {"cpus": cpus}}))
+        assert said in text_of(run)
+    (run / "metrics.jsonl").write_bytes(next(one for one in (run / "metrics.jsonl").read_bytes().splitlines(keepends=True) if b'"languages"' in one))
+    page = text_of(run)
+    assert "in 1 step<" in page
+    assert not re.search(r"\b1 (cores|steps|starts|segments)\b", page)
+    tables = [attributes for tag, attributes in Elements(page).found if attributes.get("class") == "wide"]
+    assert len(tables) == page.count("<table>") == 6
+    assert all((one["role"], one["tabindex"]) == ("region", "0") and one["aria-label"] for one in tables)
+    assert len({one["aria-label"] for one in tables}) == 6
+
+
+@pytest.mark.browser
+def test_axes_can_be_read_and_no_table_is_cut_without_a_hint_on_any_screen(run: Path, tmp_path: Path) -> None:
+    from tests.portal.chromium import browser
+
+    record = loads((run / "run.json").read_bytes(), floats=True)
+    (run / "run.json").write_bytes(dumps(record | {"tokens": {"spa": {"input": 5_412_032, "supervised": 2_213_440}}}))
+    path, cut = write_report(run), {}
+    with browser(tmp_path / "profile") as opened:
+        page = opened.new_page()
+        page.goto(path.as_uri())
+        for width in (320, 480, 700, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            sizes = page.evaluate(SIZES)
+            assert len(sizes) == 1 + 2 + 2 + 5  # one of the two shapes of the loss
+            assert all(11 <= size <= 18 for size in sizes), (width, sizes)
+            cut[width] = {name: (told, focused, moved) for name, told, focused, moved in page.evaluate(CUT)}
+            assert all(one == (True, True, True) for one in cut[width].values()), cut
+    assert "Starts" in cut[320]
+    assert "Tokens by language" not in cut[320]
+
+
+SIZES = """[...document.querySelectorAll('svg')].map(one => [one, one.getBoundingClientRect().width]).filter(([, width]) => width)
+  .map(([one, width]) => parseFloat(getComputedStyle(one.querySelector('text')).fontSize) * width / one.viewBox.baseVal.width)"""
+CUT = """[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth + 1).map(one => {
+  const hint = one.previousElementSibling; one.focus(); one.scrollLeft = 40
+  const told = getComputedStyle(one).backgroundImage.includes('gradient') && (innerWidth > 500 || hint.matches('.sideways') && hint.offsetHeight > 0)
+  return [one.getAttribute('aria-label'), told, document.activeElement === one, one.scrollLeft > 0] })"""
 
 
 def test_a_language_that_got_worse_is_named(run: Path) -> None:

@@ -361,7 +361,7 @@ def test_two_processes_cannot_train_one_run(tmp_path: Path, plan_of: Plan, go: A
 
 def test_limits_of_the_plan_hold(tmp_path: Path, plan_of: Plan, go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(limits=Limits(max_starts=2, max_minutes=1))
-    with pytest.raises(BadInput, match="more processes"):
+    with pytest.raises(BadInput, match="more devices than the plan allows"):
         check_processes(read_plan(plan), World(size=2))
     monkeypatch.setattr("train.clock.WallClock.seconds", lambda self: 61.0 if self._start else 0.0)
     with pytest.raises(CoopError, match="voted time"):

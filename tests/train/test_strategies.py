@@ -167,7 +167,7 @@ def test_all_weights_are_trained_in_shards_and_saved_whole(tmp_path: Path, plan_
 def test_a_process_that_cannot_start_stops_the_others_too(tmp_path: Path, plan_of: Plan, together: Any) -> None:
     record, said = together(tmp_path / "run", plan_of(strategy="ddp", **(UNEVEN | {"limits": Limits(max_devices=1)})))
     assert record is None
-    assert said.count("more processes than the plan allows") == 2
+    assert said.count("more devices than the plan allows") == 2
     record, said = together(tmp_path / "run", plan_of(**UNEVEN))
     assert record is None
     assert said.count("a plan with strategy single runs in one process") == 2

@@ -24,8 +24,11 @@ def loss(run: RunFolder) -> str:
     raw = _points(run.steps, "loss")
     window = max(1, min(50, len(raw) // 10))
     total = run.record["total_steps"] if run.record else 0
-    chart = line_chart(
-        "Training loss, nats per learned token", [Line(raw, pale=window > 1), *([Line(smoothed(raw, window))] if window > 1 else [])], last_step=total or None
+    lines = [Line(raw, pale=window > 1), *([Line(smoothed(raw, window))] if window > 1 else [])]
+    shapes: dict[str, dict[str, Any]] = {"broad": {}, "narrow": {"width": 300, "height": 200, "ticks": 4}}  # of which the page shows one
+    chart = "".join(
+        f'<div class="{name}">{line_chart("Training loss, nats per learned token", lines, last_step=total or None, **shape)}</div>'
+        for name, shape in shapes.items()
     )
     note = f"Pale: each step. Dark: mean of the last {window} steps. " if window > 1 else ""
     return f'{chart}<p class="quiet">{note}Steps hold different languages and lengths, so single steps jump; the validation loss below is measured on the same rows each time.</p>'
@@ -45,7 +48,7 @@ def by_language(run: RunFolder) -> str:
         window = max(1, min(50, len(raw) // 5))
         drawn = [Line(raw, pale=window > 1), *([Line(smoothed(raw, window))] if window > 1 else [])]
         chart = line_chart(f"Training loss in {language}", drawn, width=250, height=130, ticks=4, number="{:.3g}".format)
-        small.append(f"<figure><figcaption><strong>{named(language)}</strong><br>in {len(raw):,} steps</figcaption>{chart}</figure>")
+        small.append(f"<figure><figcaption><strong>{named(language)}</strong><br>in {len(raw):,} step{'s' * (len(raw) != 1)}</figcaption>{chart}</figure>")
     note = "Nats per learned token of the language in each step that held it; each chart has its own scale. For members only: a language may have few of them."
     return f'<p class="quiet">{note}</p><div class="small">{"".join(small)}</div>'
 
@@ -93,7 +96,7 @@ def speed(run: RunFolder) -> str:
         title = "Model FLOPs utilisation (frozen weights 4, trained 6 FLOPs a token; dense bfloat16 peak)"
         charts.append((title, [Line(_points(run.steps, "mfu"))], {"number": "{:.0%}".format, "from_zero": True}, ""))
     drawn = (
-        f"<figure><figcaption><strong>{escape(title)}</strong>{key}</figcaption>{line_chart(title, lines, width=350, height=170, ticks=4, **how)}</figure>"
+        f"<figure><figcaption><strong>{escape(title)}</strong>{key}</figcaption>{line_chart(title, lines, width=310, height=150, ticks=4, **how)}</figure>"
         for title, lines, how, key in charts
     )
     return f'<div class="pair">{"".join(drawn)}</div>'

@@ -16,9 +16,9 @@ __all__ = ["page", "write_report"]
 _STYLE: Final = (
     """
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1b1f; --quiet: #5b5b66; --line: #d4d4da; --card: #f6f6f8;
-  --one: #2a62a8; --two: #c0620a; --three: #b9cbe4; --good: #17713a; --bad: #a3001b; --wait: #8a5a00; }
+  --one: #2a62a8; --two: #c0620a; --three: #b9cbe4; --good: #17713a; --bad: #a3001b; --wait: #8a5a00; --shade: #0007; }
 @media (prefers-color-scheme: dark) { :root { --ground: #17171a; --text: #f0f0f3; --quiet: #b4b4be; --line: #46464e; --card: #222226;
-  --one: #6aa5ec; --two: #eda04a; --three: #34527a; --good: #6fd394; --bad: #ff9a9a; --wait: #e8c060; } }
+  --one: #6aa5ec; --two: #eda04a; --three: #34527a; --good: #6fd394; --bad: #ff9a9a; --wait: #e8c060; --shade: #fff7; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, "Noto Sans", sans-serif; background: var(--ground); color: var(--text); max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
@@ -28,9 +28,17 @@ p { margin: .4rem 0; } .quiet { color: var(--quiet); font-size: .9rem; } figure 
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .6rem; margin: 1.2rem 0; }
 dl div { background: var(--card); border-radius: .5rem; padding: .5rem .8rem; min-width: 0; }
 dt { color: var(--quiet); font-size: .82rem; } dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-.small { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1.2rem 1rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1.4rem 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+.small { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 1.2rem 1rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1.4rem 1rem; }
+/* Numbers on an axis stay of a size that can be read: charts grow with the screen only so far, and the large one has a narrow twin. */
+.small svg { max-width: 20rem; } .pair svg { max-width: 24rem; } .narrow { display: none; max-width: 24rem; }
+:focus-visible { outline: 2px solid var(--one); outline-offset: 2px; }
+/* A table that goes on beyond an edge has a shadow there: the first two layers move with the table and cover it at its ends. */
+.wide { overflow-x: auto; background: linear-gradient(to right, var(--ground) 40%, transparent) 0 / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--ground) 40%, transparent) 100% / 3rem 100% no-repeat local,
+  linear-gradient(to right, var(--shade), transparent) 0 / 1.1rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--shade), transparent) 100% / 1.1rem 100% no-repeat scroll; }
+.sideways { display: none; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem .35rem 0; text-align: start; vertical-align: top; }
 th { color: var(--quiet); font-weight: 600; } .number { text-align: end; font-variant-numeric: tabular-nums; padding-right: .2rem; padding-left: .6rem; }
 p.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; max-width: 24rem; max-height: 16rem; overflow: auto; }
@@ -39,7 +47,8 @@ i.k0, i.k1, i.k2 { display: inline-block; width: .8rem; height: .8rem; margin: 0
 p > i:first-child { margin-left: 0 !important; }
 .k0 { background: var(--one); } .k1 { background: var(--two); } .k2 { background: var(--three); }
 .sign { color: var(--bad); font: .75em monospace; border: 1px solid; border-radius: 3px; padding: 0 2px; } code { font-size: .82rem; overflow-wrap: anywhere; }
-@media (max-width: 34rem) { .small { grid-template-columns: 1fr 1fr; } }
+@media (max-width: 40rem) { .broad { display: none; } .narrow { display: block; } .bar { width: 3.2rem; } }
+@media (max-width: 34rem) { .sideways { display: block; } .bar { width: 2rem; } th, td { padding-right: .4rem; } .number { padding-left: .2rem; padding-right: .1rem; } }
 @media print { body { max-width: none; } p.text { max-height: none; } figure, tr { break-inside: avoid; } }
 """
     + CHARTS
@@ -105,11 +114,13 @@ def _provenance(run: RunFolder) -> str:
     if record is not None:
         hardware = record["hardware"]
         devices = ", ".join(visible(one["name"]) for one in hardware["devices"])
-        machine = f"{visible(hardware['cpu'])}, {hardware['cpus']} cores, {hardware['memory_bytes'] / 2**30:.0f} GiB" + (f"; {devices}" if devices else "")
+        machine = f"{visible(hardware['cpu'])}, {hardware['cpus']} core{'s' * (hardware['cpus'] != 1)}, {hardware['memory_bytes'] / 2**30:.0f} GiB" + (
+            f"; {devices}" if devices else ""
+        )
         rows = [
             ["Plan", f"<code>{visible(record['plan'])}</code>"],
             *rows,
             ["Trained records (Merkle root)", f"<code>{visible(record['trained_root'])}</code>"],
         ]
         rows += [["Packages (environment.json)", f"<code>{visible(record['environment'])}</code>"], ["Machine", machine]]
-    return tables.table(["What", "Value"], rows)
+    return tables.table("What it was made from", ["What", "Value"], rows)

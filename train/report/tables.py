@@ -12,17 +12,22 @@ from train.report.run_folder import RunFolder
 __all__ = ["energy", "evaluation", "samples", "segments", "table", "tokens"]
 
 MAX_SAMPLES: Final = 200
+MANY_COLUMNS: Final = 4
+"""So many may not fit on the screen of a telephone."""
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> str:
-    """Return an HTML table of cells that are HTML already; the last `numbers` columns are set as numbers."""
+def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0) -> str:
+    """Return an HTML table of cells that are HTML already, which a keyboard can scroll; the last `numbers` columns are set as numbers."""
     first, number = len(head) - numbers, ' class="number"'
 
     def cells(row: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag}{number if place >= first else ''}>{cell}</{tag}>" for place, cell in enumerate(row))
+        return "".join(f"<{tag}{number if place >= first else ''}>{cell}</{tag.partition(' ')[0]}>" for place, cell in enumerate(row))
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
+    hint = '<p class="quiet sideways">If the table goes on beyond the edge, scroll it sideways.</p>' if len(head) >= MANY_COLUMNS else ""
+    frame = f'<div class="wide" role="region" tabindex="0" aria-label="{name}">'
+    columns = cells(head, 'th scope="col"')
+    return f"{hint}{frame}<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def tokens(run: RunFolder) -> str:
@@ -37,7 +42,7 @@ def tokens(run: RunFolder) -> str:
         bar = f'<div class="bar"><i class="k0" style="width:{learned}%"></i><i class="k2" style="width:{rest}%"></i></div>'
         rows.append([named(language), bar, f"{row['input']:,}", f"{row['supervised']:,}"])
     note = '<p class="quiet"><i class="k0"></i>learned tokens (answers) <i class="k2"></i>read only (prompts, frame)</p>'
-    return note + table(["Language", '<span class="quiet">share</span>', "Read", "Learned"], rows, numbers=2)
+    return note + table("Tokens by language", ["Language", '<span class="quiet">share</span>', "Read", "Learned"], rows, numbers=2)
 
 
 def segments(run: RunFolder) -> str:
@@ -54,7 +59,7 @@ def segments(run: RunFolder) -> str:
         spent = "" if one["seconds"] is None else _duration(one["seconds"])
         energy = "" if one["energy"] is None else kwh(one["energy"]["kwh"])
         rows.append([str(one["start"]), visible(one["started"]), f"{one['status']}{cause}", visible(one["device"]), steps, spent, energy])
-    return table(["Start", "At (UTC)", "How it ended", "Device", "Steps", "Time", "kWh"], rows, numbers=3)
+    return table("Starts", ["Start", "At (UTC)", "How it ended", "Device", "Steps", "Time", "kWh"], rows, numbers=3)
 
 
 def energy(run: RunFolder) -> str:
@@ -70,7 +75,7 @@ def energy(run: RunFolder) -> str:
     carbon = f" and {found['co2e_kg']:.4g} kg CO2 equivalents ({visible(', '.join(found['country']))})" if "co2e_kg" in found else ""
     left_out = f" {found['segments_unmeasured']} killed segment(s) left no measurement." if found["segments_unmeasured"] else ""
     told = f"<p><strong>{kwh(found['kwh'])} kWh{carbon}, estimated</strong> over {found['segments']} segment{'s' * (found['segments'] != 1)}, by {visible(', '.join(found['method']))}.{left_out}</p>"
-    return told + table(["Part", "kWh", "Method"], rows)
+    return told + table("Energy by part", ["Part", "kWh", "Method"], rows)
 
 
 def evaluation(run: RunFolder) -> str:
@@ -88,7 +93,7 @@ def evaluation(run: RunFolder) -> str:
     ]
     passed = "passed" if run.evaluation["passed"] is True else "not passed"
     head = ["Language", "Held-out rows", "Before", "After", "Difference", "Verdict"]
-    return f"<h2>Evaluation</h2><p>All held-out rows, nats per token. Policy of the vote: <strong>{passed}</strong>.</p>{table(head, rows)}"
+    return f"<h2>Evaluation</h2><p>All held-out rows, nats per token. Policy of the vote: <strong>{passed}</strong>.</p>{table('Evaluation by language', head, rows)}"
 
 
 NOTHING = '<p class="quiet">(no words)</p>'
@@ -113,7 +118,7 @@ def samples(run: RunFolder) -> str:
         for one in found[:MAX_SAMPLES]
     ]
     note = '<p class="quiet">One greedy answer each to our own fixed questions, never a member’s text; as they came, right or wrong.</p>'
-    return note + table(["Language", "Question", "Before", "After"], rows)
+    return note + table("Sample answers", ["Language", "Question", "Before", "After"], rows)
 
 
 def _signed(value: float | None, *, sign: bool) -> str:
