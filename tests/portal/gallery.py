@@ -38,14 +38,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only pages whose name holds one of these texts, separated by |")
     parser.add_argument("--unfolded", action="store_true", help="open what is folded on the page")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, villages(Path(scratch)) as stages, opened_eyes(stages) as eyes:
-        shown = [
-            picture
-            for language in asked.languages.split(",")
-            for scheme in asked.schemes.split(",")
-            for width in map(int, asked.widths.split(","))
-            for picture in _pictures(eyes, asked.folder, asked.only, language, scheme, width, asked.unfolded)
-        ]
+    shown = list[tuple[str, str]]()
+    for language in asked.languages.split(","):  # a village each: some of its links end after ten minutes
+        with tempfile.TemporaryDirectory() as scratch, villages(Path(scratch)) as stages, opened_eyes(stages) as eyes:
+            for scheme in asked.schemes.split(","):
+                for width in map(int, asked.widths.split(",")):
+                    shown += _pictures(eyes, asked.folder, asked.only, language, scheme, width, asked.unfolded)
     (asked.folder / "index.html").write_text(_sheet("pages", shown, 320, 800))
     print(f"{len(shown)} pictures: {asked.folder / 'index.html'}")
 
