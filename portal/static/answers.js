@@ -2,10 +2,9 @@
 "use strict";
 for (const form of document.querySelectorAll("form[data-answers]")) {
   const place = "answers:" + form.dataset.answers;
-  let kept = null;
-  try { kept = JSON.parse(localStorage.getItem(place)); } catch { /* another script's, or none */ }
+  let kept = Outbox.read(place, null);
   if (kept && kept.sequence !== form.dataset.sequence) { // of a ballot that is signed
-    localStorage.removeItem(place);
+    Outbox.drop(place);
     kept = null;
   }
   for (const [name, value] of Object.entries((kept && kept.answers) || {})) {
@@ -15,6 +14,6 @@ for (const form of document.querySelectorAll("form[data-answers]")) {
   form.addEventListener("change", () => {
     const answers = {};
     for (const [name, value] of new FormData(form)) if (name.startsWith("answer-")) answers[name] = value;
-    localStorage.setItem(place, JSON.stringify({ sequence: form.dataset.sequence, answers }));
+    Outbox.tell(form, Outbox.set(place, JSON.stringify({ sequence: form.dataset.sequence, answers })));
   });
 }
