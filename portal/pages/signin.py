@@ -11,7 +11,7 @@ from governance_hooks.errors import BadInput, Refused
 from portal import i18n
 from portal.store.accounts import mail_address
 from portal.store.sessions import LINK_S, SESSION_S
-from portal.unsigned import forget_unsigned
+from portal.unsigned import forget_reasons, forget_unsigned
 from portal.visit import Here, Visit, cookie_name, local_path, session_cookie
 
 __all__ = ["router"]
@@ -95,9 +95,11 @@ def erase(visit: Here, mail: Annotated[str, Form(max_length=254)]) -> Response:
     own = visit.signed_in()
     if mail_address(mail) != own.mail:
         raise BadInput(i18n.gettext("this is not the address of your account"), next=i18n.gettext("type the address you sign in with"))
+    given = visit.service.private.drafts.reasons(author=own.member) if own.member else set()
     visit.service.private.accounts.erase(own.account)
-    if own.member is not None:  # texts that were never signed for go with the statements that waited to be signed
+    if own.member is not None:  # texts and reasons that were never signed for go with the statements that waited to be signed
         forget_unsigned(visit.service, member=own.member)
+        forget_reasons(visit.service, given)
     visit.account = None  # the page is for nobody: its scripts would note again who was here
     visit.forget_session()
     page = _without_name(visit, visit.page("erased.html"))
