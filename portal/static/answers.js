@@ -11,9 +11,9 @@ for (const form of document.querySelectorAll("form[data-answers]")) {
     const field = form.elements[name];
     if (/^answer-\d+$/.test(name) && field) field.value = value;
   }
-  form.addEventListener("change", () => {
+  form.addEventListener("change", (event) => {
     const answers = {};
     for (const [name, value] of new FormData(form)) if (name.startsWith("answer-")) answers[name] = value;
-    Outbox.tell(form, Outbox.set(place, JSON.stringify({ sequence: form.dataset.sequence, answers })));
+    Outbox.tell(form, Outbox.set(place, JSON.stringify({ sequence: form.dataset.sequence, answers })), event.target.closest("fieldset") || event.target);
   });
 }

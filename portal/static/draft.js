@@ -23,10 +23,10 @@ const fill = () => {
 };
 if (!problem) fill();
 addEventListener("returned", (event) => { if (event.detail === place) fill(); });
-form.addEventListener("input", () => {
+form.addEventListener("input", (event) => {
   const kept = {};
   for (const name of KEPT) if (form.elements[name]) kept[name] = form.elements[name].value;
-  Outbox.tell(form, Outbox.set(place, JSON.stringify(kept)));
+  Outbox.tell(form, Outbox.set(place, JSON.stringify(kept)), event.target);
 });
 const next = () => { // mostly the next text has the language of the last
   const said = JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value });
@@ -45,11 +45,8 @@ form.addEventListener("submit", async (event) => {
     Outbox.show(why, { refused: true });
     document.getElementById("waiting").scrollIntoView();
   } else if (how === "gone" || form.dataset.offline !== undefined) {
-    if (!Outbox.tell(form, Outbox.put(fields))) { // its number goes with it: sent twice, it is kept once
-      form.querySelector("[data-unkept]").scrollIntoView();
-      return; // it stays on the form, to be sent when there is a network
-    }
-    next();
+    if (!Outbox.tell(form, Outbox.put(fields), button)) return; // it stays on the form, to be sent when there is a network
+    next(); // its number went with it: sent twice, it is kept once
     const said = [form.elements.language.value, form.elements.licence.value];
     form.reset();
     if (form.dataset.draft === "contribute") [form.elements.language.value, form.elements.licence.value] = said;

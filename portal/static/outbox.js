@@ -9,7 +9,12 @@ const Outbox = (() => {
   const set = (place, text) => { try { localStorage.setItem(place, text); return true; } catch { return false; } };
   const drop = (place) => { try { localStorage.removeItem(place); } catch { /* nothing is there */ } };
   const read = (place, or) => { try { return JSON.parse(get(place)) || or; } catch { return or; } };
-  const tell = (form, kept) => { form.querySelector("[data-unkept]").hidden = kept; return kept; };
+  const tell = (form, kept, near) => { // beside what was typed, where it is seen; moved once only, for it is read aloud each time
+    const one = form.querySelector("[data-unkept]");
+    if (!kept && one.previousElementSibling !== near) near.after(one);
+    one.hidden = kept;
+    return kept;
+  };
   const here = note.dataset.owner ? { owner: note.dataset.owner, name: note.dataset.name } : null;
   if (here && !set("writer", JSON.stringify(here))) drop("writer"); // not who was here before: a text would wait under their name
   const writer = here || read("writer", {});

@@ -421,6 +421,7 @@ def test_who_writes_on_a_full_device_reads_that_it_keeps_nothing_and_the_text_st
     page.evaluate(FILL)
     field.fill("Too much " * 50)
     warning.wait_for()
+    assert page.evaluate("document.querySelector('[data-unkept]').previousElementSibling.id") == "inputs"  # beside what was typed
     page.get_by_label("The answer, as you would give it").fill("No room")
     page.get_by_label(re.compile("^Its language")).fill("eng")
     phone.context.set_offline(True)
@@ -444,6 +445,25 @@ def test_who_writes_on_a_full_device_reads_that_it_keeps_nothing_and_the_text_st
     page.get_by_role("heading", name="2 texts wait").wait_for()
     assert field.input_value() == ""
     assert sorted(waiting(phone.portal, 1)) == [("And again " * 50).strip(), ("Too much " * 50).strip()]
+    assert phone.heard == []
+
+
+@pytest.mark.browser
+def test_who_answers_statements_on_a_full_device_reads_it_beside_the_statement(phone: Phone) -> None:
+    from tests.portal.test_opinions import ask
+
+    proposal, page = ask(phone.portal, ["We meet on Fridays.", "We meet by the river."]), phone.page
+    phone.begin(1)
+    phone.open(f"/proposals/{proposal}", worker=False)
+    second = page.get_by_role("group", name="2. We meet by the river.")
+    page.evaluate(FILL)
+    second.get_by_label("Disagree", exact=True).check()
+    page.get_by_role("alert").filter(has_text=UNKEPT).wait_for()
+    assert page.evaluate("document.querySelector('[data-unkept]').previousElementSibling.textContent").startswith("2. We meet by the river.")
+    assert page.locator("input[name=answer-1]:checked").get_attribute("value") == "disagree"
+    page.evaluate(EMPTY)
+    second.get_by_label("Agree", exact=True).check()
+    assert not page.get_by_text(UNKEPT).is_visible()
     assert phone.heard == []
 
 
