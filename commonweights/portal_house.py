@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +36,7 @@ __all__ = ["FolderHouse"]
 
 T = TypeVar("T")
 
+_REASON = re.compile(r"[0-9a-f]{64}\.json")
 SAME_LOOK_S = 0.005
 """So long the folder is taken to be as it was: a page of fifty votes asks for the name of each."""
 
@@ -106,6 +109,20 @@ class FolderHouse:
     def erase_reason(self, digest: str) -> None:
         """Erase a kept reason."""
         reason_file(self._space, digest).unlink(missing_ok=True)
+
+    def old_reasons(self, before: str, named: Container[str]) -> list[str]:
+        """Return which kept reasons, but those that are named, were kept before an instant (RFC 3339 UTC)."""
+        last, folder = datetime.fromisoformat(before).timestamp(), reason_file(self._space, "").parent
+        if not folder.is_dir():
+            return []
+        found = list[str]()
+        with os.scandir(folder) as files:
+            for file in files:
+                digest = "sha256:" + file.name.removesuffix(".json")
+                if _REASON.fullmatch(file.name) and digest not in named:
+                    with suppress(FileNotFoundError):  # its author erased it just now
+                        found += [digest] if file.stat(follow_symlinks=False).st_mtime <= last else []
+        return found
 
     def plans(self) -> Mapping[str, Plan]:
         """Return the plans in the folder by digest, read again only when a file there changed."""

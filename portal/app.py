@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -139,8 +138,8 @@ async def _asker(request: Request) -> Visit:
 
 
 async def _sign_in(request: Request, _: Exception) -> Response:
-    then = request.url.path if request.method == "GET" else "/"
-    return (await _asker(request)).go(f"/signin?next={quote(then)}")
+    visit = await _asker(request)
+    return visit.go(visit.signing_in)
 
 
 async def _explain(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +66,10 @@ class House(Protocol):
 
     def erase_reason(self, digest: str) -> None:
         """Erase a kept reason."""
+        ...
+
+    def old_reasons(self, before: str, named: Container[str]) -> list[str]:
+        """Return which kept reasons, but those that are named, were kept before an instant (RFC 3339 UTC)."""
         ...
 
     def plans(self) -> Mapping[str, Plan]:

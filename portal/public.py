@@ -22,8 +22,8 @@ def matches(visit: Visit, tag: str) -> bool:
 
 
 def public(visit: Visit, answer: Response, *, kept: str = KEPT) -> Response:
-    """Return an answer that may be kept, or 304 if who asks has it; what is shown to somebody who is signed in is kept nowhere."""
-    if visit.account is not None or "lang" in visit.request.query_params or answer.status_code != 200:  # the second sets a cookie
+    """Return an answer that may be kept, or 304 if who asks has it; what is shown to somebody who is signed in, or was, is kept nowhere."""
+    if visit.account is not None or visit.lapsed or "lang" in visit.request.query_params or answer.status_code != 200:  # the second sets a cookie
         return answer
     tag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
     headers = {name: answer.headers[name] for name in ("content-language", "vary") if name in answer.headers} | {"etag": tag, "cache-control": kept}

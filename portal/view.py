@@ -45,6 +45,8 @@ class View(Cooperative):
         """Texts given, all together."""
         self.recovered: list[tuple[str, str, str]] = []
         """Recoveries that took effect: member, statement, and the instant of the log's clock, oldest first."""
+        self.reasons: set[str] = set()
+        """Salted digests of all reasons that a statement names, also of ballots that later ones took the place of."""
         self.declined: Counter[str] = Counter()
         """Requests a registrar declined, by what they are about."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
@@ -96,6 +98,8 @@ class View(Cooperative):
         self.made[statement.author].append(at)
         if statement.type not in _OF_ONE:
             self._members = None
+        given = (vars(payload).get(name) for name in ("reason", "reasons"))  # of whatever kind: the reason of some is a word
+        self.reasons.update(one for one in given if isinstance(one, str) and one.startswith("sha256:"))
         if isinstance(payload, Ballot | Preference):
             self._reasons[payload.proposal].pop(statement.author, None)
             if payload.reason is not None:

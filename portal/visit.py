@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Match, Mount
 
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import Refused
@@ -19,10 +20,14 @@ from portal.rendering import render
 from portal.service import Service
 from portal.settings import Settings
 from portal.store.accounts import Account
-from portal.store.sessions import SESSION_S
+from portal.store.sessions import COOKIE_S
 from portal.store.tokens import hashed
 
 __all__ = ["RENEWED", "Here", "SignInFirst", "Visit", "cookie_name", "local_path", "session_cookie", "visit_of"]
+
+
+_DEEPEST: Final = 4
+"""Parts of an address, at most, that a form's has after its page's, and one more: /proposals/DIGEST/remarks/7/erase."""
 
 
 class SignInFirst(Exception):
@@ -40,6 +45,21 @@ def local_path(text: str) -> str:
     return text if good else "/"
 
 
+def _wanted(request: Request) -> str:
+    """Return the page somebody asked for, or, where they sent a form, the nearest page at or above its address."""
+    path, query = request.url.path, request.url.query
+    for _ in range(_DEEPEST):
+        if _is_page(request, path):
+            return path + (f"?{query}" if query else "")
+        path, query = path.rpartition("/")[0], ""
+    return "/"
+
+
+def _is_page(request: Request, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    return any(not isinstance(route, Mount) and route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+
 @dataclass(slots=True)
 class Visit:
     """One request."""
@@ -49,6 +69,8 @@ class Visit:
     account: Account | None
     token: str | None = None
     """The session's name, the new one if this visit renewed it."""
+    lapsed: bool = False
+    """Whether a name came along that opens nothing: too old, ended, or made up. Which of them it is, nobody is told."""
 
     @property
     def session(self) -> str | None:
@@ -88,6 +110,12 @@ class Visit:
             raise Refused(i18n.gettext("this page is for registrars, stewards and the oversight body"))
         return member
 
+    @property
+    def signing_in(self) -> str:
+        """The path on which to sign in, and come back to what was asked for."""
+        path = f"/signin?next={quote(_wanted(self.request))}"
+        return path if local_path(path) == path else "/signin"
+
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a page."""
         html = render(template, visit=self, settings=self.service.settings, path=self.request.url.path, **values)
@@ -110,7 +138,7 @@ class Visit:
 def session_cookie(settings: Settings, token: str) -> str:
     """Return the header that keeps a session's name in the browser."""
     answer = Response()
-    answer.set_cookie(cookie_name(settings), token, max_age=SESSION_S, path="/", secure=settings.secure, httponly=True, samesite="lax")
+    answer.set_cookie(cookie_name(settings), token, max_age=COOKIE_S, path="/", secure=settings.secure, httponly=True, samesite="lax")
     return answer.headers["set-cookie"]
 
 
@@ -130,42 +158,41 @@ def visit_of(request: Request) -> Visit:
     token = (names[-1] if names else request.cookies.get(cookie_name(service.settings))) if request.app.state.sessions else None
     session = service.private.sessions.open(token) if token and len(token) < 100 else None
     if token is None or session is None:
-        return Visit(request, service, None)
-    account, admitted = session.account, False
-    with service.view.reading() as register:
-        if account.member is None and account.asks_as is not None:
-            admitted = account.asks_as in register.members
+        return Visit(request, service, None, lapsed=bool(token))
+    account, old, lapsed = session.account, hashed(token), Visit(request, service, None, lapsed=True)
+    with service.view.reading() as register:  # once: what follows is of one state of the log
+        admitted = account.member is None and account.asks_as is not None and account.asks_as in register.members
+        member = account.asks_as if admitted else account.member
+        standing = _standing(register, member)
+        goes_on = session.standing in (None, standing) or _asked_for_it(service, old, member)
     if admitted:  # by a statement another program appended, or just before this one was killed
-        service.private.accounts.bind(account.account, str(account.asks_as))
+        service.private.accounts.bind(account.account, str(member))
         account = service.private.accounts.find(account=account.account) or account
-    with service.view.reading() as register:
-        standing = _standing(register, account)
     if session.standing is None:
         service.private.sessions.stand(token, standing)
     elif session.standing != standing:
         # Whoever knew the old name knows nothing now. The session that asked for the change goes on, every other one of the account ends:
         # one on a lost device, of somebody who got into the mailbox, or a name that was planted in this browser.
-        if not _asked_for_it(service, hashed(token), account.member):
+        if not goes_on:
             service.private.sessions.end(token)
-            return Visit(request, service, None)
+            return lapsed
         token = service.private.sessions.renew(token, standing)
         if token is None:
-            return Visit(request, service, None)
+            return lapsed
         names.append(token)
     return Visit(request, service, account, token)
 
 
-def _standing(register: Register, account: Account) -> str:
+def _standing(register: Register, pseudonym: str | None) -> str:
     """Return what an account is: a member's, with these keys in force, or nobody's; as a digest, which is kept."""
-    member = register.members.get(account.member or "")
+    member = register.members.get(pseudonym or "")
     return sha256(dumps([] if member is None or member.left is not None else [member.id, *(raw.hex() for raw in sorted(member.keys))]))
 
 
 def _asked_for_it(service: Service, session: str, member: str | None) -> bool:
-    """Tell whether a statement that this session drafted is signed and in force."""
+    """Tell whether a statement that this session drafted is signed and in force; hold the register."""
     drafted = service.private.drafts.asked_by(session, member) if member else []
-    with service.view.reading():
-        return any(one.state == "logged" or service.view.positions.get(one.digest) is not None for one in drafted)
+    return any(one.state == "logged" or service.view.positions.get(one.digest) is not None for one in drafted)
 
 
 Here = Annotated[Visit, Depends(visit_of)]

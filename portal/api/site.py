@@ -99,13 +99,13 @@ def make_api(service: Service) -> FastAPI:
     api.exception_handler(RequestValidationError)(_invalid)
     api.exception_handler(HTTPException)(_http)
     made = api.openapi
-    api.openapi = lambda: _with_problem(made())  # type: ignore[method-assign]
+    api.openapi = lambda: _with_shapes(made())  # type: ignore[method-assign]
     return api
 
 
-def _with_problem(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the description with the shape of problems, which no operation returns and every one may answer."""
-    document["components"]["schemas"] |= {"Problem": Problem.model_json_schema()}
+def _with_shapes(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the description with the shape of problems, which no operation returns and every one may answer, and of what stands in a payload."""
+    document["components"]["schemas"] |= {"Problem": Problem.model_json_schema(), "Value": statements.VALUE}
     return document
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from governance_hooks.canonical import MAX_SAFE_INTEGER
 from governance_hooks.errors import BadInput, CoopError
@@ -15,11 +15,11 @@ from portal.api.asking import Program, Shape, answered
 from portal.api.log import Digest, Receipt, receipt_of
 from portal.signing.submitting import armored_blocks, submit
 
-__all__ = ["router"]
+__all__ = ["VALUE", "router"]
 
 router = APIRouter(prefix="/statements", tags=["statements"])
 
-_SIGNATURE = "-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAQ...\n-----END SSH SIGNATURE-----\n"
+_SIGNATURE = "-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAg\n-----END SSH SIGNATURE-----\n"
 _BALLOT = {
     "type": "coop.ballot/v1",
     "coop": "sha256:" + "c0" * 32,
@@ -27,6 +27,29 @@ _BALLOT = {
     "issued": "2026-11-29T12:00:00Z",
     "nonce": "0123456789abcdef" * 2,
     "payload": {"proposal": "sha256:" + "5f" * 32, "choice": "for", "sequence": 1, "reason": None},
+}
+
+
+_LINE, _BLANKS = "[A-Za-z0-9+/=]", "[ \\t]*[\\r\\n]"
+_ARMOR = f"-----BEGIN SSH SIGNATURE-----{_BLANKS}[ \\t\\r\\n]*{_LINE}+{_BLANKS}([ \\t]*{_LINE}*{_BLANKS})*[ \\t]*-----END SSH SIGNATURE-----"
+"""What `armored_blocks` finds: a signature as ssh-keygen writes it, also indented, with blank lines, or with the line ends of another system."""
+
+VALUE: Final = {
+    "description": "What stands in a payload: no number but whole ones that every reader of JSON keeps.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "string"},
+        {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Value"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Value"}},
+    ],
+}
+"""Described by hand: `_strictly` reads the bytes themselves, which pydantic has turned into numbers already."""
+_PAYLOAD = {
+    "type": "object",
+    "additionalProperties": {"$ref": "#/components/schemas/Value"},
+    "description": "What its type asks for; anything else is refused as what the rules do not allow (409).",
 }
 
 
@@ -38,7 +61,7 @@ class Statement(Shape):
     author: Annotated[str, StringConstraints(pattern=r"^(operator|m-[0-9a-f]{16}|s-[a-z0-9][a-z0-9-]{0,30})$")]
     issued: Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
     nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    payload: dict[str, Any]
+    payload: Annotated[dict[str, Any], WithJsonSchema(_PAYLOAD)]
 
 
 class Signed(Shape):
@@ -46,7 +69,7 @@ class Signed(Shape):
 
     statement: Statement
     signatures: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"-----BEGIN SSH SIGNATURE-----", max_length=30_000)]],
+        list[Annotated[str, StringConstraints(pattern=_ARMOR, max_length=20_000)]],
         Field(min_length=1, max_length=40, description="What `ssh-keygen -Y sign -n coop-statement@v1` wrote, one signature an item."),
     ]
 

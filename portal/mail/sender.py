@@ -22,7 +22,7 @@ from portal.mail.reminders import remind, still_needed
 from portal.mail.smtp import Smtp
 from portal.service import Service
 from portal.store.outbox import Letter
-from portal.unsigned import forget_unsigned
+from portal.unsigned import forget_reasons, forget_unsigned
 
 __all__ = ["Sender", "sending"]
 
@@ -135,6 +135,7 @@ class Sender:
                     await asyncio.to_thread(remind, self._service)
                     await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
                     await asyncio.to_thread(forget_unsigned, self._service)
+                    await asyncio.to_thread(forget_reasons, self._service)
                 await self.send_due()
                 pause, post.trouble, post.next_try = every_s, None, None
             except (aiosmtplib.SMTPException, OSError, CoopError) as error:  # a server or a database that is away for a while

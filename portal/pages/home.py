@@ -22,7 +22,10 @@ def home(visit: Here) -> Response:
     service = visit.service
     with visit.register() as register:  # and nothing here takes longer for a longer log
         needs = needs_of(service, register, visit.account) if visit.account else []
-        rows = rows_of(service, service.view.running()[-SHOWN:], visit.member)
+        asked = {need.path for need in needs}
+        running = service.view.running()
+        others = [one for one in running if f"/proposals/{one.id}" not in asked]  # a vote that needs them stands above, with its button and its end
+        rows = rows_of(service, others[-SHOWN:], visit.member)
         numbers = {
             "members": service.view.members(),
             "declined": service.view.declined["admission"],
@@ -31,4 +34,4 @@ def home(visit: Here) -> Response:
             "entries": register.size,
         }
         name = register.name
-    return visit.page("home.html", needs=needs, rows=rows, numbers=numbers, name=name)
+    return visit.page("home.html", needs=needs, rows=rows, some_above=len(others) < len(running), numbers=numbers, name=name)

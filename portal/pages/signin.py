@@ -10,9 +10,9 @@ from fastapi import APIRouter, Form, Path, Query, Response
 from governance_hooks.errors import BadInput, Refused
 from portal import i18n
 from portal.store.accounts import mail_address
-from portal.store.sessions import LINK_S
-from portal.unsigned import forget_unsigned
-from portal.visit import Here, cookie_name, local_path, session_cookie
+from portal.store.sessions import LINK_S, SESSION_S
+from portal.unsigned import forget_reasons, forget_unsigned
+from portal.visit import Here, Visit, cookie_name, local_path, session_cookie
 
 __all__ = ["router"]
 
@@ -24,7 +24,7 @@ Token = Annotated[str, Path(max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 @router.get("/signin")
 def ask(visit: Here, then: Annotated[str, Query(alias="next", max_length=400)] = "/") -> Response:
     """Ask for a mail address."""
-    return visit.page("signin.html", next=local_path(then), sent=False)
+    return visit.page("signin.html", next=local_path(then), sent=False, lasts=i18n.span(SESSION_S))
 
 
 @router.post("/signin")
@@ -36,7 +36,7 @@ def send_link(visit: Here, mail: Annotated[str, Form(max_length=254)], then: Ann
         token = service.private.sessions.make_link(address, i18n.current(), local_path(then))
         url = f"{service.settings.origin}/signin/{token}?lang={quote(i18n.current())}"
         service.private.outbox.put(f"signin:{token[:12]}", address, i18n.current(), "signin", {"url": url, "minutes": str(LINK_S // 60)})
-    return visit.page("signin.html", next="/", sent=True)
+    return visit.page("signin.html", next="/", sent=True, lasts=i18n.span(SESSION_S))
 
 
 @router.get("/signin/{token}")
@@ -61,12 +61,16 @@ def sign_in(visit: Here, token: Token) -> Response:
 @router.post("/signout")
 def sign_out(visit: Here, everywhere: Annotated[bool, Form()] = False) -> Response:
     """End this session, or all of one's own."""
-    name = cookie_name(visit.service.settings)
     if visit.token:
         visit.service.private.sessions.end(visit.token, everywhere=everywhere)
         visit.forget_session()
-    answer = visit.go("/")
-    answer.delete_cookie(name, path="/", secure=visit.service.settings.secure, httponly=True, samesite="lax")
+    return _without_name(visit, visit.go("/"))
+
+
+def _without_name(visit: Visit, answer: Response) -> Response:
+    """Have a browser forget the name of its session: whoever ended it themselves need not be told."""
+    settings = visit.service.settings
+    answer.delete_cookie(cookie_name(settings), path="/", secure=settings.secure, httponly=True, samesite="lax")
     return answer
 
 
@@ -91,10 +95,13 @@ def erase(visit: Here, mail: Annotated[str, Form(max_length=254)]) -> Response:
     own = visit.signed_in()
     if mail_address(mail) != own.mail:
         raise BadInput(i18n.gettext("this is not the address of your account"), next=i18n.gettext("type the address you sign in with"))
+    given = visit.service.private.drafts.reasons(author=own.member) if own.member else set()
     visit.service.private.accounts.erase(own.account)
-    if own.member is not None:  # texts that were never signed for go with the statements that waited to be signed
+    if own.member is not None:  # texts and reasons that were never signed for go with the statements that waited to be signed
         forget_unsigned(visit.service, member=own.member)
+        forget_reasons(visit.service, given)
     visit.account = None  # the page is for nobody: its scripts would note again who was here
-    page = visit.page("erased.html")
+    visit.forget_session()
+    page = _without_name(visit, visit.page("erased.html"))
     page.headers["clear-site-data"] = '"storage"'  # texts that were typed on this device and never sent
     return page

@@ -2,19 +2,18 @@
 "use strict";
 for (const form of document.querySelectorAll("form[data-answers]")) {
   const place = "answers:" + form.dataset.answers;
-  let kept = null;
-  try { kept = JSON.parse(localStorage.getItem(place)); } catch { /* another script's, or none */ }
+  let kept = Outbox.read(place, null);
   if (kept && kept.sequence !== form.dataset.sequence) { // of a ballot that is signed
-    localStorage.removeItem(place);
+    Outbox.drop(place);
     kept = null;
   }
   for (const [name, value] of Object.entries((kept && kept.answers) || {})) {
     const field = form.elements[name];
     if (/^answer-\d+$/.test(name) && field) field.value = value;
   }
-  form.addEventListener("change", () => {
+  form.addEventListener("change", (event) => {
     const answers = {};
     for (const [name, value] of new FormData(form)) if (name.startsWith("answer-")) answers[name] = value;
-    localStorage.setItem(place, JSON.stringify({ sequence: form.dataset.sequence, answers }));
+    Outbox.tell(form, Outbox.set(place, JSON.stringify({ sequence: form.dataset.sequence, answers })), event.target.closest("fieldset") || event.target);
   });
 }

@@ -15,8 +15,7 @@ if (form.dataset.offline !== undefined && Outbox.owner) { // the page for when t
 
 const problem = document.getElementById("problem");
 const fill = () => {
-  let draft = {};
-  try { draft = JSON.parse(localStorage.getItem(place)) || {}; } catch { /* another script's */ }
+  const draft = Outbox.read(place, {});
   for (const name of KEPT) {
     const field = form.elements[name];
     if (field && typeof draft[name] === "string" && (field.value === field.defaultValue || field.tagName === "SELECT")) field.value = draft[name];
@@ -24,14 +23,14 @@ const fill = () => {
 };
 if (!problem) fill();
 addEventListener("returned", (event) => { if (event.detail === place) fill(); });
-form.addEventListener("input", () => {
+form.addEventListener("input", (event) => {
   const kept = {};
   for (const name of KEPT) if (form.elements[name]) kept[name] = form.elements[name].value;
-  localStorage.setItem(place, JSON.stringify(kept));
+  Outbox.tell(form, Outbox.set(place, JSON.stringify(kept)), event.target);
 });
 const next = () => { // mostly the next text has the language of the last
-  if (form.dataset.draft !== "contribute") localStorage.removeItem(place);
-  else localStorage.setItem(place, JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value }));
+  const said = JSON.stringify({ language: form.elements.language.value, licence: form.elements.licence.value });
+  if (form.dataset.draft !== "contribute" || !Outbox.set(place, said)) Outbox.drop(place);
 };
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -46,8 +45,8 @@ form.addEventListener("submit", async (event) => {
     Outbox.show(why, { refused: true });
     document.getElementById("waiting").scrollIntoView();
   } else if (how === "gone" || form.dataset.offline !== undefined) {
-    Outbox.put(fields); // its number goes with it: sent twice, it is kept once
-    next();
+    if (!Outbox.tell(form, Outbox.put(fields), button)) return; // it stays on the form, to be sent when there is a network
+    next(); // its number went with it: sent twice, it is kept once
     const said = [form.elements.language.value, form.elements.licence.value];
     form.reset();
     if (form.dataset.draft === "contribute") [form.elements.language.value, form.elements.licence.value] = said;

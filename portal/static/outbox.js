@@ -4,14 +4,24 @@
 "use strict";
 const Outbox = (() => {
   const note = document.getElementById("waiting"), words = note.querySelector("p"), button = note.querySelector("button"), basket = note.querySelector("a");
-  const read = (place, or) => { try { return JSON.parse(localStorage.getItem(place)) || or; } catch { return or; } };
+  // A device may be full, or allow no storage at all. Then nothing breaks off: what was to be kept was not, which who writes is told (`tell`).
+  const get = (place) => { try { return localStorage.getItem(place); } catch { return null; } };
+  const set = (place, text) => { try { localStorage.setItem(place, text); return true; } catch { return false; } };
+  const drop = (place) => { try { localStorage.removeItem(place); } catch { /* nothing is there */ } };
+  const read = (place, or) => { try { return JSON.parse(get(place)) || or; } catch { return or; } };
+  const tell = (form, kept, near) => { // beside what was typed, where it is seen; moved once only, for it is read aloud each time
+    const one = form.querySelector("[data-unkept]");
+    if (!kept && one.previousElementSibling !== near) near.after(one);
+    one.hidden = kept;
+    return kept;
+  };
   const here = note.dataset.owner ? { owner: note.dataset.owner, name: note.dataset.name } : null;
-  try { if (here) localStorage.setItem("writer", JSON.stringify(here)); } catch { /* full: what waits goes out first */ }
+  if (here && !set("writer", JSON.stringify(here))) drop("writer"); // not who was here before: a text would wait under their name
   const writer = here || read("writer", {});
   const owner = typeof writer.owner === "string" ? writer.owner : "";
   const place = "outbox:" + owner, refused = "refused:" + owner;
   const all = () => { const found = read(place, []); return Array.isArray(found) ? found.filter((one) => typeof one === "string") : []; };
-  const keep = (waiting) => localStorage.setItem(place, JSON.stringify(waiting));
+  const keep = (waiting) => set(place, JSON.stringify(waiting));
   const number = (fields) => new URLSearchParams(fields).get("id");
   const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -45,7 +55,7 @@ const Outbox = (() => {
     const given = Object.fromEntries(new URLSearchParams(fields)), draft = "draft:" + owner + ":" + (given.parent ? "improve-" + given.parent : "contribute");
     const begun = read(draft, {});
     if (begun.inputs || begun.targets) return false;
-    localStorage.setItem(draft, JSON.stringify({ inputs: given.inputs, targets: given.targets, language: given.language, licence: given.licence }));
+    if (!set(draft, JSON.stringify({ inputs: given.inputs, targets: given.targets, language: given.language, licence: given.licence }))) return false;
     dispatchEvent(new CustomEvent("returned", { detail: draft })); // if it is the form that is open
     return true;
   };
@@ -56,14 +66,14 @@ const Outbox = (() => {
       const [how, why] = await send(fields);
       if (how === "gone" || how === "later") break;
       if (how === "kept") sent += 1;
-      else localStorage.setItem(refused, said = note.dataset.refused + " " + why);
+      else set(refused, said = note.dataset.refused + " " + why);
       if (how === "kept" || back(fields)) keep(all().filter((one) => number(one) !== number(fields)));
     }
     show(said || (sent ? note.dataset.sent : ""), { refused: Boolean(said), sent: Boolean(sent || said) });
   };
   const earlier = () => { // what was refused on a page that was left meanwhile, until it is read where the text is
-    const said = (owner && localStorage.getItem(refused)) || "";
-    if (document.querySelector("form[data-draft]")) localStorage.removeItem(refused);
+    const said = (owner && get(refused)) || "";
+    if (document.querySelector("form[data-draft]")) drop(refused);
     show(said, { refused: Boolean(said), sent: Boolean(said) });
   };
   const flush = async () => { // one page at a time
@@ -82,7 +92,7 @@ const Outbox = (() => {
   addEventListener("online", flush);
   addEventListener("offline", () => show(""));
   addEventListener("storage", (event) => { if (event.key === place) show(""); });
-  document.addEventListener("submit", (event) => { if (new URL(event.target.action).pathname === "/signout") localStorage.removeItem("writer"); });
+  document.addEventListener("submit", (event) => { if (new URL(event.target.action).pathname === "/signout") drop("writer"); });
   const sparing = navigator.connection && navigator.connection.saveData; // who pays by the byte says when
   if (navigator.onLine && !sparing) flush();
   else earlier();
@@ -98,5 +108,5 @@ const Outbox = (() => {
       } catch { /* without it, all is as it was before there was one */ }
     });
   }
-  return { owner, name: writer.name || "", fresh, put: (fields) => keep([...all(), fields]), send, show };
+  return { owner, name: writer.name || "", read, set, drop, tell, fresh, put: (fields) => keep([...all(), fields]), send, show };
 })();

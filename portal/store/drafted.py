@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
@@ -77,12 +77,27 @@ class Drafts:
         """Keep a body to be signed."""
         made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
         with self._database.transaction(write=True) as connection:
-            connection.execute(delete(drafted).where(drafted.c.created <= shift(self._clock(), -KEPT_S)))
+            self._expire(connection)
             mine = (drafted.c.author == author) & (drafted.c.state == "open")
             newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(OPEN - 1).scalar_subquery()
             connection.execute(delete(drafted).where(mine, drafted.c.id.not_in(newest)))
             connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
         return made
+
+    def expire(self) -> None:
+        """Remove what waited for its term."""
+        with self._database.transaction(write=True) as connection:
+            self._expire(connection)
+
+    def _expire(self, connection: Connection) -> None:
+        connection.execute(delete(drafted).where(drafted.c.created <= shift(self._clock(), -KEPT_S)))
+
+    def reasons(self, *, author: str | None = None) -> set[str]:
+        """Return the digests of the reasons that drafted statements name; of one author's, if one is named."""
+        query = select(drafted.c.body) if author is None else select(drafted.c.body).where(drafted.c.author == author)
+        with self._database.transaction() as connection:
+            payloads = [loads(body)["payload"] for body in connection.execute(query).scalars()]
+        return {one[name] for one in payloads for name in ("reason", "reasons") if one.get(name)}
 
     def find(self, identifier: str) -> Drafted | None:
         """Return a drafted statement, or None."""

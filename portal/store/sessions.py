@@ -15,12 +15,14 @@ from portal.store.accounts import Account, as_account, make_account
 from portal.store.schema import links, sessions
 from portal.store.tokens import hashed, new_token
 
-__all__ = ["LINK_S", "SESSION_S", "Link", "Session", "Sessions"]
+__all__ = ["COOKIE_S", "LINK_S", "SESSION_S", "Link", "Session", "Sessions"]
 
 LINK_S = 900
 """How long a link in a mail signs in, seconds."""
 SESSION_S = 12 * 3600
 """How long a session lasts, seconds."""
+COOKIE_S = 7 * 86_400
+"""How long a browser keeps its name, seconds: longer than it opens anything, so that who comes back reads that they were signed out."""
 
 
 @dataclass(frozen=True, slots=True)

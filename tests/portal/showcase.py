@@ -322,6 +322,9 @@ def _joining(stage: Stage) -> None:
     portal.service.limits.tired_of = _who(stage, "fresh")  # type: ignore[attr-defined]
     left = stage.people["left"]
     left.sign(left.post("/mine/leave", sure=left.service.private.accounts.find(mail="left@example.org").member))  # type: ignore[union-attr]
+    signed_out = stage.people["signed out"] = portal.stranger()
+    signed_out.begin("member@example.org")
+    signed_out.service.private.sessions.end(signed_out.client.cookies["__Host-coop"])
     newcomer = stage.people["newcomer"] = portal.stranger()
     newcomer.sign_in("newcomer@example.org")
     asked = stage.people["asked"] = portal.stranger()

@@ -58,6 +58,8 @@ FULL = [
     Sight("sign in", "stranger", "/signin"),
     Sight("sign in, sent", "stranger", "/signin", {"mail": "somebody@example.org"}),
     Sight("sign in, confirm", "stranger", "{signin link}"),
+    Sight("sign in, signed out", "signed out", "/mine"),
+    Sight("home, signed out", "signed out", "/"),
     Sight("join", "stranger", "/join"),
     Sight("hand in", "stranger", "/statements"),
     Sight("unsubscribe", "stranger", "{unsubscribe}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import schemathesis
@@ -56,13 +57,18 @@ def by_name(app: ASGIApp) -> ASGIApp:
     return asked
 
 
+def written(value: Any) -> Any:
+    """A body as every writer of canonical JSON writes it: 3, never 3.0 (RFC 8785). To a schema both are whole numbers, and a statement is signed in one form."""
+    if isinstance(value, dict):
+        return {name: written(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [written(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def examined(made: Library, examples: int) -> Outcome:
     """Have schemathesis ask everything, with every check and in every phase."""
-    unsigned = {  # no generator of requests holds a member's key: what it hands in is refused, however well-formed; test_api hands in what is signed
-        "include-name": "POST /statements",
-        "checks": {"positive_data_acceptance": {"enabled": False}},
-    }
-    settings = {"seed": 1, "generation": {"max-examples": examples, "database": "none"}, "operations": [unsigned]}
+    settings = {"seed": 1, "generation": {"max-examples": examples, "database": "none"}}
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", by_name(made.portal.app), config=SchemathesisConfig.from_dict(settings))
     with made.portal.service.view.reading() as register:
         here = {"release": made.release.digest, "proposal": next(iter(register.proposals)), "statement": register.coop, "dataset": next(iter(register.builds))}
@@ -70,6 +76,12 @@ def examined(made: Library, examples: int) -> Outcome:
         for parameter in operations.get("get", {}).get("parameters", []):
             if parameter["name"] in here:  # so that more than 404 is met
                 parameter["example"] = here[parameter["name"]]
+
+    # No generator holds a member's key, so nothing is appended here (test_api appends); but what is well-formed is refused by rules (409), not for its form (422).
+    @schema.hook
+    def map_body(_: object, body: Any) -> Any:
+        return written(body)
+
     found = Outcome()
     for event in engine.from_schema(schema).execute():
         match event:

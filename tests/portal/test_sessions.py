@@ -11,7 +11,7 @@ from sqlalchemy import inspect, text
 from governance_hooks.sshsig import generate_key
 from portal.store.outbox import Sums
 from portal.store.private import PrivateStore
-from portal.store.sessions import SESSION_S
+from portal.store.sessions import COOKIE_S
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, Device, Person
 from tests.portal.test_letters import turn
@@ -72,7 +72,7 @@ def test_the_answer_that_renews_a_session_says_so_safely(portal: Portal) -> None
     answer = person.client.get(f"{MAIN}/keys")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"{COOKIE}=")
-    for part in ("HttpOnly", "Secure", "SameSite=lax", "Path=/", f"Max-Age={SESSION_S}"):
+    for part in ("HttpOnly", "Secure", "SameSite=lax", "Path=/", f"Max-Age={COOKIE_S}"):
         assert part in cookie
     assert answer.headers["cache-control"] == "no-store"
     assert "set-cookie" not in person.client.get(f"{MAIN}/keys").headers

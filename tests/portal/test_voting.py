@@ -22,6 +22,7 @@ from portal.bylaws_words import changes_in_words
 from portal.diffs import line_changes, readable, word_changes
 from portal.plan_words import plan_in_words
 from tests.portal.conftest import Portal
+from tests.portal.people import Person
 from tests.village import RULES, Approved, Village
 
 
@@ -65,6 +66,33 @@ def test_a_member_with_a_passkey_votes_with_one_touch(portal: Portal) -> None:
     assert "You voted: against" in shown.words
     assert shown.words.count("Too soon for me.") == 2  # mine, and in the roll call
     assert "Vote:" not in person.get("/").words
+
+
+def test_each_open_vote_stands_once_on_the_first_page_where_it_helps_most(portal: Portal) -> None:
+    person, _ = portal.joined()
+    first, second = propose(portal), propose(portal, subject=digest("another"))
+
+    def seen(who: Person) -> tuple[int, int, str]:
+        page = who.get("/")
+        return (*(len(page.links(f"/proposals/{one}")) for one in (first, second)), page.words)  # type: ignore[return-value]
+
+    assert seen(person)[:2] == (1, 1)
+    words = seen(person)[2]
+    assert words.count("Read and vote") == 2
+    assert "pen votes" not in words  # both stand above, and there is no other
+    assert "None at the moment" not in words
+    person.touch(person.post(f"/proposals/{first}/vote", choice="for"))
+    assert seen(person)[:2] == (1, 1)
+    above, _, below = seen(person)[2].partition("Other open votes")
+    assert (above.count("Read and vote"), below.count("You have voted.")) == (1, 1)
+    person.touch(person.post(f"/proposals/{second}/vote", choice="for"))
+    assert seen(person)[:2] == (1, 1)
+    assert seen(person)[2].partition(" Open votes")[2].count("You have voted.") == 2
+    for other in (portal.stranger(), portal.founder(1)):
+        assert seen(other)[:2] == (1, 1)
+    late, _ = portal.joined("late@example.org")  # on no roll: nothing needs them
+    assert seen(late)[:2] == (1, 1)
+    assert "Other open votes" not in seen(late)[2]
 
 
 @pytest.mark.openssh
