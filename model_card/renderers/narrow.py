@@ -28,7 +28,7 @@ def dots(
         marks: of the axis.
         words: for `unknown` rows, for a dot `alone`, for dots `a` and `b`, and for the `line`.
     """
-    top = 34 + _LINE * (len(sheet.lines(title)) - 1)
+    top = 38 + _LINE * (len(sheet.lines(title)) - 1)
     bottom = top + 8 + _ROW * len(rows)
     left, right = 28, sheet.width - 28
 
@@ -36,7 +36,7 @@ def dots(
         return left + (value - marks[0]) / (marks[-1] - marks[0]) * (right - left)
 
     parts = [f'<line class="{"zero" if mark == 0 else "grid"}" x1="{x_of(mark):.1f}" x2="{x_of(mark):.1f}" y1="{top}" y2="{bottom}"/>' for mark in marks]
-    parts += [text(x_of(mark), bottom + 18, voice.number(mark), anchor="middle") for mark in marks]
+    parts += ['<g direction="ltr">', *(text(x_of(mark), bottom + 18, voice.number(mark), anchor="middle") for mark in marks), "</g>"]
     for at, (name, (value, low, high)) in enumerate(rows):
         y = top + 36 + _ROW * at
         parts.append(text(sheet.start, y - 16, name, strong=True, most=28))
@@ -70,12 +70,13 @@ def bars(
         below: words under all of them.
         whole: what the full width stands for, where it is more than the longest bar.
     """
-    top = 46 + _LINE * (len(sheet.lines(title)) - 1)
+    top = 52 + _LINE * (len(sheet.lines(title)) - 1)
     most = max([1, whole, *(sum(number for _, number in pieces) for _, pieces in rows)])
     scale, parts = abs(sheet.end - sheet.start) / most, list[str]()
     for at, (name, pieces) in enumerate(rows):
         y, done = top + _ROW * at, 0
         parts += [text(sheet.start, y, name, strong=True, most=28), text(sheet.end, y, voice.number(sum(number for _, number in pieces)), anchor="end")]
+        parts.append(f'<line class="grid" x1="{sheet.start}" x2="{sheet.end}" y1="{y + 23}" y2="{y + 23}"/>')
         for kind, number in pieces:
             left = sheet.start - (done + number) * scale if sheet.right_to_left else sheet.start + done * scale
             parts.append(f'<rect class="{kind}" x="{left:.1f}" y="{y + 7}" width="{number * scale:.1f}" height="16"/>')
