@@ -108,9 +108,10 @@ def size(count: int) -> str:
     return i18n.measure(amount, unit)
 
 
-def tables(shown: Markup) -> Markup:
+def tables(shown: str) -> Markup:
     """Return a text that was cleaned, with each of its tables where it can be pushed sideways, by keys too: it may be wider than the screen."""
-    count, number = shown.count("<table"), 0
+    text, number = str(escape(shown)), 0
+    count = text.count("<table")
 
     def framed(found: re.Match[str]) -> str:
         nonlocal number
@@ -118,7 +119,7 @@ def tables(shown: Markup) -> Markup:
         name = escape(i18n.gettext("Table %(number)s of %(all)s") % {"number": i18n.number(number), "all": i18n.number(count)})
         return f'<div class="scroll"{found[1]} tabindex="0" role="group" aria-label="{name}"><table>{found[2]}</table></div>'
 
-    return Markup(_TABLE.sub(framed, shown))  # noqa: S704 -- nothing is added but what stands here
+    return Markup(_TABLE.sub(framed, text))  # noqa: S704 -- nothing is added but what stands here
 
 
 @cache
