@@ -19,6 +19,7 @@ __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
 _MEMBER: Final = re.compile(r"\bm-[0-9a-f]{16}\b")
 _DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:&#39;)?")
+_TABLE: Final = re.compile(r'<table((?: dir="[a-z]+")?)>(.*?)</table>', re.S)
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -107,6 +108,20 @@ def size(count: int) -> str:
     return i18n.measure(amount, unit)
 
 
+def tables(shown: str) -> Markup:
+    """Return a text that was cleaned, with each of its tables where it can be pushed sideways, by keys too: it may be wider than the screen."""
+    text, number = str(escape(shown)), 0
+    count = text.count("<table")
+
+    def framed(found: re.Match[str]) -> str:
+        nonlocal number
+        number += 1
+        name = escape(i18n.gettext("Table %(number)s of %(all)s") % {"number": i18n.number(number), "all": i18n.number(count)})
+        return f'<div class="scroll"{found[1]} tabindex="0" role="group" aria-label="{name}"><table>{found[2]}</table></div>'
+
+    return Markup(_TABLE.sub(framed, text))  # noqa: S704 -- nothing is added but what stands here
+
+
 @cache
 def environment() -> Environment:
     """Return the templates of the portal."""
@@ -139,6 +154,7 @@ def environment() -> Environment:
         say=say,
         short=short,
         size=size,
+        tables=tables,
     )
     made.globals.update(static=static_url, integrity=integrity, told=i18n.told, languages=i18n.NATIVE, until=i18n.until, unreviewed=i18n.unreviewed)
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from pathlib import Path as Folder
@@ -12,15 +11,12 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.register import Register
 from governance_hooks.standing import ReleaseStatus, status_of
 from governance_hooks.state import Proposal
 from model_card.promise import PROMISE
-from model_card.renderers.charts import CHARTS
-from model_card.renderers.svg import Voice
-from portal import i18n, markdown
+from portal import i18n, markdown, pictures
 from portal.downloads import WEIGHTS, Part, bytes_of, document_of, parts_of, send
 from portal.motion_words import reason_in_words
 from portal.proposal_rows import row_of
@@ -36,11 +32,6 @@ router = APIRouter(include_in_schema=False)
 Digest = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$")]
 ISO_639_3: Final = {"en": "eng", "es": "spa", "fr": "fra", "ar": "ara", "sw": "swa", "hi": "hin"}
 _CHART: Final = re.compile(r"card/charts/([a-z0-9_-]{1,64})\.svg")
-_BOX: Final = re.compile(r'viewBox="0 0 ([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})"')
-_TOLD: Final = re.compile(r"<desc[^>]*>([^<]{1,4000})</desc>")
-_RECORD: Final = 4 << 20
-_VOICE: Final = Voice(lambda text: i18n.told(text).translate({0x2068: None, 0x2069: None}), i18n.language_name, i18n.number)
-"""Pictures say what pages say; in them each text stands alone, so nothing has to be set apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +42,6 @@ class Shown:
     name: str
     status: ReleaseStatus
     proposal: Proposal
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A picture of the card, and what it shows in words."""
-
-    name: str
-    told: str
-    height: int
-    """At a width of 720: the page keeps its place free while it comes."""
 
 
 @router.get("/releases")
@@ -116,13 +97,17 @@ def release(visit: Here, digest: Digest) -> Response:
 
 @router.get("/releases/{digest}/charts/{name}.svg")
 def chart(
-    visit: Here, digest: Digest, name: Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$")], language: Annotated[str, Query(alias="in", max_length=8)] = "en"
+    visit: Here,
+    digest: Digest,
+    name: Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$")],
+    language: Annotated[str, Query(alias="in", max_length=8)] = "en",
+    sheet: Annotated[str, Query(max_length=8)] = "",
 ) -> Response:
-    """Show a picture of the card: the released file, or the same numbers drawn with the words of another language; as a file of its own it may run nothing."""
+    """Show a picture of the card: the released file, or the same numbers in another language or on a page's sheet; as a file of its own it may run nothing."""
     folder, part = _found(visit, digest, f"card/charts/{name}.svg")
     answer = send(visit, folder, part, kind="image/svg+xml", shown=True)
     i18n.use(i18n.choose(language))
-    drawn = None if i18n.current() == "en" else _drawn(folder, parts_of(folder, digest), name)
+    drawn = None if i18n.current() == "en" and sheet not in pictures.SHEETS else pictures.drawn(folder, parts_of(folder, digest), name, sheet)
     if drawn is None:
         return answer
     kept = ("cache-control", "content-security-policy", "content-disposition")
@@ -208,40 +193,12 @@ def _found(visit: Visit, digest: str, path: str) -> tuple[Folder, Part]:
 
 def _card(folder: Folder, parts: list[Part]) -> dict[str, Any]:
     """Return the summary in the reader's language if members translated it, else in English, and the pictures."""
-    paths = {one.path for one in parts if one.size <= _RECORD}
+    paths = {one.path for one in parts if one.size <= pictures.RECORD}
     language = ISO_639_3.get(i18n.current(), "eng")
     path = next((one for one in (f"card/summary.{language}.md", "card/summary.eng.md") if one in paths), None)
-    summary = markdown.shown(bytes_of(folder, path, _RECORD).decode("utf-8", "replace")) if path else None
-    charts = [_chart(folder, parts, match[1]) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
+    summary = markdown.shown(bytes_of(folder, path, pictures.RECORD).decode("utf-8", "replace")) if path else None
+    charts = [pictures.picture_of(folder, parts, match[1]) for one in sorted(paths) if (match := _CHART.fullmatch(one))]
     return {"summary": summary, "summary_language": i18n.current() if path and language in path else "en", "charts": charts}
-
-
-def _chart(folder: Folder, parts: list[Part], name: str) -> Chart:
-    drawn = None if i18n.current() == "en" else _drawn(folder, parts, name)
-    svg = drawn or bytes_of(folder, f"card/charts/{name}.svg", _RECORD)
-    return Chart(name, _told(svg), _height(svg))
-
-
-def _told(svg: bytes) -> str:
-    found = _TOLD.search(svg.decode("utf-8", "replace"))
-    return html.unescape(found[1]) if found else i18n.gettext("A picture of the card; the same numbers are in the card's text.")
-
-
-def _height(svg: bytes) -> int:
-    box = _BOX.search(svg.decode("utf-8", "replace"))
-    return 720 * int(box[2]) // int(box[1]) if box else 360
-
-
-def _drawn(folder: Folder, parts: list[Part], name: str) -> bytes | None:
-    """Return a picture of the card with the words of this request's language; None where the card is not the released one, or has no such picture."""
-    listed = next((one.sha256 for one in parts if one.path == "card.json" and one.size <= _RECORD), None)
-    if name not in CHARTS or listed is None:
-        return None
-    try:
-        data = bytes_of(folder, "card.json", _RECORD)
-        return CHARTS[name](loads(data, floats=True, source="card.json"), None, _VOICE) if sha256(data) == listed else None
-    except (CoopError, HTTPException, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return None  # the released file is shown
 
 
 def _dissent(service: Service, proposal: Proposal) -> list[tuple[str, str | None]]:

@@ -22,10 +22,11 @@ from governance_hooks.canonical import digest, dumps, sha256
 from model_card.card import make_card
 from model_card.records import CardRecords
 from model_card.renderers import governance, is_rendered, render_all
-from model_card.renderers.charts import loss_by_language
+from model_card.renderers.charts import CHARTS, loss_by_language
 from model_card.renderers.cyclonedx import dangling
 from model_card.renderers.openness import openness
 from model_card.renderers.summary import english
+from model_card.renderers.svg import ENGLISH, Sheet
 from model_card.renderers.transparency_index import rows
 from model_card.renderers.words import in_the_way
 from tests.model_card.cards import fields_of, leak_of, records_of, resolve, shares_of, statements, votes_in, with_tasks
@@ -179,6 +180,34 @@ def test_charts_are_alone_titled_and_described(records: CardRecords) -> None:
             text = page.decode().replace("http://www.w3.org/2000/svg", "")
             assert not re.search(r"https?:|//|href|script|url\(|@import|\bon\w+=", text), path
             assert "prefers-color-scheme:dark" in text
+
+
+def test_a_narrow_picture_says_all_that_the_wide_one_says(records: CardRecords) -> None:
+    card = make_card(records)
+    for name, draw in CHARTS.items():
+        wide, narrow, mirrored = (
+            ET.fromstring(draw(card, records, ENGLISH, sheet)) for sheet in (Sheet(), Sheet(320, narrow=True), Sheet(320, narrow=True, right_to_left=True))
+        )
+
+        def told(root: ET.Element) -> str:
+            return str(root.findtext("{http://www.w3.org/2000/svg}desc"))
+
+        def words(root: ET.Element) -> set[str]:
+            return {word for one in root.iter("{http://www.w3.org/2000/svg}text") for word in str(one.text).split() if re.search("[a-z]", word)}
+
+        assert told(wide) == told(narrow) == told(mirrored)
+        assert words(wide) == words(narrow) == words(mirrored), name
+        assert (narrow.get("width"), narrow.get("direction"), mirrored.get("direction")) == ("320", None, "rtl")
+
+
+def test_words_of_a_narrow_sheet_go_on_in_a_next_line_and_marks_take_no_room() -> None:
+    sheet = Sheet(320, narrow=True)
+    words = "of 6 on the roll; quorum 50%, approval at 60% of for and against; approved"
+    assert " ".join(sheet.lines(words)) == words
+    assert (len(sheet.lines(words)), len(sheet.lines(words[:30]))) == (2, 1)
+    assert len(sheet.lines(words, room=100)) == 3
+    assert [one.replace("\u094d", "") for one in sheet.lines("क्क " * 40)] == sheet.lines("कक " * 40)
+    assert Sheet().lines(words * 9) == [words * 9]
 
 
 def test_a_language_without_numbers_is_drawn_as_such(bundle: Path) -> None:

@@ -372,9 +372,23 @@ def test_pictures_are_drawn_in_the_readers_words(made: Library) -> None:
         assert not [one for one in texts if re.search(r"[A-Za-z]{3}|⟨", one)], texts
         assert local.headers["content-type"] == "image/svg+xml"
         assert "sandbox" in local.headers["content-security-policy"]
+        for sheet in ("wide", "narrow"):
+            drawn = client.get(f"{address}?in=ar&sheet={sheet}").text
+            said = re.findall(r"<(?:text|title|desc)[^>]*>([^<]*)<", drawn)
+            assert " ".join(texts[:2]) == " ".join(said[:2])
+            assert set(" ".join(texts).split()) == set(" ".join(said).split()) or name != "vote", (
+                texts,
+                said,
+            )  # all words, on more lines; an axis has fewer marks
+            width, height = re.findall(r'viewBox="0 0 ([0-9]+) ([0-9]+)"', drawn)[0]
+            assert width == {"wide": "720", "narrow": "320"}[sheet]
+            assert f'width="{width}" height="{height}"' in client.get(f"{MAIN}{made.path}?lang=ar").text  # no page jumps when it comes
+        assert client.get(f"{address}?in=en&sheet=none").content == plain.content
     card = made.release.folder / "card.json"
     card.write_bytes(card.read_bytes() + b"\n")  # not the released one any more: the released picture is shown
-    assert client.get(f"{MAIN}{made.path}/charts/vote.svg?in=ar").content == (made.release.folder / "card/charts/vote.svg").read_bytes()
+    released = (made.release.folder / "card/charts/vote.svg").read_bytes()
+    assert all(client.get(f"{MAIN}{made.path}/charts/vote.svg?in={asked}").content == released for asked in ("ar", "ar&sheet=narrow", "en&sheet=wide"))
+    assert "<source" not in client.get(f"{MAIN}{made.path}?lang=en").text
     card.write_bytes(card.read_bytes()[:-1])
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from governance_hooks.motions import Reason
 from portal import i18n
 from portal.motion_words import reason_in_words
-from portal.rendering import begin, breaks, brief, guild, here, ids
+from portal.rendering import begin, breaks, brief, guild, here, ids, tables
 
 MEMBER = "m-0123456789abcdef"
 
@@ -48,6 +48,18 @@ def test_digests_in_a_sentence_are_short_and_what_was_escaped_stays_so() -> None
 
 def test_a_path_breaks_after_its_folders_only() -> None:
     assert breaks("card/charts/<b>.svg") == "card/<wbr>charts/<wbr>&lt;b&gt;.svg"
+
+
+def test_each_table_of_a_cleaned_text_stands_in_a_named_place_to_push_it_and_nothing_else_changes() -> None:
+    head = '<div class="scroll"{} tabindex="0" role="group" aria-label="{}"><table>'
+    text = Markup('<p>&lt;table&gt;</p><table dir="auto"><tr><td>a</td></tr></table><blockquote><table><tr></tr></table></blockquote>')
+    assert tables(text) == (
+        f"<p>&lt;table&gt;</p>{head.format(chr(32) + 'dir=' + chr(34) + 'auto' + chr(34), 'Table 1 of 2')}<tr><td>a</td></tr></table></div>"
+        f"<blockquote>{head.format('', 'Table 2 of 2')}<tr></tr></table></div></blockquote>"
+    )
+    i18n.use("hi")
+    assert "2 में से तालिका 1" in tables(text)
+    assert tables("<table></table>") == "&lt;table&gt;&lt;/table&gt;"  # what was not cleaned is no markup
 
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
