@@ -108,6 +108,21 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             return _("%(who)s objects: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release/v1":
             return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(short(payload["release"]))}
+        case "coop.contribution/v1":
+            return _("%(who)s gives texts") % {"who": author}
+        case "coop.review/v1":
+            return _("%(who)s rates texts") % {"who": author}
+        case "coop.key/v1":
+            what = _("%(who)s adds a key") if payload["action"] == "add" else _("%(who)s puts a key out of force")
+            return what % {"who": author}
+        case "coop.guardians/v1":
+            return _("%(who)s names guardians") % {"who": author}
+        case "coop.preference/v1" | "coop.opinions/v1":
+            return _("%(who)s answers: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
+        case "coop.halt/v1":
+            return _("%(who)s halts: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
+        case "coop.release-status/v1" if payload["status"] == "withdrawn":
+            return _("%(who)s withdraws release %(what)s") % {"who": author, "what": _apart(short(payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 

@@ -27,6 +27,8 @@ class Row:
     standing: str
     tally: Tally
     open: bool
+    good: bool
+    """Whether it is decided, and nothing that members voted for is refused or stopped."""
     mine: str | None
     """The member's own choice, `preference` for an answer to a consultation, or None."""
     may_vote: bool
@@ -96,14 +98,17 @@ def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:
     """Return what a page shows of a proposal; hold the register."""
     vote = proposal.votes.get(member or "")
     mine = None if vote is None else vote.choice or "preference"
-    is_open = proposal.closed is None and service.clock() <= proposal.closes
+    now, tally = service.clock(), service.view.tally(proposal)
+    is_open = proposal.closed is None and now <= proposal.closes
+    good = not is_open and (proposal.kind == "consultation" or (tally.approved and proposal.halted(now) is None))
     return Row(
         proposal,
         title_of(service, proposal)[:300],
         kind_in_words(proposal.kind),
         service.house.standing(proposal),
-        service.view.tally(proposal),
+        tally,
         is_open,
+        good,
         mine,
         is_open and member in proposal.roll,
     )

@@ -31,4 +31,5 @@ def home(visit: Here) -> Response:
             "entries": register.size,
         }
         name = register.name
-    return visit.page("home.html", needs=needs, rows=rows, numbers=numbers, name=name)
+        joined = visit.member in register.members and register.members[visit.member].left is None
+    return visit.page("home.html", needs=needs, rows=rows, numbers=numbers, name=name, joined=joined)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from governance_hooks.canonical import loads
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.sshsig import NAMESPACE, check
 from governance_hooks.statement import entry
 from portal.needs import needs_of
@@ -17,7 +17,7 @@ from portal.proving import proof_of
 from portal.service import Service
 from portal.signing.submitting import armored_blocks, submit
 from portal.signing.words import words_of
-from portal.visit import Here
+from portal.visit import Here, Visit
 
 __all__ = ["router"]
 
@@ -70,7 +70,12 @@ def part(visit: Here, statement: Digest, name: Annotated[str, Path(pattern=r"^(s
 @router.get("/statements")
 def paste(visit: Here) -> Response:
     """Take a statement that was drafted and signed elsewhere."""
-    return visit.page("statements.html")
+    return _form(visit)
+
+
+def _form(visit: Visit, statement: str = "", signatures: str = "", problem: CoopError | None = None) -> Response:
+    status = 200 if problem is None else 409 if isinstance(problem, Refused) else 422
+    return visit.page("statements.html", status, statement=statement, signatures=signatures, problem=problem)
 
 
 @router.post("/statements")
@@ -78,7 +83,7 @@ def submitted(visit: Here, statement: Annotated[str, Form(max_length=65_535)], s
     """Append a statement that carries its own authority: no session is needed, for nothing but the signatures counts."""
     try:
         value = loads(statement.strip().encode(errors="replace"), source="the statement")
-    except BadInput as error:
-        raise BadInput(error.what, value=error.value, allowed="the statement, exactly as it was signed", next="paste the file as it is") from error
-    made = submit(visit.service, entry(value, armored_blocks(signatures)))
+        made = submit(visit.service, entry(value, armored_blocks(signatures)))
+    except (BadInput, Refused) as error:
+        return _form(visit, statement, signatures, error)
     return visit.go(f"/receipts/{made.id}")
