@@ -222,7 +222,9 @@ def day(instant: str) -> str:
 
 def numbered(count: int, text: str) -> str:
     """Return a text of any direction behind its number, which stands where this language's lists have it."""
-    return f"{chr(0x200F) if direction() == 'rtl' else chr(0x200E)}{number(count)}. {apart(text)}"
+    plain = text.isascii() and direction() == "ltr"
+    mark = "" if plain else chr(0x200F) if direction() == "rtl" else chr(0x200E)
+    return f"{mark}{number(count)}. {apart(text)}"
 
 
 def with_dates(text: str) -> str:

@@ -12,11 +12,12 @@ from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.sshsig import NAMESPACE, check
 from governance_hooks.statement import entry
+from portal.log_words import kind_of, sentence_of
 from portal.needs import needs_of
 from portal.proving import proof_of
 from portal.service import Service
 from portal.signing.submitting import armored_blocks, submit
-from portal.signing.words import words_of
+from portal.signing.words import Words, words_of
 from portal.visit import Here, Visit
 
 __all__ = ["router"]
@@ -41,13 +42,16 @@ def receipt(visit: Here, statement: Digest) -> Response:
     body = entry(value, [])[len(b'{"body":') : -len(b',"signatures":[]}')]
     keys = [check(one, body).key for one in proof["entry"]["signatures"]]
     with visit.register() as register:
-        words = words_of(visit.service, register, value)
+        own = visit.member == value["author"]  # the words of the signing page say "you"
+        words = words_of(visit.service, register, value) if own else Words(kind_of(value["type"]), (sentence_of(visit.service, register, value),))
+        about = value["payload"].get("proposal")
+        about = about if about in register.proposals else None
         owners = [register.known_keys.get(key.raw, value["author"]) for key in keys]
         # Who signs ten things in a row goes from each to the next: one touch signs one statement, so there is no basket of them.
         needs = needs_of(visit.service, register, visit.account)[:1] if visit.account and visit.member in owners else []
     allowed = [f'{owner} namespaces="{NAMESPACE}" {key.line}' for owner, key in zip(owners, keys, strict=True)]
     signed = list(zip(owners, keys, strict=True))
-    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=signed, allowed=allowed, namespace=NAMESPACE, needs=needs)
+    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=signed, allowed=allowed, namespace=NAMESPACE, needs=needs, about=about)
 
 
 @router.get("/receipts/{statement}/receipt.json")

@@ -47,9 +47,9 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             lines.append(_("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym."))
             return Words(_("Your ballot"), (*lines, *_reason(payload["reason"])))
         case "coop.preference/v1":
-            said = _("These are fine with you:") if _method(register, payload["proposal"]) == "approval" else _("Your order, the best first:")
+            heading = _("These are fine with you:") if _method(register, payload["proposal"]) == "approval" else _("Your order, the best first:")
             named = [_option(service, register, payload["proposal"], number) for number in payload["options"]]
-            lines = [_about(service, register, payload["proposal"]), *([said, *named] if named else [_("You name no option.")])]
+            lines = [_about(service, register, payload["proposal"]), *([heading, *named] if named else [_("You name no option.")])]
             return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
         case "coop.opinions/v1":
             said = {"agree": _("You agree: %(text)s"), "disagree": _("You disagree: %(text)s"), "pass": _("You pass over: %(text)s")}
@@ -117,7 +117,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.leave/v1":
             return Words(_("You leave"), (_("Your membership ends, and everything you allowed ends with it. Your votes of the past still count."),))
         case "coop.halt/v1":
-            until = _("It stops until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
+            until = _("It is halted until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
             return Words(_("A halt"), (_about(service, register, payload["proposal"]), until))
         case "coop.proposal/v1":
             lines = [
@@ -132,7 +132,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             count = ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", len(payload["records"])) % {
                 "num": len(payload["records"])
             }
-            after = _("They cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
+            after = _("Erased texts cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
             return Words(_("Erasure"), (count, after), logged=False)
         case kind if kind == ACCOUNT:
             account = service.private.accounts.find(account=payload["account"])
@@ -199,5 +199,5 @@ def _keys(payload: dict[str, Any]) -> list[str]:
         ]
     key = PublicKey.from_line(payload["key"]).fingerprint
     if payload["action"] == "add":
-        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("Both it and a key you have already sign this.")]
+        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("It takes two signatures: of the new key, and of a key you have already.")]
     return [_("This key may sign for you no more: %(key)s") % {"key": key}]
