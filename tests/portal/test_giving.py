@@ -66,7 +66,7 @@ def test_a_switch_is_a_consent_and_switching_it_off_a_withdrawal(portal: Portal)
     assert person.sign(person.post("/consent/withdraw", consent=grant.id)).path == "/consent"
     with portal.service.view.reading() as register:
         assert register.grants[member][0].withdrawn is not None
-    assert "Non-commercial research: Off" in person.get("/consent").words
+    assert "non-commercial research: Off" in person.get("/consent").words
 
 
 def test_everything_is_withdrawn_in_one_step_after_a_preview_that_changes_nothing(portal: Portal) -> None:
