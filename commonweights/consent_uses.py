@@ -33,7 +33,7 @@ class Uses:
         said: list[str] = [Sentence("{count} of your texts are in build {name}.", count=count, name=name) for name, count in self.builds.items()]
         said += [Sentence("Run {name} used them: {status}.", name=name, status=status) for name, status in self.runs.items()]
         said += [Sentence("Weights were released: {release}.", release=release[:19]) for release in self.releases]
-        said += [Sentence("Run {name}: its data is not in this folder, so it is not known here whether it used your texts.", name=name) for name in self.unread]
+        said += [Sentence("Run {name}: its data is not here, so it is not known here whether it used your texts.", name=name) for name in self.unread]
         return said or [Sentence("Nothing so far.")]
 
 

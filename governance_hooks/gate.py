@@ -162,12 +162,12 @@ class _Gate:
         proof = self.proof or read_proof(self.request.proof)
         if self.refused is not None:
             why = Sentence("the log will not take what this site has signed: {why}", why=str(self.refused))
-            raise StepFailed(why, todo="coop collect, which says what became of it")
+            raise StepFailed(why, todo=Sentence("coop collect, which says what became of it"))
         if self.register is None:
             proof.replay(self.request.pin)
         register = self._register()
         if self.plan is not None and self.plan.coop != register.coop:
-            raise StepFailed(Sentence("the plan is of another cooperative"), todo="coop plan in this cooperative")
+            raise StepFailed(Sentence("the plan is of another cooperative"), todo=Sentence("coop plan in this cooperative"))
         pinned = Sentence("pinned") if self.request.pin else Sentence("NOT pinned, compare the fingerprint")
         waiting = register.size - len(proof.entries)
         said = Sentence(
@@ -198,15 +198,17 @@ class _Gate:
         if run is None:
             if proposal.used >= proposal.uses:
                 why = Sentence("approval is used up: {used} of {uses} starts", used=proposal.used, uses=proposal.uses)
-                raise StepFailed(why, todo="coop propose run again; its run needs a name of its own")
+                raise StepFailed(why, todo=Sentence("coop propose run again; its run needs a name of its own"))
             return usable
         started = self._register().runs.get(run)
         if started is None or started.proposal != proposal.id:
-            raise StepFailed(Sentence("the log holds no start of run {run} under this approval", run=run), todo="coop train, which logs the start first")
+            raise StepFailed(
+                Sentence("the log holds no start of run {run} under this approval", run=run), todo=Sentence("coop train, which logs the start first")
+            )
         if started.status == "completed":
-            raise StepFailed(Sentence("run {run} is completed already", run=run), todo="coop propose run, for another one")
+            raise StepFailed(Sentence("run {run} is completed already", run=run), todo=Sentence("coop propose run, for another one"))
         if started.ended is not None and started.ended > started.starts[-1]:
-            raise StepFailed(Sentence("run {run} has ended since its last start", run=run), todo="coop train, which logs the next start first")
+            raise StepFailed(Sentence("run {run} has ended since its last start", run=run), todo=Sentence("coop train, which logs the next start first"))
         return usable
 
     def _may_follow(self, proposal: Proposal) -> str:
@@ -225,7 +227,7 @@ class _Gate:
         base = check_base(self.request.base, plan.base) if whole else ""
         build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop, files=whole)
         if plan.build.manifest not in self._register().builds:
-            raise StepFailed(Sentence("the log does not know this build"), todo="coop build, which logs it")
+            raise StepFailed(Sentence("the log does not know this build"), todo=Sentence("coop build, which logs it"))
         check_stages(self.request.build, self._register().builds[plan.build.manifest])
         if not whole:
             return Sentence("{build}; base weights, data files and code are hashed by the process that uses them", build=build)
@@ -284,7 +286,7 @@ class _Gate:
                 count=self._proposal().uses,
                 other=limits.max_starts,
             )
-            raise StepFailed(why, todo="coop propose run again")
+            raise StepFailed(why, todo=Sentence("coop propose run again"))
         return Sentence(
             "{devices} of {most_devices} devices, {minutes} of {most_minutes} minutes, {starts} starts",
             devices=request.devices,

@@ -59,7 +59,7 @@ def check_age(witnessed: Witnessed, now: str, max_age_s: int) -> int:
         why = Sentence("checkpoint is {age} s old, {most} s allowed: halts and withdrawals since would go unseen", age=age, most=max_age_s)
         raise StepFailed(why, todo=todo)
     if age < -CLOCK_SKEW_S:
-        raise StepFailed(Sentence("checkpoint is {age} s in the future: one of the clocks is wrong", age=-age), todo="set the clock")
+        raise StepFailed(Sentence("checkpoint is {age} s in the future: one of the clocks is wrong", age=-age), todo=Sentence("set the clock"))
     return age
 
 
@@ -87,7 +87,7 @@ def find_proposal(register: Register, kind: str, subject: str, *, at: str | None
     if chosen is not None:
         found = next((p for p in about if p.id == chosen), None)
         if found is None:
-            raise StepFailed(f"the chosen proposal {chosen[:19]} is no {kind} proposal about {subject}", todo="choose another, or none")
+            raise StepFailed(f"the chosen proposal {chosen[:19]} is no {kind} proposal about {subject}", todo=Sentence("choose another, or none"))
         return found
     approved = [p for p in about if p.tally is not None and p.tally.approved and not p.contested()]
     left = [p for p in approved if p.used < p.uses and p.id not in besides and (at is None or p.due() <= at < p.expires())]
@@ -119,7 +119,7 @@ def check_usable(proposal: Proposal, subject: str, at: str) -> str:
 def check_base(folder: Path, base: Base) -> str:
     """Re-hash the base weights against the plan."""
     if not folder.is_dir():
-        raise StepUnknown(Sentence("base weights are not at {folder}", folder=folder), todo="coop base, or coop train PLAN --base FOLDER")
+        raise StepUnknown(Sentence("base weights are not at {folder}", folder=folder), todo=Sentence("coop base, or coop train PLAN --base FOLDER"))
     found = inventory(folder)
     if inventory_digest(found) != base.digest:
         voted = {entry.path: entry.sha256 for entry in base.files}
@@ -148,7 +148,7 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
     """
     manifest, identity = read_manifest(folder / "manifest.json")
     if identity != build.manifest:
-        raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo="restore the voted build, or plan and vote anew")
+        raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo=Sentence("restore the voted build, or plan and vote anew"))
     rows = check_ledger(folder / "ledger.jsonl", manifest, build, use, coop)
     listed = manifest["files"]
     assert isinstance(listed, list)
@@ -169,7 +169,7 @@ def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
     """Check that a build ran the quality stages its entry in the log names, which the bylaws were held against."""
     manifest, _ = read_manifest(folder / "manifest.json")
     if manifest.get("stages", {}) != logged:
-        raise StepFailed("the build was made with other quality stages than the log says", todo="coop build make, which logs what it did")
+        raise StepFailed("the build was made with other quality stages than the log says", todo=Sentence("coop build make, which logs what it did"))
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
@@ -178,9 +178,9 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
         raise StepUnknown(Sentence("there is no ledger at {path}", path=path))
     rows, root = read_ledger(path)
     if not (root == manifest["root"] == build.root and len(rows) == manifest["records"] == build.records):
-        raise StepFailed("the ledger does not hash to the voted Merkle root", todo="restore the voted build")
+        raise StepFailed("the ledger does not hash to the voted Merkle root", todo=Sentence("restore the voted build"))
     if manifest["coop"] != coop or manifest["use"] != use.model_dump():
-        raise StepFailed("the build was made for another cooperative or another use than the plan's", todo="coop build with the plan's use")
+        raise StepFailed("the build was made for another cooperative or another use than the plan's", todo=Sentence("coop build with the plan's use"))
     splits = Counter(row.split for row in rows)
     if manifest["splits"] != {"train": splits["train"], "heldout": splits["heldout"]}:
         raise StepFailed("the counts by split do not follow from the ledger")

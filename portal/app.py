@@ -21,6 +21,7 @@ from portal.rendering import STATIC
 from portal.security import BODY_S, Guard, Hosts, headers_of
 from portal.service import Service
 from portal.settings import Settings
+from portal.unreadable import in_words
 from portal.visit import RENEWED, SignInFirst, Visit, cookie_name, session_cookie, visit_of
 
 __all__ = ["make_app"]
@@ -150,9 +151,7 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    return await _explain(request, BadInput(f"{where}: {first['msg']}"))
+    return await _explain(request, in_words(error))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -42,6 +42,7 @@ __all__ = [
     "money",
     "ngettext",
     "number",
+    "numbered",
     "percent",
     "say",
     "span",
@@ -63,6 +64,10 @@ _INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _CODE: Final = re.compile("[a-z]{3}")
 
 _BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
+
+_CODE_AT_A_NUMBER: Final = re.compile(r"(?<=[A-Za-z])(?=\u2068?-?\d)|(?<=\d)(?=[A-Za-z])")
+"""Where CLDR puts a space between a currency's code and its number, and Babel does not."""
+_BELOW_ZERO: Final = re.compile(r"-[\d.,]+")
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -150,7 +155,11 @@ def ngettext(one: str, many: str, count: int) -> str:
 
 def comma() -> str:
     """Return what stands between the members of a list."""
-    return "\u060c" if current() == "ar" else ","
+    return _comma(current())
+
+
+def _comma(language: str) -> str:
+    return "\u060c" if language == "ar" else ","
 
 
 def listed(items: Iterable[str]) -> str:
@@ -188,7 +197,10 @@ def money(minor: int, currency: str) -> str:
     """Return an amount in minor units as this language writes it."""
     digits = CURRENCIES[currency]
     same = digits == get_currency_precision(currency)  # where CLDR rounds to whole units and we do not, the locale's own form has two digits
-    return str(format_currency(Decimal(minor).scaleb(-digits), currency, locale=current(), currency_digits=same))
+    found = str(format_currency(Decimal(minor).scaleb(-digits), currency, locale=current(), currency_digits=same))
+    if minor < 0 and direction() == "rtl":
+        found = _BELOW_ZERO.sub(lambda number: apart(number[0]), found)
+    return _CODE_AT_A_NUMBER.sub("\u00a0", found)
 
 
 def when(instant: str) -> str:
@@ -199,12 +211,20 @@ def when(instant: str) -> str:
 @lru_cache(maxsize=4096)  # a page shows the same few instants to everybody
 def _when(instant: str, language: str) -> str:
     moment = datetime.fromisoformat(instant)
-    return f"{format_date(moment, 'medium', locale=language)}, {format_time(moment, 'short', locale=language)} UTC"
+    time = format_time(moment, "short", locale=language).replace(" ", "\u00a0")
+    return f"{format_date(moment, 'medium', locale=language)}{_comma(language)} {time}\u00a0UTC"
 
 
 def day(instant: str) -> str:
     """Return the day of an RFC 3339 instant as this language writes it."""
     return str(format_date(datetime.fromisoformat(instant), "medium", locale=current()))
+
+
+def numbered(count: int, text: str) -> str:
+    """Return a text of any direction behind its number, which stands where this language's lists have it."""
+    plain = text.isascii() and direction() == "ltr"
+    mark = "" if plain else chr(0x200F) if direction() == "rtl" else chr(0x200E)
+    return f"{mark}{number(count)}. {apart(text)}"
 
 
 def with_dates(text: str) -> str:

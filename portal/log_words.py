@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from governance_hooks.canonical import dumps, sha256
 from governance_hooks.register import Register
 from governance_hooks.statement import OPERATOR
 from portal.i18n import gettext as _
-from portal.proposal_rows import kind_in_words, title_of
+from portal.i18n import ngettext, number
+from portal.proposal_rows import title_of
 from portal.rendering import short
 from portal.service import Service
 
@@ -89,7 +91,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             choice = {"for": _("%(who)s votes for: %(what)s"), "against": _("%(who)s votes against: %(what)s"), "abstain": _("%(who)s abstains: %(what)s")}
             return choice[payload["choice"]] % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.proposal/v1":
-            return _("%(who)s puts to the vote: %(what)s") % {"who": author, "what": kind_in_words(payload["kind"])}
+            return _("%(who)s puts to the vote: %(what)s") % {"who": author, "what": _title(service, register, sha256(dumps(value)))}
         case "coop.close/v1":
             result = {"approved": _("Approved: %(what)s"), "rejected": _("Rejected: %(what)s")}[payload["outcome"]]
             return result % {"what": _title(service, register, payload["proposal"])}
@@ -108,6 +110,25 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             return _("%(who)s objects: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release/v1":
             return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(short(payload["release"]))}
+        case "coop.consultation-close/v1":
+            return _("The consultation closes: %(what)s") % {"what": _title(service, register, payload["proposal"])}
+        case "coop.contribution/v1":
+            count = payload["records"]
+            return ngettext("%(who)s gives %(num)s text", "%(who)s gives %(num)s texts", count) % {"who": author, "num": number(count)}
+        case "coop.review/v1":
+            count = payload["ratings"]
+            return ngettext("%(who)s rates %(num)s text", "%(who)s rates %(num)s texts", count) % {"who": author, "num": number(count)}
+        case "coop.key/v1":
+            said = _("%(who)s adds a key") if payload["action"] == "add" else _("%(who)s puts a key out of force")
+            return said % {"who": author}
+        case "coop.guardians/v1":
+            return _("%(who)s names guardians") % {"who": author}
+        case "coop.preference/v1" | "coop.opinions/v1":
+            return _("%(who)s answers: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
+        case "coop.halt/v1":
+            return _("%(who)s halts: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
+        case "coop.release-status/v1" if payload["status"] == "withdrawn":
+            return _("%(who)s withdraws release %(what)s") % {"who": author, "what": _apart(short(payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 

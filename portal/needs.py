@@ -36,7 +36,7 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
         why = _declined(service, register, "coop.admission/v1", account.asks_as)
         if why is not None:
             return [Need(_("A registrar declined your request to join: %(why)s.") % {"why": why}, "/join", _("Look at it"))]
-        if account.asks_as:
+        if account.asks_as and service.private.drafts.open(kind="coop.admission/v1", author=account.asks_as):
             return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
         return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]
     if member not in register.members or register.members[member].left is not None:

@@ -42,12 +42,13 @@ def plan_in_words(plan: Plan) -> list[str]:
         ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records)
         % {"num": number(plan.build.records)}
         + " "
-        + ngettext("In the largest language %(num)s member gave.", "In the largest language %(num)s members gave.", people) % {"num": number(people)},
+        + ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
+        % {"num": number(people)},
         _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
         _("Who gets the weights: %(who)s. Licence: %(licence)s.")
         % {"who": listed(_(WORDS[one]) for one in plan.use.recipients), "licence": apart(plan.use.licence)},
         objective + " " + method,
-        _("Each text is read %(times)s.") % {"times": ngettext("%(num)s time", "%(num)s times", training.epochs) % {"num": number(training.epochs)}},
+        ngettext("Each text is read once.", "Each text is read %(num)s times.", training.epochs) % {"num": number(training.epochs)},
         _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
         % {
             "starts": ngettext("%(num)s time", "%(num)s times", limits.max_starts) % {"num": number(limits.max_starts)},
@@ -90,8 +91,8 @@ def pictures_of(plan: Plan) -> list[Picture]:
     cost = [(_("one start on one device"), limits.max_minutes), (_("all starts on all devices, at most"), most)]
     return [
         Picture(_("Texts to learn from, by language"), _("texts"), rows[:40]),
-        Picture(_("How much the model reads, by language"), _("tokens"), tokens[:40]),
-        Picture(_("The most it can cost"), _("device minutes"), cost),
+        Picture(_("How much the model reads, by language"), _("pieces of words (tokens)"), tokens[:40]),
+        Picture(_("The most machine time it can take"), _("device minutes"), cost),
     ]
 
 

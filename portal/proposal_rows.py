@@ -24,9 +24,12 @@ class Row:
     proposal: Proposal
     title: str
     kind: str
+    """What kind of decision it is, where the title does not say it: a question could be anything."""
     standing: str
     tally: Tally
     open: bool
+    good: bool
+    """Whether it is decided, and nothing that members voted for is refused or stopped."""
     mine: str | None
     """The member's own choice, `preference` for an answer to a consultation, or None."""
     may_vote: bool
@@ -70,11 +73,11 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case Suspend():
             return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": when(motion.until)}
         case HaltUse():
-            return _("Halt %(proposal)s until %(until)s") % {"proposal": short(motion.proposal), "until": when(motion.until)}
+            return _("Halt %(proposal)s until %(until)s") % {"proposal": _title_by_id(service, motion.proposal), "until": when(motion.until)}
         case Recall():
-            return _("Withdraw release %(release)s") % {"release": short(motion.release)}
+            return _("Withdraw release %(release)s") % {"release": _release_name(service, motion.release)}
         case AppealAgainst():
-            return _("End %(what)s") % {"what": short(motion.against)}
+            return _appeal(service, motion.against)
         case Appoint():
             return _("Seat %(count)s members on the oversight body") % {"count": len(motion.members)}
         case ChangeOperator():
@@ -82,9 +85,29 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case Consult():
             return _first_line(service.house.text(motion.question)) or _("Question %(digest)s") % {"digest": short(motion.question)}
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
-    folder = service.house.releases().get(proposal.subject) if proposal.kind == "release" else None
-    name = plan.name if plan else folder.name if folder else short(proposal.subject)
+    name = plan.name if plan else _release_name(service, proposal.subject) if proposal.kind == "release" else short(proposal.subject)
     return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": name}
+
+
+def _title_by_id(service: Service, identifier: str) -> str:
+    found = service.view.register.proposals.get(identifier)
+    return title_of(service, found) if found and not isinstance(found.motion, AppealAgainst) else short(identifier)
+
+
+def _release_name(service: Service, digest: str) -> str:
+    folder = service.house.releases().get(digest)
+    return folder.name if folder else short(digest)
+
+
+def _appeal(service: Service, against: str) -> str:
+    """Return what an appeal is against: a halt, the state of a release, or a suspension."""
+    register = service.view.register
+    halt, mark = register.halts.get(against), register.marks.get(against)
+    if halt is not None:
+        return _("End the halt: %(what)s") % {"what": _title_by_id(service, halt.proposal)}
+    if mark is not None:
+        return _("End the withdrawal: %(what)s") % {"what": _release_name(service, mark.release)}
+    return _("End this: %(what)s") % {"what": _title_by_id(service, against)}
 
 
 def _first_line(text: str | None) -> str | None:
@@ -96,14 +119,17 @@ def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:
     """Return what a page shows of a proposal; hold the register."""
     vote = proposal.votes.get(member or "")
     mine = None if vote is None else vote.choice or "preference"
-    is_open = proposal.closed is None and service.clock() <= proposal.closes
+    now, tally = service.clock(), service.view.tally(proposal)
+    is_open = proposal.closed is None and now <= proposal.closes
+    good = not is_open and (proposal.kind == "consultation" or (tally.approved and proposal.halted(now) is None))
     return Row(
         proposal,
         title_of(service, proposal)[:300],
-        kind_in_words(proposal.kind),
+        kind_in_words(proposal.kind) if proposal.kind == "consultation" else "",
         service.house.standing(proposal),
-        service.view.tally(proposal),
+        tally,
         is_open,
+        good,
         mine,
         is_open and member in proposal.roll,
     )

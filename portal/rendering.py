@@ -17,10 +17,17 @@ from portal.store.accounts import masked
 
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
-_MEMBER: Final = re.compile(r"\bm-[0-9a-f]{16}\b")
+_NAMED: Final = re.compile(r"\bm-[0-9a-f]{16}\b|\bSHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/=])")
 _DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:&#39;)?")
 _TABLE: Final = re.compile(r'<table((?: dir="[a-z]+")?)>(.*?)</table>', re.S)
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
+_PARTS: Final = {
+    "/contribute": ("/review", "/improve/", "/languages"),
+    "/proposals": ("/propose",),
+    "/account": ("/keys", "/recover"),
+    "/mine": ("/receipts/",),
+}
+"""Pages of the menu -> where the paths of other pages begin that belong to them."""
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
 
@@ -63,8 +70,8 @@ def say(text: str) -> Markup:
 
 
 def ids(text: str) -> Markup:
-    """Return a sentence with every pseudonym in it set as code: in one piece, and left to right."""
-    return Markup(_MEMBER.sub(r'<code dir="ltr">\g<0></code>', str(escape(text))))  # noqa: S704 -- escaped before
+    """Return a sentence with every pseudonym and every fingerprint of a key in it set as code: in one piece where it fits, and left to right."""
+    return Markup(_NAMED.sub(r'<code dir="ltr">\g<0></code>', str(escape(text))))  # noqa: S704 -- escaped before
 
 
 def begin(text: str) -> str:
@@ -76,7 +83,7 @@ def here(links: str, path: str) -> Markup:
     """Return links with the one marked that leads to a path, or to the part of the site it is in."""
 
     def marked(found: re.Match[str]) -> str:
-        at = "page" if path == found[1] else "true" if path.startswith(found[1] + "/") else None
+        at = "page" if path == found[1] else "true" if path.startswith((found[1] + "/", *_PARTS.get(found[1], ()))) else None
         return f'{found[0]} aria-current="{at}"' if at else found[0]
 
     return Markup(_LINK.sub(marked, links))  # noqa: S704 -- a template's own links
@@ -105,7 +112,7 @@ def size(count: int) -> str:
         if amount < 1000 or unit == "gigabyte":
             break
         amount /= 1000
-    return i18n.measure(amount, unit)
+    return i18n.measure(amount, unit).replace(" ", "\u00a0")
 
 
 def tables(shown: str) -> Markup:

@@ -25,7 +25,7 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         raise Refused(Sentence("this proposal is about a {kind}, not a {wanted}", kind=proposal.kind, wanted=kind), value=proposal.id)
     if proposal.tally is None or proposal.closed_at is None:
         after = Sentence("after {when}", when=proposal.closes)
-        raise Refused(Sentence("this vote is not closed yet"), value=proposal.id, allowed=after, next="coop tally, then coop close")
+        raise Refused(Sentence("this vote is not closed yet"), value=proposal.id, allowed=after, next=Sentence("coop tally, then coop close"))
     if not proposal.tally.approved:
         raise Refused(Sentence("members did not approve this: {why}", why=proposal.tally.why), value=proposal.id)
     if proposal.subject != subject:
@@ -33,12 +33,12 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         raise Refused(Sentence("members voted on another subject"), value=subject, allowed=proposal.subject, next=then)
     if proposal.contested():
         undone = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
-        raise Refused(undone, value=proposal.id, next="coop propose again")
+        raise Refused(undone, value=proposal.id, next=Sentence("coop propose again"))
     opens, expires = proposal.due(), proposal.expires()
     if at < opens:
         raise Refused(Sentence("the challenge window of this approval is still open"), value=at, allowed=Sentence("from {when}", when=opens))
     if at >= expires:
-        raise Refused(Sentence("this approval has expired"), value=at, allowed=Sentence("before {when}", when=expires), next="coop propose again")
+        raise Refused(Sentence("this approval has expired"), value=at, allowed=Sentence("before {when}", when=expires), next=Sentence("coop propose again"))
     halt = proposal.halted(at, begun=begun)
     if halt is not None:
         lapses = Sentence("after {when}, when the halt lapses", when=halt.until)
@@ -109,7 +109,7 @@ def start(register: Register, statement: Statement) -> None:
     if other is not None:
         raise Refused("this approval is used by another run", value=payload.run, allowed=other, next="coop propose a run of its own")
     if proposal.used >= proposal.uses:
-        raise Refused("this approval is used up", value=f"start {proposal.used + 1}", allowed=f"{proposal.uses} starts", next="coop propose again")
+        raise Refused("this approval is used up", value=f"start {proposal.used + 1}", allowed=f"{proposal.uses} starts", next=Sentence("coop propose again"))
     run = register.runs.get(payload.run)
     if run is not None and (run.proposal != proposal.id or run.status == "completed"):
         raise Refused("this run is completed or belongs to another approval", value=run.id)

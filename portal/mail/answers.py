@@ -36,4 +36,4 @@ def in_words(kept: str) -> str:
     parts = kept.partition(" ")[2].split(".")
     if len(parts) == 3 and parts[1] in about:
         return about[parts[1]]
-    return _("the server puts it off") if kept.startswith("4") else _("the server refuses it")
+    return _("the server said: later") if kept.startswith("4") else _("the server refuses it")

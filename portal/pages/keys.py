@@ -17,6 +17,7 @@ from portal.pages.join import key_line, put_aside
 from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
 from portal.signing.kinds import needed, signers
+from portal.signing.words import words_of
 from portal.visit import Here
 
 __all__ = ["router"]
@@ -54,7 +55,12 @@ def keys(visit: Here) -> Response:
         shown, guardians, pending = held(member), sorted(member.guardians), register.recoveries.get(member.id)
         required, delay_days = register.bylaws.recovery_required, -(-register.bylaws.recovery_delay_s // 86_400)
         waiting = [
-            (one, signing_path(one, member.id), len(signers(register, one.value, one.body, one.signatures)), needed(register, one.value))
+            (
+                words_of(visit.service, register, one.value).lines[0],
+                signing_path(one, member.id),
+                len(signers(register, one.value, one.body, one.signatures)),
+                needed(register, one.value),
+            )
             for kind in ("coop.key/v1", "coop.rotation/v1")
             for one in visit.service.private.drafts.open(kind=kind, author=member.id)
         ]

@@ -32,7 +32,6 @@ class Line:
     """An entry in the list."""
 
     position: int
-    kind: str
     sentence: str
     issued: str
 
@@ -49,10 +48,7 @@ def entries(visit: Here, before: Annotated[int | None, Query(ge=1, le=_LAST)] = 
         size = register.size
         stop = min(before or size, size)
         start = max(0, stop - PAGE)
-        lines = [
-            Line(position, kind_of(value["type"]), sentence_of(service, register, value), value["issued"])
-            for position, value in reversed(_bodies(service, start, stop))
-        ]
+        lines = [Line(position, sentence_of(service, register, value), value["issued"]) for position, value in reversed(_bodies(service, start, stop))]
     note = service.view.log.checkpoint()
     return public(visit, visit.page("log.html", lines=lines, size=size, start=start, stop=stop, step=PAGE, note=note, pin=service.view.pin))
 

@@ -20,10 +20,11 @@ from governance_hooks.state import Proposal, Vote
 from portal import i18n, reasons
 from portal.bylaws_words import changes_in_words, rules_in_words
 from portal.diffs import Piece, line_changes
+from portal.i18n import ngettext
 from portal.motion_words import motion_in_words
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
-from portal.proposal_rows import row_of, rows_of
+from portal.proposal_rows import Row, row_of, rows_of
 from portal.service import Service
 from portal.store.remarks import STANCES
 from portal.visit import Here
@@ -105,6 +106,7 @@ def proposal(visit: Here, identifier: Digest) -> Response:
             "objections": objections,
             "may_object": may_object,
             "rules": rules_in_words(found.rules),
+            "needed": _so_far(found, row),
             "question": _question(service, found),
             "asked": deliberation_of(service, found, visit.member),
             "amendment": _amendment(register, found),
@@ -128,6 +130,20 @@ def proposal(visit: Here, identifier: Digest) -> Response:
 def _folder(service: Service, found: Proposal) -> str | None:
     folder = service.house.releases().get(found.subject) if found.kind == "release" else None
     return folder.name if folder else None
+
+
+def _so_far(found: Proposal, row: Row) -> str:
+    """Return how many voted and how many have to, while the vote is open: a quorum is not missed before the end."""
+    count, roll, percent = row.tally.cast, len(found.roll), found.rules.quorum_percent
+    least = -(-roll * percent // 100)
+    said = ngettext("So far %(num)s of %(roll)s has voted.", "So far %(num)s of %(roll)s have voted.", count) % {
+        "num": i18n.number(count),
+        "roll": i18n.number(roll),
+    }
+    if found.rules.quorum != "participation" or found.rules.abstain == "nothing":
+        return said
+    needed = ngettext("At least %(num)s has to, for it to count.", "At least %(num)s have to, for it to count.", least) % {"num": i18n.number(least)}
+    return f"{said} {needed}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from governance_hooks.motions import Consult, subject_of
 from governance_hooks.register import Register
 from governance_hooks.sentence import Sentence
 from portal import i18n, reasons
+from portal.plan_words import plan_in_words
 from portal.signing.drafting import draft, signing_path
 from portal.visit import Here, Visit
 
@@ -89,7 +90,11 @@ def _file_page(visit: Visit, subject: str, status: int = 200, **written: Any) ->
     with visit.register() as register:
         register.standing(visit.as_member(register).id)
         kind, name = _found(visit, register, subject)
-    return visit.page("propose_file.html", status, subject=subject, kind=kind, name=name, **({"reasons": "", "problem": None, "preview": None} | written))
+    plan = visit.service.house.plans().get(subject)
+    lines = plan_in_words(plan) if plan else []
+    return visit.page(
+        "propose_file.html", status, subject=subject, kind=kind, name=name, lines=lines, **({"reasons": "", "problem": None, "preview": None} | written)
+    )
 
 
 @router.post("/propose/file")

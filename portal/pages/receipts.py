@@ -9,15 +9,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from governance_hooks.canonical import loads
-from governance_hooks.errors import BadInput
+from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.sshsig import NAMESPACE, check
 from governance_hooks.statement import entry
+from portal.log_words import kind_of, sentence_of
 from portal.needs import needs_of
 from portal.proving import proof_of
 from portal.service import Service
 from portal.signing.submitting import armored_blocks, submit
-from portal.signing.words import words_of
-from portal.visit import Here
+from portal.signing.words import Words, words_of
+from portal.visit import Here, Visit
 
 __all__ = ["router"]
 
@@ -41,13 +42,16 @@ def receipt(visit: Here, statement: Digest) -> Response:
     body = entry(value, [])[len(b'{"body":') : -len(b',"signatures":[]}')]
     keys = [check(one, body).key for one in proof["entry"]["signatures"]]
     with visit.register() as register:
-        words = words_of(visit.service, register, value)
+        own = visit.member == value["author"]  # the words of the signing page say "you"
+        words = words_of(visit.service, register, value) if own else Words(kind_of(value["type"]), (sentence_of(visit.service, register, value),))
+        about = value["payload"].get("proposal")
+        about = about if about in register.proposals else None
         owners = [register.known_keys.get(key.raw, value["author"]) for key in keys]
         # Who signs ten things in a row goes from each to the next: one touch signs one statement, so there is no basket of them.
         needs = needs_of(visit.service, register, visit.account)[:1] if visit.account and visit.member in owners else []
     allowed = [f'{owner} namespaces="{NAMESPACE}" {key.line}' for owner, key in zip(owners, keys, strict=True)]
     signed = list(zip(owners, keys, strict=True))
-    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=signed, allowed=allowed, namespace=NAMESPACE, needs=needs)
+    return visit.page("receipt.html", proof=proof, words=words, value=value, keys=signed, allowed=allowed, namespace=NAMESPACE, needs=needs, about=about)
 
 
 @router.get("/receipts/{statement}/receipt.json")
@@ -70,7 +74,12 @@ def part(visit: Here, statement: Digest, name: Annotated[str, Path(pattern=r"^(s
 @router.get("/statements")
 def paste(visit: Here) -> Response:
     """Take a statement that was drafted and signed elsewhere."""
-    return visit.page("statements.html")
+    return _form(visit)
+
+
+def _form(visit: Visit, statement: str = "", signatures: str = "", problem: CoopError | None = None) -> Response:
+    status = 200 if problem is None else 409 if isinstance(problem, Refused) else 422
+    return visit.page("statements.html", status, statement=statement, signatures=signatures, problem=problem)
 
 
 @router.post("/statements")
@@ -78,7 +87,7 @@ def submitted(visit: Here, statement: Annotated[str, Form(max_length=65_535)], s
     """Append a statement that carries its own authority: no session is needed, for nothing but the signatures counts."""
     try:
         value = loads(statement.strip().encode(errors="replace"), source="the statement")
-    except BadInput as error:
-        raise BadInput(error.what, value=error.value, allowed="the statement, exactly as it was signed", next="paste the file as it is") from error
-    made = submit(visit.service, entry(value, armored_blocks(signatures)))
+        made = submit(visit.service, entry(value, armored_blocks(signatures)))
+    except (BadInput, Refused) as error:
+        return _form(visit, statement, signatures, error)
     return visit.go(f"/receipts/{made.id}")

@@ -156,7 +156,9 @@ def _proposal(visit: Visit, register: Register, digest: str) -> Proposal:
 def _parts(folder: Folder | None, digest: str) -> tuple[list[Part], str | None]:
     """Return the files of a release, or in plain words why they cannot be shown."""
     if folder is None:
-        return [], i18n.gettext("The files of this release are not on this server.")
+        return [], i18n.gettext(
+            "The files of this release are not on this server. Ask the operator for them, or whoever gave you this link: the fingerprint shows whether you got the right ones."
+        )
     try:
         return parts_of(folder, digest), None
     except (CoopError, HTTPException, OSError):

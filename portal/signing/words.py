@@ -11,7 +11,7 @@ from governance_hooks.motions import MOTIONS, AmendBylaws
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.bylaws_words import changes_in_words
-from portal.i18n import apart, language_by_tag, listed, ngettext, told, when
+from portal.i18n import apart, language_by_tag, listed, ngettext, numbered, told, when
 from portal.i18n import gettext as _
 from portal.log_words import kind_of, reason_in_words
 from portal.motion_words import motion_in_words
@@ -31,6 +31,8 @@ class Words:
 
     title: str
     lines: tuple[str, ...]
+    logged: bool = True
+    """Whether it goes into the log."""
 
 
 def words_of(service: Service, register: Register, value: dict[str, Any]) -> Words:
@@ -45,8 +47,9 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             lines.append(_("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym."))
             return Words(_("Your ballot"), (*lines, *_reason(payload["reason"])))
         case "coop.preference/v1":
+            heading = _("These are fine with you:") if _method(register, payload["proposal"]) == "approval" else _("Your order, the best first:")
             named = [_option(service, register, payload["proposal"], number) for number in payload["options"]]
-            lines = [_about(service, register, payload["proposal"]), *named] if named else [_("You name no option.")]
+            lines = [_about(service, register, payload["proposal"]), *([heading, *named] if named else [_("You name no option.")])]
             return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
         case "coop.opinions/v1":
             said = {"agree": _("You agree: %(text)s"), "disagree": _("You disagree: %(text)s"), "pass": _("You pass over: %(text)s")}
@@ -114,7 +117,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.leave/v1":
             return Words(_("You leave"), (_("Your membership ends, and everything you allowed ends with it. Your votes of the past still count."),))
         case "coop.halt/v1":
-            until = _("It stops until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
+            until = _("It is halted until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
             return Words(_("A halt"), (_about(service, register, payload["proposal"]), until))
         case "coop.proposal/v1":
             lines = [
@@ -129,8 +132,8 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             count = ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", len(payload["records"])) % {
                 "num": len(payload["records"])
             }
-            after = _("They cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
-            return Words(_("Erasure"), (count, after))
+            after = _("Erased texts cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
+            return Words(_("Erasure"), (count, after), logged=False)
         case kind if kind == ACCOUNT:
             account = service.private.accounts.find(account=payload["account"])
             lines = [
@@ -139,7 +142,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
                 % {"mail": masked(account.mail) if account else "?", "portal": payload["portal"]},
                 _("This does not go into the log."),
             ]
-            return Words(_("Your account"), tuple(lines))
+            return Words(_("Your account"), tuple(lines), logged=False)
     return Words(kind_of(value["type"]), (_("There are no plain words for this statement: read the text itself."),))
 
 
@@ -155,7 +158,7 @@ def _asked(service: Service, register: Register, payload: dict[str, Any]) -> lis
     motion = payload["motion"] or {}
     if motion.get("kind") == "consultation":
         texts = [service.house.text(one) or _("(the text is not here)") for one in (motion["question"], *motion["options"])]
-        return [texts[0][:1000], *(f"{number}. {text[:300]}" for number, text in enumerate(texts[1:], start=1))]
+        return [texts[0][:1000], *(numbered(number, text[:300]) for number, text in enumerate(texts[1:], start=1))]
     if motion.get("kind") == "bylaws":
         return changes_in_words(register.bylaws, AmendBylaws.model_validate(motion).bylaws)
     if motion:
@@ -168,11 +171,16 @@ def _option(service: Service, register: Register, proposal: str, number: int) ->
     found = register.proposals.get(proposal)
     options = getattr(found.motion, "options", []) if found else []
     text = service.house.text(options[number]) if number < len(options) else None
-    return f"{number + 1}. {(text or _('an option whose text is not here'))[:300]}"
+    return numbered(number + 1, (text or _("an option whose text is not here"))[:300])
+
+
+def _method(register: Register, proposal: str) -> str:
+    found = register.proposals.get(proposal)
+    return str(getattr(found.motion, "method", "")) if found else ""
 
 
 def _reason(digest: str | None) -> list[str]:
-    return [] if digest is None else [_("Your reason is kept here, and can be erased; the ballot holds its fingerprint only.")]
+    return [] if digest is None else [_("Your reason is kept here, and can be erased; what you sign holds its fingerprint only.")]
 
 
 def _reasons(digest: str | None) -> list[str]:
@@ -191,5 +199,5 @@ def _keys(payload: dict[str, Any]) -> list[str]:
         ]
     key = PublicKey.from_line(payload["key"]).fingerprint
     if payload["action"] == "add":
-        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("Both it and a key you have already sign this.")]
+        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("It takes two signatures: of the new key, and of a key you have already.")]
     return [_("This key may sign for you no more: %(key)s") % {"key": key}]

@@ -60,7 +60,7 @@ def sign_in(screen: Screen, mail: str) -> None:
     page.get_by_text("a link is on its way").wait_for()
     page.goto(next(letter.values["url"] for letter in reversed(service.private.outbox.due(500)) if letter.template == "signin"))
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="What needs you").wait_for()
+    page.get_by_role("heading", name="Where you stand").wait_for()
 
 
 def join(screen: Screen, mail: str = "new@example.org") -> str:
@@ -228,7 +228,7 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
 
     # Who erases the account leaves nothing on the device.
     page.goto(screen.main + "/account")
-    page.get_by_label("To be sure: your mail address").fill("new@example.org")
+    page.get_by_label("To be sure, write your mail address").fill("new@example.org")
     page.get_by_role("button", name="Erase").click()
     page.wait_for_url("**/account/erase")
     assert page.evaluate("localStorage.length") == 0

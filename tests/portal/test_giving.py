@@ -66,7 +66,7 @@ def test_a_switch_is_a_consent_and_switching_it_off_a_withdrawal(portal: Portal)
     assert person.sign(person.post("/consent/withdraw", consent=grant.id)).path == "/consent"
     with portal.service.view.reading() as register:
         assert register.grants[member][0].withdrawn is not None
-    assert "Non-commercial research Off" in person.get("/consent").words
+    assert "non-commercial research: Off" in person.get("/consent").words
 
 
 def test_everything_is_withdrawn_in_one_step_after_a_preview_that_changes_nothing(portal: Portal) -> None:
@@ -94,7 +94,7 @@ def test_one_consent_is_previewed_by_itself_and_the_withdrawal_names_it(portal: 
         research, benefit = (one.id for one in register.grants[member])
         size = register.size
     page = person.get(f"/consent/preview?consent={research}")
-    assert "If I withdraw this" in page.words
+    assert "If I take this back" in page.words
     assert "What for: non-commercial research." in page.words
     assert "Nothing so far." in page.words
     assert "The next build loses 2 of its 2 rows: 2 records of yours" in page.words
@@ -240,7 +240,7 @@ def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_tha
     page = person.get("/mine/stake").words
     assert "Swahili you are in it 25% 10–40% 1" in page
     assert "Spanish: texts of others made better 75% 60–90% 3" in page
-    assert page.count("Run ") == 1
+    assert page.count("Training run ") == 1
     assert "you have one vote, as everybody" in page
 
 
@@ -252,12 +252,12 @@ def test_the_statement_of_stake_shows_a_members_own_part_of_each_payout_and_nobo
     (portal.root / "payouts" / "spring" / "payout.json").write_bytes(payout.dumps())
     page = person.get("/mine/stake").words
     assert "spring · a draft" in page
-    assert "you get KES1,234.00" in page
-    assert "by their shares KES1,200.00" in page
-    assert "for the common fund -KES0.50" in page
-    assert "Of an income of KES2,012.00" in page
+    assert "you get KES 1,234.00" in page
+    assert "by their shares KES 1,200.00" in page
+    assert "for the common fund -KES 0.50" in page
+    assert "Out of an income of KES 2,012.00" in page
     assert "777" not in page
-    assert "KES777.00" in portal.founder(0).get("/mine/stake").words
+    assert "KES 777.00" in portal.founder(0).get("/mine/stake").words
     (portal.root / "payouts" / "spring" / "payout.json").write_bytes(b"{")
     assert "cannot be read. Tell the operator." in person.get("/mine/stake").words
 

@@ -18,7 +18,7 @@ from tests.portal.test_voting import propose
 
 def test_somebody_joins_with_a_passkey_and_two_registrars(portal: Portal) -> None:
     person = portal.stranger()
-    assert "What needs you" in person.sign_in("new@example.org").words
+    assert "Where you stand" in person.sign_in("new@example.org").words
     assert "1 of 3 signatures" in person.touch(person.make_passkey(person.post("/join/passkey"))).words
     account = portal.service.private.accounts.find(mail="new@example.org")
     assert account is not None
@@ -102,7 +102,7 @@ def test_a_second_device_is_added_and_a_lost_one_put_out_of_force(portal: Portal
     assert second is not None
     halfway = person.touch(page)
     assert "1 of 2 signatures" in halfway.words
-    assert "A change waits for a signature" in person.get("/keys").words
+    assert "This key may sign for you from now on" in person.get("/keys").words
     assert person.touch(halfway, first).path == "/keys"
     with portal.service.view.reading() as register:
         assert register.members[member].keys == {first.public.raw, second.public.raw}
@@ -146,7 +146,7 @@ def test_a_signature_of_a_key_that_is_out_of_force_meanwhile_counts_no_more_and_
     assert "1 person asks to join." in first.get("/").words
     first.sign(first.get(first.get("/stewards/admissions").links(f"as={portal.members[0]}")[0]))
     assert "asks to join" not in first.get("/").words  # they have done their part
-    assert "2 of 3 signatures are here." in person.get("/join").words
+    assert "You have signed. 1 registrar must still sign." in person.get("/join").words
     assert first.key is not None
     old, new = first.key, generate_key(portal.root / "new")
     first.paste(first.paste(first.post("/keys/add", line=new.public.line)), new)

@@ -81,7 +81,7 @@ def test_a_link_to_sign_in_arrives_as_text_and_html_and_signs_in(portal: Portal,
     assert letter["List-Unsubscribe"] is None
     assert letter["Auto-Submitted"] == "auto-generated"
     assert person.get(url).status == 200
-    assert "What needs you" in person.post(url.partition("?")[0]).words
+    assert "Where you stand" in person.post(url.partition("?")[0]).words
 
 
 def test_the_letter_about_a_vote_does_not_say_what_was_voted(portal: Portal, mailbox: Mailbox) -> None:

@@ -155,7 +155,7 @@ def test_a_member_joins_and_consents_with_a_passkey_through_tls(site: Site, tmp_
         page.get_by_text("a link is on its way").wait_for()
         page.goto(site.link("new@example.org"))
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="What needs you").wait_for()
+        page.get_by_role("heading", name="Where you stand").wait_for()
 
         (cookie,) = [one for one in context.cookies() if one["name"] != "lang"]
         assert (cookie["name"], cookie["domain"], cookie["path"]) == ("__Host-coop", "portal.localhost", "/")

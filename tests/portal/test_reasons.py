@@ -338,7 +338,7 @@ def test_reasons_are_compared_from_draft_to_draft_and_to_what_is_voted_on(portal
     identifier = propose(portal, subject=subject, draft=previous, reasons=last)
     page = portal.stranger().get(f"/proposals/{identifier}/changes")
     assert "removed: It is cheap. added: It is **cheap** and <b>ours</b>." in page.words
-    assert "To what is voted on" in page.words
+    assert "Changes in what is voted on" in page.words
     assert "added: It is ours." in page.words
     assert "<b>ours" not in page.text
     founder = portal.founder(0)

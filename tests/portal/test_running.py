@@ -238,7 +238,7 @@ def test_the_oversight_body_halts_and_nobody_else(portal: Portal) -> None:
     assert "no part in this statement" in portal.founder(0).paste(page).words
     overseer = portal.founder(3)
     page = overseer.post("/stewards/halts", proposal=proposal, hours="24")
-    assert "It stops until" in page.words
+    assert "It is halted until" in page.words
     assert overseer.paste(page).path == f"/proposals/{proposal}"
     with portal.service.view.reading() as register:
         assert len(register.halts) == 1

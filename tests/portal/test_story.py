@@ -81,7 +81,7 @@ class Story:
             time.sleep(0.05)
         page.goto(next(word for word in text_of(self.mailbox.to(mail)[-1]).split() if word.startswith(self.main)))
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="What needs you").wait_for()
+        page.get_by_role("heading", name="Where you stand").wait_for()
 
     def sign(self) -> None:
         """Touch the sensor, or sign the downloaded statement with ssh-keygen and paste what it wrote."""
