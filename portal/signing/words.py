@@ -199,5 +199,8 @@ def _keys(payload: dict[str, Any]) -> list[str]:
         ]
     key = PublicKey.from_line(payload["key"]).fingerprint
     if payload["action"] == "add":
-        return [_("This key may sign for you from now on: %(key)s") % {"key": key}, _("It takes two signatures: of the new key, and of a key you have already.")]
+        return [
+            _("This key may sign for you from now on: %(key)s") % {"key": key},
+            _("It takes two signatures: of the new key, and of a key you have already."),
+        ]
     return [_("This key may sign for you no more: %(key)s") % {"key": key}]
