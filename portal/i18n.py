@@ -249,7 +249,7 @@ class _Amount(float):
 
 def apart(text: str) -> str:
     """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
-    if text.isascii() and direction() == "ltr":
+    if text.replace("\u00a0", "").isascii() and direction() == "ltr":
         return text
     return f"\u2068{text.replace(chr(0x2068), '').replace(chr(0x2069), '')}\u2069"
 

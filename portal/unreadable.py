@@ -19,8 +19,8 @@ def in_words(error: RequestValidationError) -> BadInput:
     """Return the first thing that is wrong with a request, in the language of this request."""
     first: dict[str, Any] = error.errors()[0]
     field, given = ".".join(str(part) for part in first["loc"][1:]), first.get("input")
-    what = _("a part of this request is not as it should be: %(field)s") % {"field": field}
-    return BadInput(what, value=str(given)[:_LONGEST] if isinstance(given, str | int) else None, allowed=_allowed(first["type"], first.get("ctx") or {}))
+    value = f"{field}={given}"[:_LONGEST] if isinstance(given, str | int) else field
+    return BadInput(_("a part of this request is not as it should be"), value=value, allowed=_allowed(first["type"], first.get("ctx") or {}))
 
 
 def _allowed(kind: str, limits: dict[str, Any]) -> str:

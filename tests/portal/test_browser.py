@@ -60,7 +60,7 @@ def sign_in(screen: Screen, mail: str) -> None:
     page.get_by_text("a link is on its way").wait_for()
     page.goto(next(letter.values["url"] for letter in reversed(service.private.outbox.due(500)) if letter.template == "signin"))
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Where you stand").wait_for()
+    page.get_by_role("heading", name=re.compile("^(What needs you|Where you stand)$")).wait_for()
 
 
 def join(screen: Screen, mail: str = "new@example.org") -> str:
@@ -121,7 +121,7 @@ def test_a_member_joins_contributes_consents_votes_and_withdraws_with_a_passkey(
     page.get_by_text("In the log, for good").wait_for()
 
     page.goto(screen.main + "/consent")
-    page.get_by_role("button", name="Withdraw everything").click()
+    page.get_by_role("button", name="Take everything back").click()
     touch(screen)
     with portal.service.view.reading() as register:
         assert register.proposals[proposal].votes[member].choice == "against"
@@ -325,7 +325,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.get_by_text("In the log, for good").wait_for()
 
         page.goto(screen.main + "/consent")
-        page.get_by_role("button", name="Withdraw everything").click()
+        page.get_by_role("button", name="Take everything back").click()
         paste()
         page.wait_for_url("http://127.0.0.1:*/consent")
     with portal.service.view.reading() as register:

@@ -112,7 +112,7 @@ def test_one_consent_is_previewed_by_itself_and_the_withdrawal_names_it(portal: 
         assert [grant.withdrawn is None for grant in register.grants[member]] == [False, True]
     empty = portal.founder(2).get("/consent/preview")
     assert "You allow nothing at the moment" in empty.words
-    assert "Withdraw everything" not in empty.words
+    assert "Take everything back" not in empty.words
 
 
 def test_texts_wait_in_a_basket_and_are_given_with_one_signature(portal: Portal) -> None:

@@ -212,7 +212,7 @@ def test_before_the_vote_members_read_the_records_and_nobody_gets_the_weights(tm
         assert "None yet" in stranger.get("/releases").words
         member = made.portal.founder(0)
         page = member.get(made.path)
-        assert "Not released." in page.words
+        assert "Not released yet: members are voting on it." in page.words
         assert not page.links(WEIGHTS)
         assert member.get(f"{made.path}/files/card.json").status == 200
         refused = member.get(f"{made.path}/files/{WEIGHTS}")

@@ -81,7 +81,7 @@ class Story:
             time.sleep(0.05)
         page.goto(next(word for word in text_of(self.mailbox.to(mail)[-1]).split() if word.startswith(self.main)))
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Where you stand").wait_for()
+        page.get_by_role("heading", name=re.compile("^(What needs you|Where you stand)$")).wait_for()
 
     def sign(self) -> None:
         """Touch the sensor, or sign the downloaded statement with ssh-keygen and paste what it wrote."""
@@ -262,7 +262,7 @@ def test_from_joining_to_a_verified_download_and_back_out(story: Story) -> None:
     looked.close()
 
     page.goto(story.main + "/consent")
-    page.get_by_role("button", name="Withdraw everything").click()
+    page.get_by_role("button", name="Take everything back").click()
     story.sign()
     story.home_again()
     with service.view.reading() as register:
