@@ -182,9 +182,9 @@ def standing_of(proposal: Proposal, at: str) -> Sentence:
         return Sentence("approved, in effect since entry {entry}", entry=proposal.enacted)
     if at < proposal.due():
         if not proposal.rules.objections:
-            return Sentence("approved, challenge window until {due}", due=proposal.due())
+            return Sentence("approved, and may be used from {due} on", due=proposal.due())
         have, need = len(proposal.objections), proposal.rules.objections
-        return Sentence("approved, challenge window until {due}, {have} of {need} objections", due=proposal.due(), have=have, need=need)
+        return Sentence("approved; members can object until {due}: {have} of the {need} objections that undo it", due=proposal.due(), have=have, need=need)
     halt = proposal.halted(at)
     if halt is not None:
         return Sentence("approved, halted by {who} until {until}", who=halt.by, until=halt.until)

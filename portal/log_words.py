@@ -10,7 +10,7 @@ from governance_hooks.register import Register
 from governance_hooks.statement import OPERATOR
 from portal.i18n import gettext as _
 from portal.i18n import ngettext, number
-from portal.proposal_rows import title_of
+from portal.proposal_rows import release_name, title_of
 from portal.rendering import short
 from portal.service import Service
 
@@ -109,7 +109,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.objection/v1":
             return _("%(who)s objects: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release/v1":
-            return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(short(payload["release"]))}
+            return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(release_name(service, payload["release"]))}
         case "coop.consultation-close/v1":
             return _("The consultation closes: %(what)s") % {"what": _title(service, register, payload["proposal"])}
         case "coop.contribution/v1":
@@ -128,7 +128,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.halt/v1":
             return _("%(who)s halts: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release-status/v1" if payload["status"] == "withdrawn":
-            return _("%(who)s withdraws release %(what)s") % {"who": author, "what": _apart(short(payload["release"]))}
+            return _("%(who)s withdraws release %(what)s") % {"who": author, "what": _apart(release_name(service, payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 

@@ -8,7 +8,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import apart, listed, when
 from portal.i18n import gettext as _
-from portal.proposal_rows import title_of
+from portal.proposal_rows import release_name, title_of
 from portal.rendering import short
 from portal.service import Service
 
@@ -39,7 +39,7 @@ def motion_in_words(service: Service, register: Register, motion: Strict | None)
             ]
             return [*lines, _("The oversight body halted it for a time; this prolongs that halt.")] if motion.ratifies else lines
         case Recall():
-            return _recall(motion)
+            return _recall(service, motion)
         case AppealAgainst():
             return _appeal(service, register, motion.against)
         case Appoint():
@@ -81,9 +81,9 @@ def reason_in_words(reason: str) -> str:
     }[reason]
 
 
-def _recall(motion: Recall) -> list[str]:
+def _recall(service: Service, motion: Recall) -> list[str]:
     lines = [
-        _("Release %(release)s is withdrawn: %(why)s.") % {"release": short(motion.release), "why": reason_in_words(motion.reason)},
+        _("Release %(release)s is withdrawn: %(why)s.") % {"release": apart(release_name(service, motion.release)), "why": reason_in_words(motion.reason)},
         _("It is handed out here no more. Copies stay where they are; whoever checks one learns that it is withdrawn."),
     ]
     return [*lines, _("The stewards withdrew it for a time; this makes it stand.")] if motion.ratifies else lines
@@ -99,7 +99,7 @@ def _appeal(service: Service, register: Register, against: str) -> list[str]:
         ]
     if mark is not None:
         said = {"withdrawn": _("Release %(release)s is no longer withdrawn."), "superseded": _("Release %(release)s is no longer superseded.")}
-        return [said[mark.status] % {"release": short(mark.release)}]
+        return [said[mark.status] % {"release": apart(release_name(service, mark.release))}]
     motion = register.proposals[against].motion if against in register.proposals else None
     if isinstance(motion, Suspend):
         return [_("The suspension of %(member)s ends at once; else it lasts until %(until)s.") % {"member": motion.member, "until": when(motion.until)}]

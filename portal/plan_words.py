@@ -27,6 +27,7 @@ def plan_in_words(plan: Plan) -> list[str]:
     """Return a plan as short sentences, the weightiest first."""
     training, limits = plan.training, plan.limits
     people = max((count["members"] for count in plan.build.languages.values()), default=0)
+    trained, kept = (sum(count[part] for count in plan.build.languages.values()) for part in ("train", "heldout"))
     method = {
         "full": _("All weights of the model are trained."),
         "lora": _("A small addition to the model is trained (LoRA); the model itself stays as it is."),
@@ -39,11 +40,14 @@ def plan_in_words(plan: Plan) -> list[str]:
     }[training.objective]
     lines = [
         _("It starts from %(base)s (%(licence)s).") % {"base": apart(plan.base.name), "licence": apart(plan.base.licence)},
-        ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", plan.build.records)
-        % {"num": number(plan.build.records)}
-        + " "
-        + ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
-        % {"num": number(people)},
+        " ".join(
+            (
+                ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", trained) % {"num": number(trained)},
+                *([ngettext("%(num)s more is kept back to test it.", "%(num)s more are kept back to test it.", kept) % {"num": number(kept)}] if kept else []),
+                ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
+                % {"num": number(people)},
+            )
+        ),
         _("For: %(purpose)s.") % {"purpose": _(WORDS[plan.use.purpose])},
         _("Who gets the weights: %(who)s. Licence: %(licence)s.")
         % {"who": listed(_(WORDS[one]) for one in plan.use.recipients), "licence": apart(plan.use.licence)},

@@ -14,7 +14,7 @@ from portal.i18n import gettext as _
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["Row", "kind_in_words", "row_of", "rows_of", "title_of"]
+__all__ = ["Row", "by_end", "kind_in_words", "name_of", "release_name", "row_of", "rows_of", "title_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case HaltUse():
             return _("Halt %(proposal)s until %(until)s") % {"proposal": _title_by_id(service, motion.proposal), "until": when(motion.until)}
         case Recall():
-            return _("Withdraw release %(release)s") % {"release": _release_name(service, motion.release)}
+            return _("Withdraw release %(release)s") % {"release": release_name(service, motion.release)}
         case AppealAgainst():
             return _appeal(service, motion.against)
         case Appoint():
@@ -84,17 +84,24 @@ def title_of(service: Service, proposal: Proposal) -> str:
             return _("Hand the operation to another key")
         case Consult():
             return _first_line(service.house.text(motion.question)) or _("Question %(digest)s") % {"digest": short(motion.question)}
+    return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": name_of(service, proposal)}
+
+
+def name_of(service: Service, proposal: Proposal) -> str:
+    """Return the name of the run or release that is voted on, or the start of a digest."""
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
-    name = plan.name if plan else _release_name(service, proposal.subject) if proposal.kind == "release" else short(proposal.subject)
-    return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": name}
+    return plan.name if plan else release_name(service, proposal.subject) if proposal.kind == "release" else short(proposal.subject)
 
 
 def _title_by_id(service: Service, identifier: str) -> str:
     found = service.view.register.proposals.get(identifier)
-    return title_of(service, found) if found and not isinstance(found.motion, AppealAgainst) else short(identifier)
+    if found is None or isinstance(found.motion, AppealAgainst):
+        return short(identifier)
+    return name_of(service, found) if found.motion is None else title_of(service, found)
 
 
-def _release_name(service: Service, digest: str) -> str:
+def release_name(service: Service, digest: str) -> str:
+    """Return the name of a release, or the start of its digest."""
     folder = service.house.releases().get(digest)
     return folder.name if folder else short(digest)
 
@@ -104,9 +111,9 @@ def _appeal(service: Service, against: str) -> str:
     register = service.view.register
     halt, mark = register.halts.get(against), register.marks.get(against)
     if halt is not None:
-        return _("End the halt: %(what)s") % {"what": _title_by_id(service, halt.proposal)}
+        return _("End the halt of %(what)s") % {"what": _title_by_id(service, halt.proposal)}
     if mark is not None:
-        return _("End the withdrawal: %(what)s") % {"what": _release_name(service, mark.release)}
+        return _("End the withdrawal of %(what)s") % {"what": release_name(service, mark.release)}
     return _("End this: %(what)s") % {"what": _title_by_id(service, against)}
 
 
@@ -135,6 +142,11 @@ def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:
     )
 
 
+def by_end(running: Iterable[Proposal]) -> list[Proposal]:
+    """Return open votes as `rows_of` takes them to list first what ends first."""
+    return sorted(running, key=lambda one: one.closes, reverse=True)
+
+
 def rows_of(service: Service, proposals: Iterable[Proposal], member: str | None) -> list[Row]:
-    """Return what a list shows, newest first."""
+    """Return what a list shows, the last first."""
     return [row_of(service, one, member) for one in reversed(list(proposals))]

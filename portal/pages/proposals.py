@@ -24,7 +24,7 @@ from portal.i18n import ngettext
 from portal.motion_words import motion_in_words
 from portal.opinion.page import Deliberation, deliberation_of, in_short, map_shown
 from portal.plan_words import pictures_of, plan_in_words
-from portal.proposal_rows import Row, row_of, rows_of
+from portal.proposal_rows import Row, by_end, row_of, rows_of
 from portal.service import Service
 from portal.store.remarks import STANCES
 from portal.visit import Here
@@ -57,7 +57,7 @@ def proposals(visit: Here, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> 
         running = visit.service.view.running()
         decided = [one for one in everything if one.closed is not None]
         shown = decided[max(0, len(decided) - page * PAGE) : len(decided) - (page - 1) * PAGE]
-        open_rows = rows_of(visit.service, running[-200:], visit.member) if page == 1 else []
+        open_rows = rows_of(visit.service, by_end(running)[-200:], visit.member) if page == 1 else []
         rows = rows_of(visit.service, shown, visit.member)
     return visit.page("proposals.html", open_rows=open_rows, rows=rows, page=page, more=len(decided) > page * PAGE)
 

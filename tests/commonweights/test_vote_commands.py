@@ -70,7 +70,7 @@ def test_an_amendment_is_shown_voted_and_in_force_after_its_challenge_window(coo
     shown = coop("-C", quick, "bylaws", "--with", tmp_path / "change.yaml")
     assert shown.out == "version 2 would change:\n  kinds.run.quorum_percent: 50 -> 75\n  version: 1 -> 2\n"
     _, state = decide("bylaws", tmp_path / "change.yaml")
-    assert state.startswith("approved, challenge window until")
+    assert state.startswith("approved; members can object until")
     assert "75%" not in coop("-C", quick, "bylaws").out
     time.sleep(2)
     assert coop("-C", quick, "log", "stamp").code == 0
