@@ -25,7 +25,7 @@ _PARTS: Final = {
     "/contribute": ("/review", "/improve/", "/languages"),
     "/proposals": ("/propose",),
     "/account": ("/keys", "/recover"),
-    "/mine": ("/receipts/",),
+    "/mine": ("/receipts/", "/stewards/"),
 }
 """Pages of the menu -> where the paths of other pages begin that belong to them."""
 _HERE: Final = Path(__file__).parent

@@ -169,7 +169,7 @@ def test_objections_are_signed_in_the_challenge_window(make_portal: object) -> N
         kind, payload = portal.service.house.close_payload(register.proposals[proposal])
     say(portal, kind, payload, "operator", portal.operator)
     page = founder.get(f"/proposals/{proposal}")
-    assert "0 of 2 objections" in page.words
+    assert "0 of the 2 objections" in page.words
     founder.paste(founder.post(f"/proposals/{proposal}/objection", reason="I see it now."))
     with portal.service.view.reading() as register:
         assert portal.members[2] in register.proposals[proposal].objections
@@ -209,7 +209,7 @@ def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal
     proposal = receipt.path.removeprefix("/receipts/")
     assert "no plan that waits" in founder.get("/propose").words
     page = founder.get(f"/proposals/{proposal}")
-    assert "It is trained on 9 texts of members." in page.words
+    assert "It is trained on 6 texts of members. 3 more are kept back to test it." in page.words
     assert (
         "the test will look surer than it is: the plan asks for a method that needs many people (bootstrap)." in page.words
     )  # it is silent, as plans of before are
