@@ -212,12 +212,13 @@ def when(instant: str) -> str:
 def _when(instant: str, language: str) -> str:
     moment = datetime.fromisoformat(instant)
     time = format_time(moment, "short", locale=language).replace(" ", "\u00a0")
-    return f"{format_date(moment, 'medium', locale=language)}{_comma(language)} {time}\u00a0UTC"
+    date = format_date(moment, "medium", locale=language).replace(" ", "\u00a0")
+    return f"{date}{_comma(language)} {time}\u00a0UTC"
 
 
 def day(instant: str) -> str:
     """Return the day of an RFC 3339 instant as this language writes it."""
-    return str(format_date(datetime.fromisoformat(instant), "medium", locale=current()))
+    return format_date(datetime.fromisoformat(instant), "medium", locale=current()).replace(" ", "\u00a0")
 
 
 def numbered(count: int, text: str) -> str:

@@ -22,12 +22,13 @@ _DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:
 _TABLE: Final = re.compile(r'<table((?: dir="[a-z]+")?)>(.*?)</table>', re.S)
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _PARTS: Final = {
-    "/contribute": ("/review", "/improve/", "/languages"),
-    "/proposals": ("/propose",),
-    "/account": ("/keys", "/recover"),
-    "/mine": ("/receipts/", "/stewards/"),
+    "/contribute": ("/review", "/review/", "/improve/", "/languages"),
+    "/datasets": ("/languages/",),
+    "/proposals": ("/propose", "/propose/"),
+    "/account": ("/recover", "/recover/"),
+    "/mine": ("/keys", "/keys/", "/receipts/", "/stewards/", "/statements"),
 }
-"""Pages of the menu -> where the paths of other pages begin that belong to them."""
+"""Pages of the menu -> other pages that belong to them: a path, or with a stroke at its end all paths that begin so."""
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
 
@@ -79,11 +80,18 @@ def begin(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def ended(text: str) -> str:
+    """Return a refusal as a sentence: with a large first letter, and what ends sentences in the language of this request."""
+    said = begin(text)
+    return said if said.endswith((".", "!", "?", "\u0964", "\u061f", ":", ">")) else said + i18n.full_stop()
+
+
 def here(links: str, path: str) -> Markup:
     """Return links with the one marked that leads to a path, or to the part of the site it is in."""
 
     def marked(found: re.Match[str]) -> str:
-        at = "page" if path == found[1] else "true" if path.startswith((found[1] + "/", *_PARTS.get(found[1], ()))) else None
+        parts = (found[1] + "/", *_PARTS.get(found[1], ()))
+        at = "page" if path == found[1] else "true" if any(path == one or (one[-1] == "/" and path.startswith(one)) for one in parts) else None
         return f'{found[0]} aria-current="{at}"' if at else found[0]
 
     return Markup(_LINK.sub(marked, links))  # noqa: S704 -- a template's own links
@@ -147,6 +155,7 @@ def environment() -> Environment:
         breaks=breaks,
         brief=brief,
         day=i18n.day,
+        ended=ended,
         guild=guild,
         here=here,
         ids=ids,

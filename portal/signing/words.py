@@ -15,6 +15,7 @@ from portal.i18n import apart, language_by_tag, listed, ngettext, numbered, told
 from portal.i18n import gettext as _
 from portal.log_words import kind_of, reason_in_words
 from portal.motion_words import motion_in_words
+from portal.plan_words import plan_in_words
 from portal.proposal_rows import kind_in_words, title_of
 from portal.rendering import short
 from portal.service import Service
@@ -47,13 +48,20 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             lines.append(_("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym."))
             return Words(_("Your ballot"), (*lines, *_reason(payload["reason"])))
         case "coop.preference/v1":
-            heading = _("These are fine with you:") if _method(register, payload["proposal"]) == "approval" else _("Your order, the best first:")
-            named = [_option(service, register, payload["proposal"], number) for number in payload["options"]]
+            ranked = _method(register, payload["proposal"]) == "ranked"
+            heading = _("Your order, the best first:") if ranked else _("These are fine with you:")
+            named = [
+                numbered(rank if ranked else number + 1, _option(service, register, payload["proposal"], number))
+                for rank, number in enumerate(payload["options"], start=1)
+            ]
             lines = [_about(service, register, payload["proposal"]), *([heading, *named] if named else [_("You name no option.")])]
             return Words(_("Your answer"), (*lines, *_reason(payload["reason"])))
         case "coop.opinions/v1":
             said = {"agree": _("You agree: %(text)s"), "disagree": _("You disagree: %(text)s"), "pass": _("You pass over: %(text)s")}
-            lines = [said[one] % {"text": apart(_option(service, register, payload["proposal"], number))} for number, one in enumerate(payload["answers"])]
+            lines = [
+                said[one] % {"text": numbered(number + 1, _option(service, register, payload["proposal"], number))}
+                for number, one in enumerate(payload["answers"])
+            ]
             after = _("Until the vote closes you may vote again; the last ballot counts. Your ballot is public, under your pseudonym.")
             return Words(_("Your answers"), (_about(service, register, payload["proposal"]), *lines, after, *_reason(payload["reason"])))
         case "coop.objection/v1":
@@ -164,14 +172,15 @@ def _asked(service: Service, register: Register, payload: dict[str, Any]) -> lis
     if motion:
         return motion_in_words(service, register, MOTIONS[motion["kind"]].model_validate(motion))
     name = plan.name if plan else folder.name if folder else None
-    return [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
+    said = [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
+    return said + (plan_in_words(plan) if plan else [])
 
 
 def _option(service: Service, register: Register, proposal: str, number: int) -> str:
     found = register.proposals.get(proposal)
     options = getattr(found.motion, "options", []) if found else []
     text = service.house.text(options[number]) if number < len(options) else None
-    return numbered(number + 1, (text or _("an option whose text is not here"))[:300])
+    return (text or _("an option whose text is not here"))[:300]
 
 
 def _method(register: Register, proposal: str) -> str:

@@ -426,7 +426,7 @@ def test_a_sentence_of_another_room_is_said_or_marked() -> None:
         refusal = Sentence("{count} of {roll} voted for, {share} of the roll needed", count=1234, roll=5678, share=Sentence("{number}%", number=50))
         assert str(refusal) == "1234 of 5678 voted for, 50% of the roll needed"
         assert show(refusal) == "votaron a favor 1.234 de 5.678, hace falta 50\u00a0% del censo"
-        assert show(Sentence("open until {closes}", closes="2026-12-24T18:00:00Z")) == "abierta hasta el 24 dic 2026, 18:00\u00a0UTC"
+        assert show(Sentence("open until {closes}", closes="2026-12-24T18:00:00Z")) == "abierta hasta el 24\u00a0dic\u00a02026, 18:00\u00a0UTC"
         assert show("no such thing <b>") == '<span lang="en" dir="ltr">no such thing &lt;b&gt;</span>'
         assert show(i18n.gettext("this is no date")) == "esto no es una fecha"
         assert show(Sentence("{files} is missing", files="<i>\u2069x")) == "falta \u2068&lt;i&gt;x\u2069"

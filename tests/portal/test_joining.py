@@ -113,7 +113,7 @@ def test_a_second_device_is_added_and_a_lost_one_put_out_of_force(portal: Portal
     proposal = propose(portal)
     refused = person.touch(person.post(f"/proposals/{proposal}/vote", choice="for"), first)
     assert refused.status == 409
-    assert "no enrolled passkey of yours" in refused.words
+    assert "No enrolled passkey of yours" in refused.words
 
 
 def test_lost_keys_are_recovered_by_guardians_and_stopped_by_an_old_key(portal: Portal) -> None:
@@ -290,7 +290,7 @@ def test_a_decline_that_is_signed_after_the_admission_is_refused(portal: Portal)
         registrar.sign(registrar.get(registrar.get("/stewards/admissions").links(f"as={portal.members[number]}")[0]))
     refused = portal.founder(2).paste(late)
     assert refused.status == 409
-    assert "nobody asks for this any more" in refused.words
+    assert "Nobody asks for this any more" in refused.words
 
 
 def test_a_decline_of_another_request_swapped_under_the_touch_is_refused(portal: Portal) -> None:

@@ -82,7 +82,7 @@ def test_a_vote_says_when_it_is_called_and_to_whom_never(portal: Portal) -> None
     with portal.service.view.reading() as register:
         short = register.proposals[brief]
     assert list(calls(short)) == ["reminder"]
-    assert "Only those who may vote and have not get it" in portal.founder(0).get(PAGE).words
+    assert "Only those get it who may vote and have not voted yet" in portal.founder(0).get(PAGE).words
 
 
 def test_what_waits_is_tried_at_once_and_what_was_put_off_too_often_once_more(portal: Portal, mailbox: Mailbox) -> None:
