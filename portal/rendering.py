@@ -17,7 +17,7 @@ from portal.store.accounts import masked
 
 __all__ = ["STATIC", "environment", "integrity", "static_url"]
 
-_NAMED: Final = re.compile(r"\bm-[0-9a-f]{16}\b|\bSHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/=])")
+_NAMED: Final = re.compile(r"\bm-[0-9a-f]{16}\b|\bSHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/=])|\bsha256:[0-9a-f]{64}\b")
 _DIGEST: Final = re.compile(r"(?:&#39;)?\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b(?:&#39;)?")
 _TABLE: Final = re.compile(r'<table((?: dir="[a-z]+")?)>(.*?)</table>', re.S)
 _LINK: Final = re.compile(r'href="(/[a-z]+)"')
@@ -71,7 +71,7 @@ def say(text: str) -> Markup:
 
 
 def ids(text: str) -> Markup:
-    """Return a sentence with every pseudonym and every fingerprint of a key in it set as code: in one piece where it fits, and left to right."""
+    """Return a sentence with every pseudonym and every fingerprint in it set as code: in one piece where it fits, and left to right."""
     return Markup(_NAMED.sub(r'<code dir="ltr">\g<0></code>', str(escape(text))))  # noqa: S704 -- escaped before
 
 
