@@ -110,7 +110,8 @@ def guild(name: str) -> str:
         "edit": i18n.gettext("texts of others made better"),
         "translation": i18n.gettext("translations"),
     }
-    return f"{i18n.language_name(code)}: {words.get(kind, kind)}" if kind else i18n.language_name(code)
+    name = i18n.language_name(code)
+    return f"{i18n.gettext('%(what)s:') % {'what': name}} {words.get(kind, kind)}" if kind else name
 
 
 def size(count: int) -> str:
