@@ -98,8 +98,8 @@ def here(links: str, path: str) -> Markup:
 
 
 def breaks(path: str) -> Markup:
-    """Return a path that a narrow screen may break after its folders, and not within a word."""
-    return Markup("/<wbr>").join(path.split("/"))
+    """Return a path or a field's name that a narrow screen may break after its parts, and not within a word."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/._])", path))
 
 
 def guild(name: str) -> str:

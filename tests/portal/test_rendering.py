@@ -46,8 +46,8 @@ def test_digests_in_a_sentence_are_short_and_what_was_escaped_stays_so() -> None
     assert brief(f"<b>{digest}0 {digest[:-1]}") == f"&lt;b&gt;{digest}0 {digest[:-1]}"
 
 
-def test_a_path_breaks_after_its_folders_only() -> None:
-    assert breaks("card/charts/<b>.svg") == "card/<wbr>charts/<wbr>&lt;b&gt;.svg"
+def test_a_path_breaks_after_its_parts_only() -> None:
+    assert breaks("card/charts/<b>.svg") == "card/<wbr>charts/<wbr>&lt;b&gt;.<wbr>svg"
 
 
 def test_each_table_of_a_cleaned_text_stands_in_a_named_place_to_push_it_and_nothing_else_changes() -> None:
