@@ -21,7 +21,7 @@ ONE, TWO = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
 
 def words(portal: Portal, motion: Strict) -> str:
     with portal.service.view.reading() as register:
-        return " ".join(motion_in_words(portal.service, register, motion))
+        return " ".join(" ".join(motion_in_words(portal.service, register, motion)).split())
 
 
 @pytest.mark.parametrize(

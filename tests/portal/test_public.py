@@ -316,7 +316,7 @@ def test_an_entry_is_found_by_number_and_by_fingerprint(kept: Library) -> None:
 @pytest.mark.openssh
 def test_the_letters_and_the_signature_on_an_entrys_page_are_what_ssh_keygen_takes(kept: Library, tmp_path: Path) -> None:
     page = kept.stranger().get("/log/entries/0")
-    body, armored = re.findall(r"<pre>(.*?)</pre>", page.text, re.S)[:2]
+    body, armored = re.findall(r"<pre[^>]*>(.*?)</pre>", page.text, re.S)[:2]
     value = json.loads(body.replace("&#34;", '"'))
     (tmp_path / "sig").write_text(armored)
     files = {name: kept.stranger().client.get(page.links(name)[0]).content for name in ("statement.json", "allowed_signers")}
