@@ -14,7 +14,7 @@ from portal.i18n import gettext as _
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["Row", "by_end", "kind_in_words", "name_of", "release_name", "row_of", "rows_of", "title_of"]
+__all__ = ["Row", "by_end", "kind_in_words", "release_name", "row_of", "rows_of", "title_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ def title_of(service: Service, proposal: Proposal) -> str:
             return _("Hand the operation to another key")
         case Consult():
             return _first_line(service.house.text(motion.question)) or _("Question %(digest)s") % {"digest": short(motion.question)}
-    return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": name_of(service, proposal)}
+    return _("%(kind)s: %(name)s") % {"kind": kind_in_words(proposal.kind), "name": _name_of(service, proposal)}
 
 
-def name_of(service: Service, proposal: Proposal) -> str:
+def _name_of(service: Service, proposal: Proposal) -> str:
     """Return the name of the run or release that is voted on, or the start of a digest."""
     plan = service.house.plans().get(proposal.subject) if proposal.kind == "run" else None
     return plan.name if plan else release_name(service, proposal.subject) if proposal.kind == "release" else short(proposal.subject)
@@ -97,7 +97,7 @@ def _title_by_id(service: Service, identifier: str) -> str:
     found = service.view.register.proposals.get(identifier)
     if found is None or isinstance(found.motion, AppealAgainst):
         return short(identifier)
-    return name_of(service, found) if found.motion is None else title_of(service, found)
+    return _name_of(service, found) if found.motion is None else title_of(service, found)
 
 
 def release_name(service: Service, digest: str) -> str:
@@ -143,10 +143,10 @@ def row_of(service: Service, proposal: Proposal, member: str | None) -> Row:
 
 
 def by_end(running: Iterable[Proposal]) -> list[Proposal]:
-    """Return open votes as `rows_of` takes them to list first what ends first."""
-    return sorted(running, key=lambda one: one.closes, reverse=True)
+    """Return open votes, first what ends first."""
+    return sorted(running, key=lambda one: one.closes)
 
 
 def rows_of(service: Service, proposals: Iterable[Proposal], member: str | None) -> list[Row]:
-    """Return what a list shows, the last first."""
-    return [row_of(service, one, member) for one in reversed(list(proposals))]
+    """Return what a list shows, in the same order."""
+    return [row_of(service, one, member) for one in proposals]

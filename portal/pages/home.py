@@ -25,7 +25,7 @@ def home(visit: Here) -> Response:
         asked = {need.path for need in needs}
         running = service.view.running()
         others = [one for one in running if f"/proposals/{one.id}" not in asked]  # a vote that needs them stands above, with its button and its end
-        rows = rows_of(service, by_end(others)[-SHOWN:], visit.member)
+        rows = rows_of(service, by_end(others)[:SHOWN], visit.member)
         numbers = {
             "members": service.view.members(),
             "declined": service.view.declined["admission"],

@@ -57,8 +57,8 @@ def proposals(visit: Here, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> 
         running = visit.service.view.running()
         decided = [one for one in everything if one.closed is not None]
         shown = decided[max(0, len(decided) - page * PAGE) : len(decided) - (page - 1) * PAGE]
-        open_rows = rows_of(visit.service, by_end(running)[-200:], visit.member) if page == 1 else []
-        rows = rows_of(visit.service, shown, visit.member)
+        open_rows = rows_of(visit.service, by_end(running)[:200], visit.member) if page == 1 else []
+        rows = rows_of(visit.service, reversed(shown), visit.member)
     return visit.page("proposals.html", open_rows=open_rows, rows=rows, page=page, more=len(decided) > page * PAGE)
 
 

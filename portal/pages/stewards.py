@@ -127,7 +127,7 @@ def halts(visit: Here) -> Response:
         member = visit.as_member(register).id
         now = visit.service.clock()
         running = [one for one in register.proposals.values() if one.tally is not None and one.tally.approved and one.kind in ("run", "release")]
-        rows = rows_of(visit.service, running, member)
+        rows = rows_of(visit.service, reversed(running), member)
         standing = {one.id: one.halted(now) for one in running}
         mine = member in register.oversight()
         longest, required = register.bylaws.halt_max_s, register.bylaws.oversight_required
