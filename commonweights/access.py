@@ -23,7 +23,7 @@ from governance_hooks.sshsig import load_private_key
 from governance_hooks.stake.delivery import Record, check_price, deletions, delivery_document, record_line
 from governance_hooks.stake.outside import answer, eligible, members_of
 from governance_hooks.stake.request import AccessRequest, read_request, requester_commitment, terms
-from governance_hooks.state import Delivery
+from governance_hooks.state.stake import Delivery
 from governance_hooks.statement import shift
 
 __all__ = ["BUDGET", "Asked", "asked", "deliver", "keep_request", "may_deliver", "pay", "requests", "write_deletions"]

@@ -17,7 +17,7 @@ from governance_hooks.atomic import PREFIX, remove_leftovers, write_bytes
 from governance_hooks.consent import Use
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.process_lock import process_lock
-from governance_hooks.state import Contribution, Review
+from governance_hooks.state.consents import Contribution, Review
 
 if TYPE_CHECKING:
     from data_pipeline.manifest import Build

@@ -10,7 +10,7 @@ from governance_hooks.errors import CoopError
 from governance_hooks.ledger import read_ledger
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 
 __all__ = ["Uses", "read_plans", "uses_of"]
 

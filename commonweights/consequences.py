@@ -8,7 +8,8 @@ from commonweights.consent_uses import read_plans
 from commonweights.workspace import Workspace
 from governance_hooks.plan import Plan
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal, Run
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 
 __all__ = ["Made", "made_of"]
 

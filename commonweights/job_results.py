@@ -26,7 +26,7 @@ from governance_hooks.plan import File, Plan, explain_validation, read_plan
 from governance_hooks.process_lock import process_lock
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.site.order import Order, order_of, read_order
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from governance_hooks.statement import MAX_ENTRY, entry, shift
 from slurm.outbox import read_small
 

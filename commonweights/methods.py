@@ -5,7 +5,7 @@ from __future__ import annotations
 from governance_hooks.errors import BadInput
 from governance_hooks.motions import Consult
 from governance_hooks.preferences import pairwise
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 
 __all__ = ["other_methods"]
 

@@ -25,7 +25,7 @@ from governance_hooks.errors import CoopError
 from governance_hooks.fields import Strict
 from governance_hooks.plan import Plan
 from governance_hooks.report import Report
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import now
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from governance_hooks.plan import read_plan
 from governance_hooks.preferences import approvals
 from governance_hooks.rules.closing import consult, count_opinions
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import now, shift
 from governance_hooks.tally import roll_root
 

@@ -20,7 +20,7 @@ from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.statement import Statement, parse
 
 __all__ = ["MAX_RECEIPT", "check_receipt", "make_receipt"]

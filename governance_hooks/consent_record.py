@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from governance_hooks.register import Register
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.statement import Statement, parse
 from governance_hooks.vocabulary import EVERYBODY, OUTSIDE_FORMS, PUBLISHING, WORDS
 

@@ -33,7 +33,7 @@ from governance_hooks.proof import Proof, read_proof
 from governance_hooks.register import Register
 from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import SITE, parse
 from governance_hooks.witness.policy import Witnessed
 

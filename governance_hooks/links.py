@@ -22,7 +22,8 @@ from governance_hooks.report import StepFailed, StepUnknown
 from governance_hooks.rules.consents import counted
 from governance_hooks.rules.runs import require_usable
 from governance_hooks.sentence import Sentence, percent
-from governance_hooks.state import Proposal, Run
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 from governance_hooks.statement import CLOCK_SKEW_S
 from governance_hooks.witness.policy import Witnessed
 

@@ -38,26 +38,13 @@ from governance_hooks.rules.origins import check_origins
 from governance_hooks.seen import Seen
 from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import (
-    Contribution,
-    Declined,
-    Delivery,
-    Draft,
-    Grant,
-    Halt,
-    Income,
-    Mark,
-    Member,
-    Panel,
-    Proposal,
-    Recovery,
-    Review,
-    Run,
-    Seats,
-    SecretPoll,
-    Site,
-    Stewards,
-)
+from governance_hooks.state.consents import Contribution, Grant, Review
+from governance_hooks.state.membership import Declined, Member, Recovery, Seats
+from governance_hooks.state.polls import Panel, SecretPoll
+from governance_hooks.state.proposals import Draft, Halt, Proposal
+from governance_hooks.state.releases import Mark, Stewards
+from governance_hooks.state.runs import Run, Site
+from governance_hooks.state.stake import Delivery, Income
 from governance_hooks.statement import CLOCK_SKEW_S, OPERATOR, SELF, Statement, parse, shift
 
 __all__ = ["Register"]

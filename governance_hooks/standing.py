@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from governance_hooks.register import Register
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Mark
+from governance_hooks.state.releases import Mark
 
 __all__ = ["ReleaseStatus", "status_of"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput
 from governance_hooks.plan import Plan
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from governance_hooks.statement import CLOCK_SKEW_S, shift
 from model_card.records import Source
 

@@ -11,7 +11,7 @@ from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.report import StepUnknown
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from governance_hooks.witness.policy import Witnessed
 from model_card.bundle import Bundle, records_of
 from model_card.derived import Facts

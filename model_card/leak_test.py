@@ -10,7 +10,7 @@ from governance_hooks.leak import judge_leak, read_leak
 from governance_hooks.leak_differential import judge_differential
 from governance_hooks.report import StepFailed
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from model_card.records import CardRecords
 
 __all__ = ["CANARIES", "DIFFERENTIAL", "LEAK", "NotPassed", "check_leak", "differential_words", "leak_words"]

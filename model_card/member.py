@@ -18,7 +18,8 @@ from governance_hooks.ledger import LedgerRow
 from governance_hooks.ownership import OwnershipTree
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
-from governance_hooks.state import Grant, Proposal
+from governance_hooks.state.consents import Grant
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import parse
 from model_card.evidence import Evidence
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.register import Register
-from governance_hooks.state import Grant, Proposal, Run
+from governance_hooks.state.consents import Grant
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 from governance_hooks.vocabulary import covers
 from model_card.statements import statements_of
 

@@ -15,7 +15,8 @@ from data_pipeline.manifest import Manifest, read_build
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import CoopError
 from governance_hooks.register import Register
-from governance_hooks.state import Proposal, Run
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 from portal import i18n
 from portal.service import Service
 

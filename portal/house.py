@@ -12,7 +12,7 @@ from governance_hooks.fields import Strict
 from governance_hooks.plan import Plan
 from governance_hooks.report import Report
 from governance_hooks.stake.payout import Payout
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 
 __all__ = ["House"]
 

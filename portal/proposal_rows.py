@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Recall, Suspend, Waive
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.tally import Tally
 from portal.i18n import current, when
 from portal.i18n import gettext as _

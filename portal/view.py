@@ -13,7 +13,7 @@ from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
 from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Decline, Preference, ProposalOpened
 from governance_hooks.register import Register
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import OPERATOR, Statement, parse
 from governance_hooks.tally import Tally, tally
 from portal.positions import Positions

@@ -14,7 +14,7 @@ from starlette.routing import Match, Mount
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import Refused
 from governance_hooks.register import Register
-from governance_hooks.state import Member
+from governance_hooks.state.membership import Member
 from portal import i18n
 from portal.rendering import render
 from portal.service import Service

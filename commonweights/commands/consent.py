@@ -18,7 +18,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.consent import Consent
 from governance_hooks.consent_words import in_words
 from governance_hooks.errors import BadInput
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.statement import body, now
 from governance_hooks.vocabulary import LICENCES, OUTSIDE_FORMS, OUTSIDERS, PROCESSING, PUBLISHING, PURPOSES, RECIPIENTS
 

@@ -17,7 +17,7 @@ from governance_hooks.canonical import dumps, loads
 from governance_hooks.cooperative import Paths
 from governance_hooks.errors import BadInput
 from governance_hooks.proof import Proof, read_proof
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.statement import now
 
 __all__ = ["check", "export", "receipt"]

@@ -15,7 +15,7 @@ from commonweights.voting import close_statement, describe, find_proposal, keep_
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.motions import Consult
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import now
 
 __all__ = ["close", "object_to", "tally", "vote"]

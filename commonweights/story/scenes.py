@@ -27,7 +27,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.consent import Use
 from governance_hooks.cooperative import Paths
 from governance_hooks.sshsig import PrivateKey, generate_key, load_private_key
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import now, sign
 from governance_hooks.vocabulary import PROCESSING
 

@@ -9,7 +9,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Consult
 from governance_hooks.payloads import Close, ConsultationClose, Objection, OpinionCount
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.tally import quorate
 
 if TYPE_CHECKING:

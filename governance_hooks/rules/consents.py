@@ -11,7 +11,7 @@ from governance_hooks.ledger import LedgerRow
 from governance_hooks.payloads import Contribution as ContributionPayload
 from governance_hooks.payloads import Reviewed, Withdrawal
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Contribution, Grant, Review
+from governance_hooks.state.consents import Contribution, Grant, Review
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register

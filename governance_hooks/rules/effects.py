@@ -17,7 +17,8 @@ from governance_hooks.rules.community import check_founders
 from governance_hooks.rules.halts import require_haltable
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Halt, Member, Proposal, Seats
+from governance_hooks.state.membership import Member, Seats
+from governance_hooks.state.proposals import Halt, Proposal
 from governance_hooks.statement import OPERATOR, shift
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.payloads import Admission, Decline
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Declined, Member
+from governance_hooks.state.membership import Declined, Member
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register

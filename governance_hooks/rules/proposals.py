@@ -12,7 +12,7 @@ from governance_hooks.payloads import ProposalOpened
 from governance_hooks.rules import effects, recalls
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Draft, Proposal
+from governance_hooks.state.proposals import Draft, Proposal
 from governance_hooks.statement import shift
 
 if TYPE_CHECKING:

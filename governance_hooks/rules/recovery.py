@@ -13,7 +13,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.payloads import Guardians, RecoveryCancelled, RecoveryOpened
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Recovery
+from governance_hooks.state.membership import Recovery
 from governance_hooks.statement import shift
 
 if TYPE_CHECKING:

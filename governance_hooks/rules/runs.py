@@ -9,7 +9,8 @@ from governance_hooks.errors import Refused
 from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
 from governance_hooks.rules import consents, recalls, sites
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal, Run
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 from governance_hooks.statement import SITE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.polls import SecretEvent, SecretResult
 from governance_hooks.polls import SecretPoll as SecretPollPayload
 from governance_hooks.secret.grammar import require_order
-from governance_hooks.state import SecretPoll
+from governance_hooks.state.polls import SecretPoll
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register

@@ -10,7 +10,7 @@ from governance_hooks.payloads import RunSegment
 from governance_hooks.payloads import Site as SitePayload
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Segment, Site
+from governance_hooks.state.runs import Segment, Site
 from governance_hooks.statement import CLOCK_SKEW_S, SITE, shift
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.errors import Refused
 from governance_hooks.payloads import Delivered, IncomeBooked
 from governance_hooks.rules.runs import require_counted, require_usable
-from governance_hooks.state import Delivery, Income
+from governance_hooks.state.stake import Delivery, Income
 
 if TYPE_CHECKING:
     from governance_hooks.register import Register

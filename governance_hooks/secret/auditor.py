@@ -18,7 +18,7 @@ from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.secret.archive import Archive, Ballot, read_archive
 from governance_hooks.secret.grammar import require_order
 from governance_hooks.secret.tool import GROUP, INSTALL, Tool, complaint, scratch
-from governance_hooks.state import SecretPoll
+from governance_hooks.state.polls import SecretPoll
 
 __all__ = ["audit_secret", "check_ballot", "counts_of", "poll_of"]
 

@@ -14,7 +14,7 @@ from governance_hooks.report import Checklist, Report, StepFailed, StepUnknown
 from governance_hooks.sortition.draw import INSTALL, Sortition
 from governance_hooks.sortition.pool import check_targets, pool_rows
 from governance_hooks.sortition.seed import seed_of, witness_lines
-from governance_hooks.state import Panel
+from governance_hooks.state.polls import Panel
 from governance_hooks.tally import roll_root
 
 __all__ = ["draw_panel", "find_panel", "verify_panel"]

@@ -33,7 +33,7 @@ from governance_hooks.site.document import read_document, sign_document
 from governance_hooks.sshsig import Signer
 from governance_hooks.stake.outside import answer, eligible
 from governance_hooks.stake.request import AccessRequest, read_request, terms
-from governance_hooks.state import Delivery
+from governance_hooks.state.stake import Delivery
 from governance_hooks.statement import OPERATOR
 
 __all__ = ["Deletions", "Record", "check_delivery", "deletions", "delivery_document", "record_line"]

@@ -18,7 +18,9 @@ from governance_hooks.links import check_vote, find_proposal
 from governance_hooks.plan import Plan, read_plan
 from governance_hooks.register import Register
 from governance_hooks.report import StepFailed, StepUnknown
-from governance_hooks.state import Grant, Proposal, Run
+from governance_hooks.state.consents import Grant
+from governance_hooks.state.proposals import Proposal
+from governance_hooks.state.runs import Run
 
 __all__ = ["FOLDER", "NAMES", "path_of", "statements_of"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.register import Register
 from governance_hooks.standing import ReleaseStatus, status_of
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from model_card.attestations import path_of, signed_by
 from model_card.attestations.signers import Signers
 from model_card.attestations.statements import NAMES

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from governance_hooks.register import Register
-from governance_hooks.state import Proposal as State
+from governance_hooks.state.proposals import Proposal as State
 from portal.api.asking import ByDigest, Count, Program, Shape, Start, answered, kept, nothing_here, page_of, raw
 from portal.api.log import Digest, Position
 from portal.api.members import Name

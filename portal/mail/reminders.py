@@ -6,7 +6,7 @@ import contextvars
 from datetime import datetime
 from typing import Final
 
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import shift
 from portal import i18n
 from portal.mail.letters import NOTICES

@@ -16,7 +16,7 @@ from typing import Any, Final
 from governance_hooks.errors import BadInput
 from governance_hooks.motions import Consult
 from governance_hooks.preferences import opinions
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from portal.opinion.found import FEWEST_MEMBERS, FEWEST_STATEMENTS, MOST_MEMBERS, SMALLEST_GROUP, Count, Divide, Found, Group, OpinionMap, State
 
 __all__ = ["CELLS", "answers_of", "draw", "draw_answers", "installed"]

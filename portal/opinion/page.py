@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from governance_hooks.motions import Consult
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from portal.i18n import gettext as _
 from portal.i18n import listed, number
 from portal.opinion.drawing import Answers, installed

@@ -14,7 +14,7 @@ from governance_hooks.canonical import sha256
 from governance_hooks.consent_words import in_words
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.register import Register
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.vocabulary import LICENCES, MEMBERS, PROCESSING, PUBLIC, PURPOSES, WORDS, covers
 from portal import i18n
 from portal.signing.drafting import draft, signing_path

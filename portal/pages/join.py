@@ -11,7 +11,7 @@ from fastapi import APIRouter, Form, Response
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Declined
+from governance_hooks.state.membership import Declined
 from portal import i18n
 from portal.log_words import reason_in_words
 from portal.signing.drafting import draft, signing_path

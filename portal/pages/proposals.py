@@ -16,7 +16,7 @@ from governance_hooks.motions import AmendBylaws, Consult
 from governance_hooks.preferences import approvals
 from governance_hooks.register import Register
 from governance_hooks.rules.closing import consult
-from governance_hooks.state import Proposal, Vote
+from governance_hooks.state.proposals import Proposal, Vote
 from portal import i18n, reasons
 from portal.bylaws_words import changes_in_words, rules_in_words
 from portal.diffs import Piece, line_changes

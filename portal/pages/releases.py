@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.register import Register
 from governance_hooks.standing import ReleaseStatus, status_of
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from model_card.promise import PROMISE
 from portal import i18n, markdown, pictures
 from portal.downloads import WEIGHTS, Part, bytes_of, document_of, parts_of, send

@@ -13,7 +13,7 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.register import Register
 from governance_hooks.requests import ABOUT, REASONS, Opening
 from governance_hooks.sshsig import PublicKey
-from governance_hooks.state import Declined
+from governance_hooks.state.membership import Declined
 from governance_hooks.statement import shift
 from portal import i18n
 from portal.log_words import reason_in_words

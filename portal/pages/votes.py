@@ -11,7 +11,7 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.motions import Consult
 from governance_hooks.preferences import ANSWERS
 from governance_hooks.sentence import Sentence
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from portal import i18n
 from portal.opinion.page import KIND
 from portal.pages.proposals import Digest, find

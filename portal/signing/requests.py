@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from governance_hooks.register import Register
 from governance_hooks.requests import ABOUT, Opening
-from governance_hooks.state import Declined
+from governance_hooks.state.membership import Declined
 from portal.service import Service
 from portal.store.drafted import Drafted
 

@@ -17,7 +17,7 @@ from governance_hooks.errors import Refused
 from governance_hooks.gate import run_gate
 from governance_hooks.memory import Memory
 from governance_hooks.proof import read_proof
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import shift
 from governance_hooks.witness.evidence import Evidence
 from tests.attacks.forge import blocked, broken, forged_proof, history, proof_of, request_for

@@ -16,7 +16,7 @@ from governance_hooks.canonical import digest
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import Refused
 from governance_hooks.proof import read_proof
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import shift
 from governance_hooks.tally import roll_root
 from tests.attacks.forge import blocked, history, proof_of

@@ -21,7 +21,7 @@ from governance_hooks.sortition.pool import pool_rows
 from governance_hooks.sortition.seed import seed_of
 from governance_hooks.sortition.verifier import draw_panel
 from governance_hooks.sshsig import generate_key
-from governance_hooks.state import Panel
+from governance_hooks.state.polls import Panel
 from governance_hooks.tally import roll_root
 from tests.attacks.forge import blocked
 from tests.governance_hooks.test_panels import TARGETS, drawn, four, logged, opened, payload, program, speak, step, timed, verified

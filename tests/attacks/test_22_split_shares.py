@@ -18,7 +18,7 @@ from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.stake.allocation import allocate
 from governance_hooks.stake.rule import PayoutRule, rule_words
 from governance_hooks.stake.work import Done
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from tests.attacks.forge import blocked, broken, request_for
 from tests.commonweights.conftest import Coop
 from tests.village import Approved, Village

@@ -19,7 +19,7 @@ from governance_hooks.motions import MOTIONS
 from governance_hooks.register import Register
 from governance_hooks.sshsig import PrivateKey
 from governance_hooks.standing import status_of
-from governance_hooks.state import Proposal
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import SELF, Statement, body, entry, shift, sign
 from governance_hooks.tally import roll_root
 

@@ -13,7 +13,7 @@ from governance_hooks.canonical import digest, dumps, loads
 from governance_hooks.consent import Consent
 from governance_hooks.consent_record import CONTEXT, receipt, record
 from governance_hooks.register import Register
-from governance_hooks.state import Grant
+from governance_hooks.state.consents import Grant
 from governance_hooks.statement import shift
 from tests.governance_hooks.test_vocabulary import DPV
 from tests.village import CONSENT, Approved, Village, found

@@ -17,7 +17,7 @@ from governance_hooks.sortition.draw import Sortition
 from governance_hooks.sortition.pool import check_targets, pool_rows
 from governance_hooks.sortition.seed import seed_of, witness_lines
 from governance_hooks.sortition.verifier import draw_panel, verify_panel
-from governance_hooks.state import Panel
+from governance_hooks.state.polls import Panel
 from governance_hooks.statement import shift
 from governance_hooks.tally import roll_root
 from tests.village import Village

@@ -14,7 +14,7 @@ from governance_hooks.secret.archive import Archive, member, read_archive, read_
 from governance_hooks.secret.auditor import audit_secret, check_ballot, counts_of
 from governance_hooks.secret.ceremony import poll_payload
 from governance_hooks.secret.tool import Tool
-from governance_hooks.state import SecretPoll
+from governance_hooks.state.polls import SecretPoll
 from tests.secret_poll import RECORDED, events, open_poll, settings, write
 from tests.village import Village
 

@@ -14,7 +14,7 @@ from governance_hooks.errors import BadInput, Refused
 from governance_hooks.leak_policy import DifferentialPolicy, LeakPolicy
 from governance_hooks.motions import Waive
 from governance_hooks.report import StepFailed
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from model_card.leak_test import CANARIES, DIFFERENTIAL, LEAK, check_leak, differential_words, leak_words
 from model_card.records import CardRecords
 from model_card.verify import verify

@@ -12,7 +12,7 @@ from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import CoopError, Refused
 from governance_hooks.motions import Waive
 from governance_hooks.plan import EvaluationPolicy, read_plan
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from governance_hooks.verdict import judge
 from model_card.evaluation import in_the_way
 from model_card.release import Release, add_proof

@@ -22,7 +22,7 @@ from governance_hooks.cooperative import Cooperative
 from governance_hooks.fields import Strict
 from governance_hooks.motions import Admit, AppealAgainst, ChangeOperator, Consult, HaltUse, Recall, Suspend, subject_of
 from governance_hooks.sshsig import PrivateKey, generate_key
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from governance_hooks.statement import shift
 from portal.app import make_app
 from portal.limits import RATES, Limits

@@ -10,7 +10,7 @@ from governance_hooks.canonical import dumps
 from governance_hooks.stake.allocation import Allocation, Portion
 from governance_hooks.stake.payout import IncomeUsed, Payout, Position
 from governance_hooks.stake.rule import PayoutRule
-from governance_hooks.state import Run
+from governance_hooks.state.runs import Run
 from tests.portal.conftest import Portal
 from tests.portal.people import Page, Person
 

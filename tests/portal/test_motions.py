@@ -7,7 +7,8 @@ import pytest
 from governance_hooks.fields import Strict
 from governance_hooks.motions import MOTIONS, Admit, AppealAgainst, Appoint, ChangeOperator, HaltUse, Recall, Suspend, Waive, subject_of
 from governance_hooks.sshsig import generate_key
-from governance_hooks.state import Halt, Mark
+from governance_hooks.state.proposals import Halt
+from governance_hooks.state.releases import Mark
 from governance_hooks.statement import now, shift
 from portal import i18n
 from portal.motion_words import motion_in_words
