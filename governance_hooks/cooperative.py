@@ -19,7 +19,10 @@ from governance_hooks.checkpoint import NoteKey, read_body, sign_checkpoint, ver
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.log import Log
 from governance_hooks.paths import Paths
-from governance_hooks.payloads import Ballot, Decline, Draft, Halt, Objection, Opinions, Preference, ProposalOpened, ReleaseStatus
+from governance_hooks.payloads.ballots import Ballot, Opinions, Preference
+from governance_hooks.payloads.membership import Decline
+from governance_hooks.payloads.proposals import Draft, Halt, Objection, ProposalOpened
+from governance_hooks.payloads.releases import ReleaseStatus
 from governance_hooks.proof import Proof
 from governance_hooks.register import Register
 from governance_hooks.sshsig import Signer, load_private_key

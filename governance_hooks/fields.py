@@ -7,10 +7,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["CLOCK_SKEW_S", "Digest", "Identifier", "Instant", "KeyLine", "Language", "SiteKey", "SiteName", "Slug", "Strict"]
+__all__ = ["CLOCK_SKEW_S", "Count", "Digest", "Identifier", "Instant", "KeyLine", "Language", "SiteKey", "SiteName", "Slug", "Strict"]
 
 CLOCK_SKEW_S = 300
 """By so much honest clocks may differ, seconds."""
+
+Count = Annotated[int, Field(ge=0)]
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 with its name in front."""

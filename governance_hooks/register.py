@@ -14,7 +14,7 @@ from governance_hooks.card_statement import CardStatementMade
 from governance_hooks.checkpoint import NoteVerifier
 from governance_hooks.consent import Use
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Founding
+from governance_hooks.payloads.membership import Founding
 from governance_hooks.rules import (
     ballots,
     card_statements,

@@ -10,7 +10,7 @@ from pydantic import StringConstraints, ValidationError
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
 from governance_hooks.fields import Digest, Strict
-from governance_hooks.payloads import Decline
+from governance_hooks.payloads.membership import Decline
 
 __all__ = ["ABOUT", "REASONS", "Opening", "new_salt"]
 

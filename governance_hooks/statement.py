@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from governance_hooks.canonical import dumps, is_digest, loads, sha256
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.fields import CLOCK_SKEW_S
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.sshsig import Claim, Signer, WebOrigin, claim, require
 
 __all__ = [

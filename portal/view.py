@@ -11,7 +11,10 @@ from itertools import chain, islice
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
-from governance_hooks.payloads import Ballot, Close, ConsultationClose, Contribution, Decline, Preference, ProposalOpened
+from governance_hooks.payloads.ballots import Ballot, Close, ConsultationClose, Preference
+from governance_hooks.payloads.consents import Contribution
+from governance_hooks.payloads.membership import Decline
+from governance_hooks.payloads.proposals import ProposalOpened
 from governance_hooks.register import Register
 from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import OPERATOR, Statement, parse

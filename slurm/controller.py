@@ -17,7 +17,7 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, Complete, CoopError, Refused
 from governance_hooks.ledger import read_ledger
-from governance_hooks.payloads import RunStart
+from governance_hooks.payloads.runs import RunStart
 from governance_hooks.plan import read_plan
 from governance_hooks.report import Blocked
 from governance_hooks.rules.consents import counted

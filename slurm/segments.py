@@ -19,7 +19,7 @@ from governance_hooks.atomic import write_bytes
 from governance_hooks.canonical import dumps, loads
 from governance_hooks.errors import BadInput, CoopError, Refused
 from governance_hooks.fields import Strict
-from governance_hooks.payloads import RunSegment, RunStart
+from governance_hooks.payloads.runs import RunSegment, RunStart
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.statement import MAX_ENTRY, SITE, Statement, entry, now, parse
 from slurm.energy import read_energy

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.motions import Consult
-from governance_hooks.payloads import Ballot, Opinions, Preference
+from governance_hooks.payloads.ballots import Ballot, Opinions, Preference
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.proposals import Proposal, Vote
 from governance_hooks.statement import shift

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks import preferences
 from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Consult
-from governance_hooks.payloads import Close, ConsultationClose, Objection, OpinionCount
+from governance_hooks.payloads.ballots import Close, ConsultationClose, OpinionCount
+from governance_hooks.payloads.proposals import Objection
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.proposals import Proposal
 from governance_hooks.tally import quorate

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks.consent import Consent, Use, permits
 from governance_hooks.errors import Refused
 from governance_hooks.ledger import LedgerRow
-from governance_hooks.payloads import Contribution as ContributionPayload
-from governance_hooks.payloads import Reviewed, Withdrawal
+from governance_hooks.payloads.consents import Contribution as ContributionPayload
+from governance_hooks.payloads.consents import Reviewed, Withdrawal
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.consents import Contribution, Grant, Review
 

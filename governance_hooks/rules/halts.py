@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Halt as HaltPayload
+from governance_hooks.payloads.proposals import Halt as HaltPayload
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.proposals import Halt, Proposal
 from governance_hooks.statement import shift

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Key, Rotation
+from governance_hooks.payloads.membership import Key, Rotation
 from governance_hooks.sshsig import PublicKey
 
 if TYPE_CHECKING:

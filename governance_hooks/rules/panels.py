@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks import tally
 from governance_hooks.checkpoint import verify_checkpoint
 from governance_hooks.errors import Refused
-from governance_hooks.polls import Draw, PanelOpened
+from governance_hooks.payloads.polls import Draw, PanelOpened
 from governance_hooks.state.polls import Panel
 from governance_hooks.statement import timestamp
 from governance_hooks.witness.protocol import AGAIN_S

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from governance_hooks import tally
 from governance_hooks.errors import Refused
 from governance_hooks.motions import MOTIONS, Admit, AppealAgainst, ChangeOperator, Motion, subject_of
-from governance_hooks.payloads import Draft as DraftPayload
-from governance_hooks.payloads import ProposalOpened
+from governance_hooks.payloads.proposals import Draft as DraftPayload
+from governance_hooks.payloads.proposals import ProposalOpened
 from governance_hooks.rules import effects, recalls
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.motions import Recall
-from governance_hooks.payloads import ProposalOpened, ReleaseStatus
+from governance_hooks.payloads.proposals import ProposalOpened
+from governance_hooks.payloads.releases import ReleaseStatus
 from governance_hooks.state.proposals import Proposal
 from governance_hooks.state.releases import Mark, Stewards
 from governance_hooks.statement import shift

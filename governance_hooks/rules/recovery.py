@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Guardians, RecoveryCancelled, RecoveryOpened
+from governance_hooks.payloads.membership import Guardians, RecoveryCancelled, RecoveryOpened
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.membership import Recovery

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import BuildMade, Evaluation, Payout, Released, RunEnd, RunStart
+from governance_hooks.payloads.releases import Released
+from governance_hooks.payloads.runs import BuildMade, Evaluation, RunEnd, RunStart
+from governance_hooks.payloads.stake import Payout
 from governance_hooks.rules import consents, recalls, sites
 from governance_hooks.sentence import Sentence
 from governance_hooks.state.proposals import Proposal

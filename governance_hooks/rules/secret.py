@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from governance_hooks import tally
 from governance_hooks.errors import Refused
-from governance_hooks.polls import SecretEvent, SecretResult
-from governance_hooks.polls import SecretPoll as SecretPollPayload
+from governance_hooks.payloads.polls import SecretEvent, SecretResult
+from governance_hooks.payloads.polls import SecretPoll as SecretPollPayload
 from governance_hooks.secret.grammar import require_order
 from governance_hooks.state.polls import SecretPoll
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import RunSegment
-from governance_hooks.payloads import Site as SitePayload
+from governance_hooks.payloads.runs import RunSegment
+from governance_hooks.payloads.runs import Site as SitePayload
 from governance_hooks.rules.keys import fresh
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state.runs import Segment, Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
-from governance_hooks.payloads import Delivered, IncomeBooked
+from governance_hooks.payloads.stake import Delivered, IncomeBooked
 from governance_hooks.rules.runs import require_counted, require_usable
 from governance_hooks.state.stake import Delivery, Income
 

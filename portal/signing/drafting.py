@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from governance_hooks.canonical import dumps
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.register import Register
 from governance_hooks.statement import body
 from portal.service import Service

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.payloads import PAYLOADS, Contribution, Decline, Reviewed
+from governance_hooks.payloads.consents import Contribution, Reviewed
+from governance_hooks.payloads.membership import Decline
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift

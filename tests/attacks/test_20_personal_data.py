@@ -18,7 +18,7 @@ import pytest
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import CoopError
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.statement import body
 from tests.attacks.forge import blocked
 from tests.commonweights.conftest import Coop

@@ -61,7 +61,7 @@ def publish(signed: Any, folder: Path) -> str:
 
 
 def proposal_fields() -> set[str]:
-    from governance_hooks.payloads import PAYLOADS
+    from governance_hooks.payloads.types import PAYLOADS
 
     return set(PAYLOADS["coop.proposal/v1"].model_fields)
 

@@ -9,7 +9,7 @@ import pytest
 from governance_hooks.audit import audit
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import BadInput, Refused
-from governance_hooks.payloads import Decline
+from governance_hooks.payloads.membership import Decline
 from governance_hooks.requests import ABOUT, REASONS, Opening, new_salt
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import shift

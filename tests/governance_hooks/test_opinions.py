@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.errors import CoopError
 from governance_hooks.motions import Consult, subject_of
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.preferences import ANSWERS, opinions
 from governance_hooks.rules.closing import count_opinions
 from tests.village import Village

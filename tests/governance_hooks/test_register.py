@@ -6,7 +6,7 @@ import pytest
 
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput, CoopError, Refused
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.register import _RULES
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import body, entry, shift, sign

@@ -20,7 +20,7 @@ from commonweights.cli import coop
 from data_pipeline.text import MAX_REASONS_BYTES
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.errors import BadInput
-from governance_hooks.payloads import Draft, ProposalOpened
+from governance_hooks.payloads.proposals import Draft, ProposalOpened
 from portal import reasons
 from tests.portal.conftest import Portal
 from tests.portal.test_voting import propose, say

@@ -6,7 +6,7 @@ import pytest
 
 from data_pipeline.record import Draft
 from governance_hooks.canonical import loads
-from governance_hooks.payloads import PAYLOADS
+from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.statement import now, shift
 from portal.unsigned import TERM_S, forget_reasons, forget_unsigned
 from portal.view import View

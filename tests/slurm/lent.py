@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from governance_hooks.canonical import digest, dumps
-from governance_hooks.payloads import RunSegment, RunStart
+from governance_hooks.payloads.runs import RunSegment, RunStart
 from governance_hooks.site.clearance import Clearance, sign_clearance
 from governance_hooks.site.document import body_and_signature
 from governance_hooks.site.order import Order, sign_order

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from governance_hooks.canonical import dumps, sha256
-from governance_hooks.payloads import RunSegment
+from governance_hooks.payloads.runs import RunSegment
 from governance_hooks.statement import now, shift
 from tests.slurm.enforced import SCRIPT, SLEEP, Enforced
 

@@ -1,4 +1,4 @@
-"""Payloads of secret polls and of panels by lot, and the roll they share with proposals."""
+"""Payloads of secret polls and of panels by lot."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from governance_hooks.bylaws import MemberId
-from governance_hooks.fields import Digest, Instant, Strict
+from governance_hooks.fields import Count, Digest, Instant, Strict
+from governance_hooks.payloads.proposals import Roll
 
-__all__ = ["Count", "Draw", "PanelOpened", "Roll", "SecretEvent", "SecretPoll", "SecretResult", "SecretTrustee"]
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class Roll(Strict):
-    """The electoral roll frozen at opening: Merkle root over sorted member ids, and their number."""
-
-    root: Digest
-    members: Annotated[int, Field(gt=0)]
+__all__ = ["Draw", "PanelOpened", "SecretEvent", "SecretPoll", "SecretResult", "SecretTrustee"]
 
 
 class SecretTrustee(Strict):
