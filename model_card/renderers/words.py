@@ -15,6 +15,7 @@ __all__ = [
     "amount",
     "interval",
     "language_name",
+    "language_names",
     "number",
     "percent",
     "prose",
@@ -120,6 +121,11 @@ def interval(row: Mapping[str, Any], digits: int = 3) -> str:
 def language_name(language: str) -> str:
     """Return the name of a language with its code."""
     return f"{iso639.name(language)} ({code(language)})"
+
+
+def language_names(languages: Iterable[str]) -> str:
+    """Return the names of languages with their codes."""
+    return ", ".join(map(language_name, languages))
 
 
 def prose(text: str) -> str:
