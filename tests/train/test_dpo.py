@@ -24,10 +24,11 @@ from governance_hooks.canonical import digest, loads
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.plan import Limits, Plan, read_plan
 from governance_hooks.training import Lora, Training
+from tests.passing import Passing
 from tests.train import test_strategies
 from tests.train.conftest import CODE, COOP, TINY, USE
+from tests.train.interrupted import exact, interrupt_at, lines
 from tests.train.test_golden import check_golden
-from tests.train.test_run import Passing, exact, interrupt_at, lines
 from train.config import RunConfig
 from train.data import StepBatch
 from train.layout import Forwarded, batch_units

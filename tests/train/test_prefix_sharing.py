@@ -20,7 +20,7 @@ from governance_hooks.plan import read_plan
 from governance_hooks.training import Lora, Training
 from tests.tiny import write_base
 from tests.train.conftest import CODE, COOP, TINY, USE
-from tests.train.test_run import exact, interrupt_at, lines
+from tests.train.interrupted import exact, interrupt_at, lines
 from train.config import RunConfig
 from train.data import StepBatch, StepDataset, schedule_of
 from train.isolation import LeakingAttention, prove_gradients, prove_isolation
