@@ -27,7 +27,7 @@ from tests.portal.people import MAIN, SIGNING, Device, Person, shared
 from tests.village import found
 
 if TYPE_CHECKING:
-    from tests.portal.showcase import Stage
+    from tests.portal.stage import Stage
 
 
 def named(settings: Settings) -> dict[str, object]:

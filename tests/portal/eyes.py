@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.portal.axe import AXE
 from tests.portal.chromium import ARGUMENTS, serving
-from tests.portal.showcase import Stage
 from tests.portal.sights import Sight, sights_of
+from tests.portal.stage import Stage
 
 __all__ = ["WRONG", "Eyes", "opened_eyes"]
 

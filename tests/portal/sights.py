@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from governance_hooks.canonical import loads
-from tests.portal.showcase import OPTIONS, QUESTION, REASONS, Stage
+from tests.portal.stage import OPTIONS, QUESTION, REASONS, Stage
 
 __all__ = ["Sight", "sights_of"]
 

@@ -18,7 +18,7 @@ from tests.portal.sights import Sight
 
 if TYPE_CHECKING:
     from tests.portal.eyes import Eyes
-    from tests.portal.showcase import Stage
+    from tests.portal.stage import Stage
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ import pytest
 from portal import pages
 from portal.i18n import LANGUAGES
 from tests.portal.people import SIGNING
-from tests.portal.showcase import Stage
 from tests.portal.sights import sights_of
+from tests.portal.stage import Stage
 from tests.portal.validity import complaints, needs_html_validate
 
 pytestmark = pytest.mark.browser

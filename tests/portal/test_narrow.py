@@ -13,7 +13,7 @@ from tests.portal.people import MAIN
 
 if TYPE_CHECKING:
     from tests.portal.eyes import Eyes
-    from tests.portal.showcase import Stage
+    from tests.portal.stage import Stage
 
 pytestmark = pytest.mark.browser
 
