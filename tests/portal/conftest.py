@@ -27,6 +27,7 @@ from tests.portal.people import MAIN, SIGNING, Device, Person, shared
 from tests.village import found
 
 if TYPE_CHECKING:
+    from tests.portal.phone import Phone
     from tests.portal.stage import Stage
 
 
@@ -113,6 +114,18 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from portal.opinion.groups import find, parse
 
     monkeypatch.setattr(drawing, "_apart", lambda rows: json.loads(json.dumps(find(parse(rows)), allow_nan=False)))
+
+
+@pytest.fixture
+def phone(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Phone]:
+    """A browser in front of a portal of its own."""
+    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.phone import Phone
+
+    port = free_port()
+    portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
+    with serving(portal.app, port), browser(tmp_path / "profile") as context:
+        yield Phone(portal, context)
 
 
 @contextmanager
