@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,11 +22,15 @@ from governance_hooks.ledger import LedgerRow, ledger_bytes, ledger_root
 from governance_hooks.merkle import leaf_hash
 from governance_hooks.merkle import root as root_of
 from governance_hooks.plan import Base, BuildRef, Code, EvaluationPolicy, Limits, Mix, Plan, Policies
+from governance_hooks.sshsig import PrivateKey
 from governance_hooks.training import Training
 from governance_hooks.verdict import judge
 from model_card.release import Release, add_proof, assemble
 from model_card.votes import votes_of
 from tests.village import USE, Village, committed, found, segments_of, tokens_of
+
+if TYPE_CHECKING:
+    from tests.model_card.place import Place
 
 LANGUAGES = {"spa": 10, "nor": 6, "kin": 2}
 """Records of each member in each language; `kin` has one contributor only."""
@@ -395,3 +399,20 @@ def signed(finished: Finished) -> Finished:
     """A finished run whose evaluation the operator has logged."""
     sign_evaluation(finished)
     return finished
+
+
+@pytest.fixture(scope="session")
+def _published_first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, PrivateKey]]:
+    from tests.model_card.place import publish_first
+
+    root = tmp_path_factory.mktemp("site") / "village"
+    return root, publish_first(root)
+
+
+@pytest.fixture
+def place(_published_first: tuple[Path, dict[str, PrivateKey]], tmp_path: Path) -> Iterator[Place]:
+    """A village with a release that is out, and where its site is made; tests may change everything."""
+    from tests.model_card.place import opened
+
+    with opened(*_published_first, tmp_path) as opened_place:
+        yield opened_place
