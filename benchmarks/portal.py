@@ -9,292 +9,33 @@ share the machine's cores, so rates are floors; processor time per request is wh
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
-from urllib.parse import urlencode
 
 from measure import publish
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from portal_log import MEMBERS, Bench, acknowledged, base, counted, opened, size_of
+from portal_servers import ROOT, running, wrk
 from sqlalchemy.engine import make_url
-from votes import Scribe
 
-from commonweights.commands.portal import open_service, serve
-from governance_hooks.bylaws import PasskeyOrigin
-from governance_hooks.canonical import dumps, sha256
-from governance_hooks.checkpoint import NoteKey
-from governance_hooks.cooperative import Cooperative, Paths
-from governance_hooks.log import Log
-from governance_hooks.sshsig import PrivateKey, load_private_key
-from governance_hooks.statement import body, now, sign, timestamp
-from portal.limits import RATES, Limits
-from portal.settings import Settings
-from portal.store.private import PrivateStore
-from tests.authenticator import ORIGIN, RP_ID, Passkey
+from governance_hooks.cooperative import Cooperative
 from tests.postgres import Server, programs
-from tests.village import CONSENT
-
-ROOT = Path(__file__).parent.parent
-MEMBERS, PASSKEYS, PROPOSALS = 500, 200, 3
-"""Members with a key in a file; members with a passkey; open votes that the ballots of one measurement are spread over."""
-BALLOTS = 9000
-"""Ballots signed for one measurement; a member's next one in the same vote comes 600 or 1500 later, so that they arrive in order."""
-OPEN_S = 7 * 86_400
-MEASURED = ("16", "200", "kill", "passkey")
-"""Measurements that hand in ballots, each for votes of its own."""
-
-
-class Bench(Scribe):
-    """A village of members whose keys are kept beside the log, so that a long log is made once."""
-
-    def __init__(self, root: Path, *, log: Any = None) -> None:
-        origin = PasskeyOrigin(origin=ORIGIN, rp_id=RP_ID, valid_from="2020-01-01T00:00:00Z").model_dump()
-        past = timestamp(datetime.now(UTC) - timedelta(days=60))
-        with mock.patch("governance_hooks.statement.now", return_value=past), mock.patch("governance_hooks.cooperative.now", return_value=past):
-            super().__init__(root, log=log, passkey_origins=[origin])
-
-    @classmethod
-    def of(cls, root: Path) -> Bench:
-        """Go on with a log that was made before."""
-        made = cls.__new__(cls)
-        made.root, made.founders = root, json.loads((root / "bench.json").read_text())["founders"]
-        made.operator = load_private_key(Paths(root).operator_key)
-        kept = json.loads((root / "bench.json").read_text())["keys"]
-        made.keys = {member: PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))) for member, seed in kept.items()}
-        made.coop, made.clock = Paths(root).pin(), now()
-        made.log, made.key = Log.open(Paths(root).log), NoteKey.load(Paths(root).log_key)
-        made.size, made.pending = made.log.size, []
-        return made
-
-    def fill(self, entries: int) -> None:
-        """Make the log so long: members, votes that everybody took part in and that are closed, and consents for the rest."""
-        self.admit(MEMBERS)
-        while self.size + len(self.pending) + MEMBERS + 2 <= entries:
-            self.decide(b"plan %d" % (self.size + len(self.pending)))
-        members = sorted(self.keys)
-        for number in range(entries - self.size - len(self.pending)):
-            self.put("coop.consent/v1", CONSENT, members[number % MEMBERS], self.keys[members[number % MEMBERS]])
-        kept = {member: key._key.private_bytes_raw().hex() for member, key in self.keys.items()}
-        (self.root / "bench.json").write_text(json.dumps({"founders": self.founders, "keys": kept}))
-
-    def admit_passkeys(self) -> list[str]:
-        first, second = self.founders[:2]
-        for number in range(PASSKEYS):
-            key, member = Passkey(), f"m-{number:08x}{0xFFFFFFFF:08x}"
-            self.put("coop.admission/v1", {"member": member, "key": key.public.line}, first, key, self.keys[first], self.keys[second])  # type: ignore[arg-type]
-            self.keys[member] = key  # type: ignore[assignment]
-        return [member for member, key in self.keys.items() if isinstance(key, Passkey)]
-
-    def forms(self, path: Path, members: list[str], proposals: list[str], count: int = BALLOTS) -> Path:
-        """Write signed ballots as a browser sends them, one a line."""
-        lines: list[str] = []
-        while len(lines) < count:
-            sequence = len(lines) // (len(members) * len(proposals)) + 1
-            for proposal in proposals:
-                for member in members:
-                    payload = {"proposal": proposal, "choice": ("for", "against", "abstain")[len(lines) % 3], "sequence": sequence, "reason": None}
-                    made = body("coop.ballot/v1", payload, coop=self.coop, author=member, issued=self.clock)
-                    lines.append(urlencode({"statement": dumps(made).decode(), "signatures": sign(made, self.keys[member])}))
-        path.write_text("\n".join(lines[:count]) + "\n")
-        return path
-
-
-def base(entries: int, cache: Path) -> tuple[Path, float | None]:
-    """Return a folder whose log has so many entries, made at the first time; and the seconds that took, or None."""
-    folder = cache / f"log-{entries}"
-    if (folder / "bench.json").is_file():
-        return folder, None
-    shutil.rmtree(folder, ignore_errors=True)
-    began = time.perf_counter()
-    scribe = Bench(folder)
-    scribe.fill(entries)
-    assert scribe.done() == entries, scribe.size
-    return folder, time.perf_counter() - began
-
-
-# Servers
-
-
-def main_server(folder: str, port: int) -> None:
-    """What `coop portal` runs, with the rate limits out of the way: one address sends all of it."""
-    with open_service(Path(folder), Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"), jobs=0) as service:
-        service.limits = Limits({name: type(rate)(10**9, 1) for name, rate in RATES.items()})
-        serve(service, "127.0.0.1", port)
-
-
-def peer_server(kind: str, place: str, port: int) -> None:
-    """The peers: "hello", and one durable INSERT for each request, with nothing looked at."""
-    import psycopg
-    import uvicorn
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.requests import Request
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
-
-    lock, numbers = threading.Lock(), iter(range(10**9))
-    if kind == "sqlite":
-        raw: Any = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            raw.execute(f"PRAGMA {pragma}")
-        raw.execute("CREATE TABLE entry(position INTEGER PRIMARY KEY, data BLOB)")
-        sql = "INSERT INTO entry VALUES(?, ?)"
-    elif kind == "postgresql":
-        raw = psycopg.connect(place, autocommit=True)
-        raw.execute("CREATE TABLE entry(position BIGINT PRIMARY KEY, data BYTEA NOT NULL)")
-        sql = "INSERT INTO entry VALUES(%s, %s)"
-
-    def insert(data: bytes) -> None:
-        with lock:
-            raw.execute(sql, (next(numbers), data))
-
-    async def hello(_: Request) -> PlainTextResponse:
-        return PlainTextResponse("hello")
-
-    async def keep(request: Request) -> PlainTextResponse:
-        await run_in_threadpool(insert, await request.body())
-        return PlainTextResponse("kept", 201)
-
-    app = Starlette(routes=[Route("/", hello), Route("/statements", keep, methods=["POST"])])
-    uvicorn.run(app, host="127.0.0.1", port=port, server_header=False, access_log=False, limit_concurrency=1000, log_level="warning")
-
-
-class Running:
-    """A server in a process of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = int(one.getsockname()[1])
-        command = [sys.executable, __file__, "--serve", *arguments, "--port", str(self.port)]
-        began = time.perf_counter()
-        self.process = subprocess.Popen(command, cwd=ROOT)
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=60):
-                    break
-            except OSError:
-                assert self.process.poll() is None, "the server did not start"
-                time.sleep(0.02)
-        self.start_s = time.perf_counter() - began
-
-    def status(self, name: str) -> float:
-        """A size of the process, MiB."""
-        line = next(line for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if line.startswith(name))
-        return int(line.split()[1]) / 1024
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self, how: int = signal.SIGTERM) -> None:
-        self.process.send_signal(how)
-        self.process.wait(60)
-
-
-@contextmanager
-def running(*arguments: str) -> Iterator[Running]:
-    server = Running(*arguments)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.stop()
-
-
-def wrk(server: Running, path: str, connections: int, seconds: float, *headers: str, ballots: Path | None = None, acks: Path | None = None) -> dict[str, Any]:
-    """Ask for a page, or hand in ballots, over so many connections at once."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", str(ROOT / "benchmarks" / "portal.lua")]
-    for header in headers:
-        command += ["-H", header]
-    environment = os.environ | ({"BALLOTS": str(ballots), "ACKS": str(acks)} if ballots else {})
-    before = server.cpu_s()
-    done = subprocess.run([*command, f"http://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, check=True, env=environment)
-    used = server.cpu_s() - before
-    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("JSON "))[5:])
-    row = {
-        "requests_per_s": round(told["requests"] / told["wall_us"] * 1e6),
-        "median_ms": round(told["median_ms"], 1),
-        "p99_ms": round(told["p99_ms"], 1),
-        "worst_ms": round(told["worst_ms"], 1),
-        "cpu_ms_per_request": round(used / max(1, told["requests"]) * 1e3, 3),
-        "requests": told["requests"],
-    }
-    row |= {name: told[name] for name in ("not_2xx_or_3xx", "broken") if told[name]}
-    print(f"  {path[:40]} c={connections}: {row}", file=sys.stderr, flush=True)
-    return row
-
-
-# What the log has afterwards
-
-
-def acknowledged(acks: Path) -> list[str]:
-    """The statements of the answers that said yes."""
-    lines = [line.split() for line in acks.read_text().splitlines()]
-    return [where.rpartition("/")[2] for status, where in lines if status == "303"]
-
-
-def counted(root: Path, acks: Path, before: int) -> dict[str, Any]:
-    """Look for every acknowledged ballot in the whole log."""
-    said = acknowledged(acks)
-    wanted, found = set(said), Counter[str]()
-    with Log.open(Paths(root).log, read_only=True) as log:
-        size = log.size
-        for data in log.entries():
-            name = sha256(data[len(b'{"body":') : data.rindex(b',"signatures":[')])
-            if name in wanted:
-                found[name] += 1
-    result = {"acknowledged": len(said), "entries_appended": size - before, "lost": sum(found[one] == 0 for one in wanted)}
-    result |= {"double": sum(count > 1 for count in found.values()), "acknowledged_twice": len(said) - len(wanted)}
-    assert not result["lost"], result
-    assert not result["double"], result
-    assert not result["acknowledged_twice"], result
-    return result
-
-
-def opened(root: Path, work: Path, *, passkeys: bool = False) -> tuple[dict[str, Path], str, str]:
-    """Open votes on a log, sign ballots for them; return the ballots by measurement, a vote to look at, and a signed-in member's cookie."""
-    scribe = Bench.of(root)
-    people = sorted(scribe.keys)
-    holders = scribe.admit_passkeys() if passkeys else []
-    votes = {name: [scribe.propose(f"{name} {number}".encode(), OPEN_S, by) for number in range(PROPOSALS)] for by, name in enumerate(MEASURED)}
-    looked_at = scribe.propose(b"looked at", OPEN_S, len(MEASURED))
-    for member in people:
-        scribe.ballot(member, looked_at, 1)
-    scribe.done()
-    files = {name: scribe.forms(work / f"ballots-{name}", people, votes[name]) for name in ("16", "200")}
-    if passkeys:
-        files["kill"] = scribe.forms(work / "ballots-kill", people, votes["kill"])
-        files["passkey"] = scribe.forms(work / "ballots-passkey", holders, votes["passkey"])
-    (root / "private").mkdir(exist_ok=True)
-    with PrivateStore(root / "private" / "portal.sqlite") as private:
-        session, account, _ = private.sessions.sign_in(private.sessions.make_link("bench@example.org", "en", "/"), None)
-        private.accounts.bind(account.account, people[-1])
-    return files, looked_at, f"Cookie: coop-session={session}"
 
 
 def killed(root: Path, ballots: Path, work: Path) -> dict[str, Any]:
     """SIGKILL while 200 connections send ballots."""
-    acks, before = work / "acks-kill", _size(root)
+    acks, before = work / "acks-kill", size_of(root)
     with running("portal", str(root)) as server:
         environment = os.environ | {"BALLOTS": str(ballots), "ACKS": str(acks)}
         command = ["wrk", "-t1", "-c200", "-d60s", "-s", str(ROOT / "benchmarks" / "portal.lua"), f"http://127.0.0.1:{server.port}/statements"]
@@ -312,16 +53,11 @@ def killed(root: Path, ballots: Path, work: Path) -> dict[str, Any]:
     return result
 
 
-def _size(root: Path) -> int:
-    with Log.open(Paths(root).log, read_only=True) as log:
-        return log.size
-
-
 def at_length(root: Path, work: Path, seconds: float, *, passkeys: bool = False) -> dict[str, Any]:
     """Measure a portal on a log of one length."""
     work.mkdir()
     files, looked_at, cookie = opened(root, work, passkeys=passkeys)
-    before, acks = _size(root), work / "acks"
+    before, acks = size_of(root), work / "acks"
     rows: dict[str, Any] = {"entries": before}
     with running("portal", str(root)) as server:
         rows |= {"start_s": round(server.start_s, 1), "start_cpu_s": round(server.cpu_s(), 1), "rss_mib": round(server.status("VmRSS"))}
@@ -440,12 +176,5 @@ if __name__ == "__main__":
     asked.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "commonweights-portal-logs", help="where long logs are kept for the next time"
     )
-    asked.add_argument("--serve", nargs=2, metavar=("KIND", "PLACE"), help=argparse.SUPPRESS)
-    asked.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = asked.parse_args()
-    if given.serve and given.serve[0] == "portal":
-        main_server(given.serve[1], given.port)
-    elif given.serve:
-        peer_server(*given.serve, given.port)
-    else:
-        run(given.entries, given.seconds, given.cache)
+    run(given.entries, given.seconds, given.cache)
