@@ -309,6 +309,8 @@ def test_leave_is_given_on_the_consent_page_after_its_words_were_shown(portal: P
     assert b'"publish"' not in entries[without.given]  # what was signed before stays as it was, to the byte
     assert any("What everybody may read" in line for line in in_words(given.consent))
     assert not any("everybody may read" in line for line in in_words(without.consent))
+    assert "dpv:MakeAvailable" in described["dpv:hasProcessing"]
+    assert "coop:Everybody" in [one["@id"] for one in described["dpv:hasRecipient"]]
     entry = portal.stranger().get(f"/log/entries/{given.given}").words
     assert "What the member was shown before signing" in entry
     assert " ".join((house.notice + house.notice_publish).split()) in entry
@@ -325,8 +327,6 @@ def test_an_entry_of_the_log_shows_the_earlier_words_that_a_consent_was_given_to
     assert "shown before signing" not in unknown
     portal.service.house.keep_text(b"words of our own")
     assert "shown before signing words of our own" in portal.stranger().get(f"/log/entries/{size - 1}").words
-    assert "dpv:MakeAvailable" in described["dpv:hasProcessing"]
-    assert "coop:Everybody" in [one["@id"] for one in described["dpv:hasRecipient"]]
 
 
 # Pages
