@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from governance_hooks.canonical import sha256
 from governance_hooks.sentence import Sentence
 
-__all__ = ["NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE", "NOTICE_PUBLISH"]
+__all__ = ["EARLIER", "NOTICE", "NOTICE_LANGUAGE", "NOTICE_OUTSIDE", "NOTICE_PUBLISH", "notice_of"]
 
 NOTICE = Sentence("""\
 What you allow
-  The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
-  and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
+  The cooperative may train language models on the texts you give, for the purposes you choose. It may hand out
+  the trained models to those you choose, under the licences you choose. Members vote before every training.
 
 What you keep
-  Your text stays yours and stays private: it is never published with the weights. In the public log you are a
-  random pseudonym. The cooperative keeps your text until you ask for its erasure. You can withdraw at any time with
-  one command; it takes effect at that log position.
+  Your texts stay yours. Members can read them; they are never handed out together with a model. The public log
+  shows a made-up name in place of yours. Your texts are kept until you ask to have them erased. You can take back
+  what you allow at any time, with one click or one command. That counts as soon as it stands in the public log.
 
-What a withdrawal cannot do
-  Weights that were released before cannot be called back from people who copied them, and may still carry traces
-  of what they were trained on. The next build, and every run after it, leaves your records out.
+What taking it back cannot do
+  A model that was handed out before cannot be called back from those who have it, and may still hold traces of
+  your texts. The next dataset leaves your texts out, and no new training begins with them.
 """)
 NOTICE_OUTSIDE = """\
 
@@ -39,3 +42,39 @@ What you also show to everybody
 """Shown beside `NOTICE` to who lets texts be read on public pages."""
 NOTICE_LANGUAGE = "eng"
 """ISO 639-3."""
+EARLIER: Final = (
+    """\
+What you allow
+  The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
+  and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
+
+What you keep
+  Your text stays yours and stays private: it is never published with the weights. In the public log you are a
+  random pseudonym. You can withdraw at any time with one command; it takes effect at that log position.
+
+What a withdrawal cannot do
+  Weights that were released before cannot be called back from people who copied them, and may still carry traces
+  of what they were trained on. The next build, and every run after it, leaves your records out.
+""",
+    """\
+What you allow
+  The cooperative may train language models on the prompts and answers you contribute, for the purposes you name,
+  and may publish the resulting weights under the licences you name. Each run needs a vote of the members.
+
+What you keep
+  Your text stays yours and stays private: it is never published with the weights. In the public log you are a
+  random pseudonym. The cooperative keeps your text until you ask for its erasure. You can withdraw at any time with
+  one command; it takes effect at that log position.
+
+What a withdrawal cannot do
+  Weights that were released before cannot be called back from people who copied them, and may still carry traces
+  of what they were trained on. The next build, and every run after it, leaves your records out.
+""",
+)
+"""What `NOTICE` was before, oldest first, to the letter. Change no word of it, nor of the parts above: add here what you take out."""
+
+
+def notice_of(digest: str) -> str | None:
+    """Return what a member was shown before a consent that names this digest, now or earlier; None for words that are not ours (`--notice`)."""
+    texts = (first + second + third for first in (NOTICE, *EARLIER) for second in ("", NOTICE_OUTSIDE) for third in ("", NOTICE_PUBLISH))
+    return next((text for text in texts if sha256(text.encode()) == digest), None)

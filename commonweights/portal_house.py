@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from commonweights.consent_uses import read_plans, uses_of
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_PUBLISH
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_PUBLISH, notice_of
 from commonweights.texts import keep_text, read_text
 from commonweights.voting import close_statement, keep_reason, proposal_payload, reason_file, standing_of
 from commonweights.workspace import Workspace
@@ -77,6 +77,10 @@ class FolderHouse:
     def notice_language(self) -> str:
         """ISO 639-3."""
         return NOTICE_LANGUAGE
+
+    def notice_of(self, digest: str) -> str | None:
+        """Return what was shown before a consent that names this digest, also earlier words, or None if it is not here."""
+        return notice_of(digest) or self.text(digest)
 
     def contributions(self) -> ContributionStore:
         """Return the store of members' texts."""

@@ -66,6 +66,8 @@ class Register:
         self.members: dict[str, Member] = {}
         self.known_keys: dict[bytes, str] = {}
         """Every raw key ever enrolled -> its owner; a key never changes hands."""
+        self.in_force_since: dict[bytes, int] = {}
+        """Raw key of a member -> log position at which it came into force; also of keys that are out of force."""
         self.recoveries: dict[str, Recovery] = {}
         """Pending recoveries by member."""
         self.declined: dict[str, Declined] = {}
@@ -170,6 +172,7 @@ class Register:
         self.members = {member: Member(member, {key}, joined=0) for member, key in keys.items()}
         self.founders = frozenset(keys)
         self.known_keys = {operator: OPERATOR} | {key: member for member, key in keys.items()}
+        self.in_force_since = dict.fromkeys(keys.values(), 0)
         self.operator_clock = statement.issued
 
     def member(self, identifier: str) -> Member:

@@ -40,6 +40,10 @@ class House(Protocol):
         """ISO 639-3."""
         ...
 
+    def notice_of(self, digest: str) -> str | None:
+        """Return what was shown before a consent that names this digest, also earlier words, or None if it is not here."""
+        ...
+
     def contributions(self) -> ContributionStore:
         """Return the store of members' texts, opened once."""
         ...

@@ -8,7 +8,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import apart, listed, when
 from portal.i18n import gettext as _
-from portal.proposal_rows import release_name, title_of
+from portal.proposal_rows import appeal_of, release_name, title_of
 from portal.rendering import short
 from portal.service import Service
 
@@ -41,11 +41,11 @@ def motion_in_words(service: Service, register: Register, motion: Strict | None)
         case Recall():
             return _recall(service, motion)
         case AppealAgainst():
-            return _appeal(service, register, motion.against)
+            return list(appeal_of(service, motion.against).lines)
         case Appoint():
             lines = [
                 _("The oversight body is, until %(until)s: %(members)s") % {"until": when(motion.until), "members": listed(motion.members)},
-                _("It can halt a run or a release for a limited time, and nothing else."),
+                _("It can halt a run, a release or a handing out of data for a limited time, and nothing else."),
             ]
             return [*lines, _("These members were drawn by lot.")] if motion.panel else lines
         case ChangeOperator():
@@ -87,23 +87,6 @@ def _recall(service: Service, motion: Recall) -> list[str]:
         _("It is handed out here no more. Copies stay where they are; whoever checks one learns that it is withdrawn."),
     ]
     return [*lines, _("The stewards withdrew it for a time; this makes it stand.")] if motion.ratifies else lines
-
-
-def _appeal(service: Service, register: Register, against: str) -> list[str]:
-    """Return what an appeal would end, also once it has ended it."""
-    halt, mark = register.halts.get(against), register.marks.get(against)
-    if halt is not None:
-        return [
-            _("A halt ends, and the approval may be used again: %(what)s") % {"what": _named(service, register, halt.proposal)},
-            _("It would have lasted until %(until)s.") % {"until": when(halt.until)},
-        ]
-    if mark is not None:
-        said = {"withdrawn": _("Release %(release)s is no longer withdrawn."), "superseded": _("Release %(release)s is no longer superseded.")}
-        return [said[mark.status] % {"release": apart(release_name(service, mark.release))}]
-    motion = register.proposals[against].motion if against in register.proposals else None
-    if isinstance(motion, Suspend):
-        return [_("The suspension of %(member)s ends at once; else it lasts until %(until)s.") % {"member": motion.member, "until": when(motion.until)}]
-    return [_("What was decided or stated under %(digest)s ends.") % {"digest": short(against)}]
 
 
 def _named(service: Service, register: Register, proposal: str) -> str:

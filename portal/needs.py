@@ -48,6 +48,11 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
     why = _declined(service, register, "coop.recovery/v1", member) if pending is None else None
     if why is not None:
         found.append(Need(_("A registrar declined your request for a new key: %(why)s.") % {"why": why}, "/recover", _("Look at it")))
+    suspended = register.suspended(register.members[member])
+    if suspended:
+        path = f"/proposals/{register.members[member].suspended_by}"
+        words = _("You are suspended: for now you propose nothing, rate nothing and hold no office. You can still give texts, and take back what you allowed.")
+        found.append(Need(words, path, _("Look at it"), register.members[member].suspended_until))
     if service.private.outbox.refused_since(account.mail) is not None:
         found.append(Need(_("Mail does not reach you: the server of your address refuses it."), "/account", _("Look at it")))
     votes = [one for one in service.view.running() if now <= one.closes and member in one.roll and member not in one.votes]
@@ -57,13 +62,13 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
         if member in one.roll and member not in one.objections and not one.contested():
             words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
             found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
-    found += _asked(service, register, member)
+    found += [] if suspended else _asked(service, register, member)
     kept = len(service.private.basket.all(account.account))
     if kept:
         words = ngettext("%(num)d text waits to be given.", "%(num)d texts wait to be given.", kept) % {"num": kept}
         found.append(Need(words, "/contribute", ngettext("Give the text", "Give the texts", kept)))
     rated = len(service.private.basket.ratings(account.account))
-    if rated:
+    if rated and not suspended:
         words = ngettext("%(num)d rating waits for your signature.", "%(num)d ratings wait for your signature.", rated) % {"num": rated}
         found.append(Need(words, "/review", ngettext("Sign the rating", "Sign the ratings", rated)))
     grants = register.grants.get(member, [])

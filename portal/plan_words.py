@@ -23,9 +23,14 @@ class Picture:
     rows: Sequence[tuple[str, int]]
 
 
-def plan_in_words(plan: Plan) -> list[str]:
-    """Return a plan as short sentences, the weightiest first."""
+def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
+    """Return a plan as short sentences, the weightiest first.
+
+    Args:
+        starts: what the vote on it allows; where that is not what the plan says, both are told.
+    """
     training, limits = plan.training, plan.limits
+    allowed = limits.max_starts if starts is None else starts
     people = max((count["members"] for count in plan.build.languages.values()), default=0)
     trained, kept = (sum(count[part] for count in plan.build.languages.values()) for part in ("train", "heldout"))
     method = {
@@ -55,10 +60,11 @@ def plan_in_words(plan: Plan) -> list[str]:
         ngettext("Each text is read once.", "Each text is read %(num)s times.", training.epochs) % {"num": number(training.epochs)},
         _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
         % {
-            "starts": ngettext("%(num)s time", "%(num)s times", limits.max_starts) % {"num": number(limits.max_starts)},
+            "starts": ngettext("%(num)s time", "%(num)s times", allowed) % {"num": number(allowed)},
             "devices": ngettext("%(num)s device", "%(num)s devices", limits.max_devices) % {"num": number(limits.max_devices)},
             "minutes": ngettext("%(num)s minute", "%(num)s minutes", limits.max_minutes) % {"num": number(limits.max_minutes)},
         },
+        *([] if allowed == limits.max_starts else [_otherwise(limits.max_starts)]),
         {
             "stop": _("If somebody whose texts are in it withdraws, the run stops."),
             "finish-unreleased": _("If somebody whose texts are in it withdraws, the run may end, but its result is not released."),
@@ -84,13 +90,20 @@ def plan_in_words(plan: Plan) -> list[str]:
     return lines
 
 
-def pictures_of(plan: Plan) -> list[Picture]:
-    """Return the data mix and the most it can cost."""
+def _otherwise(planned: int) -> str:
+    """Return that a vote allows another number of starts than its plan, which the gate lets nobody use."""
+    return _("That is what the vote allows; the plan itself says: %(starts)s. Because the two differ, the checks let no start through.") % {
+        "starts": ngettext("%(num)s time", "%(num)s times", planned) % {"num": number(planned)}
+    }
+
+
+def pictures_of(plan: Plan, *, starts: int | None = None) -> list[Picture]:
+    """Return the data mix and the most it can cost, in so many starts as the vote on it allows; the plan's, if None."""
     names = _names([*plan.build.languages, *plan.tokens.languages])
     rows = sorted(((names[code], count["train"]) for code, count in plan.build.languages.items()), key=lambda row: -row[1])
     tokens = sorted(((names[code], count.tokens) for code, count in plan.tokens.languages.items()), key=lambda row: -row[1])
     limits = plan.limits
-    most = limits.max_starts * limits.max_devices * limits.max_minutes
+    most = (limits.max_starts if starts is None else starts) * limits.max_devices * limits.max_minutes
     most = min(most, limits.max_device_minutes or most)
     cost = [(_("one start on one device"), limits.max_minutes), (_("all starts on all devices, at most"), most)]
     return [

@@ -9,12 +9,12 @@ from functools import cache
 from governance_hooks.motions import Admit, AmendBylaws, AppealAgainst, Appoint, ChangeOperator, Consult, HaltUse, Recall, Suspend, Waive
 from governance_hooks.state.proposals import Proposal
 from governance_hooks.tally import Tally
-from portal.i18n import current, when
+from portal.i18n import apart, current, when
 from portal.i18n import gettext as _
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["Row", "by_end", "kind_in_words", "release_name", "row_of", "rows_of", "title_of"]
+__all__ = ["Appeal", "Row", "appeal_of", "by_end", "kind_in_words", "release_name", "row_of", "rows_of", "title_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case Recall():
             return _("Withdraw release %(release)s") % {"release": release_name(service, motion.release)}
         case AppealAgainst():
-            return _appeal(service, motion.against)
+            return appeal_of(service, motion.against).title
         case Appoint():
             return _("Seat %(count)s members on the oversight body") % {"count": len(motion.members)}
         case ChangeOperator():
@@ -106,15 +106,43 @@ def release_name(service: Service, digest: str) -> str:
     return folder.name if folder else short(digest)
 
 
-def _appeal(service: Service, against: str) -> str:
-    """Return what an appeal is against: a halt, the state of a release, or a suspension."""
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """What an appeal would end: in a title, and in sentences, which say it also once it has ended it."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def appeal_of(service: Service, against: str) -> Appeal:
+    """Tell what an appeal is against: a halt, the state of a release, a suspension, or what this log does not hold."""
     register = service.view.register
-    halt, mark = register.halts.get(against), register.marks.get(against)
+    halt, mark, suspending = register.halts.get(against), register.marks.get(against), register.proposals.get(against)
     if halt is not None:
-        return _("End the halt of %(what)s") % {"what": _title_by_id(service, halt.proposal)}
+        halted = register.proposals.get(halt.proposal)
+        what = apart(title_of(service, halted)[:200] if halted else short(halt.proposal))
+        return Appeal(
+            _("End the halt of %(what)s") % {"what": _title_by_id(service, halt.proposal)},
+            (
+                _("A halt ends, and the approval may be used again: %(what)s") % {"what": what},
+                _("It would have lasted until %(until)s.") % {"until": when(halt.until)},
+            ),
+        )
     if mark is not None:
-        return _("End the withdrawal of %(what)s") % {"what": release_name(service, mark.release)}
-    return _("End this: %(what)s") % {"what": _title_by_id(service, against)}
+        name = release_name(service, mark.release)
+        title, line = {
+            "withdrawn": (_("End the withdrawal of %(what)s"), _("Release %(release)s is no longer withdrawn.")),
+            "superseded": (_("Take back that %(what)s is superseded"), _("Release %(release)s is no longer superseded.")),
+        }[mark.status]
+        return Appeal(title % {"what": name}, (line % {"release": apart(name)},))
+    if suspending is not None and isinstance(suspending.motion, Suspend):
+        member, until = suspending.motion.member, when(suspending.motion.until)
+        line = _("The suspension of %(member)s ends at once; else it lasts until %(until)s.")
+        return Appeal(_("End the suspension of %(member)s") % {"member": member}, (line % {"member": member, "until": until},))
+    return Appeal(
+        _("End this: %(what)s") % {"what": _title_by_id(service, against)},
+        (_("What was decided or stated under %(digest)s ends.") % {"digest": short(against)},),
+    )
 
 
 def _first_line(text: str | None) -> str | None:

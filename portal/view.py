@@ -44,6 +44,8 @@ class View(Cooperative):
         """Where statements stand."""
         self.made: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         """Author -> positions of their statements, oldest first."""
+        self.signed: dict[bytes, int] = {}
+        """Raw key -> position of the last statement it signed."""
         self.texts = 0
         """Texts given, all together."""
         self.recovered: list[tuple[str, str, str]] = []
@@ -99,6 +101,7 @@ class View(Cooperative):
             self._twin.admit(statement)
         self.positions.add(statement.id, at)
         self.made[statement.author].append(at)
+        self.signed.update(dict.fromkeys(statement.signers, at))
         if statement.type not in _OF_ONE:
             self._members = None
         given = (vars(payload).get(name) for name in ("reason", "reasons"))  # of whatever kind: the reason of some is a word

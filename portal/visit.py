@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -23,8 +23,10 @@ from portal.store.accounts import Account
 from portal.store.sessions import COOKIE_S
 from portal.store.tokens import hashed
 
-__all__ = ["RENEWED", "Here", "SignInFirst", "Visit", "cookie_name", "local_path", "session_cookie", "visit_of"]
+__all__ = ["RENEWED", "Here", "SignInFirst", "Standing", "Visit", "cookie_name", "local_path", "session_cookie", "visit_of"]
 
+Standing = Literal["outside", "member", "suspended", "left"]
+"""What who asks is to the cooperative: outside are strangers, and those who asked to join at most."""
 
 _DEEPEST: Final = 4
 """Parts of an address, at most, that a form's has after its page's, and one more: /proposals/DIGEST/remarks/7/erase."""
@@ -69,6 +71,7 @@ class Visit:
     account: Account | None
     token: str | None = None
     """The session's name, the new one if this visit renewed it."""
+    standing: Standing = "outside"
     lapsed: bool = False
     """Whether a name came along that opens nothing: too old, ended, or made up. Which of them it is, nobody is told."""
 
@@ -86,6 +89,11 @@ class Visit:
         """The pseudonym of who asks, if they are a member."""
         return self.account.member if self.account else None
 
+    @property
+    def belongs(self) -> bool:
+        """Whether who asks is a member now, suspended or not."""
+        return self.standing in ("member", "suspended")
+
     def register(self) -> AbstractContextManager[Register]:
         """Hold the register while it is read: `with visit.register() as register:`."""
         return self.service.view.reading()
@@ -101,6 +109,8 @@ class Visit:
         account = self.signed_in()
         if account.member is None:
             raise Refused(i18n.gettext("this page is for members"), next=i18n.gettext("join, or show that you are a member with your key"))
+        if _standing(register, account.member) == "left":
+            raise Refused(i18n.gettext("you have left the cooperative, and this page is for members"), next=i18n.gettext("Join again"))
         return register.member(account.member)
 
     def as_officer(self, register: Register) -> Member:
@@ -163,27 +173,35 @@ def visit_of(request: Request) -> Visit:
     with service.view.reading() as register:  # once: what follows is of one state of the log
         admitted = account.member is None and account.asks_as is not None and account.asks_as in register.members
         member = account.asks_as if admitted else account.member
-        standing = _standing(register, member)
-        goes_on = session.standing in (None, standing) or _asked_for_it(service, old, member)
+        standing, keys = _standing(register, member), _with_keys(register, member)
+        goes_on = session.standing in (None, keys) or _asked_for_it(service, old, member)
     if admitted:  # by a statement another program appended, or just before this one was killed
         service.private.accounts.bind(account.account, str(member))
         account = service.private.accounts.find(account=account.account) or account
     if session.standing is None:
-        service.private.sessions.stand(token, standing)
-    elif session.standing != standing:
+        service.private.sessions.stand(token, keys)
+    elif session.standing != keys:
         # Whoever knew the old name knows nothing now. The session that asked for the change goes on, every other one of the account ends:
         # one on a lost device, of somebody who got into the mailbox, or a name that was planted in this browser.
         if not goes_on:
             service.private.sessions.end(token)
             return lapsed
-        token = service.private.sessions.renew(token, standing)
+        token = service.private.sessions.renew(token, keys)
         if token is None:
             return lapsed
         names.append(token)
-    return Visit(request, service, account, token)
+    return Visit(request, service, account, token, standing)
 
 
-def _standing(register: Register, pseudonym: str | None) -> str:
+def _standing(register: Register, pseudonym: str | None) -> Standing:
+    """Return what a pseudonym is to the cooperative."""
+    member = register.members.get(pseudonym or "")
+    if member is None:
+        return "outside"
+    return "left" if member.left is not None else "suspended" if register.suspended(member) else "member"
+
+
+def _with_keys(register: Register, pseudonym: str | None) -> str:
     """Return what an account is: a member's, with these keys in force, or nobody's; as a digest, which is kept."""
     member = register.members.get(pseudonym or "")
     return sha256(dumps([] if member is None or member.left is not None else [member.id, *(raw.hex() for raw in sorted(member.keys))]))

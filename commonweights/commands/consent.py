@@ -10,9 +10,10 @@ import click
 from commonweights import drafts
 from commonweights.cli import Session
 from commonweights.commands.consent_papers import check, export, receipt
-from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_OUTSIDE, NOTICE_PUBLISH
+from commonweights.notice import NOTICE, NOTICE_LANGUAGE, NOTICE_OUTSIDE, NOTICE_PUBLISH, notice_of
 from commonweights.options import draft_option, key_option, language_code
 from commonweights.progress import progress
+from commonweights.texts import keep_text, read_text
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
 from governance_hooks.canonical import sha256
 from governance_hooks.consent import Consent
@@ -132,8 +133,29 @@ def give(
             if standing:
                 click.echo(f"  This comes beside {standing} consent(s) of yours that stand, and replaces none: coop consent show")
             click.confirm("Do you allow this?", abort=True)
+        if notice is not None and draft is None:
+            keep_text(space, text.encode())  # so that everybody can see what was signed for
         statement = drafts.say(space.coop, "coop.consent/v1", payload, key=own, author=member, draft=draft)
         _report(session, statement.id if statement else None, space.coop.register.size - 1, member, draft, "consent given")
+
+
+@consent.command("notice")
+@click.argument("consent_id")
+@click.pass_obj
+def shown_before(session: Session, consent_id: str) -> None:
+    """Show what a member was shown before they signed a consent, whoever's it is: the words that its digest in the log stands for."""
+    with open_workspace(session.folder, read_only=True) as space:
+        found = space.coop.find(consent_id)
+        if not isinstance(found.payload, Consent):
+            raise BadInput("this statement is no consent", value=found.type, next="coop log")
+        digest, language = found.payload.notice, found.payload.notice_language
+        data = read_text(space, digest)
+    text = notice_of(digest) or (None if data is None else "".join(c if c.isprintable() or c == "\n" else " " for c in data.decode("utf-8", errors="replace")))
+    if text is None:
+        raise BadInput(
+            "these words did not come with coop, and are not in this folder", value=digest, next="ask the cooperative for the file that was shown (--notice)"
+        )
+    session.show({"consent": found.id, "notice": digest, "notice_language": language, "text": text}, text)
 
 
 @consent.command()

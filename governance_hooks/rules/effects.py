@@ -111,7 +111,7 @@ def _check_admission(register: Register, motion: Admit) -> None:
 def _admit(register: Register, proposal: Proposal, motion: Admit) -> None:
     raw = fresh(register, motion.key)
     register.members[motion.member] = Member(motion.member, {raw}, joined=register.size)
-    register.known_keys[raw] = motion.member
+    register.known_keys[raw], register.in_force_since[raw] = motion.member, register.size
 
 
 def _check_suspension(register: Register, motion: Suspend) -> None:

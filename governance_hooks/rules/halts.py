@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from governance_hooks.errors import Refused
 from governance_hooks.payloads.proposals import Halt as HaltPayload
@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from governance_hooks.register import Register
     from governance_hooks.statement import Statement
 
-__all__ = ["halt", "require_haltable"]
+__all__ = ["HALTABLE", "halt", "halted_before", "require_haltable"]
+
+HALTABLE: Final = ("run", "release", "access")
+"""Kinds of approvals that can be halted."""
 
 
 def require_haltable(proposal: Proposal) -> None:
     """Refuse a halt of anything but a run, a release or an access: a motion takes effect by itself, and a payout has its own vote."""
-    if proposal.kind not in ("run", "release", "access"):
+    if proposal.kind not in HALTABLE:
         raise Refused(Sentence("what is halted is the approval of a run, a release or an access"), value=proposal.kind)
+
+
+def halted_before(proposal: Proposal) -> Halt | None:
+    """Return the halt of an approval that the oversight body made, which it can do once; None if it made none."""
+    return next((one for one in proposal.halts if not one.by_members), None)
 
 
 def halt(register: Register, statement: Statement) -> None:
@@ -46,7 +54,7 @@ def halt(register: Register, statement: Statement) -> None:
             allowed=Sentence("{number}, the author among them", number=register.bylaws.oversight_required),
         )
     register.require_community(owners)
-    earlier = next((one for one in proposal.halts if not one.by_members), None)
+    earlier = halted_before(proposal)
     if earlier is not None:
         raise Refused(
             Sentence("the oversight body has halted this approval before: only members can prolong or renew a halt"),

@@ -32,7 +32,7 @@ def change(register: Register, statement: Statement) -> None:
         if raw not in statement.signers or len(statement.signers) != 2 or not (statement.signers - {raw}) <= member.keys:
             raise Refused("adding a key needs the signature of a key in force and of the new key", value=statement.author)
         member.keys.add(raw)
-        register.known_keys[raw] = member.id
+        register.known_keys[raw], register.in_force_since[raw] = member.id, register.size
         return
     register.author(statement)
     raw = PublicKey.from_line(payload.key).raw
@@ -54,4 +54,4 @@ def rotate(register: Register, statement: Statement) -> None:
         raise Refused("this is no key of yours that is in force", value=payload.old[:40])
     member.keys.discard(old)
     member.keys.add(raw)
-    register.known_keys[raw] = member.id
+    register.known_keys[raw], register.in_force_since[raw] = member.id, register.size

@@ -50,7 +50,7 @@ def admit(register: Register, statement: Statement) -> None:
         raise Refused("an admission is stated by one of the registrars who signed, or by the new member", value=statement.author, allowed=", ".join(registrars))
     register.require_community(registrars)
     register.members[payload.member] = Member(payload.member, {raw}, joined=register.size)
-    register.known_keys[raw] = payload.member
+    register.known_keys[raw], register.in_force_since[raw] = payload.member, register.size
 
 
 def decline(register: Register, statement: Statement) -> None:

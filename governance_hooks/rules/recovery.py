@@ -95,4 +95,5 @@ def advance(register: Register) -> None:
             member = register.members[pending.member]
             # Whoever had the old keys may have named the guardians: the member names them again.
             member.keys, member.guardians = {pending.key}, frozenset()
+            register.in_force_since[pending.key] = register.size
             del register.recoveries[pending.member]

@@ -21,7 +21,8 @@ def hardware_used(card: Mapping[str, Any]) -> str:
     devices = [f"{one['name']} ({one['memory_bytes'] / 2**30:.0f} GiB)" for one in found["devices"]]
     names = ", ".join(f"{devices.count(name)} x {code(name)}" for name in sorted(set(devices)))
     versions = "; ".join(f"{name} {code(found[key])}" for name, key in (("driver", "driver"), ("CUDA", "cuda")) if found.get(key))
-    parts = [names, f"{code(found['cpu'])}, {code(found['cpus'])} cores, {code(round(found['memory_bytes'] / 2**30))} GiB", versions]
+    cores = f"{code(found['cpus'])} core{'s' * (found['cpus'] != 1)}"
+    parts = [names, f"{code(found['cpu'])}, {cores}, {code(round(found['memory_bytes'] / 2**30))} GiB", versions]
     return f"Hardware of the last start: {'; '.join(part for part in parts if part)}."
 
 

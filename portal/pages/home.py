@@ -34,5 +34,4 @@ def home(visit: Here) -> Response:
             "entries": register.size,
         }
         name = register.name
-        joined = visit.member in register.members and register.members[visit.member].left is None
-    return visit.page("home.html", needs=needs, rows=rows, some_above=len(others) < len(running), numbers=numbers, name=name, joined=joined)
+    return visit.page("home.html", needs=needs, rows=rows, some_above=len(others) < len(running), numbers=numbers, name=name)

@@ -18,6 +18,7 @@ from portal.signing.drafting import draft, signing_path
 from portal.signing.enrolling import draft_of
 from portal.signing.kinds import needed, signers
 from portal.signing.words import words_of
+from portal.view import View
 from portal.visit import Here
 
 __all__ = ["router"]
@@ -28,6 +29,14 @@ Line = Annotated[str, Form(max_length=2000)]
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the log, and when it was issued."""
+
+    position: int
+    issued: str
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A key in force, for people."""
 
@@ -35,16 +44,27 @@ class Held:
     fingerprint: str
     line: str
     last: bool
+    since: Entry
+    """What brought it into force."""
+    signed: Entry | None
+    """What it signed last; None if that was nothing since then."""
 
 
-def held(member: Member) -> list[Held]:
-    """Return a member's keys in force."""
-    found = [PublicKey.from_raw(raw) for raw in sorted(member.keys)]
+def held(view: View, register: Register, member: Member) -> list[Held]:
+    """Return a member's keys in force, the oldest first; hold the register."""
+    keys, since = member.keys, register.in_force_since
+    return [_held(view, PublicKey.from_raw(raw), since[raw], last=len(keys) == 1) for raw in sorted(keys, key=lambda raw: (since[raw], raw))]
+
+
+def _held(view: View, key: PublicKey, since: int, *, last: bool) -> Held:
     words = {True: i18n.gettext("passkey"), False: i18n.gettext("key in a file")}
-    return [
-        Held(words[one.passkey] if one.kind == "ssh-ed25519" or one.passkey else i18n.gettext("security key"), one.fingerprint, one.line, len(found) == 1)
-        for one in found
-    ]
+    kind = words[key.passkey] if key.kind == "ssh-ed25519" or key.passkey else i18n.gettext("security key")
+    signed = view.signed.get(key.raw, since)
+    return Held(kind, key.fingerprint, key.line, last, _entry(view, since), _entry(view, signed) if signed > since else None)
+
+
+def _entry(view: View, position: int) -> Entry:
+    return Entry(position, view.entry(position).issued)
 
 
 @router.get("/keys")
@@ -52,7 +72,7 @@ def keys(visit: Here) -> Response:
     """Show keys, guardians, what waits for a signature, and a pending recovery."""
     with visit.register() as register:
         member = visit.as_member(register)
-        shown, guardians, pending = held(member), sorted(member.guardians), register.recoveries.get(member.id)
+        shown, guardians, pending = held(visit.service.view, register, member), sorted(member.guardians), register.recoveries.get(member.id)
         required, delay_days = register.bylaws.recovery_required, -(-register.bylaws.recovery_delay_s // 86_400)
         waiting = [
             (

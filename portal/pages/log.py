@@ -90,6 +90,7 @@ def entry(visit: Here, position: Annotated[int, Path(ge=0, le=_LAST)]) -> Respon
     facts, whole = facts_of(value["body"]["payload"])
     page = visit.page(
         "log_entry.html",
+        notice=service.house.notice_of(value["body"]["payload"]["notice"]) if value["body"]["type"] == "coop.consent/v1" else None,
         position=position,
         size=size,
         value=value["body"],

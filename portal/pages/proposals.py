@@ -119,11 +119,18 @@ def proposal(visit: Here, identifier: Digest) -> Response:
     shown = map_shown(service, identifier, asked, visit.member) if asked else None
     remarks = service.private.remarks.of(identifier)
     if plan:
-        values["lines"] = plan_in_words(plan)
+        values["lines"] = plan_in_words(plan, starts=found.uses)
     if values["reasons"] is not None:
         values["read"] = reasons.shown(values["reasons"])  # outside of the register: the first reader waits for it, and nobody else
     return visit.page(
-        "proposal.html", pictures=pictures_of(plan) if plan else [], plan=plan, remarks=remarks, shown=shown, stances=STANCES, now=service.clock(), **values
+        "proposal.html",
+        pictures=pictures_of(plan, starts=found.uses) if plan else [],
+        plan=plan,
+        remarks=remarks,
+        shown=shown,
+        stances=STANCES,
+        now=service.clock(),
+        **values,
     )
 
 

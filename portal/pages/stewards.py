@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Response
@@ -12,13 +13,15 @@ from starlette.exceptions import HTTPException
 from governance_hooks.errors import BadInput, Refused
 from governance_hooks.register import Register
 from governance_hooks.requests import ABOUT, REASONS, Opening
+from governance_hooks.rules.halts import HALTABLE, halted_before
 from governance_hooks.sshsig import PublicKey
 from governance_hooks.state.membership import Declined
+from governance_hooks.state.proposals import Proposal
 from governance_hooks.statement import shift
 from portal import i18n
 from portal.log_words import reason_in_words
 from portal.pages.review import flags_in_words
-from portal.proposal_rows import rows_of
+from portal.proposal_rows import row_of, rows_of
 from portal.reading import readable
 from portal.signing.drafting import draft, signing_path
 from portal.signing.kinds import needed, new_key, signers
@@ -32,8 +35,8 @@ router = APIRouter(include_in_schema=False)
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
-FLAGGED = 50
-"""Texts on the page of those that reviewers flagged."""
+FLAGGED, ENDED = 50, 50
+"""Texts on the page of those that reviewers flagged; halts that are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Asked:
 
 @router.get("/stewards/admissions")
 def admissions(visit: Here) -> Response:
-    """Show who asks to join, or for a new key, whose signatures are there, and what was declined, which can still be agreed to."""
+    """Show who asks to join, or for a new key, whose signatures are there, what was declined, which can still be agreed to, and how much by whom."""
     with visit.register() as register:
         member = visit.as_member(register).id
         rows = [
@@ -64,8 +67,12 @@ def admissions(visit: Here) -> Response:
             and (found := _asked(register, one, member)) is not None
         ]
         registrar = member in register.bylaws.registrars and not register.suspended(register.members[member])
+        so_far = defaultdict[str, Counter[str]](Counter)
+        for one in register.declined.values():
+            so_far[one.registrar][one.about] += 1
     rows.sort(key=lambda one: one.declined is not None)  # what waits comes first; otherwise they stay as they are
-    return visit.page("admissions.html", rows=rows, registrar=registrar, reasons={one: reason_in_words(one) for one in REASONS})
+    by_most = sorted(so_far.items(), key=lambda one: (-one[1].total(), one[0]))
+    return visit.page("admissions.html", rows=rows, registrar=registrar, so_far=by_most, reasons={one: reason_in_words(one) for one in REASONS})
 
 
 def _asked(register: Register, one: Drafted, member: str) -> Asked | None:
@@ -122,16 +129,27 @@ def flags(visit: Here) -> Response:
 
 @router.get("/stewards/halts")
 def halts(visit: Here) -> Response:
-    """Show the approvals that can be halted, and the halts that stand."""
+    """Show what is halted, what the oversight body could halt, and the halts that are over."""
     with visit.register() as register:
         member = visit.as_member(register).id
         now = visit.service.clock()
-        running = [one for one in register.proposals.values() if one.tally is not None and one.tally.approved and one.kind in ("run", "release")]
-        rows = rows_of(visit.service, reversed(running), member)
-        standing = {one.id: one.halted(now) for one in running}
+        approved = [one for one in reversed(register.proposals.values()) if one.tally is not None and one.tally.approved and one.kind in HALTABLE]
+        at_all = [register.proposals[one] for one in dict.fromkeys(one.proposal for one in reversed(register.halts.values()))]
+        stopped = [one for one in at_all if one.tally is None or one.tally.approved]  # a vote can be halted before it is closed
+        halted = [(row_of(visit.service, one, member), halt) for one in stopped if (halt := one.halted(now)) is not None]
+        could = rows_of(visit.service, (one for one in approved if _could_be_halted(one, now)), member)
+        ended = islice((one for one in reversed(register.halts.values()) if not one.stands(now)), ENDED)
+        over = [(row_of(visit.service, register.proposals[one.proposal], member), one) for one in ended]
         mine = member in register.oversight()
         longest, required = register.bylaws.halt_max_s, register.bylaws.oversight_required
-    return visit.page("halts.html", rows=rows, standing=standing, mine=mine, hours=longest // 3600, required=required)
+    return visit.page("halts.html", halted=halted, could=could, over=over, mine=mine, hours=longest // 3600, required=required)
+
+
+def _could_be_halted(approved: Proposal, now: str) -> bool:
+    """Tell whether the oversight body may halt an approval, and something is left of it to be halted: what was done by it is checked for ever."""
+    if halted_before(approved) is not None or approved.halted(now) is not None or approved.contested():
+        return False
+    return approved.used > 0 or now < approved.expires()
 
 
 @router.post("/stewards/halts")

@@ -173,7 +173,7 @@ def _asked(service: Service, register: Register, payload: dict[str, Any]) -> lis
         return motion_in_words(service, register, MOTIONS[motion["kind"]].model_validate(motion))
     name = plan.name if plan else folder.name if folder else None
     said = [] if name is None else [_("Its name here: %(name)s") % {"name": name}]
-    return said + (plan_in_words(plan) if plan else [])
+    return said + (plan_in_words(plan, starts=payload["uses"]) if plan else [])
 
 
 def _option(service: Service, register: Register, proposal: str, number: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from commonweights.consent_uses import uses_of
+from commonweights.notice import EARLIER, NOTICE, NOTICE_OUTSIDE, NOTICE_PUBLISH, notice_of
 from commonweights.workspace import Workspace
 from governance_hooks.canonical import digest, dumps, loads, sha256
 from tests.village import Approved
@@ -22,7 +23,7 @@ def test_what_is_allowed_is_said_before_it_is_signed(coop, home: Path, keys: dic
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     refused = coop(*give)
     assert (refused.code, refused.err) == (130, "stopped\n")
-    for words in ("What a withdrawal cannot do", "one training run that members approve", "This includes academic research, commercial research,"):
+    for words in ("What taking it back cannot do", "one training run that members approve", "This includes academic research, commercial research,"):
         assert words in refused.out
     assert coop("-C", home, "--json", "consent", "show", "--key", keys["anna"]).json["consents"] == []
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
@@ -48,6 +49,35 @@ def test_a_notice_in_a_members_own_language_is_signed_for(coop, home: Path, keys
     said(coop("-C", home, "consent", "give", "--yes", "--key", keys["anna"], "--notice", text, "--notice-language", "yor"))
     row = coop("-C", home, "--json", "consent", "show", "--key", keys["anna"]).json["consents"][0]
     assert (row["notice"], row["notice_language"]) == (sha256(text.read_bytes()), "yor")
+    assert said(coop("-C", home, "consent", "notice", row["consent"])) == text.read_text(encoding="utf-8") + "\n"  # kept, and found again by anybody
+
+
+def test_what_a_member_was_shown_is_found_by_the_digest_of_their_consent(coop, home: Path, keys: dict[str, Path]) -> None:
+    """The digests of all that was ever shown stand here to the letter: a word changed in `notice` without keeping the one before fails."""
+    assert sha256(NOTICE.encode()) == "sha256:d4bdc7bc7745aa4a07b6b629c6dff4a1d4c9f918c529af0c78d94f68571f9490"
+    assert [sha256(one.encode()) for one in EARLIER] == [
+        "sha256:74a452d1cb0adecc748e4a2ee9e18011bef52c19d90ad30435fbf1dea148daae",
+        "sha256:cbc9e96109e47b2020aa174dbca266946f4bd469cd15b820934b8ba43b20a2e9",
+    ]
+    assert [sha256(one.encode()) for one in (NOTICE_OUTSIDE, NOTICE_PUBLISH)] == [
+        "sha256:c6c2a5e9132e8d0047a158e129f5ecb252138af12ab8f7a7ab934e7fd9e23f91",
+        "sha256:ff3a61df55e495b8dd353be4b48b4bf05ef6310945c3986976d08a1ac99c943d",
+    ]
+    for text in (NOTICE, *EARLIER):
+        assert notice_of(sha256(text.encode())) == text
+        assert notice_of(sha256((text + NOTICE_OUTSIDE + NOTICE_PUBLISH).encode())) == text + NOTICE_OUTSIDE + NOTICE_PUBLISH
+    assert notice_of("sha256:" + "0" * 64) is None
+    given = json.loads(said(coop("-C", home, "--json", "consent", "give", "--yes", "--key", keys["anna"], "--publish", "samples")))["statement"]
+    assert said(coop("-C", home, "consent", "notice", given[7:19])) == NOTICE + NOTICE_PUBLISH + "\n"
+    ended = json.loads(said(coop("-C", home, "--json", "consent", "withdraw", "--key", keys["anna"])))["statement"]
+    done = coop("-C", home, "consent", "notice", ended)
+    assert (done.code, "is no consent" in done.err) == (2, True)
+
+
+def test_the_notice_is_true_on_a_page_and_on_the_command_line() -> None:
+    assert [block.splitlines()[0] for block in NOTICE.split("\n\n")] == ["What you allow", "What you keep", "What taking it back cannot do"]
+    assert "one click or one command" in " ".join(NOTICE.split())
+    assert not any(word in NOTICE for word in ("log position", "build", "pseudonym", "weights"))
 
 
 def test_show_says_what_was_done_with_it(coop, home: Path, keys: dict[str, Path]) -> None:

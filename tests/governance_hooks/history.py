@@ -106,6 +106,7 @@ class World:
         assert register.size == len(self.entries)
         assert register.operator_clock >= before["operator_clock"]
         assert all(register.known_keys[raw] == owner for raw, owner in before["known_keys"].items()), "a key changed hands"
+        assert all(raw in register.in_force_since for member in register.members.values() for raw in member.keys), "a key is in force since no entry"
         about: str = getattr(payload, "proposal", "")
         match statement.type:
             case "coop.proposal/v1":

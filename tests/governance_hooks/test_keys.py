@@ -9,6 +9,7 @@ from governance_hooks.bylaws import Bylaws
 from governance_hooks.checkpoint import NoteKey
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.errors import BadInput, Refused
+from governance_hooks.motions import Admit
 from governance_hooks.ssh.envelope import Envelope
 from governance_hooks.ssh.publickey import SK_ECDSA, SK_ED25519
 from governance_hooks.ssh.wire import Reader, mpint, string
@@ -236,6 +237,28 @@ def test_a_lost_key_is_recovered_by_registrars_after_the_delay(lost: Village, tm
     assert register.members[member].keys == {new.public.raw}
     refused(lost, "is signed by", "coop.consent/v1", CONSENT, member)
     lost.say("coop.consent/v1", CONSENT, member, new)
+
+
+def test_a_key_is_in_force_since_the_entry_that_brought_it_into_force(lost: Village, tmp_path: Path) -> None:
+    (member, *_, loser), register = lost.members, lost.coop.register
+    own, added, rotated, new, by_vote = (generate_key(tmp_path / name) for name in ("own", "added", "rotated", "new", "vote"))
+    assert {register.in_force_since[key.public.raw] for key in lost.keys.values()} == {0}
+    lost.say("coop.consent/v1", CONSENT, member)
+    admitted = register.size
+    lost.say("coop.admission/v1", {"member": NEW, "key": own.public.line}, member, own, *(lost.keys[one] for one in lost.members[:2]))
+    add(lost, member, added)
+    lost.say("coop.rotation/v1", {"old": added.public.line, "new": rotated.public.line}, member, rotated, added)
+    since = register.in_force_since
+    assert [since[key.public.raw] for key in (own, added, rotated)] == [admitted, admitted + 1, admitted + 2]
+    recovery(lost, new, *lost.members[:2])
+    assert new.public.raw not in since  # it is asked for, and signs nothing yet
+    stamp(lost)
+    stamp(lost, 1000)
+    assert since[new.public.raw] == register.size - 1
+    assert register.members[loser].keys == {new.public.raw}
+    lost.keys |= {loser: new, NEW: own}
+    lost.decide(Admit(member="m-" + "b" * 16, key=by_vote.public.line), lost.keys[member], by_vote)
+    assert since[by_vote.public.raw] == register.members["m-" + "b" * 16].joined
 
 
 def test_nobody_shortens_the_delay_with_the_dates_they_write(lost: Village, tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_the_hub_library_reads_the_metadata(card: dict[str, Any]) -> None:
     assert results["spa", "heldout_nll_per_token_tuned"] == card["languages"]["spa"]["tuned"]["value"]
 
 
+@pytest.mark.parametrize(("cpus", "said"), [(1, "`1` core, "), (2, "`2` cores, ")])
+def test_one_core_is_one_core(card: dict[str, Any], cpus: int, said: str) -> None:
+    hardware = {"cpu": "a cpu", "cpus": cpus, "memory_bytes": 2**30, "devices": []}
+    assert said in render(card | {"run": card["run"] | {"hardware": {"value": hardware}}})
+
+
 def test_norwegian_is_a_language_and_not_false(card: dict[str, Any]) -> None:
     metadata = yaml.safe_load(render(card).split("---\n")[1])
     assert "no" in metadata["language"]

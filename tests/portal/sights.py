@@ -76,6 +76,7 @@ FULL = [
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
+    Sight("contribute, left", "left", "/contribute", status=409, often=False),
     Sight("join, member", "member", "/join", often=False),
     # a member
     Sight("home, member", "member", "/"),

@@ -18,6 +18,7 @@ import pytest
 from commonweights.building import make_build
 from commonweights.commands.contribute import open_store
 from commonweights.commands.portal import open_service
+from commonweights.notice import EARLIER
 from commonweights.workspace import open_workspace
 from data_pipeline.manifest import read_build
 from data_pipeline.record import Draft
@@ -310,6 +311,22 @@ def test_leave_is_given_on_the_consent_page_after_its_words_were_shown(portal: P
     assert not any("everybody may read" in line for line in in_words(without.consent))
     assert "dpv:MakeAvailable" in described["dpv:hasProcessing"]
     assert "coop:Everybody" in [one["@id"] for one in described["dpv:hasRecipient"]]
+    entry = portal.stranger().get(f"/log/entries/{given.given}").words
+    assert "What the member was shown before signing" in entry
+    assert " ".join((house.notice + house.notice_publish).split()) in entry
+
+
+def test_an_entry_of_the_log_shows_the_earlier_words_that_a_consent_was_given_to(portal: Portal) -> None:
+    founder = portal.members[0]
+    for notice in (sha256(EARLIER[0].encode()), sha256(b"words of our own")):
+        say(portal, "coop.consent/v1", CONSENT | {"notice": notice}, founder, portal.keys[founder])
+    with portal.service.view.reading() as register:
+        size = register.size
+    earlier, unknown = (portal.stranger().get(f"/log/entries/{at}").words for at in (size - 2, size - 1))
+    assert " ".join(EARLIER[0].split()) in earlier
+    assert "shown before signing" not in unknown
+    portal.service.house.keep_text(b"words of our own")
+    assert "shown before signing words of our own" in portal.stranger().get(f"/log/entries/{size - 1}").words
 
 
 # Pages

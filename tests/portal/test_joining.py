@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import secrets
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from governance_hooks.sshsig import generate_key
 from portal.store.drafted import Drafted
 from tests.portal.conftest import Portal
 from tests.portal.people import SIGNING, OldDevice, Page, Person
-from tests.portal.test_voting import propose
+from tests.portal.test_voting import propose, say
 
 
 def test_somebody_joins_with_a_passkey_and_two_registrars(portal: Portal) -> None:
@@ -116,6 +117,22 @@ def test_a_second_device_is_added_and_a_lost_one_put_out_of_force(portal: Portal
     assert "No enrolled passkey of yours" in refused.words
 
 
+def test_two_passkeys_are_told_apart_by_since_when_they_sign_and_what_they_signed_last(portal: Portal) -> None:
+    person, _ = portal.joined()
+    first = person.device
+    assert "It has signed nothing in the log since then." in person.get("/keys").words
+    halfway = person.touch(person.make_passkey(person.post("/keys/passkey")))
+    page = person.touch(halfway, first)
+    (joined, since_first), (last, at_last), (added, since_second) = re.findall(r'<time datetime="([^"]+)">.*?href="/log/entries/(\d+)"', page.text)
+    assert int(since_first) < int(since_second) == int(at_last)  # the first signed that the second comes into force
+    assert (portal.service.view.entry(int(since_first)).issued, added) == (joined, last)
+    assert re.search(r"In force since: \w+ \d+, \d{4}, .* UTC · entry \d+ Last signed in the log: .* In force since: .* It has signed nothing", page.words)
+    person.touch(person.post(f"/proposals/{propose(portal)}/vote", choice="for"))
+    last = re.findall(r'href="/log/entries/(\d+)"', person.get("/keys").text)[-1]
+    assert portal.service.view.entry(int(last)).type == "coop.ballot/v1"
+    assert "En vigor desde:" in person.get("/keys?lang=es").words
+
+
 def test_lost_keys_are_recovered_by_guardians_and_stopped_by_an_old_key(portal: Portal) -> None:
     person, member = portal.joined()
     old, guardians = person.device, portal.members[3:5]
@@ -199,6 +216,20 @@ def test_a_registrar_declines_by_a_statement_and_who_asked_reads_why_and_what_to
     assert portal.stranger().get("/api/v1/members").answer.json()["declined"] == 1
     person.touch(person.make_passkey(person.post("/join/passkey")))  # asked again
     assert "declined your request" not in person.get("/join").words + person.get("/").words
+
+
+def test_every_member_sees_how_many_requests_each_registrar_declined(portal: Portal) -> None:
+    """Also those that nobody made: the log cannot tell them apart, and they stand under the name of whoever stated them."""
+    assert "Declined so far" not in portal.founder(4).get("/stewards/admissions").words
+    _, request = asks(portal)
+    decline(portal, request)
+    for about in ("admission", "recovery", "recovery"):
+        payload = {"request": sha256(secrets.token_bytes(32)), "about": about, "reason": "not-known"}
+        say(portal, "coop.decline/v1", payload, portal.members[1], portal.keys[portal.members[1]])
+    for founder in (portal.founder(4), portal.founder(0)):
+        page = founder.get("/stewards/admissions").words
+        assert f"requests for a new key {portal.members[1]} 1 2 {portal.members[0]} 1 0" in page
+        assert "the log cannot show that somebody asked" in page
 
 
 def test_other_registrars_see_what_was_declined_and_admit_all_the_same(portal: Portal) -> None:

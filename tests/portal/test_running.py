@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,7 +37,7 @@ from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_voting import propose
 from tests.postgres import Server
-from tests.village import RULES, found
+from tests.village import RULES, Village, found
 
 
 def free_port() -> int:
@@ -242,6 +243,32 @@ def test_the_oversight_body_halts_and_nobody_else(portal: Portal) -> None:
     assert overseer.paste(page).path == f"/proposals/{proposal}"
     with portal.service.view.reading() as register:
         assert len(register.halts) == 1
+
+
+def test_what_is_halted_and_what_could_be_stand_under_headings_of_their_own(tmp_path: Path) -> None:
+    keys, operator = found(tmp_path)
+    with Cooperative.open(tmp_path) as coop:
+        village = Village(tmp_path, coop, keys, operator)
+        old, before = (village.approve("run", digest(name)) for name in ("old", "before"))
+        village.say("coop.halt/v1", {"proposal": before, "until": shift(village.clock, 60)}, village.members[3])
+        village.wait(2 * 86_400)  # both approvals expire, and the halt ends
+        could, now_halted = (village.approve("run", digest(name)) for name in ("could", "halted"))
+        asked = village.propose("release", digest("asked")).id
+        for one in (now_halted, asked):  # of an approval, and of a vote that is open
+            village.say("coop.halt/v1", {"proposal": one, "until": shift(village.clock, 86_400)}, village.members[3])
+    with open_service(tmp_path, Settings(MAIN, SIGNING)) as service:
+        service.clock = lambda: village.clock
+        portal = Portal(tmp_path, service, make_app(service), keys, operator)
+        for founder, forms in ((portal.founder(0), 0), (portal.founder(3), 1)):
+            page = founder.get("/stewards/halts")
+            is_, can, over = re.split(r"<h2>", page.text)[1:]
+            assert is_.startswith("What is halted now"), page.words
+            assert (now_halted in is_, asked in is_, could in is_, before in is_, old in is_) == (True, True, False, False, False)
+            assert can.startswith("Approvals that could be halted")
+            assert (could in can, now_halted in can, asked in can, before in can, old in can) == (True, False, False, False, False)
+            assert can.count('name="hours"') == page.text.count('name="hours"') == forms
+            assert over.startswith("Halts that are over")
+            assert (before in over, now_halted in over) == (True, False)
 
 
 def test_a_request_signed_just_before_a_crash_makes_the_account_a_members(portal: Portal) -> None:

@@ -6,10 +6,14 @@ import re
 from dataclasses import replace
 
 from governance_hooks.canonical import sha256
-from governance_hooks.motions import Consult, subject_of
-from governance_hooks.statement import shift
-from portal.proposal_rows import by_end
+from governance_hooks.motions import AppealAgainst, Consult, Suspend, subject_of
+from governance_hooks.state.proposals import Halt
+from governance_hooks.state.releases import Mark
+from governance_hooks.statement import now, shift
+from portal.motion_words import motion_in_words
+from portal.proposal_rows import appeal_of, by_end
 from tests.portal.conftest import Portal
+from tests.portal.people import Page
 from tests.portal.test_voting import propose
 
 
@@ -84,3 +88,75 @@ def test_the_vote_that_ends_first_stands_first(portal: Portal) -> None:
         early = register.proposals[proposal]
     late = replace(early, closes=shift(early.closes, 60))
     assert by_end([late, early]) == [early, late]
+
+
+def menu(page: Page) -> list[str]:
+    """Where the menu of a page leads."""
+    return re.findall(r'href="([^"]*)"', re.findall(r"<nav.*?</nav>", page.text, re.S)[0])
+
+
+EVERYBODY = ["/proposals", "/releases", "/datasets"]
+MEMBERS = [*EVERYBODY, "/contribute", "/consent", "/mine", "/account"]
+
+
+def test_the_menu_shows_what_is_open_to_who_asks(portal: Portal) -> None:
+    assert menu(portal.stranger().get("/")) == [*EVERYBODY, "/signin"]
+    asked = portal.stranger()
+    asked.sign_in("asked@example.org")
+    assert menu(asked.get("/")) == [*EVERYBODY, "/join", "/account"]
+    asked.touch(asked.make_passkey(asked.post("/join/passkey")))
+    assert menu(asked.get("/proposals")) == [*EVERYBODY, "/join", "/account"]
+    assert menu(portal.founder(0).get("/")) == MEMBERS
+
+
+def test_who_left_has_the_menu_of_who_may_join_and_is_told_so_on_pages_of_members(portal: Portal) -> None:
+    person, member = portal.joined()
+    assert menu(person.get("/contribute")) == MEMBERS
+    person.sign(person.post("/mine/leave", sure=member))
+    home = person.get("/")
+    assert menu(home) == [*EVERYBODY, "/join", "/account"]
+    assert "<title>Where you stand" in home.text
+    for path in ("/contribute", "/review", "/consent", "/mine", "/keys", "/propose"):
+        page = person.get(path)
+        assert (page.status, "You have left the cooperative, and this page is for members." in page.words) == (409, True), path
+        assert ("What you can do Join again" in page.words, 'class="button" href="/join"' in page.text) == (True, True), path
+    assert "Put something to the vote" not in person.get("/proposals").words
+    assert "Your message" not in person.get(f"/proposals/{propose(portal)}").words
+
+
+def test_who_is_suspended_is_told_and_offered_what_they_may_do(portal: Portal) -> None:
+    person, member = portal.joined()
+    proposal = propose(portal)
+    with portal.service.view.reading() as register:
+        register.members[member].suspended_until, register.members[member].suspended_by = shift(now(), 86_400), proposal
+    home = person.get("/")
+    assert menu(home) == MEMBERS
+    assert "You are suspended: for now you propose nothing" in home.words
+    assert f'href="/proposals/{proposal}"' in home.text
+    assert person.get("/contribute").status == 200
+    assert "/review" not in person.get("/contribute").text
+    assert "Put something to the vote" not in person.get("/proposals").words
+    assert "A suspended member cannot speak here." in person.get(f"/proposals/{proposal}").words
+    assert "this member is suspended" in person.get("/review").words.lower()  # addressed directly
+
+
+def test_an_appeal_has_one_title_and_one_sentence_for_what_it_ends(portal: Portal) -> None:
+    halt, withdrawn, superseded = (f"sha256:{letter * 64}" for letter in "abc")
+    run = propose(portal)
+    motion = Suspend(member=portal.members[3], until=shift(now(), 60 * 86_400))
+    suspension = propose(portal, "suspension", subject_of(motion), motion=motion.model_dump(mode="json"))
+    with portal.service.view.reading() as register:
+        register.halts[halt] = Halt(halt, run, now(), motion.until, by_members=False)
+        for identifier, status in ((withdrawn, "withdrawn"), (superseded, "superseded")):
+            register.marks[identifier] = Mark(identifier, sha256(status.encode()), status, None, "safety", now(), None, by_members=False)  # type: ignore[arg-type]
+        told = {one: appeal_of(portal.service, one) for one in (halt, withdrawn, superseded, suspension, run)}
+    for one, title, line in (
+        (halt, "End the halt of ", "A halt ends"),
+        (withdrawn, "End the withdrawal of ", "is no longer withdrawn"),
+        (superseded, "is superseded", "is no longer superseded"),
+        (suspension, f"End the suspension of {portal.members[3]}", "ends at once"),
+        (run, "End this: ", "What was decided or stated under"),
+    ):
+        assert title in told[one].title
+        assert line in told[one].lines[0]
+        assert motion_in_words(portal.service, portal.service.view.register, AppealAgainst(against=one)) == list(told[one].lines)

@@ -21,6 +21,7 @@ from governance_hooks.tally import roll_root
 from portal.bylaws_words import changes_in_words
 from portal.diffs import line_changes, readable, word_changes
 from portal.plan_words import plan_in_words
+from portal.signing.words import words_of
 from tests.portal.conftest import Portal
 from tests.portal.people import Person
 from tests.village import RULES, Approved, Village
@@ -221,6 +222,21 @@ def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal
     why = founder.get(f"/proposals/{proposal}/why")
     assert "checks do not pass" in why.words or "check does not pass" in why.words
     assert portal.stranger().get(f"/proposals/{proposal}/why").path == "/signin"
+
+
+def test_a_vote_that_allows_other_starts_than_its_plan_says_both(portal: Portal, planned: str) -> None:
+    differs = "That is what the vote allows; the plan itself says: 2 times. Because the two differ, the checks let no start through."
+    for uses, said, minutes in ((1, "It may start 1 time, on 2 devices", 60), (2, "It may start 2 times, on 2 devices", 120), (3, "It may start 3 times", 180)):
+        page = portal.stranger().get(f"/proposals/{propose(portal, subject=planned, uses=uses)}").words
+        assert said in page
+        assert (differs in page) == (uses != 2)
+        assert f"all starts on all devices, at most {minutes}" in page
+        with portal.service.view.reading() as register:
+            payload = portal.service.house.proposal_payload("run", planned, uses=uses, motion=None)
+            asked = {"type": "coop.proposal/v1", "author": portal.members[0], "payload": payload}
+            signed = " ".join(words_of(portal.service, register, asked).lines)
+        assert said in signed
+        assert (differs in signed) == (uses != 2)
 
 
 def test_what_changed_from_draft_to_draft_is_shown(portal: Portal) -> None:
