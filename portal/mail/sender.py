@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.errors import MessageError
 from email.message import EmailMessage
 from functools import partial
 from typing import Final
@@ -110,7 +111,7 @@ class Sender:
             await asyncio.to_thread(outbox.failed, letter.number, answer(first.code, first.message), for_good=for_good)
         except aiosmtplib.SMTPResponseException as error:
             await asyncio.to_thread(outbox.failed, letter.number, answer(error.code, error.message), for_good=500 <= error.code < 600)
-        except (CoopError, ValueError, LookupError):  # a letter that cannot be written must not keep others waiting
+        except (CoopError, ValueError, LookupError, MessageError, aiosmtplib.SMTPNotSupported):  # a letter that cannot be written must not keep others waiting
             await asyncio.to_thread(outbox.failed, letter.number, UNWRITTEN, for_good=True)
         else:
             await asyncio.to_thread(outbox.sent, letter.number)

@@ -23,7 +23,7 @@ __all__ = ["ENROL_S", "Drafted", "Drafts", "Enrolment"]
 KEPT_S = 90 * 86_400
 """A statement nobody signed goes after this time, seconds."""
 OPEN = 100
-"""Statements of one author that may wait at a time; the oldest go."""
+"""Statements of one kind that may wait in one name at a time; the oldest go. By kind, for anybody may ask to be shown to be a member."""
 ENROL_S = 600
 """How long the making of a passkey may take, seconds."""
 
@@ -78,7 +78,7 @@ class Drafts:
         made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
         with self._database.transaction(write=True) as connection:
             self._expire(connection)
-            mine = (drafted.c.author == author) & (drafted.c.state == "open")
+            mine = (drafted.c.author == author) & (drafted.c.kind == kind) & (drafted.c.state == "open")
             newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(OPEN - 1).scalar_subquery()
             connection.execute(delete(drafted).where(mine, drafted.c.id.not_in(newest)))
             connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
