@@ -135,6 +135,7 @@ class Sender:
                     since = 0.0
                     await asyncio.to_thread(remind, self._service)
                     await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
+                    await asyncio.to_thread(self._service.private.sessions.expire)
                     await asyncio.to_thread(forget_unsigned, self._service)
                     await asyncio.to_thread(forget_reasons, self._service)
                 await self.send_due()

@@ -37,6 +37,8 @@ def _ascii(domain: str) -> str:
     """Return a domain in the letters mail servers know, or nothing for one that would become another one by that."""
     if len(domain) > _LONGEST:
         return ""
+    if domain.isascii():
+        return domain.lower()
     try:
         made = domain.encode("idna")
         return made.decode().lower() if made.decode("idna").lower() == domain.lower() else ""
