@@ -9,12 +9,15 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from portal.store.sessions import LINK_S
+
 __all__ = ["RATES", "Limits", "network"]
 
 RATES: Final[dict[str, RateLimitItem]] = {
     "write": parse("120/minute"),  # any request that changes something, by network address
     "mail-from": parse("20/hour"),  # mails that one network address asks for
-    "mail-to": parse("5/hour"),  # mails to one mailbox, whoever asks
+    # Mails to one mailbox, whoever asks: in the time a link is good for. Who gets none for that has five that open, and is locked out by nobody.
+    "mail-to": parse(f"5/{LINK_S} seconds"),
     "hurry": parse("6/hour"),  # having all that waits mailed at once
     "remark": parse("30/hour"),
     "api": parse("600/minute"),  # questions of programs, by network address: a log of a million entries is fetched in seven minutes

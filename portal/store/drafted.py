@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import Refused
-from governance_hooks.requests import new_salt
+from governance_hooks.requests import ABOUT, new_salt
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.schema import drafted, enrolments
@@ -24,6 +24,8 @@ KEPT_S = 90 * 86_400
 """A statement nobody signed goes after this time, seconds."""
 OPEN = 100
 """Statements of one kind that may wait in one name at a time; the oldest go. By kind, for anybody may ask to be shown to be a member."""
+ASKED = 3
+"""Requests to others, to join or for a new key, that may wait in one name: who begins again and again is one person still."""
 ENROL_S = 600
 """How long the making of a passkey may take, seconds."""
 
@@ -76,10 +78,11 @@ class Drafts:
     def add(self, kind: str, author: str, body: bytes, after: dict[str, Any]) -> Drafted:
         """Keep a body to be signed."""
         made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
+        most = ASKED if kind in ABOUT else OPEN
         with self._database.transaction(write=True) as connection:
             self._expire(connection)
             mine = (drafted.c.author == author) & (drafted.c.kind == kind) & (drafted.c.state == "open")
-            newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(OPEN - 1).scalar_subquery()
+            newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(most - 1).scalar_subquery()
             connection.execute(delete(drafted).where(mine, drafted.c.id.not_in(newest)))
             connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
         return made

@@ -12,13 +12,17 @@ from aiosmtpd.controller import Controller
 
 from governance_hooks.canonical import CanonicalError, dumps, loads
 from governance_hooks.errors import BadInput
+from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import body, shift, sign
+from portal import i18n
 from portal.downloads import _BLOCK, Part, _checked
 from portal.limits import RATES, Limits, network
 from portal.mail.sender import Sender
 from portal.mail.smtp import Smtp
 from portal.store.accounts import mail_address
+from portal.store.drafted import ASKED
 from portal.store.schema import links
+from portal.store.sessions import LINK_S
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_mail import Mailbox
@@ -239,3 +243,48 @@ def test_nobody_erases_or_hands_out_what_another_wrote_by_naming_it(portal: Port
     assert "It leaks our texts." in author.get(f"/proposals/{proposal}").words
     assert author.post(f"/proposals/{proposal}/reason/erase").status == 200
     assert "It leaks our texts." not in author.get(f"/proposals/{proposal}").words
+
+
+def test_who_begins_again_and_again_is_one_person(portal: Portal, tmp_path: Path) -> None:
+    stranger, registrar = portal.stranger(), portal.founder(0)
+    stranger.begin("evil@example.org")
+    for number in range(6):
+        key = generate_key(tmp_path / f"key{number}")
+        stranger.paste(stranger.post("/join/key", line=key.public.line), key)
+    assert "1 person asks to join" in registrar.get("/").words
+    assert registrar.get("/stewards/admissions").words.count("To join:") == ASKED
+    last = stranger.get("/join")
+    assert "You have signed." in last.words
+
+
+def test_who_is_mailed_no_other_link_has_one_that_opens(portal: Portal) -> None:
+    """Else whoever knows a member's address keeps them from signing in until a vote is over."""
+    assert RATES["mail-to"].get_expiry() <= LINK_S
+
+
+@pytest.mark.parametrize("text", ["When? 2099-99-99T99:99:99Z", "20\u0662\u0664-01-01T00:00:00Z?", "2024-13-01T00:00:00Z"])
+def test_what_looks_like_a_date_and_is_none_breaks_no_page(portal: Portal, text: str) -> None:
+    founder = portal.founder(0)
+    asked = founder.sign(founder.post("/propose/question", question=text, options=f"{text} yes\n{text} no", method="ranked", act="sign"))
+    assert asked.path.startswith("/receipts/")
+    with portal.service.view.reading() as register:
+        (proposal,) = register.proposals
+    page = founder.post(f"/proposals/{proposal}/answer", **{"option-0": "1"})
+    assert page.path.startswith("/sign/")
+    assert text in page.words.replace("\u2068", "").replace("\u2069", "")
+    assert founder.sign(page).path.startswith("/receipts/")
+
+
+@pytest.mark.parametrize("other", ["Yes\u200b", "Y\u2060es", "Yes\u3164", "\uff39es", "Yes\ufe0f", "Yes\u00a0", "\u2067\u2069Yes"])
+def test_two_options_that_look_alike_are_no_choice(still: Portal, other: str) -> None:
+    page = still.founder(0).post("/propose/question", question="Shall we?", options=f"Yes\n{other}\nNo", method="ranked", act="preview")
+    assert page.status == 422
+    assert "different options" in page.words
+
+
+def test_a_title_does_not_turn_the_words_behind_it(still: Portal) -> None:
+    """An isolate that was begun in a title and ended beyond where it was cut would close with the one around the title, and leave that open."""
+    for title in ("pay \u2067me\u2069 \u05d0", "\u0627 \u2067" + "x" * 400):
+        set_apart = i18n.apart(title[:300])
+        assert (set_apart[0], set_apart[-1]) == ("\u2068", "\u2069")
+        assert not any(one in set_apart[1:-1] for one in "\u2066\u2067\u2068\u2069")
