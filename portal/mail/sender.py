@@ -111,6 +111,10 @@ class Sender:
             await asyncio.to_thread(outbox.failed, letter.number, answer(first.code, first.message), for_good=for_good)
         except aiosmtplib.SMTPResponseException as error:
             await asyncio.to_thread(outbox.failed, letter.number, answer(error.code, error.message), for_good=500 <= error.code < 600)
+        except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
+            # It took the ones before: perhaps it breaks off at this one, as where it asks a server that never answers. The next time others go first.
+            await asyncio.to_thread(outbox.failed, letter.number, answer(421, ""))
+            raise
         except (CoopError, ValueError, LookupError, MessageError, aiosmtplib.SMTPNotSupported):  # a letter that cannot be written must not keep others waiting
             await asyncio.to_thread(outbox.failed, letter.number, UNWRITTEN, for_good=True)
         else:

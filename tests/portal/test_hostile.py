@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import aiosmtplib
 import pytest
 from aiosmtpd.controller import Controller
 
@@ -25,7 +27,7 @@ from portal.store.schema import links
 from portal.store.sessions import LINK_S
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING
-from tests.portal.test_mail import Mailbox
+from tests.portal.test_mail import Mailbox, later
 from tests.portal.test_voting import propose
 
 PART = b'--x\r\nContent-Disposition: form-data; name="mail"\r\n\r\n%s\r\n--x--\r\n'
@@ -288,3 +290,30 @@ def test_a_title_does_not_turn_the_words_behind_it(still: Portal) -> None:
         set_apart = i18n.apart(title[:300])
         assert (set_apart[0], set_apart[-1]) == ("\u2068", "\u2069")
         assert not any(one in set_apart[1:-1] for one in "\u2066\u2067\u2068\u2069")
+
+
+def test_a_letter_at_which_the_server_breaks_off_keeps_no_other_waiting(portal: Portal) -> None:
+    """A stranger may type an address of a domain whose server never answers, and the mail server may want to ask it first."""
+
+    class Tarpit(Mailbox):
+        async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+            if address == "a@tarpit.example":
+                server.transport.close()
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+    box, outbox = Tarpit(), portal.service.private.outbox
+    for mail in ("a@tarpit.example", "b@example.org"):
+        portal.stranger().post("/signin", mail=mail)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller.start()
+    sender = Sender(portal.service, Smtp("127.0.0.1", box.port, tls=False))
+    try:
+        with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+            asyncio.run(sender.send_due())
+        assert asyncio.run(sender.send_due()) == 1
+    finally:
+        controller.stop()
+    assert [one["To"] for one in box.taken] == ["b@example.org"]
+    later(portal, 3600)
+    assert [(one.mail, one.tries) for one in outbox.due()] == [("a@tarpit.example", 1)]
