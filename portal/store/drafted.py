@@ -132,12 +132,14 @@ class Drafts:
                 connection.execute(update(drafted).where(drafted.c.id == identifier).values(after=after))
         return str(after["salt"])
 
-    def sign(self, identifier: str, signature: str) -> None:
-        """Add a verified signature."""
+    def sign(self, identifier: str, signature: str) -> list[str]:
+        """Add a verified signature; return all that are there now, also those that came meanwhile."""
         with self._database.transaction(write=True) as connection:
-            kept = connection.execute(select(drafted.c.signatures).where(drafted.c.id == identifier)).scalar_one()
+            kept = list(connection.execute(select(drafted.c.signatures).where(drafted.c.id == identifier)).scalar_one())
             if signature not in kept:
-                connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
+                kept.append(signature)
+                connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=kept))
+        return kept
 
     def settle(self, identifier: str, statement: str) -> None:
         """Note that a statement is in the log."""

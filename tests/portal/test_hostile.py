@@ -21,12 +21,13 @@ from portal.downloads import _BLOCK, Part, _checked
 from portal.limits import RATES, Limits, network
 from portal.mail.sender import Sender
 from portal.mail.smtp import Smtp
+from portal.signing.submitting import submit_signature
 from portal.store.accounts import mail_address
 from portal.store.drafted import ASKED
 from portal.store.schema import links
 from portal.store.sessions import LINK_S
 from tests.portal.conftest import Portal
-from tests.portal.people import MAIN, SIGNING
+from tests.portal.people import MAIN, SIGNING, Device
 from tests.portal.test_mail import Mailbox, later
 from tests.portal.test_voting import propose
 
@@ -317,3 +318,29 @@ def test_a_letter_at_which_the_server_breaks_off_keeps_no_other_waiting(portal: 
     assert [one["To"] for one in box.taken] == ["b@example.org"]
     later(portal, 3600)
     assert [(one.mail, one.tries) for one in outbox.due()] == [("a@tarpit.example", 1)]
+
+
+def test_two_who_sign_in_the_same_moment_leave_no_request_lying(portal: Portal, tmp_path: Path) -> None:
+    stranger, key = portal.stranger(), generate_key(tmp_path / "key")
+    stranger.begin("new@example.org")
+    page = stranger.paste(stranger.post("/join/key", line=key.public.line), key)
+    drafts = portal.service.private.drafts
+    seen = [drafts.find(page.path.removeprefix("/sign/")) for _ in range(2)]  # as each saw it before the other one had signed
+    done = [submit_signature(portal.service, one, portal.keys[member].sign(one.body)) for one, member in zip(seen, portal.members, strict=False) if one]
+    assert [(one.have, one.need) for one in done] == [(2, 3), (3, 3)]
+    assert done[1].statement is not None
+    with portal.service.view.reading() as register:
+        assert seen[0] is not None
+        assert seen[0].author in register.active()
+
+
+def test_a_key_that_signs_again_and_again_adds_nothing(portal: Portal) -> None:
+    """Each signature of a request is checked again on each registrar's first page."""
+    stranger, device = portal.stranger(), Device()
+    stranger.begin("new@example.org")
+    page = stranger.post("/join/key", line=device.public.line)
+    for _ in range(4):  # ECDSA: another signature each time
+        assert stranger.post(page.url, assertion=device.get(page.shown)).status == 200
+    found = portal.service.private.drafts.find(page.path.removeprefix("/sign/"))
+    assert found is not None
+    assert len(found.signatures) == 1
