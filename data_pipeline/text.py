@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from governance_hooks.sentence import Sentence
 
-__all__ = ["MAX_REASONS_BYTES", "MAX_TEXT_BYTES", "Problem", "is_blank", "text_problems"]
+__all__ = ["MAX_REASONS_BYTES", "MAX_TEXT_BYTES", "Problem", "as_seen", "is_blank", "text_problems"]
 
 MAX_TEXT_BYTES: Final = 100_000
 """Largest prompt or answer, in UTF-8 bytes."""
@@ -21,6 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _OVERRIDES = "\u202d\u202e"
 _CLOSED_BY = {"\u202a": "\u202c", "\u202b": "\u202c", "\u2066": "\u2069", "\u2067": "\u2069", "\u2068": "\u2069"}
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(one) for one in range(0xFE00, 0xFE10)}
+"""Fillers, joiners and variation selectors: letters or marks by their category, and nothing to see."""
 _PARAGRAPH = re.compile("[\r\n\x85\u2029]")
 
 
@@ -39,6 +41,12 @@ class Problem(NamedTuple):
 def is_blank(text: str) -> bool:
     """Tell whether a text shows nothing: only spaces, format characters and controls."""
     return all(unicodedata.category(character)[0] in "ZC" for character in text)
+
+
+def as_seen(text: str) -> str:
+    """Return what an eye can tell of a line: letters in one form (NFKC), blanks as one, and nothing of what shows nothing."""
+    plain = unicodedata.normalize("NFKC", text)
+    return " ".join("".join(one for one in plain if unicodedata.category(one) != "Cf" and one not in _UNSEEN).split())
 
 
 def text_problems(name: str, text: str, max_text_bytes: int = MAX_TEXT_BYTES) -> Iterator[Problem]:

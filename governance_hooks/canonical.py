@@ -35,7 +35,7 @@ def dumps(value: Any) -> bytes:
     """Return the RFC 8785 bytes of `value`; raise CanonicalError if it has none."""
     try:
         return _PLAIN.encode(value).encode() if _simple(value) else rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise CanonicalError(f"value has no canonical JSON form: {error}") from error
 
 
@@ -115,6 +115,8 @@ def _loads_or_say_why(data: bytes, floats: bool, source: str) -> Any:
         canonical = _PLAIN.encode(value).encode() if plain else dumps(value)
     except UnicodeEncodeError as error:
         refuse(f"text is not Unicode ({error.reason})")
+    except RecursionError:
+        refuse("nested too deep")
     if canonical != data:
         refuse("bytes differ from their canonical form")
     return value

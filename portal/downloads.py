@@ -111,7 +111,10 @@ def bytes_of(folder: Path, path: str, most: int) -> bytes:
 
 
 def _checked(file: IO[bytes], part: Part, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` up to `stop`; the whole file is hashed, and the last bytes come only if it is the one that was voted on."""
+    """Yield the bytes from `start` up to `stop`; the whole file is hashed, and the last bytes come only if it is the one that was voted on.
+
+    Something is yielded for every block, if only nothing: between two of them a thread is free for pages, however far into the file somebody resumes.
+    """
     with file:
         digest, at, held = hashlib.sha256(), 0, b""
         while block := file.read(_BLOCK):
@@ -119,9 +122,10 @@ def _checked(file: IO[bytes], part: Part, start: int, stop: int) -> Iterator[byt
             wanted = block[max(0, start - at) : max(0, stop - at)]
             at += len(block)
             if wanted:
-                if held:
-                    yield held
+                yield held
                 held = wanted
+            else:
+                yield b""
         if at != part.size or (part.sha256 is not None and "sha256:" + digest.hexdigest() != part.sha256):
             raise ConnectionAbortedError(
                 f"{part.path} was changed on this server, and is not sent to its end"

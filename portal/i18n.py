@@ -60,8 +60,9 @@ LANGUAGES: Final = ("en", *sorted(path.parent.parent.name for path in LOCALES.gl
 NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code in LANGUAGES}
 """Each language's own name."""
 
-_INSTANT: Final = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_INSTANT: Final = re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _CODE: Final = re.compile("[a-z]{3}")
+_ISOLATES: Final = dict.fromkeys(range(0x2066, 0x206A))
 
 _BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
 
@@ -230,7 +231,15 @@ def numbered(count: int, text: str) -> str:
 
 def with_dates(text: str) -> str:
     """Return a sentence with every RFC 3339 instant in it as this language writes it, set apart from the direction of the sentence."""
-    return _INSTANT.sub(lambda found: f"\u2068{when(found[0])}\u2069", text)
+    return _INSTANT.sub(lambda found: f"\u2068{_dated(found[0])}\u2069", text)
+
+
+def _dated(text: str) -> str:
+    """Return what looks like an instant as this language writes it, and as it stands where it is none: a member may have written it."""
+    try:
+        return when(text)
+    except ValueError:
+        return text
 
 
 class _Amount(float):
@@ -252,7 +261,7 @@ def apart(text: str) -> str:
     """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
     if text.replace("\u00a0", "").isascii() and direction() == "ltr":
         return text
-    return f"\u2068{text.replace(chr(0x2068), '').replace(chr(0x2069), '')}\u2069"
+    return f"\u2068{text.translate(_ISOLATES)}\u2069"  # none that begins in the text and is not ended in it, as one that was cut
 
 
 def _shown(value: object) -> object:
@@ -261,7 +270,7 @@ def _shown(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _Amount(value)
     text = str(value)
-    return apart(when(text) if _INSTANT.fullmatch(text) else text)
+    return apart(_dated(text) if _INSTANT.fullmatch(text) else text)
 
 
 def _is_code(value: object) -> TypeGuard[str]:

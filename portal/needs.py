@@ -92,19 +92,19 @@ def _declined(service: Service, register: Register, kind: str, author: str | Non
 def _asked(service: Service, register: Register, member: str) -> list[Need]:
     """Return the requests of others that this member may sign and has not signed: to join, or for a new key."""
     found = list[Need]()
-    joining = recovering = 0
+    joining, recovering = set[str](), set[str]()  # people, who may have asked more than once
     for one in service.private.drafts.open(kind="coop.admission/v1") if member in register.bylaws.registrars else ():
-        joining += _waits(register, one, member)
+        joining |= {one.author} if _waits(register, one, member) else set()
     for one in service.private.drafts.open(kind="coop.recovery/v1"):
         lost = register.members.get(one.author)
         if one.author != member and (member in register.bylaws.registrars or (lost is not None and member in lost.guardians)):
-            recovering += _waits(register, one, member)
+            recovering |= {one.author} if _waits(register, one, member) else set()
     if joining:
-        words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", joining) % {"num": joining}
+        words = ngettext("%(num)d person asks to join.", "%(num)d people ask to join.", len(joining)) % {"num": len(joining)}
         found.append(Need(words, "/stewards/admissions", _("Look at it")))
     if recovering:
-        words = ngettext("%(num)d member lost their keys and asks you for help.", "%(num)d members lost their keys and ask you for help.", recovering)
-        found.append(Need(words % {"num": recovering}, "/stewards/admissions", _("Look at it")))
+        words = ngettext("%(num)d member lost their keys and asks you for help.", "%(num)d members lost their keys and ask you for help.", len(recovering))
+        found.append(Need(words % {"num": len(recovering)}, "/stewards/admissions", _("Look at it")))
     return found
 
 

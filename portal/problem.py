@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,7 +60,7 @@ def problem(status: int, detail: str, *, value: object = None, allowed: str | No
         allowed=None if allowed is None else allowed[:_LONGEST],
         next=None if then is None else then[:_LONGEST],
     )
-    body = said.model_dump_json(exclude_none=True).encode(errors="replace")
+    body = json.dumps(said.model_dump(exclude_none=True), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")  # JSON may hold half a letter
     return Response(body, status, {"retry-after": "10"} if status == 503 else None, PROBLEM)
 
 

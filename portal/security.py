@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.limits import Limits
+from portal.limits import Limits, network
 from portal.problem import problem
 
 __all__ = ["API", "BODY_BYTES", "BODY_S", "Guard", "Hosts", "headers_of"]
@@ -23,6 +23,11 @@ BODY_S = 20.0
 
 API = "/api/"
 """What programs ask for is below this path."""
+
+_FORM = ("", "application/x-www-form-urlencoded")
+"""What the forms of our pages send; no page sends a file. A multipart body names its own charset, and some of Python's take a minute for 512 KiB."""
+_UNREAD = (API, "/unsubscribe/")
+"""Below these, no body is read as a form. Mail programs send the one click as multipart (RFC 8058, 3.1)."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -132,14 +137,15 @@ class Guard:
             return 413, f"a request may have {BODY_BYTES} bytes"
         if scope["method"] in _SAFE:
             return None
+        if headers.get("content-type", "").partition(";")[0].strip().lower() not in _FORM and not scope["path"].startswith(_UNREAD):
+            return 415, "a form is sent as application/x-www-form-urlencoded"
         # Every browser of today says where a request comes from (Fetch Metadata), and older ones name the origin of a POST. A program
         # that says neither carries no cookie of ours, and what it hands in is signed.
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         own = site == "same-origin" or (site is None and origin == self._origin)
         if not own and (site is not None or origin is not None or self._cookie in headers.get("cookie", "")):
             return 403, "this request came from another site"
-        client = scope.get("client")
-        if not self._limits.allows("write", client[0] if client else "?"):
+        if not self._limits.allows("write", network(scope.get("client"))):
             return 429, "too many requests; wait a minute"
         return None
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
+from typing import NamedTuple
 
 from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
@@ -27,6 +28,14 @@ VOUCHED = 2048
 """Statements of the writer whose signatures need no second look, at most: more than it takes in at a time."""
 _OF_ONE = frozenset({"coop.ballot/v1", "coop.preference/v1", "coop.consent/v1", "coop.withdrawal/v1", "coop.contribution/v1", "coop.review/v1"})
 """What comes by most, and changes nothing about who is a member."""
+
+
+class Named(NamedTuple):
+    """Where reasons were first named."""
+
+    author: str
+    proposed: bool
+    """Whether they are those of a proposal or of a draft, which are handed out with their salt."""
 
 
 class View(Cooperative):
@@ -50,8 +59,9 @@ class View(Cooperative):
         """Texts given, all together."""
         self.recovered: list[tuple[str, str, str]] = []
         """Recoveries that took effect: member, statement, and the instant of the log's clock, oldest first."""
-        self.reasons: set[str] = set()
-        """Salted digests of all reasons that a statement names, also of ballots that later ones took the place of."""
+        self.reasons: dict[str, Named] = {}
+        """Salted digests of all reasons that a statement names, also of ballots that later ones took the place of -> who named them first. Who names what
+        somebody else wrote, which is easily done, may neither erase it nor have its salt handed out."""
         self.declined: Counter[str] = Counter()
         """Requests a registrar declined, by what they are about."""
         self._choices: dict[str, Counter[str]] = defaultdict(Counter)
@@ -104,8 +114,10 @@ class View(Cooperative):
         self.signed.update(dict.fromkeys(statement.signers, at))
         if statement.type not in _OF_ONE:
             self._members = None
-        given = (vars(payload).get(name) for name in ("reason", "reasons"))  # of whatever kind: the reason of some is a word
-        self.reasons.update(one for one in given if isinstance(one, str) and one.startswith("sha256:"))
+        for name in ("reason", "reasons"):  # of whatever kind: the reason of some is a word
+            given = vars(payload).get(name)
+            if isinstance(given, str) and given.startswith("sha256:"):
+                self.reasons.setdefault(given, Named(statement.author, proposed=name == "reasons"))
         if isinstance(payload, Ballot | Preference):
             self._reasons[payload.proposal].pop(statement.author, None)
             if payload.reason is not None:

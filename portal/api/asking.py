@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from governance_hooks.errors import BadInput
+from portal.limits import network
 from portal.problem import PROBLEM
 from portal.public import KEPT, public
 from portal.service import Service
@@ -40,7 +41,7 @@ class Shape(BaseModel):
 def _program(request: Request) -> Visit:
     """Return the visit of a program: nobody is signed in here, whatever cookie comes along."""
     service: Service = request.app.state.service
-    if not service.limits.allows("api", request.client.host if request.client else "?"):
+    if not service.limits.allows("api", network(request.client)):
         raise HTTPException(429)
     route = request.scope.get("route")
     known = {field.alias for field in route.dependant.query_params} if isinstance(route, APIRoute) else set()

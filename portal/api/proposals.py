@@ -171,7 +171,8 @@ def reasons(visit: Program, proposal: ByDigest) -> Response:
     """Return the proposer's reasons, raw: `sha256sum` of the answer is the digest in the proposal. They are here until their author erases them."""
     with visit.register() as register:
         found = _find(register, proposal).reasons
-        data = visit.service.house.reason_document(found) if found else None
+        named = visit.service.view.reasons.get(found or "")
+        data = visit.service.house.reason_document(found) if found and named and named.proposed else None
     if data is None:
         raise nothing_here("there are no reasons here: none were given, or their author erased them")
     return raw(visit, data, "application/json", how=KEPT)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.errors import MessageError
 from email.message import EmailMessage
 from functools import partial
 from typing import Final
@@ -110,7 +111,11 @@ class Sender:
             await asyncio.to_thread(outbox.failed, letter.number, answer(first.code, first.message), for_good=for_good)
         except aiosmtplib.SMTPResponseException as error:
             await asyncio.to_thread(outbox.failed, letter.number, answer(error.code, error.message), for_good=500 <= error.code < 600)
-        except (CoopError, ValueError, LookupError):  # a letter that cannot be written must not keep others waiting
+        except (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError):
+            # It took the ones before: perhaps it breaks off at this one, as where it asks a server that never answers. The next time others go first.
+            await asyncio.to_thread(outbox.failed, letter.number, answer(421, ""))
+            raise
+        except (CoopError, ValueError, LookupError, MessageError, aiosmtplib.SMTPNotSupported):  # a letter that cannot be written must not keep others waiting
             await asyncio.to_thread(outbox.failed, letter.number, UNWRITTEN, for_good=True)
         else:
             await asyncio.to_thread(outbox.sent, letter.number)
@@ -134,6 +139,7 @@ class Sender:
                     since = 0.0
                     await asyncio.to_thread(remind, self._service)
                     await asyncio.to_thread(self._service.private.outbox.forget_old, shift(self._service.clock(), -_KEEP_S))
+                    await asyncio.to_thread(self._service.private.sessions.expire)
                     await asyncio.to_thread(forget_unsigned, self._service)
                     await asyncio.to_thread(forget_reasons, self._service)
                 await self.send_due()

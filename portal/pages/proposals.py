@@ -258,8 +258,7 @@ def erase_reasons(visit: Here, identifier: Digest) -> Response:
             draft = register.drafts[at]
             kept |= {draft.reasons} if draft.reasons and draft.author == member else set()
             at = draft.previous
-        for one in kept:
-            visit.service.house.erase_reason(one)
+        _erase(visit.service, member, *kept)
     reasons.forget()
     return visit.go(f"/proposals/{identifier}")
 
@@ -272,5 +271,14 @@ def erase_reason(visit: Here, identifier: Digest) -> Response:
         vote = find(register, identifier).votes.get(member)
         if vote is None or vote.reason is None:
             raise BadInput(i18n.gettext("there is no reason of yours"))
-        visit.service.house.erase_reason(vote.reason)
+        _erase(visit.service, member, vote.reason)
     return visit.go(f"/proposals/{identifier}")
+
+
+def _erase(service: Service, member: str, *named: str) -> None:
+    """Erase what a member wrote, of the reasons that statements of theirs name: a statement may name what somebody else wrote."""
+    own = [one for one in named if service.view.reasons[one].author == member]
+    if not own:
+        raise Refused(i18n.gettext("somebody else wrote this, and they alone erase it"))
+    for one in own:
+        service.house.erase_reason(one)

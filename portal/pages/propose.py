@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Response
 from starlette.exceptions import HTTPException
 
-from data_pipeline.text import text_problems
+from data_pipeline.text import as_seen, text_problems
 from governance_hooks.bylaws import ProposalKind
 from governance_hooks.canonical import sha256
 from governance_hooks.errors import BadInput, Refused
@@ -158,7 +158,7 @@ def _question(question: str, options: str, method: str) -> tuple[str, list[str]]
     asked = question.replace("\r\n", "\n").strip()
     lines = [line.strip() for line in options.splitlines() if line.strip()]
     most = MAX_STATEMENTS if method == "opinions" else MAX_OPTIONS
-    if not 2 <= len(lines) <= most or len(set(lines)) != len(lines):
+    if not 2 <= len(lines) <= most or len({as_seen(line) for line in lines}) != len(lines):
         raise BadInput(
             i18n.gettext("a question has different options, one in each line"),
             value=len(lines),

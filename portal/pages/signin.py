@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Path, Query, Response
 
 from governance_hooks.errors import BadInput, Refused
 from portal import i18n
+from portal.limits import network
 from portal.store.accounts import mail_address
 from portal.store.sessions import LINK_S, SESSION_S
 from portal.unsigned import forget_reasons, forget_unsigned
@@ -31,8 +32,7 @@ def ask(visit: Here, then: Annotated[str, Query(alias="next", max_length=400)] =
 def send_link(visit: Here, mail: Annotated[str, Form(max_length=254)], then: Annotated[str, Form(alias="next", max_length=400)] = "/") -> Response:
     """Mail a link; the answer is the same whether the address has an account or not."""
     service, address = visit.service, mail_address(mail)
-    client = visit.request.client
-    if service.limits.allows("mail-from", client.host if client else "?") and service.limits.allows("mail-to", address.lower()):
+    if service.limits.allows("mail-from", network(visit.request.client)) and service.limits.allows("mail-to", address.lower()):
         token = service.private.sessions.make_link(address, i18n.current(), local_path(then))
         url = f"{service.settings.origin}/signin/{token}?lang={quote(i18n.current())}"
         service.private.outbox.put(f"signin:{token[:12]}", address, i18n.current(), "signin", {"url": url, "minutes": str(LINK_S // 60)})

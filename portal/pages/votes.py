@@ -94,7 +94,7 @@ def _options(motion: Consult, fields: dict[str, str]) -> list[int]:
         if motion.method == "approval":
             chosen += [(number, number)] if text else []
         elif text:
-            if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= len(motion.options):
+            if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= len(motion.options):
                 raise BadInput(i18n.gettext("a rank is a number"), value=text[:20], allowed=Sentence("{first} to {last}", first=1, last=len(motion.options)))
             chosen.append((int(text), number))
     ranks = [rank for rank, _ in chosen]

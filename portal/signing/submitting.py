@@ -63,15 +63,21 @@ def submit_signature(service: Service, drafted: Drafted, armored: str) -> Progre
             raise Refused("this statement is not waiting for signatures", value=drafted.state)
         need, mine = needed(register, value), check(armored, drafted.body)
         who = require_signer(register, value, mine.key)
-        kept = [*(signers(register, value, drafted.body, drafted.signatures) | {who: armored}).values()]
+        before = signers(register, value, drafted.body, drafted.signatures)
+        kept = [*(before | {who: armored}).values()]
         data = entry(value, kept)
         document = parse(data, payloads={**PAYLOADS, **DOCUMENTS})
         check_origins(register.bylaws, document, clock=register.operator_clock)
         if drafted.kind == "coop.decline/v1" and asked_as(service, value["payload"]["request"]) is None:
             raise Refused("nobody asks for this any more: it was granted, or taken back", value=drafted.digest, next="look at the requests again")
     if len(kept) < need:
-        service.private.drafts.sign(drafted.id, armored)
-        return Progress(len(kept), need, None)
+        # One of each is enough: some keys make another signature each time.
+        there = drafted.signatures if who in before else service.private.drafts.sign(drafted.id, armored)
+        with service.view.reading() as register:  # others may have signed in the same moment: the last one hands in
+            kept = [*signers(register, value, drafted.body, there).values()]
+        if len(kept) < need:
+            return Progress(len(kept), need, None)
+        data = entry(value, kept)
     if drafted.kind in DOCUMENTS:
         _obey(service, document)
         made = document

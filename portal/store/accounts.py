@@ -12,21 +12,38 @@ from sqlalchemy.exc import IntegrityError
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import BadInput
-from portal.store.schema import accounts, basket, drafted, outbox, received, remarks, scores, sessions
+from portal.store.schema import accounts, basket, drafted, links, outbox, received, remarks, scores, sessions
 
 __all__ = ["Account", "Accounts", "mail_address", "masked"]
 
-# One @, no blanks or controls, no quoting: what is stricter than RFC 5321 refuses nobody we met. No newline can reach a header.
-_MAIL = re.compile(r"[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,64}@[^\s@\"<>(),:;\\\[\]\x00-\x20\x7f]{1,189}")
+# The dot-atom of RFC 5322, in ASCII, and a host's name: every server takes it and every letter can be written to it. What is stricter than RFC 5321
+# refuses nobody we met.
+_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_MAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:(?:{_LABEL}\.)+{_LABEL}|localhost)")
+_LONGEST = 189
 
 
 def mail_address(text: str) -> str:
-    """Return a mail address as it is kept; raise BadInput if it is none."""
-    found = text.strip()
-    if not _MAIL.fullmatch(found) or ".." in found or ("." not in found.partition("@")[2].strip(".") and not found.endswith("@localhost")):
-        raise BadInput("this is no mail address", value=found[:80], allowed="name@example.org")
-    name, _, domain = found.partition("@")
-    return f"{name}@{domain.lower()}"
+    """Return a mail address as it is kept, a domain of other letters as xn--; raise BadInput if it is none."""
+    given = text.strip()
+    name, _, domain = given.rpartition("@")
+    found = f"{name}@{_ascii(domain)}"
+    if not _MAIL.fullmatch(found):
+        raise BadInput("this is no mail address", value=given[:80], allowed="name@example.org")
+    return found
+
+
+def _ascii(domain: str) -> str:
+    """Return a domain in the letters mail servers know, or nothing for one that would become another one by that."""
+    if len(domain) > _LONGEST:
+        return ""
+    if domain.isascii():
+        return domain.lower()
+    try:
+        made = domain.encode("idna")
+        return made.decode().lower() if made.decode("idna").lower() == domain.lower() else ""
+    except UnicodeError:
+        return ""
 
 
 def masked(mail: str) -> str:
@@ -112,9 +129,10 @@ class Accounts:
                 connection.execute(delete(drafted).where(drafted.c.author == one))  # and the salts by which the log names what was declined
                 connection.execute(delete(remarks).where(remarks.c.member == one))
             connection.execute(delete(outbox).where(outbox.c.mail == found.mail))
+            connection.execute(delete(links).where(links.c.mail == found.mail))
             for table in (sessions, basket, received, scores, accounts):
                 connection.execute(delete(table).where(table.c.account == account))
-        self._database.forget(accounts.name, basket.name, received.name, scores.name, outbox.name, remarks.name, drafted.name)
+        self._database.forget(accounts.name, basket.name, received.name, scores.name, outbox.name, links.name, remarks.name, drafted.name)
 
 
 def make_account(connection: Connection, mail: str, language: str, at: str) -> Account:

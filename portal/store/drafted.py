@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
 from governance_hooks.errors import Refused
-from governance_hooks.requests import new_salt
+from governance_hooks.requests import ABOUT, new_salt
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
 from portal.store.schema import drafted, enrolments
@@ -23,7 +23,9 @@ __all__ = ["ENROL_S", "Drafted", "Drafts", "Enrolment"]
 KEPT_S = 90 * 86_400
 """A statement nobody signed goes after this time, seconds."""
 OPEN = 100
-"""Statements of one author that may wait at a time; the oldest go."""
+"""Statements of one kind that may wait in one name at a time; the oldest go. By kind, for anybody may ask to be shown to be a member."""
+ASKED = 3
+"""Requests to others, to join or for a new key, that may wait in one name: who begins again and again is one person still."""
 ENROL_S = 600
 """How long the making of a passkey may take, seconds."""
 
@@ -76,10 +78,11 @@ class Drafts:
     def add(self, kind: str, author: str, body: bytes, after: dict[str, Any]) -> Drafted:
         """Keep a body to be signed."""
         made = Drafted(secrets.token_hex(16), kind, author, body, [], after, self._clock(), None, "open")
+        most = ASKED if kind in ABOUT else OPEN
         with self._database.transaction(write=True) as connection:
             self._expire(connection)
-            mine = (drafted.c.author == author) & (drafted.c.state == "open")
-            newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(OPEN - 1).scalar_subquery()
+            mine = (drafted.c.author == author) & (drafted.c.kind == kind) & (drafted.c.state == "open")
+            newest = select(drafted.c.id).where(mine).order_by(drafted.c.created.desc(), drafted.c.id).limit(most - 1).scalar_subquery()
             connection.execute(delete(drafted).where(mine, drafted.c.id.not_in(newest)))
             connection.execute(insert(drafted).values(**{name: getattr(made, name) for name in Drafted.__dataclass_fields__}))
         return made
@@ -129,12 +132,14 @@ class Drafts:
                 connection.execute(update(drafted).where(drafted.c.id == identifier).values(after=after))
         return str(after["salt"])
 
-    def sign(self, identifier: str, signature: str) -> None:
-        """Add a verified signature."""
+    def sign(self, identifier: str, signature: str) -> list[str]:
+        """Add a verified signature; return all that are there now, also those that came meanwhile."""
         with self._database.transaction(write=True) as connection:
-            kept = connection.execute(select(drafted.c.signatures).where(drafted.c.id == identifier)).scalar_one()
+            kept = list(connection.execute(select(drafted.c.signatures).where(drafted.c.id == identifier)).scalar_one())
             if signature not in kept:
-                connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=[*kept, signature]))
+                kept.append(signature)
+                connection.execute(update(drafted).where(drafted.c.id == identifier).values(signatures=kept))
+        return kept
 
     def settle(self, identifier: str, statement: str) -> None:
         """Note that a statement is in the log."""

@@ -84,6 +84,13 @@ class Sessions:
             connection.execute(insert(sessions).values(hash=hashed(session), account=account.account, expires=shift(at, SESSION_S)))
         return session, account, row.next
 
+    def expire(self) -> None:
+        """Forget links and sessions whose time is over, and with them the addresses of people who never came."""
+        at = self._clock()
+        with self._database.transaction(write=True) as connection:
+            connection.execute(delete(links).where(links.c.expires <= at))
+            connection.execute(delete(sessions).where(sessions.c.expires <= at))
+
     def open(self, token: str) -> Session | None:
         """Return whose session this is, or None."""
         query = select(sessions.c.account, sessions.c.standing).where(sessions.c.hash == hashed(token), sessions.c.expires > self._clock())
