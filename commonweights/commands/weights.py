@@ -105,13 +105,13 @@ def merge(
 @click.argument("model")
 @click.option("--type", "kind", type=click.Choice(["f16", "q8_0"]), default="q8_0", show_default=True, help="f16: 2 bytes a weight. q8_0: about 1.06.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to make [default: RUN-TYPE.gguf in the run's folder].")
-@click.option("--no-check", is_flag=True, help="Write without reading it back through transformers; the record says so.")
+@click.option("--no-check", is_flag=True, help="Write without reading the weights back; the record says so.")
 @click.pass_obj
 def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bool) -> None:
     """Write MODEL as one GGUF file: a run (merged before, or fully fine-tuned), or a folder that `coop weights merge` made.
 
     Llama, Mistral and Qwen2 with a byte-level BPE tokenizer; others are refused. The file carries tokenizer, chat template, name, licence and
-    the digest of the folder it was made from. It is read back through transformers and compared with the model.
+    the digest of the folder it was made from. It is read back, one weight at a time: every byte is compared with the model's, and so is what both answer.
     """
     from train.export.gguf_file import write_gguf
 
@@ -129,5 +129,9 @@ def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bo
         record = write_gguf(source, out, kind, build=build, check=not no_check, progress=show)
     from train.export.parity import table
 
-    shown = table({f"GGUF {kind}": record["parity"]["gguf"]}) if record["parity"] is not None else "NOT CHECKED: nobody has read it back"
+    parity = record["parity"]
+    shown = "NOT CHECKED: nobody has read it back"
+    if parity is not None:
+        tensors = parity["tensors"]
+        shown = f"{table({f'GGUF {kind}': parity['gguf']})}\n{tensors['compared']} tensors, {tensors['bytes']:,} bytes, each as the model's numbers round"
     session.show(record, f"{shown}\n\nfile     {out}\nsha256   {record['sha256']}\nsize     {record['size']:,} bytes\nlicence  {record['licence']}")
