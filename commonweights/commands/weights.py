@@ -73,6 +73,10 @@ def merge(
     Writes safetensors in the base's own shards, tokenizer, chat template and generation config as the base has them, and export.json:
     digests of everything that went in and came out, and how far the merged model is from base with adapter. It is compared on
     held-out rows of the run's build, else on a few fixed texts; beyond the bounds nothing is written.
+
+    \b
+    coop weights merge first
+    coop weights merge --adapter releases/first --base models/llama-8b --out first-merged
     """
     from train.export.merge import merge as merge_weights
 
@@ -112,6 +116,10 @@ def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bo
 
     Llama, Mistral and Qwen2 with a byte-level BPE tokenizer; others are refused. The file carries tokenizer, chat template, name, licence and
     the digest of the folder it was made from. It is read back, one weight at a time: every byte is compared with the model's, and so is what both answer.
+
+    \b
+    coop weights gguf first --type q8_0
+    coop weights gguf first-merged --type f16 --out first-f16.gguf
     """
     from train.export.gguf_file import write_gguf
 
@@ -121,6 +129,11 @@ def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bo
             source = model_of_folder(Path(model))
             if out is None:
                 raise BadInput("a folder needs --out", allowed=f"coop weights gguf {model} --out FILE.gguf")
+        elif Path(model).is_dir():
+            raise BadInput(
+                f"{model} is no folder that coop weights merge made: it holds no export.json", allowed="such a folder, or the name of a run",
+                next=f"coop weights merge --adapter {model} --base BASE --out DIR",
+            )  # fmt: skip
         else:
             with open_workspace(session.folder, read_only=True) as space:
                 finished = finished_run(space, model)

@@ -313,3 +313,14 @@ def test_a_database_with_a_log_takes_no_second_cooperative(village: Village, dat
         found(tmp_path / "second", log=url)
     assert not (tmp_path / "second" / "cooperative.json").exists()
     assert village.coop.log.size == 1
+
+
+def test_of_a_folder_nobody_may_write_it_is_said_that_reading_needs_that_too(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = village.root / "log.sqlite"
+    village.coop.close()
+    path.write_bytes(b"no database, " * 100)
+    with pytest.raises(CoopError, match="free space or mend the disk"), Log(path, read_only=True) as log:
+        _ = log.size
+    monkeypatch.setattr(rules.os, "access", lambda folder, mode: folder != village.root.absolute())
+    with pytest.raises(CoopError, match=f"copy {village.root} to where you may write, which SQLite needs even to read"), Log(path, read_only=True) as log:
+        _ = log.size
