@@ -41,14 +41,24 @@ for other in (card, insights, sample):
 
 @build.command()
 @click.argument("name")
-@click.option("--purpose", type=click.Choice(list(PURPOSES)), default="dpv:NonCommercialResearch", show_default=True)
+@click.option("--purpose", type=click.Choice(list(PURPOSES)), default="dpv:NonCommercialResearch", show_default=True, help="What the rows are for.")
 @click.option("--licence", type=click.Choice(LICENCES), default="Apache-2.0", show_default=True, help="Licence of the weights to come.")
-@click.option("--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=["coop:PublicViaReleasedWeights"], show_default=True)
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    type=click.Choice(RECIPIENTS),
+    default=["coop:PublicViaReleasedWeights"],
+    show_default=True,
+    help="Who is to get the weights.",
+)
 @click.option("--heldout", "heldout_permille", default=150, show_default=True, help="Share of prompts held out for evaluation, per mille.")
 @click.option("--stages", type=click.Path(path_type=Path, dir_okay=False), help="YAML of quality stages and their parameters (docs/data_quality.md).")
 @click.option("--without", multiple=True, metavar="STAGE", help="Leave out a quality stage; may be repeated.")
 @click.option("--suite", "suites", multiple=True, metavar="NAME=FILE", help="Keep rows clear of this evaluation suite (JSON lines of item, text), from now on.")
-@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes; with slurm, jobs at a time [default: all].")
+@click.option(
+    "--jobs", type=click.IntRange(0), help="Processes [default: one a core, if there is much to do]; with slurm, jobs at a time [default: all].", default=0
+)
 @click.option("--executor", type=click.Choice(EXECUTORS), default="pool", show_default=True, help="Who does the work; it changes nothing in the build.")
 @click.option("--site", metavar="NAME", help="With --executor slurm: the cluster, by its profile sites/NAME.yaml.")
 @click.option("--parts", type=click.IntRange(0, 100_000), default=0, show_default="one every 16,384 records", help="Parts the records are cut into.")
@@ -103,7 +113,7 @@ def make(
 @build.command()
 @click.argument("name")
 @click.option("--remake", "again", is_flag=True, help="Also make it again from the log and the store, which must give the same bytes.")
-@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
+@click.option("--jobs", type=click.IntRange(0), default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
 @click.pass_obj
 def verify(session: Session, name: str, again: bool, jobs: int) -> None:
     """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made.

@@ -46,7 +46,7 @@ class Stored:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row; of one number, if it is a vector."""
-        block, size = gguf.GGML_QUANT_SIZES[self.type]
+        block, size = (int(value) for value in gguf.GGML_QUANT_SIZES[self.type])
         return size if len(self.shape) == 1 else prod(self.shape[1:]) // block * size
 
 
