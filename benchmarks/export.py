@@ -18,6 +18,8 @@ from typing import Any
 
 from measure import publish
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # before this folder, whose train.py is no package
+
 
 def ours(base: Path, adapter: Path, out: Path, threads: int) -> None:
     from train.export.merge import Origin, merge

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commonweights import __version__
+
+if TYPE_CHECKING:
+    from governance_hooks.errors import CoopError
 
 __all__ = ["Session", "coop", "main"]
 
@@ -54,7 +58,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "portal": ("portal:portal", "Serve the members' and the public's web pages."),
         "close": ("vote:close", "Close a vote whose time is over."),
         "build": ("build:build", "Make, verify, compare datasets; prove what is whose in them."),
-        "base": ("base:base", "Fetch or check base weights."),
+        "base": ("base:base", "Prepare the demo's base weights, or check a folder of your own."),
         "witness": ("witness:witness", "Watch another cooperative's log: cosign it if it only grows, keep evidence if not."),
         "tokens": ("tokens:tokens", "Make, check and show a build as the tokens a model reads."),
         "plan": ("plan:plan", "Resolve a config into the plan members vote on."),
@@ -134,14 +138,33 @@ def coop(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     Check a download:   coop verify DIR
     Found one:          coop init DIR --name NAME --founder KEY --founder KEY
 
-    Exit codes: 0 done, 1 refused, blocked or failed, 2 bad input or could not be checked, 5 complete already.
+    Exit codes: 0 done, 1 refused, blocked or failed, 2 bad input or could not be checked, 5 complete already, 75 stopped by a signal, start it
+    again, 130 stopped by Ctrl-C. `coop verify` has two more: 3 and 4.
     """
     ctx.obj = Session(folder, as_json)
 
 
+def _of_the_machine(error: OSError) -> CoopError | None:
+    """Return in plain words what disk or permissions said no to; None for an error that is a mistake of ours."""
+    from governance_hooks.errors import CoopError
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "free space" in str(error))  # NumPy's has no number
+    if not full and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENAMETOOLONG):
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    if full:
+        return CoopError(
+            f"the disk is full{where}", value=str(error), next="free space or choose another folder, then the same command again; nothing is half-written"
+        )
+    return CoopError(
+        f"the machine refuses to read or write{where}", value=error.strerror or str(error),
+        next="choose a folder you may write, or ask whose it is, then the same command again",
+    )  # fmt: skip
+
+
 def main() -> None:
     """Run `coop`; expected errors are printed in full words and without a traceback."""
-    from governance_hooks.errors import CoopError
+    from governance_hooks.errors import BadInput, CoopError
     from governance_hooks.report import Blocked
 
     # Nothing here may fetch anything nobody asked for; libraries read these when they are imported.
@@ -153,16 +176,22 @@ def main() -> None:
     as_json = "--json" in arguments
     rest = [argument for argument in arguments if argument != "--json"]
     try:
-        code = coop(["--json", *rest] if as_json else rest, standalone_mode=False)  # returns the code of a command that left early
-    except click.exceptions.Abort:
-        click.echo("stopped", err=True)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command goes on where it was", err=True)
+        code = coop(["--json", *rest] if as_json else rest, prog_name="coop", standalone_mode=False)  # returns the code of a command that left early
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped; nothing is half-written, and the same command goes on or begins anew", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "coop"
+            click.echo(json.dumps(BadInput(error.format_message(), next=f"{command} --help").as_dict(), sort_keys=True))
+        else:
+            error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        if (failed := _of_the_machine(error)) is None:
+            raise
+        click.echo(json.dumps(failed.as_dict(), sort_keys=True)) if as_json else click.echo(f"error: {failed}", err=True)
+        sys.exit(failed.exit_code)
     except CoopError as error:
         if as_json:
             click.echo(json.dumps(error.report.as_dict() if isinstance(error, Blocked) else error.as_dict(), sort_keys=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from commonweights.leaking import leak_payload, make_leak_tests
+from commonweights.names import names
 from commonweights.progress import Progress
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import atomic_directory, write_bytes
@@ -26,11 +27,19 @@ __all__ = ["card_files", "card_hook", "evaluate_run", "log_end", "read_record", 
 OUTLINE: Final = "coop.run-outline/v1"
 
 
+def no_record(space: Workspace, run: str) -> BadInput:
+    """Return the error of a run without a record: it goes on, or its name is not right."""
+    known = list(space.coop.register.runs)
+    if run in known:
+        return BadInput(f"run {run} has no record yet", value=space.coop.register.runs[run].status, next=f"coop train {run}, which goes on with it")
+    return BadInput(f"there is no run {run}", allowed=names(known, run), next="coop runs")
+
+
 def read_record(space: Workspace, run: str) -> dict[str, Any]:
     """Return run.json."""
     path = space.run(run) / "run.json"
     if not path.is_file():
-        raise BadInput(f"run {run} has no record yet", next="coop train PLAN")
+        raise no_record(space, run)
     record: dict[str, Any] = loads(path.read_bytes(), floats=True, source=str(path))
     return record
 

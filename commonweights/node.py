@@ -25,7 +25,7 @@ from governance_hooks.report import Report
 from governance_hooks.site.clearance import Clearance, clearance_of, read_clearance
 from governance_hooks.site.order import order_of, read_order
 from governance_hooks.statement import MAX_ENTRY, now, parse
-from slurm.completed import require_incomplete
+from slurm.completed import require_complete, require_incomplete
 from slurm.job import JobFolder, read_job
 from slurm.outbox import read_entries, read_small
 from slurm.sbatch import Kind
@@ -184,9 +184,11 @@ def evaluate_job(path: Path, *, threads: int | None, show: Progress) -> dict[str
     from eval.report import evaluate
 
     node = Node.open(path, "eval")
-    request, run_dir = node.request(devices=1), Path(node.folder.job.run_dir)
+    job = node.folder.job
+    request, run_dir = node.request(devices=1), Path(job.run_dir)
     run_gate(request).require()
-    logged = node.register()[0].run(node.folder.job.run).report
+    require_complete(run_dir, job.run, job.plan)
+    logged = node.register()[0].run(job.run).report
     if logged is None:
         plan, seed = read_plan(request.plan), Path(node.folder.job.canary_seed)
         if plan.evaluation.leak is not None:  # first: `coop collect` takes a report for the sign that all is there

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from commonweights.card_statements import write_statements
-from commonweights.end_of_run import write_card
+from commonweights.end_of_run import no_record, write_card
 from commonweights.run_inputs import find_build
 from commonweights.workspace import Workspace
 from governance_hooks.atomic import write_bytes
@@ -49,6 +49,6 @@ def emit_card(space: Workspace, run: str) -> Path:
     """
     folder = space.run(run)
     if not (folder / "run.json").is_file():
-        raise BadInput(f"run {run} has no record yet", next="coop train PLAN")
+        raise no_record(space, run)
     prepare_card(space, run)
     return write_card(space.coop.register, run, folder, find_build(space, read_plan((folder / "plan.json").read_bytes())))

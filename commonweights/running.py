@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonweights.end_of_run import evaluate_run, log_end, read_record
+from commonweights.names import names
 from commonweights.progress import Progress
 from commonweights.run_card import emit_card
 from commonweights.run_inputs import find_base, find_build
@@ -42,11 +42,7 @@ def read_plan_file(space: Workspace, name: str) -> bytes:
         raise BadInput(f"{name} is a config: a plan is made of it, and voted on", allowed="the name of a plan, or its file", next=f"coop plan {name}")
     if not path.is_file():
         known = sorted(one.stem for one in space.plan("any").parent.glob("*.json"))
-        near = difflib.get_close_matches(name, known, n=1)
-        said = (f"did you mean {near[0]!r}? " if near else "") + (
-            f"known: {', '.join(known[:20])}" + ", ..." * (len(known) > 20) if known else "none is here yet"
-        )
-        raise BadInput(f"there is no plan {name}", allowed=said, next="coop plan CONFIG")
+        raise BadInput(f"there is no plan {name}", allowed=names(known, name), next="coop plan CONFIG")
     return path.read_bytes()
 
 

@@ -213,9 +213,10 @@ def _options(made: Draft, kind: Kind, order: str, before: str | None) -> list[st
     """Return how a job is told its order, and which job it waits for."""
     options = [f"--comment=coop:{order.removeprefix('sha256:')}"]
     if before is not None:
-        # Of a chain of starts the earlier ones may have failed by then; the evaluation itself refuses a run that is not completed. A job that can never start
-        # is taken out of the queue.
-        how = "afterany" if made.array is not None and kind == "eval" else "afterok"
+        # The training's last job may be cancelled and its run complete all the same: of a chain of starts, or of a run that was sent twice, what has nothing
+        # left to do leaves the queue. So the evaluation waits until it is over, however, and itself refuses a run that is not completed. A card that can never
+        # start is taken out of the queue.
+        how = "afterany" if kind == "eval" else "afterok"
         options += [f"--dependency={how}:{before}", "--kill-on-invalid-dep=yes"]
     return options
 

@@ -97,6 +97,10 @@ class Workspace:
         """Folder of a dataset build."""
         return self.root / "builds" / name
 
+    def builds(self) -> list[str]:
+        """Return the names of the builds that are here."""
+        return sorted(path.parent.name for path in self.build("any").parent.glob("[!.]*/manifest.json"))
+
     @property
     def build_parts(self) -> Path:
         """Where a build that other machines make keeps its parts until it is whole: members' texts."""
@@ -145,9 +149,14 @@ class Workspace:
 def find_folder(given: Path | None) -> Path:
     """Return the cooperative's folder: the one given, else the nearest at or above the current folder."""
     if given is not None:
-        if not Paths(given).identity.is_file():
-            raise BadInput(f"{given} is no cooperative's folder", next=f"coop init {given} --name NAME --founder KEY")
-        return given
+        if Paths(given).identity.is_file():
+            return given
+        above = next((folder for folder in given.absolute().parents if Paths(folder).identity.is_file()), None)
+        raise BadInput(
+            f"{given} is no cooperative's folder",
+            allowed=f"{above}, the cooperative above it" if above is not None else None,
+            next=f"-C {above}" if above is not None else f"coop init {given} --name NAME --founder KEY",
+        )
     for folder in (Path.cwd(), *Path.cwd().parents):
         if Paths(folder).identity.is_file():
             return folder

@@ -7,12 +7,14 @@ WAIT_S and say so then. Every error of a driver becomes a CoopError, and none sh
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -248,8 +250,12 @@ class Database:
         return CoopError(f"cannot read the log {self.shown}: {self._told(error)}", next=self._advice("coop audit"))
 
     def _advice(self, then: str) -> str:
-        mend = "free space or mend the disk" if self.dialect.name == "sqlite" else "see that the server runs and lets you in (COOP_LOG_URL, ~/.pgpass)"
-        return f"{mend}, then {then}"
+        if self.dialect.name != "sqlite":
+            return f"see that the server runs and lets you in (COOP_LOG_URL, ~/.pgpass), then {then}"
+        folder = Path(str(self.url.database)).absolute().parent
+        if folder.is_dir() and not os.access(folder, os.W_OK):  # SQLite keeps two files beside a log that is read, too
+            return f"copy {folder} to where you may write, which SQLite needs even to read, or ask whose it is; then {then}"
+        return f"free space or mend the disk, then {then}"
 
     def _told(self, error: Exception) -> str:
         """What the driver says, on one line and without the password."""

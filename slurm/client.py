@@ -23,7 +23,7 @@ _FIELDS: Final = "%i|%T|%M|%L|%D|%N|%r|%j|%k"
 
 
 class NoSlurm(CoopError):
-    """This machine has none of SLURM's programs."""
+    """This machine has none of SLURM's programs, or they know of no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,12 @@ def _run(*command: str, folder: Path | None = None) -> str:
         raise CoopError(f"{command[0]} gave no answer within {_SECONDS} s", next="is the cluster's controller up? scontrol ping") from error
     if done.returncode:
         said = " ".join(line.removeprefix(f"{command[0]}: error: ") for line in done.stderr.splitlines() if line.strip())
+        if "configuration source" in said:
+            raise NoSlurm(
+                f"{command[0]} is on this machine, but knows of no cluster",
+                value=said[-120:],
+                next="log in where jobs of this site are sent from, or set SLURM_CONF, and run the same command again",
+            )
         raise CoopError(f"{command[0]} says: {said[:1000] or f'exit code {done.returncode}'}", next="scontrol ping, if that is not plain enough")
     return done.stdout
 

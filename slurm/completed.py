@@ -1,4 +1,5 @@
-"""Whether a run is trained to its end already: then another start would only be used up. Its record may lie there before the log knows of it."""
+"""Whether a run is trained to its end: then another start would only be used up, and its evaluation may begin. Its record may lie there before the log
+knows of it."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from governance_hooks.errors import BadInput, Complete
+from governance_hooks.errors import BadInput, Complete, Refused
 from slurm.outbox import read_small
 
-__all__ = ["is_complete", "require_incomplete"]
+__all__ = ["is_complete", "require_complete", "require_incomplete"]
 
 _MAX: Final = 16 << 20
 """Bytes of a record that are read at all."""
@@ -49,3 +50,14 @@ def require_incomplete(folder: Path | None, run: str, plan: str, *, logged: str 
         where = f": its result is in {folder}" if folder is not None else ""
         first = "" if logged == "completed" else "coop collect, which logs its end; then "
         raise Complete(f"run {run} is complete{where}", next=f"{first}coop eval {run}; another training is a new run under a name and an approval of its own")
+
+
+def require_complete(folder: Path, run: str, plan: str) -> None:
+    """Raise Refused for a run whose folder does not say that it is trained to its end: the training before was cancelled, or failed."""
+    if not is_complete(folder, run, plan):
+        raise Refused(
+            f"run {run} is not trained to its end, so nothing of it is measured",
+            value=str(folder / "run.json"),
+            allowed="the record of a completed run of this plan",
+            next=f"coop jobs says how its training ended; coop submit {run} goes on where it stopped, with an evaluation behind it",
+        )

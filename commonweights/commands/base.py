@@ -19,6 +19,10 @@ def base(session: Session, folder: Path | None) -> None:
     """Check the base weights in FOLDER, or prepare the demo's (SmolLM2-135M-Instruct) in the cache.
 
     Only safetensors and plain tokenizer files are accepted: no pickles, no code from the model's folder.
+
+    \b
+    coop base                       the demo's, once
+    coop base models/llama-8b       a folder of your own
     """
     from train.base_weights import cached_base, read_base
 

@@ -11,6 +11,7 @@ from commonweights.cli import Session
 from commonweights.commands.build_card import card
 from commonweights.commands.build_views import insights, sample
 from commonweights.executors import EXECUTORS, steps_of
+from commonweights.names import names
 from commonweights.options import key_option
 from commonweights.progress import progress
 from commonweights.workspace import Workspace, load_key, member_of, open_workspace
@@ -25,7 +26,13 @@ __all__ = ["build"]
 
 @click.group()
 def build() -> None:
-    """Make, verify and compare datasets, and prove what is whose in them."""
+    """Make, verify and compare datasets, and prove what is whose in them.
+
+    \b
+    coop build make voices-1                 the dataset, and its entry in the log
+    coop build insights voices-1             what is in it, by language
+    coop build why voices-1 RECORD           why a record is in it, or is not
+    """
 
 
 for other in (card, insights, sample):
@@ -34,14 +41,24 @@ for other in (card, insights, sample):
 
 @build.command()
 @click.argument("name")
-@click.option("--purpose", type=click.Choice(list(PURPOSES)), default="dpv:NonCommercialResearch", show_default=True)
+@click.option("--purpose", type=click.Choice(list(PURPOSES)), default="dpv:NonCommercialResearch", show_default=True, help="What the rows are for.")
 @click.option("--licence", type=click.Choice(LICENCES), default="Apache-2.0", show_default=True, help="Licence of the weights to come.")
-@click.option("--recipient", "recipients", multiple=True, type=click.Choice(RECIPIENTS), default=["coop:PublicViaReleasedWeights"], show_default=True)
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    type=click.Choice(RECIPIENTS),
+    default=["coop:PublicViaReleasedWeights"],
+    show_default=True,
+    help="Who is to get the weights.",
+)
 @click.option("--heldout", "heldout_permille", default=150, show_default=True, help="Share of prompts held out for evaluation, per mille.")
 @click.option("--stages", type=click.Path(path_type=Path, dir_okay=False), help="YAML of quality stages and their parameters (docs/data_quality.md).")
 @click.option("--without", multiple=True, metavar="STAGE", help="Leave out a quality stage; may be repeated.")
 @click.option("--suite", "suites", multiple=True, metavar="NAME=FILE", help="Keep rows clear of this evaluation suite (JSON lines of item, text), from now on.")
-@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes; with slurm, jobs at a time [default: all].")
+@click.option(
+    "--jobs", type=click.IntRange(0), help="Processes [default: one a core, if there is much to do]; with slurm, jobs at a time [default: all].", default=0
+)
 @click.option("--executor", type=click.Choice(EXECUTORS), default="pool", show_default=True, help="Who does the work; it changes nothing in the build.")
 @click.option("--site", metavar="NAME", help="With --executor slurm: the cluster, by its profile sites/NAME.yaml.")
 @click.option("--parts", type=click.IntRange(0, 100_000), default=0, show_default="one every 16,384 records", help="Parts the records are cut into.")
@@ -96,10 +113,14 @@ def make(
 @build.command()
 @click.argument("name")
 @click.option("--remake", "again", is_flag=True, help="Also make it again from the log and the store, which must give the same bytes.")
-@click.option("--jobs", default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
+@click.option("--jobs", type=click.IntRange(0), default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
 @click.pass_obj
 def verify(session: Session, name: str, again: bool, jobs: int) -> None:
-    """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made."""
+    """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made.
+
+    \b
+    coop build verify voices-1 --remake
+    """
     from data_pipeline.manifest import BATCHES
     from data_pipeline.verify import verify_build
     from governance_hooks.batches import check_batches, read_batches
@@ -135,7 +156,11 @@ def verify(session: Session, name: str, again: bool, jobs: int) -> None:
 @click.option("--all", "everything", is_flag=True, help="List every record, not the first 20 of each kind.")
 @click.pass_obj
 def diff(session: Session, a: str, b: str, everything: bool) -> None:
-    """Show which records came, went or changed from build A to build B, and why."""
+    """Show which records came, went or changed from build A to build B, and why.
+
+    \b
+    coop build diff voices-1 voices-2
+    """
     from collections import Counter
 
     from data_pipeline.diff import diff as compare
@@ -162,7 +187,11 @@ def diff(session: Session, a: str, b: str, everything: bool) -> None:
 @key_option
 @click.pass_obj
 def prove(session: Session, name: str, member: str | None, out: Path | None, key: Path | None) -> None:
-    """Prove that MEMBER [default: you] has rows in the build NAME, or has none."""
+    """Prove that MEMBER [default: you] has rows in the build NAME, or has none.
+
+    \b
+    coop build prove voices-1 --out mine.json
+    """
     from data_pipeline.manifest import read_build, read_ledger
     from governance_hooks.ownership import OwnershipTree
 
@@ -185,7 +214,11 @@ def prove(session: Session, name: str, member: str | None, out: Path | None, key
 @click.option("--root", required=True, help="The build's root, as the plan, the manifest or the log names it.")
 @click.pass_obj
 def check(session: Session, proof: Path, root: str) -> None:
-    """Check a PROOF somebody gave you, without the build and without the cooperative's folder."""
+    """Check a PROOF somebody gave you, without the build and without the cooperative's folder.
+
+    \b
+    coop build check mine.json --root sha256:...
+    """
     from governance_hooks.ownership import read_ownership
 
     found = read_ownership(proof.read_bytes(), source=str(proof))
@@ -201,7 +234,11 @@ def check(session: Session, proof: Path, root: str) -> None:
 @click.argument("record")
 @click.pass_obj
 def why(session: Session, name: str, record: str) -> None:
-    """Say why RECORD is, or is not, in the build NAME."""
+    """Say why RECORD is, or is not, in the build NAME.
+
+    \b
+    coop build why voices-1 sha256:...
+    """
     from data_pipeline.manifest import read_build, read_ledger
     from data_pipeline.verify import read_exclusions
 
@@ -219,5 +256,5 @@ def why(session: Session, name: str, record: str) -> None:
 def _folder(space: Workspace, name: str) -> Path:
     folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
     if not folder.is_dir():
-        raise BadInput(f"there is no build {name}", allowed="a name in builds/, or a build folder", next="coop build make NAME")
+        raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
     return folder

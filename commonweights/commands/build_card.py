@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from commonweights.cli import Session
+from commonweights.names import names
 from commonweights.workspace import open_workspace
 from governance_hooks.errors import BadInput
 
@@ -21,6 +22,9 @@ def card(session: Session, name: str, out: Path | None) -> None:
     """Write the card of the build NAME: a README for the Hugging Face Hub, and croissant.json (Croissant 1.1) for machines.
 
     Numbers of contributors under five are not told on it.
+
+    \b
+    coop build card voices-1
     """
     from data_pipeline.dataset_card import write_card
     from data_pipeline.manifest import read_build
@@ -28,7 +32,7 @@ def card(session: Session, name: str, out: Path | None) -> None:
     with open_workspace(session.folder, read_only=True) as space:
         folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
         if not folder.is_dir():
-            raise BadInput(f"there is no build {name}", allowed="a name in builds/, or a build folder", next="coop build make NAME")
+            raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
         target = out or folder.parent / f"{folder.name}.card"
         if target.exists() and not (target / "croissant.json").is_file():
             raise BadInput(f"{target} is there and is no card", next="give another folder with --out")

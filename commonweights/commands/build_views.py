@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commonweights.cli import Session
+from commonweights.names import names
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.atomic import write_bytes
 from governance_hooks.errors import BadInput
@@ -31,6 +32,9 @@ def insights(session: Session, name: str, svg: Path | None) -> None:
     """Show the build NAME by language: rows, members, lengths, marks, what was left out, how far reviewers agree.
 
     Numbers that fewer than five members stand behind are not told ("few").
+
+    \b
+    coop build insights voices-1 --svg voices-1.svg
     """
     from dataclasses import asdict
 
@@ -66,6 +70,9 @@ def sample(session: Session, name: str, reason: str | None, count: int, target: 
     """Write a page of records that the build NAME left out, beside the row that stayed, for people to judge.
 
     The records are drawn by a hash, so everybody with the build draws the same. Only texts whose authors all consent now are shown.
+
+    \b
+    coop build sample voices-1 --html left-out.html
     """
     from data_pipeline.manifest import read_build
     from data_pipeline.record import Record
@@ -127,5 +134,5 @@ def _chart(name: str, build: Build, lines: list[Insight]) -> str:
 def _folder(space: Workspace, name: str) -> Path:
     folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
     if not folder.is_dir():
-        raise BadInput(f"there is no build {name}", allowed="a name in builds/, or a build folder", next="coop build make NAME")
+        raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
     return folder

@@ -55,6 +55,9 @@ def write(session: Session, run: str | None, job: Path | None) -> None:
     """Render the card of RUN from its records; nothing on it is typed by hand.
 
     At a site it waits until the proof there holds the evaluation: `coop collect` logs that and sends the proof.
+
+    \b
+    coop card write first
     """
     if (run is None) == (job is None):
         raise click.UsageError("give RUN, or --job FOLDER")
@@ -105,6 +108,10 @@ def statement(
 
     FIELD summary is a translation of card/summary.eng.md: render the card first. Other members may sign the draft too (coop sign): a
     translation is shown once a second member signed it, or members chose its text in a consultation.
+
+    \b
+    coop card statement limits --text limits.txt --lang eng
+    coop card statement risks --absent not-discussed
     """
     if (text is not None) + (absent is not None) + take_back != 1:
         raise click.UsageError("give --text FILE, --absent REASON or --take-back")
@@ -132,7 +139,11 @@ def _english(space: Workspace, run: str) -> str:
 @draft_option
 @click.pass_obj
 def dissent(session: Session, run: str | None, language: str, key: Path | None, draft: Path | None) -> None:
-    """Publish, word for word, the reason you gave with your ballot against a run: nobody else can."""
+    """Publish, word for word, the reason you gave with your ballot against a run: nobody else can.
+
+    \b
+    coop card dissent --run first --lang eng
+    """
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
         name, member = _run_of(space, run), member_of(space.coop, own)
@@ -154,7 +165,11 @@ def _say(session: Session, space: Workspace, payload: dict[str, Any], own: Any, 
 @click.argument("run", required=False)
 @click.pass_obj
 def said(session: Session, run: str | None) -> None:
-    """List what members say on the card of RUN [default: the newest run]."""
+    """List what members say on the card of RUN [default: the newest run].
+
+    \b
+    coop card said first
+    """
     with open_workspace(session.folder, read_only=True) as space:
         found = standing_statements(space.coop.register, _run_of(space, run))
     rows = [
@@ -172,7 +187,11 @@ def said(session: Session, run: str | None) -> None:
 @click.argument("run")
 @click.pass_obj
 def lint(session: Session, run: str) -> None:
-    """Say what the card of RUN lacks, rule by rule, with a mark: how transparent it is, and how useful. RUN may be a release folder."""
+    """Say what the card of RUN lacks, rule by rule, with a mark: how transparent it is, and how useful. RUN may be a release folder.
+
+    \b
+    coop card lint first
+    """
     from model_card.lint import lint_pages
 
     folder = Path(run)

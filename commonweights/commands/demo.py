@@ -23,6 +23,9 @@ def demo(session: Session, folder: Path | None, quick: bool, threads: int | None
     Nine members with their own keys found a cooperative, contribute, consent and vote; a small language model is
     trained, evaluated, documented and released; everything is verified; three attacks are blocked. If it is cut
     off, the same command with the same FOLDER goes on.
+
+    \b
+    coop demo --quick mycoop       all of it in a few minutes, into the folder mycoop
     """
     from commonweights.story.play import Play  # loads torch: not for --help
 

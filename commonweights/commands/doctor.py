@@ -85,7 +85,11 @@ def _log(given: Path | None) -> str:
 @click.command()
 @click.pass_obj
 def doctor(session: Session) -> None:
-    """Check this installation: our own files, the libraries, the tools, and where the log is."""
+    """Check this installation: our own files, the libraries, the tools, and where the log is.
+
+    \b
+    coop doctor
+    """
     checklist = Checklist(f"commonweights {metadata.version('commonweights')}, Python {sys.version.split()[0]}")
     checklist.run("our files", _files)
     checklist.run("our packages", _packages)

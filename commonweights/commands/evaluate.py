@@ -123,6 +123,10 @@ def run(
 
     A run is evaluated once: trying again until the numbers please would make them worthless. One that is killed goes on after the last
     finished task.
+
+    \b
+    coop eval run first
+    coop eval run first --check
     """
     if (run is None) == (job is None):
         raise click.UsageError("give RUN, or --job FOLDER")
@@ -187,7 +191,11 @@ def _check(session: Session, run: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the sheet [default: pairs-JUDGE.json].")
 @click.pass_obj
 def pairs(session: Session, run: str, judge: str, task: str | None, out: Path | None) -> None:
-    """Write a blind sheet of RUN's answers for one member: two answers to each prompt, in an order that only a sealed key tells."""
+    """Write a blind sheet of RUN's answers for one member: two answers to each prompt, in an order that only a sealed key tells.
+
+    \b
+    coop eval pairs first --judge MEMBER
+    """
     from commonweights.judging import write_sheet
 
     with open_workspace(session.folder, read_only=True) as space:
@@ -209,7 +217,12 @@ def pairs(session: Session, run: str, judge: str, task: str | None, out: Path | 
 @click.option("--key", type=click.Path(path_type=Path), help="With --sheet: the judge's key; the answers are signed with it.")
 @click.pass_obj
 def judge(session: Session, run: str, answers: Path | None, sheet: Path | None, key: Path | None) -> None:
-    """Take in what a member chose: ANSWERS, with ANSWERS.sig beside it, signed by a key of theirs that is in the log."""
+    """Take in what a member chose: ANSWERS, with ANSWERS.sig beside it, signed by a key of theirs that is in the log.
+
+    \b
+    coop eval judge first --sheet pairs-MEMBER.json      ask for each pair here
+    coop eval judge first answers.json                   take in what was answered elsewhere
+    """
     from commonweights.judging import ask_pairs, take_in
 
     if (answers is None) == (sheet is None):

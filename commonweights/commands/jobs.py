@@ -49,7 +49,11 @@ def jobs(ctx: click.Context, everything: bool) -> None:
 @click.option("--lines", type=click.IntRange(0, 200), default=10, show_default=True, help="So many lines of its log.")
 @click.pass_obj
 def why(session: Session, number: str, lines: int) -> None:
-    """Say in plain words why job NUMBER does not run, or how it ended, and what to do."""
+    """Say in plain words why job NUMBER does not run, or how it ended, and what to do.
+
+    \b
+    coop jobs why 4711
+    """
     if not JOB.fullmatch(number):
         raise BadInput("this is no number of a job", value=number, allowed="a number, as coop jobs shows it")
     with open_workspace(session.folder, read_only=True) as space:

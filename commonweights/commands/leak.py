@@ -51,6 +51,10 @@ def leak(session: Session, run: str | None, again: Path | None, previous: str | 
 
     `coop eval` runs it too where the plan asks for it. What the log knows already is recomputed, not measured again. It reveals the canaries' seed, so it waits for
     the end of the run. Exit 1: it did not pass the policy members voted.
+
+    \b
+    coop leak first
+    coop leak --again releases/first
     """
     if (run is None) == (again is None):
         raise click.UsageError("give RUN, or --again FOLDER")

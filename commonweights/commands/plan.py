@@ -147,6 +147,9 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
 
     Prints what it means in plain words, one training row as the model reads it, and an estimate of memory, time and energy; no GPU is
     needed. Members vote on the SHA-256 of exactly this file. Beside it lie a drawing of the mix and a batch script for SLURM.
+
+    \b
+    coop plan make first.yaml --dry-run 8
     """
     from commonweights.forecast import cannot_pass, cost_line, dry_run_text, forecast, forecast_text
     from data_pipeline.tokens.mix_svg import mix_svg
@@ -221,6 +224,9 @@ def explain(session: Session, name: str, base: Path | None, hardware: str | None
     """Say in plain words what PLAN (a name or a file) means: what is trained, on what, for whom, for how long, and what stops it.
 
     Where base weights and build are at hand, also how many steps it takes, and with --hardware how long and how much energy.
+
+    \b
+    coop plan explain first --hardware h100 --devices 8
     """
     from commonweights.forecast import cost_line, forecast
     from commonweights.run_inputs import find_base, find_build

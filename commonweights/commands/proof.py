@@ -19,7 +19,11 @@ __all__ = ["proof"]
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
 def proof(session: Session, out: Path) -> None:
-    """Write the signed checkpoint and every log entry under it to OUT: all a compute node or an auditor needs."""
+    """Write the signed checkpoint and every log entry under it to OUT: all a compute node or an auditor needs.
+
+    \b
+    coop proof first.coop
+    """
     with open_workspace(session.folder, read_only=True) as space:
         data = space.coop.proof().dumps()
         size = space.coop.register.size

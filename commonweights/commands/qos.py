@@ -21,6 +21,9 @@ def qos(session: Session, plan: Path, account: str | None, apply_: bool) -> None
     """Show the commands that make the QOS of a PLAN: what its vote allows, as limits SLURM itself keeps to.
 
     For clusters with accounts (slurmdbd) that enforce them. Jobs then ask for it: `qos: NAME` in the site's profile. The gate counts with or without it.
+
+    \b
+    coop slurm qos first --account coop-17
     """
     from slurm.outbox import read_small
     from slurm.qos import MAX_PLAN, apply_qos, read_qos

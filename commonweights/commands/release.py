@@ -186,7 +186,13 @@ def publish_release(space: Workspace, bundle: Path) -> Report:
 
 @click.group()
 def release() -> None:
-    """Assemble a release bundle, have it voted on, publish it."""
+    """Assemble a release bundle, have it voted on, publish it.
+
+    \b
+    coop release assemble first-voices      the folder members vote on
+    coop propose release first-voices       the vote
+    coop release publish first-voices       after it: logged, with its proof, verified
+    """
 
 
 @release.command()
@@ -254,7 +260,11 @@ def assemble(
 @click.argument("name")
 @click.pass_obj
 def publish(session: Session, name: str) -> None:
-    """Publish the bundle NAME that members approved: log it, add the proof of both votes, verify the whole."""
+    """Publish the bundle NAME that members approved: log it, add the proof of both votes, verify the whole.
+
+    \b
+    coop release publish first-voices
+    """
     with open_workspace(session.folder) as space:
         bundle = space.release(name)
         if not (bundle / RELEASE).is_file():

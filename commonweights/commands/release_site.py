@@ -37,6 +37,9 @@ def root(session: Session, show: bool, key: Path | None) -> None:
 
     The next root is due when the stewards of the bylaws change, and three months before the old one ends. It takes as many stewards as the bylaws say, and
     as many of those before. ssh-ed25519 key files only: FIDO keys and passkeys cannot sign TUF metadata.
+
+    \b
+    coop release root --show
     """
     _require_tuf()
     from model_card.site.metadata import draft_root, sign_root
@@ -61,6 +64,9 @@ def site(session: Session, folder: Path, address: str | None, torrents: bool, va
     """Make the download site in FOLDER (operator): pages, releases, log and signed metadata, as plain files for any web host.
 
     Run it again after each release, withdrawal and before its metadata ends; only what changed is written. Serve the folder as it is.
+
+    \b
+    coop release site public --url https://models.example.org
     """
     _require_tuf()
     from model_card.site.make import make_site

@@ -40,6 +40,9 @@ def attest(session: Session, name: str, show: bool, yes: bool, key: Path | None)
 
     Everything is rendered from the records and checked first: what does not verify is not signed. It takes an ssh-ed25519 key file; FIDO keys
     and passkeys cannot sign these formats.
+
+    \b
+    coop release attest first-voices --show
     """
     from commonweights import attesting
 
@@ -91,7 +94,11 @@ def _shown(statements: dict[str, bytes]) -> tuple[list[str], dict[str, Any]]:
 @click.argument("name")
 @click.pass_obj
 def attestations(session: Session, name: str) -> None:
-    """Show who has signed the attestations of the release NAME, and who is still asked to."""
+    """Show who has signed the attestations of the release NAME, and who is still asked to.
+
+    \b
+    coop release attestations first-voices
+    """
     from commonweights import attesting
     from model_card.attestations.signers import Signers
 
@@ -117,7 +124,11 @@ def attestations(session: Session, name: str) -> None:
 @click.argument("name", required=False)
 @click.pass_obj
 def show_status(session: Session, name: str | None) -> None:
-    """Say whether the release NAME, or each that is out, is current, superseded or withdrawn, by the log."""
+    """Say whether the release NAME, or each that is out, is current, superseded or withdrawn, by the log.
+
+    \b
+    coop release status
+    """
     from commonweights.attesting import release_digest
     from governance_hooks.standing import status_of
 
@@ -157,7 +168,11 @@ def _say(session: Session, name: str, status: str, by: str | None, reason: str, 
 @click.argument("name")
 @_signers
 def withdraw(session: Session, name: str, reason: str, others: tuple[Path, ...], key: Path | None, draft: Path | None) -> None:
-    """Withdraw the release NAME in an emergency, as k of n stewards. It lapses unless members ratify it, and can be done once."""
+    """Withdraw the release NAME in an emergency, as k of n stewards. It lapses unless members ratify it, and can be done once.
+
+    \b
+    coop release withdraw first-voices --reason safety --with KEY
+    """
     _say(session, name, "withdrawn", None, reason, key, others, draft)
 
 
@@ -169,6 +184,9 @@ def supersede(session: Session, name: str, by: str, reason: str, others: tuple[P
     """Say, as k of n stewards, that the later release BY takes the place of NAME, which its vote did not name.
 
     A release whose release.json names what it supersedes needs none of this: it does so when it goes out.
+
+    \b
+    coop release supersede first-voices second-voices --reason improved --with KEY
     """
     _say(session, name, "superseded", by, reason, key, others, draft)
 
@@ -180,6 +198,9 @@ def stale(session: Session, name: str | None) -> None:
     """Count the members who withdrew since the release NAME, or each that is current, and say whether a superseding one is due. Names nobody.
 
     Exit code 1: one is due.
+
+    \b
+    coop release stale first-voices
     """
     from commonweights.attesting import release_digest
     from model_card.overdue import terms

@@ -24,6 +24,9 @@ def report(session: Session, run: str, out: Path | None) -> None:
 
     A run that goes on, or failed, has a page too. The page runs nothing and fetches nothing. It is for the cooperative: it
     names its machine and languages with few members, which a release does not.
+
+    \b
+    coop report first --out first.html
     """
     from train.report.page import write_report
 
@@ -37,7 +40,11 @@ def report(session: Session, run: str, out: Path | None) -> None:
 @click.command()
 @click.pass_obj
 def runs(session: Session) -> None:
-    """List the runs: status, steps, loss, when, energy."""
+    """List the runs: status, steps, loss, when, energy.
+
+    \b
+    coop runs
+    """
     with open_workspace(session.folder, read_only=True) as space:
         found = [_row(space, name) for name in space.coop.register.runs]
     head = {"run": "RUN", "status": "STATUS", "starts": "STARTS", "steps": "STEPS", "loss": "LOSS", "started": "STARTED", "minutes": "MINUTES", "kwh": "KWH"}

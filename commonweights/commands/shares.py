@@ -61,6 +61,9 @@ def shares(session: Session, run: str, base: Path | None, threads: int | None) -
     """Compute the guilds' shares in RUN, as its plan says: coalitions of guilds are trained one by one and measured.
 
     It belongs to the run's approval: a halt or a withdrawal stops it. Killed, it goes on where it was. Once computed, it only checks every number again.
+
+    \b
+    coop shares first
     """
     with open_workspace(session.folder) as space, progress(quiet=session.json) as show:
         made = compute_shares(space, run, base=base, threads=threads, show=show)

@@ -38,7 +38,11 @@ def site() -> None:
 @click.option("--device-hours", type=click.IntRange(1), help="Device-hours lent in all [default: no limit is known].")
 @click.pass_obj
 def add(session: Session, name: str, key: Path, lender: str | None, device: str | None, device_hours: int | None) -> None:
-    """Name the site NAME and its key in the log, or say something new about it: the last statement stands, and says everything."""
+    """Name the site NAME and its key in the log, or say something new about it: the last statement stands, and says everything.
+
+    \b
+    coop site add north --key north.pub --lender MEMBER --device h100 --device-hours 500
+    """
     line = load_public_key(key).line
     with open_workspace(session.folder) as space:
         payload = {"site": name, "key": line, "lender": lender, "device": device, "device_hours": device_hours}
@@ -56,7 +60,11 @@ def add(session: Session, name: str, key: Path, lender: str | None, device: str 
 @click.argument("name")
 @click.pass_obj
 def retire(session: Session, name: str) -> None:
-    """Retire the site NAME: it starts nothing more, and nothing it signs is taken any more. Collect before: coop collect --site NAME."""
+    """Retire the site NAME: it starts nothing more, and nothing it signs is taken any more. Collect before: coop collect --site NAME.
+
+    \b
+    coop site retire north
+    """
     with open_workspace(session.folder) as space:
         known = space.coop.register.sites.get(name)
         if known is None or known.key is None:
@@ -69,7 +77,11 @@ def retire(session: Session, name: str) -> None:
 @site.command(name="list")
 @click.pass_obj
 def list_sites(session: Session) -> None:
-    """List the sites: key, lender, device, and whether there is a profile to submit with."""
+    """List the sites: key, lender, device, and whether there is a profile to submit with.
+
+    \b
+    coop site list
+    """
     with open_workspace(session.folder, read_only=True) as space:
         people = People(space.people)
         rows = [
@@ -96,7 +108,11 @@ def list_sites(session: Session) -> None:
 @click.option("--svg", "out", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too; the drawing names lenders by their ids.")
 @click.pass_obj
 def book(session: Session, out: Path | None) -> None:
-    """Show which cluster hours were lent and for which vote they were used, and what each vote has left; from the log alone."""
+    """Show which cluster hours were lent and for which vote they were used, and what each vote has left; from the log alone.
+
+    \b
+    coop site book --svg book.svg
+    """
     from commonweights.book_view import book_svg, book_text
     from slurm.book import keep_book
 

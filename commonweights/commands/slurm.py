@@ -50,7 +50,11 @@ def _require_root() -> None:
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @click.pass_obj
 def install(session: Session, name: str, pin: str, gated: tuple[str, ...], conf: Path, folder: Path, key: Path, yes: bool) -> None:
-    """Install the enforcement on the controller: hooks, the site's folder and key, and lines in slurm.conf. May be run again."""
+    """Install the enforcement on the controller: hooks, the site's folder and key, and lines in slurm.conf. May be run again.
+
+    \b
+    coop slurm install --name north --pin sha256:... --gated gpu
+    """
     from slurm.install import Installation
 
     _require_root()
@@ -73,7 +77,11 @@ def install(session: Session, name: str, pin: str, gated: tuple[str, ...], conf:
 @_site
 @click.pass_obj
 def check(session: Session, folder: Path) -> None:
-    """Check on the live cluster that what has no vote is refused, and say who could still pass by."""
+    """Check on the live cluster that what has no vote is refused, and say who could still pass by.
+
+    \b
+    coop slurm check
+    """
     from slurm.check import BYPASS
     from slurm.check import check as check_site
     from slurm.install import Installation
@@ -94,7 +102,11 @@ def check(session: Session, folder: Path) -> None:
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @click.pass_obj
 def uninstall(session: Session, folder: Path, yes: bool) -> None:
-    """Take the enforcement out of SLURM again; the site's folder, with its ledger, and its key stay."""
+    """Take the enforcement out of SLURM again; the site's folder, with its ledger, and its key stay.
+
+    \b
+    coop slurm uninstall
+    """
     from slurm.install import Installation
 
     _require_root()
@@ -112,7 +124,11 @@ def uninstall(session: Session, folder: Path, yes: bool) -> None:
 @click.option("--watch", type=click.IntRange(1, 3600), help="Go on, with a pass every so many seconds.")
 @click.pass_obj
 def sync(session: Session, folder: Path, watch: int | None) -> None:
-    """Take the newest proof, say which orders are in force, account for what ended. Run it as SlurmUser."""
+    """Take the newest proof, say which orders are in force, account for what ended. Run it as SlurmUser.
+
+    \b
+    coop slurm sync --watch 10
+    """
     from slurm.site_folder import SiteFolder
     from slurm.sync import sync as sync_site
 
@@ -151,6 +167,9 @@ def write_off(session: Session, start: str, folder: Path) -> None:
     """State that a start whose end SLURM did not write down used all the time it was cleared for, so that its run can go on. Run it as SlurmUser.
 
     `coop slurm check` names such starts. A start that still goes on must be ended first.
+
+    \b
+    coop slurm write-off 4711.0
     """
     from slurm.segments import write_off as write_off_start
     from slurm.site_folder import SiteFolder

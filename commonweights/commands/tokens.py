@@ -11,6 +11,7 @@ import click
 
 from commonweights.cli import Session
 from commonweights.commands.plan import locate_base, locate_build
+from commonweights.names import names
 from commonweights.progress import Progress, progress
 from commonweights.run_inputs import find_base, find_build
 from commonweights.workspace import Workspace, open_workspace
@@ -98,7 +99,8 @@ def _plan(space: Workspace, source: str) -> Plan:
 
     file = Path(source) if Path(source).is_file() else space.plan(source)
     if not file.is_file():
-        raise BadInput(f"there is no plan {source}", allowed="a config (.yaml), the name of a plan, or a plan file", next="coop plan CONFIG")
+        known = sorted(one.stem for one in space.plan("any").parent.glob("*.json"))
+        raise BadInput(f"there is no plan {source}", allowed=f"{names(known, source)}; or a config (.yaml), or a plan file", next="coop plan CONFIG")
     return read_plan(file.read_bytes(), source=str(file))
 
 
@@ -113,6 +115,10 @@ def tokens() -> None:
 
     SOURCE is a config (.yaml) or a plan. Tokens are made once, on a CPU, beside the build, and are as private as its text; the plan
     names them by digest, and training reads nothing else.
+
+    \b
+    coop tokens make first.yaml     tokenise, before or with coop plan
+    coop tokens show first          a sample, token by token
     """
 
 
@@ -121,7 +127,11 @@ def tokens() -> None:
 @_base_option
 @click.pass_obj
 def make(session: Session, source: str, base: Path | None) -> None:
-    """Tokenise the build of SOURCE, unless that is done."""
+    """Tokenise the build of SOURCE, unless that is done.
+
+    \b
+    coop tokens make first.yaml
+    """
     from data_pipeline.tokens.pair_words import pair_lines
 
     with open_workspace(session.folder, read_only=True) as space, progress(quiet=session.json) as show:
@@ -148,7 +158,11 @@ def make(session: Session, source: str, base: Path | None) -> None:
 @_base_option
 @click.pass_obj
 def verify(session: Session, source: str, everything: bool, base: Path | None) -> None:
-    """Check the tokens of SOURCE: digests, counts and masks of all, and rows tokenised again."""
+    """Check the tokens of SOURCE: digests, counts and masks of all, and rows tokenised again.
+
+    \b
+    coop tokens verify first --all
+    """
     from data_pipeline.tokens.make import recipe_of, tokens_folder
     from data_pipeline.tokens.tokens import open_tokens
     from data_pipeline.tokens.verify import verify_tokens
@@ -179,6 +193,9 @@ def show(session: Session, source: str, records: tuple[str, ...], language: str 
     """Show samples of SOURCE token by token, and which of them are learned.
 
     RECORDS are record ids; without any, the first training rows, canaries only with --language zxx. The text is private: show it to who may read the build.
+
+    \b
+    coop tokens show first --language spa --first 3
     """
     from data_pipeline.tokens.canary_rows import canary_words
     from data_pipeline.tokens.tokenizer import load_tokenizer
@@ -210,7 +227,11 @@ def show(session: Session, source: str, records: tuple[str, ...], language: str 
 @click.option("--svg", "out", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too.")
 @click.pass_obj
 def mix(session: Session, plan: str, out: Path | None) -> None:
-    """Show how often a PLAN reads each language; the plan alone says it, neither build nor tokens are needed."""
+    """Show how often a PLAN reads each language; the plan alone says it, neither build nor tokens are needed.
+
+    \b
+    coop tokens mix first --svg mix.svg
+    """
     from data_pipeline.tokens.mix_svg import mix_svg
     from data_pipeline.tokens.mixture import mix_lines, mixture
 

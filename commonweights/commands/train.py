@@ -72,6 +72,10 @@ def train(
     Several processes (the plan's strategy is ddp, fsdp2, zero2 or zero3): `coop train PLAN --devices 8` on one machine, `torchrun ... -m
     commonweights.cli train PLAN` or `srun coop train PLAN` on many. SIGUSR1 or SIGTERM to any of them: all save the same step, and the exit code is 75,
     which means "start it again".
+
+    \b
+    coop train first --check        the gate's table alone
+    coop train first                train, evaluate, write the card
     """
     if (plan is None) == (job is None):
         raise click.UsageError("give PLAN, or --job FOLDER")

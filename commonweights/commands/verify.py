@@ -66,6 +66,10 @@ def verify(
     \b
     Exit code 0: every link holds. 1: a link is broken, do not use it. 2: something is missing, could not check.
     3: every link holds, and it is superseded, withdrawn or halted. 4: every link holds, and the proof is too old (with --now).
+
+    \b
+    coop verify releases/first-voices --pin sha256:...
+    coop verify releases/first-voices --explain
     """
     from governance_hooks.errors import BadInput
     from governance_hooks.memory import state_folder

@@ -73,6 +73,10 @@ def merge(
     Writes safetensors in the base's own shards, tokenizer, chat template and generation config as the base has them, and export.json:
     digests of everything that went in and came out, and how far the merged model is from base with adapter. It is compared on
     held-out rows of the run's build, else on a few fixed texts; beyond the bounds nothing is written.
+
+    \b
+    coop weights merge first
+    coop weights merge --adapter releases/first --base models/llama-8b --out first-merged
     """
     from train.export.merge import merge as merge_weights
 
@@ -105,13 +109,17 @@ def merge(
 @click.argument("model")
 @click.option("--type", "kind", type=click.Choice(["f16", "q8_0"]), default="q8_0", show_default=True, help="f16: 2 bytes a weight. q8_0: about 1.06.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to make [default: RUN-TYPE.gguf in the run's folder].")
-@click.option("--no-check", is_flag=True, help="Write without reading it back through transformers; the record says so.")
+@click.option("--no-check", is_flag=True, help="Write without reading the weights back; the record says so.")
 @click.pass_obj
 def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bool) -> None:
     """Write MODEL as one GGUF file: a run (merged before, or fully fine-tuned), or a folder that `coop weights merge` made.
 
     Llama, Mistral and Qwen2 with a byte-level BPE tokenizer; others are refused. The file carries tokenizer, chat template, name, licence and
-    the digest of the folder it was made from. It is read back through transformers and compared with the model.
+    the digest of the folder it was made from. It is read back, one weight at a time: every byte is compared with the model's, and so is what both answer.
+
+    \b
+    coop weights gguf first --type q8_0
+    coop weights gguf first-merged --type f16 --out first-f16.gguf
     """
     from train.export.gguf_file import write_gguf
 
@@ -121,6 +129,11 @@ def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bo
             source = model_of_folder(Path(model))
             if out is None:
                 raise BadInput("a folder needs --out", allowed=f"coop weights gguf {model} --out FILE.gguf")
+        elif Path(model).is_dir():
+            raise BadInput(
+                f"{model} is no folder that coop weights merge made: it holds no export.json", allowed="such a folder, or the name of a run",
+                next=f"coop weights merge --adapter {model} --base BASE --out DIR",
+            )  # fmt: skip
         else:
             with open_workspace(session.folder, read_only=True) as space:
                 finished = finished_run(space, model)
@@ -129,5 +142,9 @@ def gguf(session: Session, model: str, kind: Any, out: Path | None, no_check: bo
         record = write_gguf(source, out, kind, build=build, check=not no_check, progress=show)
     from train.export.parity import table
 
-    shown = table({f"GGUF {kind}": record["parity"]["gguf"]}) if record["parity"] is not None else "NOT CHECKED: nobody has read it back"
+    parity = record["parity"]
+    shown = "NOT CHECKED: nobody has read it back"
+    if parity is not None:
+        tensors = parity["tensors"]
+        shown = f"{table({f'GGUF {kind}': parity['gguf']})}\n{tensors['compared']} tensors, {tensors['bytes']:,} bytes, each as the model's numbers round"
     session.show(record, f"{shown}\n\nfile     {out}\nsha256   {record['sha256']}\nsize     {record['size']:,} bytes\nlicence  {record['licence']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from commonweights.cli import Session
+from commonweights.names import names
 from commonweights.running import gate_plan, read_plan_file
 from commonweights.workspace import Workspace, open_workspace
 from governance_hooks.errors import BadInput
@@ -31,7 +32,11 @@ def _standing(session: Session, thing: str) -> str:
 @click.argument("thing")
 @click.pass_obj
 def why(session: Session, thing: str) -> None:
-    """Say in plain words what blocks THING (the name of a plan, run or release), and what would unblock it."""
+    """Say in plain words what blocks THING (the name of a plan, run or release), and what would unblock it.
+
+    \b
+    coop why first-voices
+    """
     with open_workspace(session.folder, read_only=True) as space:
         report = checks_of(space, thing)
     if report is None:
@@ -63,7 +68,8 @@ def checks_of(space: Workspace, thing: str) -> Report | None:
 
         return verify(space.release(thing), pin=space.coop.pin)
     if not space.plan(thing).is_file() and not space.run(thing).is_dir():
-        raise BadInput(f"there is no plan, run or release {thing}", next="coop status")
+        known = {one.stem for one in space.plan("any").parent.glob("*.json")} | set(space.coop.register.runs)
+        raise BadInput(f"there is no plan, run or release {thing}", allowed=names(sorted(known), thing), next="coop status")
     run = space.coop.register.runs.get(thing)
     if run is not None and run.status == "completed":
         return None

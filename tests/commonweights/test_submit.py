@@ -111,7 +111,7 @@ def test_an_approved_run_becomes_three_jobs_in_a_chain_each_under_an_order_for_i
     hexes = {kind: one.id.removeprefix("sha256:") for kind, one in orders.items()}
     assert words == [
         f"--parsable --comment=coop:{hexes['train']} train.sbatch",
-        f"--parsable --comment=coop:{hexes['eval']} --dependency=afterok:41 --kill-on-invalid-dep=yes eval.sbatch",
+        f"--parsable --comment=coop:{hexes['eval']} --dependency=afterany:41 --kill-on-invalid-dep=yes eval.sbatch",
         f"--parsable --comment=coop:{hexes['card']} --dependency=afterok:42 --kill-on-invalid-dep=yes card.sbatch",
     ]
     submitted = read_submitted(folder)
@@ -219,7 +219,7 @@ def test_without_sbatch_the_commands_are_told(coop: Any, lent: Lent, answering: 
     assert done.code == 1
     assert "there is no sbatch on this machine" in done.err
     assert str(lent.root / "jobs/first-run/1") in done.err
-    assert "--dependency=afterok:NUMBER_OF_TRAIN --kill-on-invalid-dep=yes eval.sbatch" in done.err
+    assert "--dependency=afterany:NUMBER_OF_TRAIN --kill-on-invalid-dep=yes eval.sbatch" in done.err
 
 
 def test_without_the_sites_folder_what_to_carry_where_is_told(coop: Any, lent: Lent) -> None:

@@ -1,5 +1,6 @@
 """Where a log may be kept, what is said when it cannot be reached, and who waits for whom."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -313,3 +314,10 @@ def test_a_database_with_a_log_takes_no_second_cooperative(village: Village, dat
         found(tmp_path / "second", log=url)
     assert not (tmp_path / "second" / "cooperative.json").exists()
     assert village.coop.log.size == 1
+
+
+def test_of_a_folder_nobody_may_write_it_is_said_that_reading_needs_that_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for writable, told in ((True, "free space or mend the disk"), (False, f"copy {tmp_path} to where you may write, which SQLite needs even to read")):
+        monkeypatch.setattr(os, "access", lambda folder, mode, writable=writable: writable)
+        with pytest.raises(CoopError, match=told), rules.Database(f"sqlite:///{tmp_path}/log.sqlite", read_only=True).reading():
+            pass

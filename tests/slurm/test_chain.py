@@ -112,6 +112,40 @@ def test_at_the_end_of_its_time_it_is_put_back_and_goes_on_to_the_same_weights_b
     _as_if_nothing_had_happened(lender, "short", job)
 
 
+def test_sent_twice_it_is_trained_once_and_the_evaluation_behind_the_second_training_goes_on(lender: Lender) -> None:
+    lender.vote("twice", STEPS)
+    first = lender.submit("twice", "--no-eval")["train"]
+    second = lender.submit("twice")
+    with lender.pumping():
+        assert lender.wait(first, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")["JobState"] == "COMPLETED", lender.written("twice")
+        ended = lender.wait(second["train"], "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+        assert (ended["JobState"], "run twice is complete" in ended["AdminComment"]) == ("CANCELLED", True)
+        for kind in ("eval", "card"):
+            state = lender.wait(second[kind], "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")["JobState"]
+            assert state == "COMPLETED", lender.written("twice") + lender.cluster.log("slurmctld")[-3000:]
+    with open_workspace(lender.home, read_only=True) as space:
+        run = space.coop.register.run("twice")
+    assert (len(run.starts), run.status, run.evaluation_passed is not None) == (1, "completed", True)
+    assert lender.record("twice")["starts"] == 1
+    assert (lender.home / "runs" / "twice" / "card" / "README.md").is_file()
+    again = coop("-C", lender.home, "submit", "twice", "--site", "north", "--yes")
+    assert (again.code, "run twice is complete" in again.err) == (5, True)
+    assert lender.cluster.drained() == {}
+
+
+def test_behind_a_training_that_was_cancelled_nothing_is_measured_and_the_card_leaves_the_queue(lender: Lender) -> None:
+    lender.vote("cut", STEPS)
+    jobs = lender.submit("cut")
+    lender.wait_for(lambda: lender.steps("cut") >= 20)
+    lender.cluster.run("scancel", str(jobs["train"]))
+    with lender.pumping():
+        assert lender.wait(jobs["eval"], "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")["JobState"] == "FAILED"
+        assert lender.wait(jobs["card"], "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")["JobState"] == "CANCELLED"
+    assert "run cut is not trained to its end" in lender.written("cut")
+    assert not (lender.home / "runs" / "cut" / "eval").exists()
+    assert lender.cluster.drained() == {}
+
+
 def test_a_withdrawal_between_two_segments_stops_the_second_and_the_command_line_says_why(lender: Lender) -> None:
     lender.vote("withdrawn", STEPS)
     jobs = lender.submit("withdrawn")

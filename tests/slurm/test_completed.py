@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from governance_hooks.canonical import dumps
-from governance_hooks.errors import Complete
-from slurm.completed import is_complete, require_incomplete
+from governance_hooks.errors import Complete, Refused
+from slurm.completed import is_complete, require_complete, require_incomplete
 
 RECORD = {"status": "completed", "run": "voices", "plan": "sha256:p", "steps": 7, "loss": {"last": 1.5}}
 
@@ -48,3 +48,14 @@ def test_the_log_is_enough(tmp_path: Path) -> None:
         require_incomplete(None, "voices", "sha256:p", logged="completed")
     assert (found.value.exit_code, "coop collect" in str(found.value)) == (5, False)
     require_incomplete(None, "voices", "sha256:p", logged=None)
+
+
+def test_only_a_complete_run_is_evaluated(tmp_path: Path) -> None:
+    for record in (None, {"status": "halted"}, {"status": "failed"}, {"run": "other"}, {"plan": "sha256:q"}):
+        if record is not None:
+            (tmp_path / "run.json").write_bytes(dumps(RECORD | record))
+        with pytest.raises(Refused, match="run voices is not trained to its end") as found:
+            require_complete(tmp_path, "voices", "sha256:p")
+        assert "coop submit voices" in str(found.value)
+    (tmp_path / "run.json").write_bytes(dumps(RECORD))
+    require_complete(tmp_path, "voices", "sha256:p")

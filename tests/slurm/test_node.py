@@ -257,6 +257,17 @@ def test_an_evaluation_needs_a_start_of_its_run(at_once: Approved, tmp_path: Pat
         evaluate_job(sent.path, threads=1, show=_Silence())
 
 
+def test_an_evaluation_of_a_run_that_is_not_complete_measures_nothing(at_once: Approved, tmp_path: Path) -> None:
+    sent = Sent(at_once, tmp_path, "eval")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_bytes(dumps({"status": "failed", "run": "run-1", "plan": sent.job.plan}))
+    done = coop("eval", "--job", sent.path)
+    assert done.code == 1, done.out
+    assert "run run-1 is not trained to its end" in done.err
+    assert "coop submit run-1" in done.err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
 def test_a_card_waits_for_the_evaluation_no_longer_than_told_and_takes_no_other(at_once: Approved, tmp_path: Path) -> None:
     sent = Sent(at_once, tmp_path, "card")
     (tmp_path / "run" / "eval").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Writes a model folder as one GGUF file, weight by weight, and checks it by reading it back.
+"""Writes a model folder as one GGUF file, weight by weight, and checks it by reading it back, weight by weight too.
 
     safetensors ──► rotary rows permuted as llama.cpp wants them ──► F16 or Q8_0 ──► file.gguf
     tokenizer, template, config, name, licence, digest of the source ──► its header
@@ -9,15 +9,10 @@ row order as in llama.cpp's convert_hf_to_gguf.py.
 
 from __future__ import annotations
 
-import gc
-import json
 from collections.abc import Callable
-from contextlib import redirect_stderr
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import gguf
 import numpy as np
@@ -28,58 +23,14 @@ from governance_hooks.atomic import PREFIX, write_bytes
 from governance_hooks.canonical import dumps
 from governance_hooks.errors import BadInput, CoopError
 from governance_hooks.inventory import sha256_file
-from train.export.check import load_causal, load_tokenizer
+from train.export.gguf_model import ARCHITECTURES, Source, Type, heads_of, names_of, read_config, type_of
+from train.export.gguf_read_back import read_back, read_header
 from train.export.gguf_vocabulary import Vocabulary, read_vocabulary
-from train.export.parity import F16, Q8_0, reference, require
-from train.export.shards import Weight, layout
-from train.export.texts import fixed_texts, heldout_texts
+from train.export.shards import layout
 
 __all__ = ["Source", "write_gguf"]
 
 Progress = Callable[[str, int, int], None]
-Type = Literal["f16", "q8_0"]
-_ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2"}
-"""model_type of transformers -> architecture of GGUF."""
-_BLOCK = 32
-"""Q8_0 has one scale for so many numbers of a row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A model folder and what its records say of it."""
-
-    folder: Path
-    name: str
-    licence: str
-    digest: str
-    """Of the inventory of its files."""
-    base: str | None = None
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """Return config.json if every setting in it is one the file can say; raise BadInput naming the first that is not."""
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        kind = config["model_type"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise BadInput(f"{folder / 'config.json'} is no config of a model") from error
-    if kind not in _ARCHITECTURES:
-        raise BadInput(f"{folder}: no GGUF for this architecture", value=kind, allowed=", ".join(_ARCHITECTURES), next="publish the safetensors alone")
-    rope = config.get("rope_parameters") or {}
-    scaling = config.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
-    for what, found, allowed in (
-        ("rope scaling", scaling, None),
-        ("sliding_window", config.get("sliding_window") if config.get("use_sliding_window", kind == "mistral") else None, None),
-        ("attention_bias", config.get("attention_bias", False), False),
-        ("mlp_bias", config.get("mlp_bias", False), False),
-        ("hidden_act", config.get("hidden_act", "silu"), "silu"),
-        ("partial_rotary_factor", config.get("partial_rotary_factor", rope.get("partial_rotary_factor", 1.0)), 1.0),
-    ):
-        if found != allowed:
-            raise BadInput(
-                f"{folder / 'config.json'}: this export cannot say {what} in GGUF", value=found, allowed=str(allowed), next="publish the safetensors alone"
-            )
-    return {**config, "rope_theta": rope.get("rope_theta") or config.get("rope_theta", 10000.0)}
 
 
 def _header(writer: gguf.GGUFWriter, source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind: Type) -> None:
@@ -126,37 +77,15 @@ def _rotary(array: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
     return array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
-def _type_of(weight: Weight, kind: Type) -> gguf.GGMLQuantizationType:
-    if len(weight.shape) == 1:
-        return gguf.GGMLQuantizationType.F32
-    return gguf.GGMLQuantizationType.Q8_0 if kind == "q8_0" and weight.shape[-1] % _BLOCK == 0 else gguf.GGMLQuantizationType.F16
-
-
-def _names(weights: dict[str, Weight], config: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Return {name of a weight: its name in GGUF}; the head of tied embeddings is left out, as the embeddings are it."""
-    known = gguf.get_tensor_name_map(
-        {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2}[_ARCHITECTURES[config["model_type"]]], config["num_hidden_layers"]
-    )
-    names = {
-        name: known.get_name(name, try_suffixes=(".weight", ".bias"))
-        for name in weights
-        if not (config.get("tie_word_embeddings") and name == "lm_head.weight")
-    }
-    odd = sorted(name for name, found in names.items() if found is None or len(weights[name].shape) not in (1, 2))
-    if odd:
-        raise BadInput(f"{folder} holds a weight this export does not know", value=odd[0], allowed="those of a plain decoder of Llama, Mistral or Qwen2")
-    return {name: str(found) for name, found in names.items()}
-
-
 def _write(source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind: Type, path: Path, progress: Progress | None) -> None:
     weights = layout(source.folder)
-    names = _names(weights, config, source.folder)
-    heads = {"q_proj": config["num_attention_heads"], "k_proj": config.get("num_key_value_heads") or config["num_attention_heads"]}
-    writer = gguf.GGUFWriter(path, _ARCHITECTURES[config["model_type"]])
+    names = names_of(weights, config, source.folder)
+    heads = heads_of(names, config)
+    writer = gguf.GGUFWriter(path, ARCHITECTURES[config["model_type"]])
     try:
         _header(writer, source, config, vocabulary, kind)
         for name, renamed in names.items():
-            weight, into = weights[name], _type_of(weights[name], kind)
+            weight, into = weights[name], type_of(weights[name], kind)
             block, size = gguf.GGML_QUANT_SIZES[into]
             writer.add_tensor_info(renamed, weight.shape, np.dtype(np.float32), int(np.prod(weight.shape)) // block * size, raw_dtype=into)
         writer.write_header_to_file()
@@ -165,11 +94,10 @@ def _write(source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind:
         for done, name in enumerate(names, 1):
             with safe_open(source.folder / weights[name].shard, framework="pt") as file:
                 array = file.get_tensor(name).to(torch.float32).numpy()
-            projection = name.split(".")[-2]
-            if config["model_type"] != "qwen2" and projection in heads:
-                array = _rotary(array, heads[projection])
+            if name in heads:
+                array = _rotary(array, heads[name])
             with np.errstate(over="ignore"):  # what overflows is refused below
-                data = array if array.ndim == 1 else gguf.quantize(np.ascontiguousarray(array), _type_of(weights[name], kind))
+                data = array if array.ndim == 1 else gguf.quantize(np.ascontiguousarray(array), type_of(weights[name], kind))
             if not np.isfinite(array).all() or (data.dtype == np.float16 and not np.isfinite(data).all()):
                 raise BadInput(
                     f"{name} holds a number that is not finite in this type", allowed="numbers below 65,504 for F16", next="publish the safetensors alone"
@@ -179,41 +107,6 @@ def _write(source: Source, config: dict[str, Any], vocabulary: Vocabulary, kind:
                 progress(f"writing GGUF {kind}, tensors", done, len(names))
     finally:
         writer.close()
-
-
-def _check_header(path: Path, vocabulary: Vocabulary, source: Source) -> None:
-    """Raise CoopError unless the file, read back, says what was meant."""
-    fields = gguf.GGUFReader(path).fields
-    for key, wanted in (
-        ("tokenizer.ggml.tokens", vocabulary.tokens),
-        ("tokenizer.ggml.merges", vocabulary.merges),
-        ("tokenizer.ggml.token_type", vocabulary.types),
-        ("tokenizer.chat_template", vocabulary.template),
-        ("general.name", source.name),
-        ("coop.source", source.digest),
-    ):
-        found = fields[key].contents() if key in fields else None
-        if found != wanted:
-            raise CoopError(f"the GGUF file, read back, has another {key} than was written")
-
-
-def _compare(source: Source, path: Path, kind: Type, build: Path | None, progress: Progress | None) -> dict[str, Any]:
-    from transformers import GgufConfig
-
-    tokenizer = load_tokenizer(source.folder)
-    texts = heldout_texts(build, tokenizer) if build is not None else fixed_texts(tokenizer)
-    model = load_causal(source.folder, use_safetensors=True)
-    with reference(model, texts, path.parent, "reading with the model", progress) as wanted:
-        del model
-        gc.collect()
-        try:
-            with redirect_stderr(StringIO()):  # a bar of the library's that nothing turns off
-                loaded = load_causal(path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True))
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise CoopError(f"transformers cannot load the GGUF file: {error}") from error
-        found = wanted.compare(loaded, "reading with the GGUF file", progress)
-    require(found, F16 if kind == "f16" else Q8_0, f"GGUF {kind} against the model it was made from")
-    return {"texts": "heldout" if build is not None else "fixed", "gguf": found}
 
 
 def write_gguf(source: Source, out: Path, kind: Type, *, build: Path | None = None, check: bool = True, progress: Progress | None = None) -> dict[str, Any]:
@@ -228,14 +121,17 @@ def write_gguf(source: Source, out: Path, kind: Type, *, build: Path | None = No
     for path in (out, out.with_suffix(".json")):
         if path.exists():
             raise CoopError(f"{path} exists already", next="remove it, or give another file with --out")
-    config = _config(source.folder)
+    config = read_config(source.folder)
     vocabulary = read_vocabulary(source.folder, size=config["vocab_size"])
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PREFIX, dir=out.parent) as folder:
         made = Path(folder) / "model.gguf"
         _write(source, config, vocabulary, kind, made, progress)
-        _check_header(made, vocabulary, source)
-        parity = _compare(source, made, kind, build, progress) if check else None
+        if check:
+            parity = read_back(source, made, kind, build=build, progress=progress)
+        else:
+            parity = None
+            read_header(made, vocabulary, source)
         record = {
             "format": "coop.gguf/v1",
             "type": kind,

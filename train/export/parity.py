@@ -51,9 +51,8 @@ Q8_0 = Bounds(max_logit=2.0, mean_kl=1e-2, top1=0.95, nll=5e-2)
 @torch.inference_mode()
 def _logits(model: Any, text: Text) -> Tensor:
     """Return the logits that predict ids[start:stop], float32, shape [N, V]."""
-    ids_1T = torch.tensor([text.ids], device=next(model.parameters()).device)
-    logits_TV: Tensor = model(input_ids=ids_1T, use_cache=False).logits[0, text.start - 1 : text.stop - 1]
-    return logits_TV.float().cpu()
+    logits_TV: Tensor = model(input_ids=torch.tensor([text.ids]), use_cache=False).logits[0, text.start - 1 : text.stop - 1]
+    return logits_TV.float()
 
 
 @dataclass(slots=True)
