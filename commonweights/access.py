@@ -160,7 +160,7 @@ def may_deliver(space: Workspace, found: Asked) -> Report:
 
     def build() -> str:
         if request.build not in register.builds:
-            raise StepFailed("the log does not know this build", todo="coop build make, which logs it")
+            raise StepFailed("the log does not know this dataset", todo="coop build make, which logs it")
         return f"{len(_rows(space, request)[1])} records in the build"
 
     def consents() -> str:

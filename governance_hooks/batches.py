@@ -102,4 +102,4 @@ def check_batches(register: Register, rows: Sequence[LedgerRow], batches: Batche
         unused[row.batch].remove(row.commitment)
         if register.contributions[row.batch].author not in row.authors:
             raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo=todo)
-    return Sentence("{records} records signed for in {count} batches", records=len(rows), count=len(batches))
+    return Sentence("{records} texts signed for in {count} batches", records=len(rows), count=len(batches))

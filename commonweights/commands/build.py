@@ -111,7 +111,7 @@ def verify(session: Session, name: str, again: bool, jobs: int) -> None:
         register, found = space.coop.register, verify_build(_folder(space, name), read_suites(space))
         manifest = found.manifest
         if found.digest not in register.builds:
-            raise Refused("the log does not know this build", value=found.digest, next="coop build make")
+            raise Refused("the log does not know this dataset", value=found.digest, next="coop build make")
         check_stages(found.folder, register.builds[found.digest])
         rows, _ = read_ledger(found.ledger)
         signed = check_batches(register, rows, read_batches(found.folder / BATCHES))

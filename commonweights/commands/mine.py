@@ -96,8 +96,8 @@ def _places(space: Workspace, member: str, records: dict[str, str] | None) -> di
 def _whither(places: dict[str, tuple[Place, list[Made]]], *, listed: bool) -> list[str]:
     lines = list[str]()
     for name, (found, made) in places.items():
-        lines += ["", Sentence("Where it went: build {name}", name=name), *_went(found, listed=listed), *_made(made)]
-    return lines or ["", Sentence("No build has been made yet.")]
+        lines += ["", Sentence("Where it went: dataset {name}", name=name), *_went(found, listed=listed), *_made(made)]
+    return lines or ["", Sentence("No dataset has been made yet.")]
 
 
 def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:
@@ -145,14 +145,14 @@ def _went(found: Place, *, listed: bool) -> list[str]:
 
     lines = list[str]()
     if found.own is None:
-        lines.append(Sentence("{count} rows rest on your text.", count=found.rows).indented(2))
+        lines.append(Sentence("{count} texts in it are yours, or were built on yours.", count=found.rows).indented(2))
     else:
         counts = {"count": found.rows, "own": found.own, "built": found.rows - found.own}
-        lines.append(Sentence("{count} rows rest on your text: {own} of your own, {built} that others built on yours.", **counts).indented(2))
+        lines.append(Sentence("{count} texts in it are yours, or were built on yours: {own} of your own, {built} that others built.", **counts).indented(2))
     for code, (count, total) in found.languages.items():
-        lines.append(Sentence("{language}: {count} of the build's {total} rows", language=code, count=count, total=total).indented(4))
+        lines.append(Sentence("{language}: {count} of the dataset's {total} texts", language=code, count=count, total=total).indented(4))
     if found.left is None:
-        lines.append(Sentence("Which of your records were left out is not known here: the private files are not in this folder.").indented(2))
+        lines.append(Sentence("Which of your texts were left out is not known here: the private files are not in this folder.").indented(2))
     elif listed:
         lines += [f"  Left out: {left.record}, because {left.words}." for left in found.left]
     else:
@@ -160,9 +160,9 @@ def _went(found: Place, *, listed: bool) -> list[str]:
         lines += [Sentence("Left out: {count}, because {why}.", count=count, why=REASONS.get(reason, reason)).indented(2) for reason, count in reasons]
         lines += [Sentence("Which ones: {command}", command="coop mine --records").indented(4)] if found.left else []
     if found.credited:
-        lines.append(Sentence("{count} rows of others say what a record of yours says, and thank you for it.", count=found.credited).indented(2))
+        lines.append(Sentence("{count} texts of others say what a text of yours says, and thank you for it.", count=found.credited).indented(2))
     lines += [
-        Sentence("Noticed in {count} of your rows: {what}.", count=count, what=mark_in_words(mark)).indented(2) for mark, count in (found.marks or {}).items()
+        Sentence("Noticed in {count} of your texts: {what}.", count=count, what=mark_in_words(mark)).indented(2) for mark, count in (found.marks or {}).items()
     ]
     return lines
 

@@ -42,7 +42,7 @@ def contribute(register: Register, statement: Statement) -> None:
     member = register.author(statement)
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
-        raise Refused(Sentence("records by language do not add up"), value=sum(payload.languages.values()), allowed=str(payload.records))
+        raise Refused(Sentence("texts by language do not add up"), value=sum(payload.languages.values()), allowed=str(payload.records))
     register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages), register.size)
 
 

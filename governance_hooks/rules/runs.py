@@ -32,11 +32,11 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         then = Sentence("propose what you have now, or restore what was voted")
         raise Refused(Sentence("members voted on another subject"), value=subject, allowed=proposal.subject, next=then)
     if proposal.contested():
-        undone = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
+        undone = Sentence("{count} members objected in time: the approval is undone", count=len(proposal.objections))
         raise Refused(undone, value=proposal.id, next=Sentence("coop propose again"))
     opens, expires = proposal.due(), proposal.expires()
     if at < opens:
-        raise Refused(Sentence("the challenge window of this approval is still open"), value=at, allowed=Sentence("from {when}", when=opens))
+        raise Refused(Sentence("members can still object to this approval"), value=at, allowed=Sentence("from {when}", when=opens))
     if at >= expires:
         raise Refused(Sentence("this approval has expired"), value=at, allowed=Sentence("before {when}", when=expires), next=Sentence("coop propose again"))
     halt = proposal.halted(at, begun=begun)

@@ -33,7 +33,7 @@ def data(found: Evidence) -> str:
     rows = check_ledger(found.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
     register = found.register
     if manifest.sha256 not in register.builds:
-        raise StepFailed("the log does not know this build", todo="ask the cooperative")
+        raise StepFailed("the log does not know this dataset", todo="ask the cooperative")
     check_stages(found.bundle.folder / "data", register.builds[manifest.sha256])
     assert found.proof is not None  # there is no register without it
     size, stated = manifest.get("log", "size"), manifest.get("log", "root")
@@ -47,7 +47,7 @@ def data(found: Evidence) -> str:
     if trained > len(train) or (trained == len(train) and trained_root != _root([record.encode() for record in train])):
         raise StepFailed("run.json says it trained on other records than the ledger's", todo=DISTRUST)
     return Sentence(
-        "{count} records in {languages} languages, {trained} of {train} trained on, root {root}",
+        "{count} texts in {languages} languages, {trained} of {train} trained on, root {root}",
         count=len(rows),
         languages=len(plan.build.languages),
         trained=trained,

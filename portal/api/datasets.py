@@ -30,7 +30,7 @@ class Part(Shape):
     language: Code
     name: Annotated[str, Field(description="In English.")]
     train: Annotated[int, Field(ge=0, description="Records to train on.")]
-    heldout: Annotated[int, Field(ge=0, description="Records kept apart to evaluate on.")]
+    heldout: Annotated[int, Field(ge=0, description="Records kept aside to test on.")]
     contributors: People
 
 

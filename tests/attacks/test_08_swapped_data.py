@@ -55,19 +55,19 @@ def reseal(folder: Path) -> None:
 def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
     path = approved.build / name
     path.write_bytes(path.read_bytes() + b"\n")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", f"build file {name} was changed after the build")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", f"build file {name} was changed after the build")
 
 
 def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved) -> None:
     lines = (approved.build / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (approved.build / "ledger.jsonl").write_bytes(b"".join(lines[1:]))
-    broken(run_gate(request_for(approved)), "base, build and code match", "the ledger does not hash to the voted Merkle root")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the ledger does not hash to the voted Merkle root")
 
 
 def test_a_build_whose_manifest_fits_the_swapped_files_is_not_the_voted_one(approved: Approved) -> None:
     (approved.build / "records.parquet").write_bytes(b"other texts")
     reseal(approved.build)
-    broken(run_gate(request_for(approved)), "base, build and code match", "the dataset build is not the voted one (manifest digest differs)")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the dataset build is not the voted one (manifest digest differs)")
 
 
 def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) -> None:
@@ -77,7 +77,7 @@ def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) ->
     document["build"]["manifest"] = sha256((approved.build / "manifest.json").read_bytes())
     approved.plan_bytes = dumps(document)
     approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
-    broken(run_gate(request_for(approved)), "base, build and code match", "the log does not know this build")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the log does not know this dataset")
 
 
 def tokens_of(workshop: Workshop) -> Path:

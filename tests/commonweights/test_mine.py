@@ -50,7 +50,7 @@ def test_a_member_sees_what_they_gave_and_where_it_went(coop, given: Path, keys:
         "The log holds 3 records of yours in 1 batch(es), and 0 rating(s).",
         "2 rows rest on your text: 2 of your own, 0 that others built on yours.",
         "spa: 2 of the build's 5 rows",
-        "Left out: bela-0, because it says the same as a record that came earlier, whose row now thanks its authors (record anna-0).",
+        "Left out: bela-0, because it says the same as a text that came earlier, whose row now thanks its authors (record anna-0).",
         "1 rows of others say what a record of yours says, and thank you for it.",
         "too few other members have rated it",
     ):

@@ -215,7 +215,7 @@ def test_step_6_blocks_a_build_the_log_does_not_know(approved: Approved) -> None
     plan = approved.make_plan()
     data = dumps(plan.model_copy(update={"build": plan.build.model_copy(update={"manifest": digest(manifest)})}).model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 6, "the log does not know this build")
+    blocks(run_gate(request(approved, plan=data)), 6, "the log does not know this dataset")
 
 
 def test_step_7_blocks_after_a_withdrawal(approved: Approved) -> None:
