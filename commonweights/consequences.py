@@ -67,7 +67,9 @@ def made_of(space: Workspace, manifest: str) -> list[Made]:
     for digest, plan in sorted(read_plans(space).items(), key=lambda item: item[1].name):
         if plan.build.manifest != manifest:
             continue
-        found.append(Made("plan", plan.name, plan.policies.on_withdrawal, Sentence("no training run can start with it any more: the checks before a start refuse it")))
+        found.append(
+            Made("plan", plan.name, plan.policies.on_withdrawal, Sentence("no training run can start with it any more: the checks before a start refuse it"))
+        )
         found += [_proposed(proposal) for proposal in register.proposals.values() if proposal.kind == "run" and proposal.subject == digest]
         for run in register.runs.values():
             if run.plan == digest:

@@ -148,7 +148,7 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
     """
     manifest, identity = read_manifest(folder / "manifest.json")
     if identity != build.manifest:
-        raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo=Sentence("restore the voted dataset, or plan and vote anew"))
+        raise StepFailed("the dataset is not the voted one (manifest digest differs)", todo=Sentence("restore the voted dataset, or plan and vote anew"))
     rows = check_ledger(folder / "ledger.jsonl", manifest, build, use, coop)
     listed = manifest["files"]
     assert isinstance(listed, list)
@@ -160,7 +160,8 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
             raise StepUnknown(Sentence("file {path} of the dataset is missing", path=path), todo=Sentence("restore the dataset's folder"))
         if file_entry(folder, path) != entry:
             raise StepFailed(
-                Sentence("file {path} of the dataset was changed after it was built", path=entry["path"]), todo=Sentence("restore it, or build, plan and vote anew")
+                Sentence("file {path} of the dataset was changed after it was built", path=entry["path"]),
+                todo=Sentence("restore it, or build, plan and vote anew"),
             )
     return Sentence("dataset of {count} texts, root {root}", count=build.records, root=build.root[:19]), rows, read_batches(folder / "batches.jsonl")
 
@@ -169,7 +170,7 @@ def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
     """Check that a build ran the quality stages its entry in the log names, which the bylaws were held against."""
     manifest, _ = read_manifest(folder / "manifest.json")
     if manifest.get("stages", {}) != logged:
-        raise StepFailed("the build was made with other quality stages than the log says", todo=Sentence("coop build make, which logs what it did"))
+        raise StepFailed("the dataset was built with other quality stages than the log says", todo=Sentence("coop build make, which logs what it did"))
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
@@ -180,7 +181,7 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
     if not (root == manifest["root"] == build.root and len(rows) == manifest["records"] == build.records):
         raise StepFailed("the ledger does not hash to the voted Merkle root", todo=Sentence("restore the voted dataset"))
     if manifest["coop"] != coop or manifest["use"] != use.model_dump():
-        raise StepFailed("the build was made for another cooperative or another use than the plan's", todo=Sentence("coop build with the plan's use"))
+        raise StepFailed("the dataset was built for another cooperative or another use than the plan's", todo=Sentence("coop build with the plan's use"))
     splits = Counter(row.split for row in rows)
     if manifest["splits"] != {"train": splits["train"], "heldout": splits["heldout"]}:
         raise StepFailed("the counts by split do not follow from the ledger")

@@ -43,7 +43,11 @@ def plan_in_words(plan: Plan) -> list[str]:
         " ".join(
             (
                 ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", trained) % {"num": number(trained)},
-                *([ngettext("%(num)s more is kept aside to test it.", "%(num)s more are kept aside to test it.", kept) % {"num": number(kept)}] if kept else []),
+                *(
+                    [ngettext("%(num)s more is kept aside to test it.", "%(num)s more are kept aside to test it.", kept) % {"num": number(kept)}]
+                    if kept
+                    else []
+                ),
                 ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
                 % {"num": number(people)},
             )

@@ -30,13 +30,13 @@ __all__ = ["mine", "read_given", "whereabouts"]
 
 
 @click.command()
-@click.option("--records", "listed", is_flag=True, help="List each of your records that a build left out, with the reason.")
-@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your records; the report is private.")
+@click.option("--records", "listed", is_flag=True, help="List each of your texts that a dataset left out, with the reason.")
+@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your texts; the report is private.")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --exposure: folder of the base weights [default: the cache].")
 @key_option
 @click.pass_obj
 def mine(session: Session, listed: bool, exposure: str | None, base: Path | None, key: Path | None) -> None:
-    """Show what you gave, where each build put it, and what was made of these builds.
+    """Show what you gave, which datasets hold it, and what was made of them.
 
     Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
     """
@@ -61,7 +61,7 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
     }
     lines = [f"{member}: what you gave"]
     lines += _gave(gave) if gave is not None else ["  The texts are not in this folder; this is what the log says."]
-    lines += [f"  The log holds {sum(given.records for given in logged)} records of yours in {len(logged)} batch(es), and {rated} rating(s)."]
+    lines += [f"  The log holds {sum(given.records for given in logged)} texts of yours in {len(logged)} batch(es), and {rated} rating(s)."]
     lines += _whither(places, listed=listed)
     lines += _stake(stakes, member)
     lines += ["", "What a withdrawal would do: coop consent preview"]
@@ -128,15 +128,15 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _gave(gave: Given) -> list[str]:
-    lines = [f"  {gave.records} records ({_counts(gave.languages)}), {gave.edits} of them edits, in {len(gave.batches)} batch(es)."]
+    lines = [f"  {gave.records} texts ({_counts(gave.languages)}), {gave.edits} of them edits, in {len(gave.batches)} batch(es)."]
     if gave.unsealed:
-        lines.append(f"  {gave.unsealed} of them are not sealed in the log yet, so no build reads them.")
+        lines.append(f"  {gave.unsealed} of them are not signed for in the log yet, so no dataset holds them.")
     if gave.erased:
-        lines.append(f"  {gave.erased} records of yours were erased: their texts are gone from the store.")
-    lines.append(f"  {gave.ratings} ratings of others' records.")
+        lines.append(f"  {gave.erased} texts of yours were erased: they are gone from the store.")
+    lines.append(f"  {gave.ratings} ratings of others' texts.")
     if gave.rated:
         mean = "" if gave.mean_permille is None else f", on average {gave.mean_permille / 1000:.1f} of 5"
-        lines.append(f"  {gave.rated} of your records were rated by others: {gave.ratings_received} ratings{mean}.")
+        lines.append(f"  {gave.rated} of your texts were rated by others: {gave.ratings_received} ratings{mean}.")
     return lines
 
 

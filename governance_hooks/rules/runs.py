@@ -85,14 +85,14 @@ def build(register: Register, statement: Statement) -> None:
     register.require_operator(statement)
     payload = cast(BuildMade, statement.payload)
     if payload.manifest in register.builds:
-        raise Refused("this build is in the log already", value=payload.manifest)
+        raise Refused("this dataset is in the log already", value=payload.manifest)
     for name, parameters in register.bylaws.stages.items():
         if name not in payload.stages:
-            raise Refused(f"the build leaves out the stage {name}, which the bylaws ask for", value=sorted(payload.stages), next="coop build make")
+            raise Refused(f"the dataset leaves out the stage {name}, which the bylaws ask for", value=sorted(payload.stages), next="coop build make")
         for parameter, value in parameters.items():
             if payload.stages[name].get(parameter) != value:
                 said = payload.stages[name].get(parameter)
-                raise Refused(f"the build's {name}.{parameter} is not what the bylaws ask for", value=said, allowed=str(value), next="coop build make")
+                raise Refused(f"the dataset's {name}.{parameter} is not what the bylaws ask for", value=said, allowed=str(value), next="coop build make")
     register.builds[payload.manifest] = payload.stages
 
 

@@ -55,7 +55,7 @@ def reseal(folder: Path) -> None:
 def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
     path = approved.build / name
     path.write_bytes(path.read_bytes() + b"\n")
-    only_broken(run_gate(request_for(approved)), "base, dataset and code match", f"build file {name} was changed after the build")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", f"file {name} of the dataset was changed after it was built")
 
 
 def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved) -> None:
@@ -67,7 +67,7 @@ def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved)
 def test_a_build_whose_manifest_fits_the_swapped_files_is_not_the_voted_one(approved: Approved) -> None:
     (approved.build / "records.parquet").write_bytes(b"other texts")
     reseal(approved.build)
-    broken(run_gate(request_for(approved)), "base, dataset and code match", "the dataset build is not the voted one (manifest digest differs)")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the dataset is not the voted one (manifest digest differs)")
 
 
 def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) -> None:

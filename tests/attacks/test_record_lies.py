@@ -125,5 +125,5 @@ def test_a_build_cannot_come_from_a_longer_log_than_there_is(tmp_path: Path) -> 
             return document | {"log": document["log"] | {"size": 10**6}}
 
     story = TooLate(tmp_path)
-    only_broken(story.play(), "data is the voted dataset", "the build was made from another log than this one")
+    only_broken(story.play(), "data is the voted dataset", "the dataset was built from another log than this one")
     assert json.loads((story.release.folder / "data/manifest.json").read_bytes())["log"]["size"] == 10**6

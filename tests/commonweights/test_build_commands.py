@@ -183,8 +183,8 @@ def test_texts_a_killed_build_left_are_removed_by_the_next_and_a_build_under_way
     left = given / "builds" / ".tmp-killed"
     (left / "work").mkdir(parents=True)
     (left / "work" / "shard-00000.arrow").write_bytes(b"somebody's text")
-    with process_lock(given / "builds" / ".lock", "making a build"):
-        assert "is making a build already" in coop("-C", given, "build", "make", "one").err
+    with process_lock(given / "builds" / ".lock", "building a dataset"):
+        assert "is building a dataset already" in coop("-C", given, "build", "make", "one").err
         assert left.is_dir()
     assert coop("-C", given, "build", "make", "one").code == 0
     assert not left.exists()

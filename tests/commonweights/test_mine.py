@@ -50,7 +50,7 @@ def test_a_member_sees_what_they_gave_and_where_it_went(coop, given: Path, keys:
         "The log holds 3 records of yours in 1 batch(es), and 0 rating(s).",
         "2 rows rest on your text: 2 of your own, 0 that others built on yours.",
         "spa: 2 of the build's 5 rows",
-        "Left out: bela-0, because it says the same as a text that came earlier, whose row now thanks its authors (record anna-0).",
+        "Left out: bela-0, because it says the same as a text that came earlier, whose row now thanks its authors (text anna-0).",
         "1 rows of others say what a record of yours says, and thank you for it.",
         "too few other members have rated it",
     ):
@@ -102,11 +102,11 @@ def test_a_preview_says_what_the_next_build_then_does(coop, given: Path, keys: d
 def test_a_large_store_is_read_off_the_last_build(coop, given: Path, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_pipeline.views.withdrawal.SMALL", 1)
     shown = coop("-C", given, "consent", "preview", "--key", keys["anna"]).out
-    assert "read off the last build" in shown
+    assert "read off the last dataset" in shown
     assert "At most 1 rows come in" in shown
     (one,) = coop("-C", given, "--json", "consent", "show", "--key", keys["anna"]).json["consents"]
     shown = coop("-C", given, "consent", "preview", one["consent"], "--key", keys["anna"]).out
-    assert "read off the last build" in shown
+    assert "read off the last dataset" in shown
     assert "another consent of yours would carry are counted as lost" in shown
 
 

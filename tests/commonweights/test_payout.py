@@ -173,7 +173,7 @@ def test_every_forged_payout_is_caught_at_its_step(coop, earning: Path, keys: di
 
     refused("amounts follow", "do not follow", more)
     refused("amounts follow", "do not follow", moved)
-    refused("work is counted right", "not what the build and the log say", worked)
+    refused("work is counted right", "not what the dataset and the log say", worked)
     refused("work is counted right", "who has left", gone)
     refused("rule is voted", "never voted on exactly this rule", another_rule)
     refused("it stands on this log", "another log", another_place)

@@ -135,7 +135,7 @@ def test_a_member_proves_what_is_theirs_and_after_leaving_that_nothing_is(coop, 
     assert gone["rows"] == 0
     assert coop("--json", "build", "check", proof, "--root", gone["root"]).json["rows"] == 0
     other = coop("build", "check", proof, "--root", mine["root"])
-    assert (other.code, "about another build" in other.err) == (1, True)
+    assert (other.code, "about another dataset" in other.err) == (1, True)
     record = json.loads((home / "builds/voices/ledger.jsonl").read_text().splitlines()[0])["record"]
     assert f"{record} is in voices" in coop("-C", home, "build", "why", "voices", record).out
 

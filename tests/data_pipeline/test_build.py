@@ -332,7 +332,7 @@ def test_an_edit_is_no_copy_of_what_it_edits(give: Give, make_build: MakeBuild) 
 
 def test_a_build_whose_records_are_erased_meanwhile_is_thrown_away(give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path) -> None:
     give("ana", *some())
-    with pytest.raises(CoopError, match="erased while the build was made"):
+    with pytest.raises(CoopError, match="erased while the dataset was built"):
         make_build(progress=lambda label, done, _total: store.erase(["q-eng-003"]) if label == "ledger" and done else None)
     assert not list(tmp_path.glob("build-*"))
 

@@ -249,7 +249,7 @@ def test_verification_finds_the_pairs_of_another_preference(make: MakeBuild, bas
     rewrite(found.folder, turned)
     forged = open_tokens(found.folder)  # it holds together: the digest is another, and only the build tells
     assert forged.digest != found.digest
-    with pytest.raises(CoopError, match="the pairs of the tokens are not those of the build"):
+    with pytest.raises(CoopError, match="the pairs of the tokens are not those of the dataset"):
         verify_tokens(forged, build, base)
 
 

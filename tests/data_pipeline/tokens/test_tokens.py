@@ -286,11 +286,11 @@ def test_verification_finds_other_tokens_missing_and_added_rows(tokens: Tokens, 
         verify_tokens(forged("changed", [*real[:4], changed(real[4]), *real[5:]]), build, base)
     with pytest.raises(CoopError, match=f"record {real[0].record} has other tokens"):
         verify_tokens(forged("masked", [masked(real[0]), *real[1:]]), build, base)
-    with pytest.raises(CoopError, match=f"record {real[2].record} of the build is not in the tokens"):
+    with pytest.raises(CoopError, match=f"record {real[2].record} of the dataset is not in the tokens"):
         verify_tokens(forged("missing", [*real[:2], *real[3:]]), build, base)
     with pytest.raises(CoopError, match="a record that is not in the build"):
         verify_tokens(forged("added", [*real, sample("zzz", split="heldout")]), build, base)
-    with pytest.raises(BadInput, match="not made from this build"):
+    with pytest.raises(BadInput, match="not made from this dataset"):
         verify_tokens(tokens, write_build("other", rows=8), base)
 
 
