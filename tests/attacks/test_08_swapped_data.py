@@ -100,11 +100,11 @@ def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("targets", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
-        ("inputs", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
-        ("record", "spa-999", "row 1: not the record of the ledger's line"),
-        ("split", "train/heldout", "row 1: split of record eus-000 differs from the ledger"),
-        ("authors", ["m-nobody"], "row 1: authors of record eus-000 differs from the ledger"),
+        ("targets", "planted", "row 1: text eus-000 is not the one the ledger names"),
+        ("inputs", "planted", "row 1: text eus-000 is not the one the ledger names"),
+        ("record", "spa-999", "row 1: not the text of the ledger's line"),
+        ("split", "train/heldout", "row 1: split of text eus-000 differs from the ledger"),
+        ("authors", ["m-nobody"], "row 1: authors of text eus-000 differs from the ledger"),
     ],
 )
 def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop: Workshop, column: str, value: Any, words: str) -> None:
@@ -116,7 +116,7 @@ def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop:
 def test_texts_exchanged_between_two_records_are_not_trained_on(workshop: Workshop) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     first, second = parquet.read_table(workshop.build / "records.parquet").to_pydict()["targets"][:2]
-    with pytest.raises(CoopError, match="row 1: the text of record eus-000 is not the one the ledger names"):
+    with pytest.raises(CoopError, match="row 1: text eus-000 is not the one the ledger names"):
         workshop.train(swapping(workshop, "targets", [second, first]))
 
 

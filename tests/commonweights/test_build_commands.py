@@ -52,7 +52,7 @@ def test_a_suite_that_is_gone_blocks_the_verification(coop, given: Path, tmp_pat
     (given / "suites/quiz.jsonl").unlink()
     done = coop("-C", given, "build", "verify", "one")
     assert done.code == 1
-    assert "the evaluation suite quiz of the build is not at hand" in done.err
+    assert "the evaluation suite quiz of the dataset is not at hand" in done.err
 
 
 def test_later_statements_do_not_change_what_a_build_is_made_again_from(coop, given: Path, keys: dict[str, Path], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_withdrawal_after_the_vote_blocks_the_run(coop, ready: Path, home: Pat
     coop("-C", home, "consent", "withdraw", "--key", keys["bela"])
     done = coop("-C", home, "train", "first", "--base", ready / "tiny")
     assert done.code == 1
-    assert "40 records lack a consent in force of 1 member(s)" in done.err
+    assert "40 texts lack a consent in force of 1 member(s)" in done.err
     rebuilt = coop("-C", home, "--json", "build", "make", "voices-2", "--heldout", "400").json
     assert set(rebuilt["languages"]) == {"spa"}
     shown = coop("-C", home, "build", "diff", "voices", "voices-2")

@@ -235,7 +235,7 @@ def test_erasing_also_forgets_the_digest_that_would_confirm_a_guess(store: Contr
 @BOTH
 def test_erasing_unknown_records_erases_nothing(store: ContributionStore) -> None:
     store.add_batch("ana", [draft(record_id="r")])
-    with pytest.raises(BadInput, match="1 records are not in the store"):
+    with pytest.raises(BadInput, match="1 texts are not in the store"):
         store.erase(["r", "nobody"])
     assert store.record("r").inputs == "Why?"
 

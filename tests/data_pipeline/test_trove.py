@@ -163,11 +163,11 @@ def test_a_task_takes_no_other_job_no_other_records_and_no_other_versions(work: 
         Step(str(work), digest, "prepare").run()
     assert not (work / "prepared-00000.json").exists()
     monkeypatch.setattr("unicodedata.unidata_version", "1.0")
-    with pytest.raises(CoopError, match="another unicode than the build was begun with"):
+    with pytest.raises(CoopError, match="another unicode than the dataset was begun with"):
         read_work(work, digest)
     other = installed_code().model_copy(update={"digest": "sha256:" + 64 * "0"})
     monkeypatch.setattr("data_pipeline.handover.installed_code", lambda: other)
-    with pytest.raises(CoopError, match="another code than the build was begun with"):
+    with pytest.raises(CoopError, match="another code than the dataset was begun with"):
         read_work(work, digest)
 
 
