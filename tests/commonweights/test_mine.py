@@ -67,12 +67,12 @@ def test_a_member_with_the_public_files_alone_still_sees_their_rows(coop, given:
     shown = coop("-C", given, "mine", "--key", keys["anna"])
     assert shown.code == 0, shown.err
     assert "this is what the log says" in shown.out
-    assert "4 rows rest on your text." in shown.out
+    assert "4 texts in it are yours, or were built on yours." in shown.out
     assert not (given / "contributions.sqlite").exists()
     preview = coop("-C", given, "consent", "preview", "--key", keys["anna"])
     assert preview.code == 0, preview.err
     assert "cannot be worked out here" in preview.out
-    assert "Build voices holds 4 rows that rest on your text" in preview.out
+    assert "Dataset voices holds 4 texts that rest on yours" in preview.out
 
 
 def test_a_stranger_sees_nothing(coop, given: Path, keys: dict[str, Path]) -> None:

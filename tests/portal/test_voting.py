@@ -134,7 +134,7 @@ def test_who_joined_later_is_not_on_the_roll_and_is_told_so(portal: Portal) -> N
     assert "You cannot vote here" in person.get(f"/proposals/{proposal}").words
     refused = person.post(f"/proposals/{proposal}/vote", choice="for")
     assert refused.status == 409
-    assert "not on the roll" in refused.words
+    assert "you may not vote on this" in refused.words
 
 
 @pytest.mark.parametrize("method", ["approval", "ranked"])
@@ -209,7 +209,7 @@ def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal
     proposal = receipt.path.removeprefix("/receipts/")
     assert "no plan that waits" in founder.get("/propose").words
     page = founder.get(f"/proposals/{proposal}")
-    assert "It is trained on 6 texts of members. 3 more are kept back to test it." in page.words
+    assert "It is trained on 6 texts of members. 3 more are kept aside to test it." in page.words
     assert (
         "the test will look surer than it is: the plan asks for a method that needs many people (bootstrap)." in page.words
     )  # it is silent, as plans of before are
