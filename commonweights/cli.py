@@ -45,7 +45,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "tally": ("vote:tally", "Count a vote, from the ballots themselves."),
         "secret": ("secret:secret", "Secret ballots: set up, vote, count and audit them."),
         "panel": ("panel:panel", "Panels drawn by lot: open, draw, draw again to check."),
-        "object": ("vote:object_to", "Object to an approval while its challenge window is open."),
+        "object": ("vote:object_to", "Object to an approval while there is time to object (its challenge window)."),
         "halt": ("halt:halt", "Halt an approval for a limited time (oversight body)."),
         "exit": ("community:exit_to_community", "Hand the founders' powers to the members, for ever."),
     },

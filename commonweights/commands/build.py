@@ -68,7 +68,7 @@ def make(
     review, near_duplicates. The bylaws may ask for some, with their parameters; the rest is yours to say:
     coop build make spring --stages stages.yaml --without review
 
-    Nothing is dropped silently: each record that is left out has a reason its author can read (coop build why).
+    Nothing is dropped silently: each text that is left out has a reason its author can read (coop build why).
 
     With --executor datatrove or slurm the parts are kept in builds/.parts until the dataset is whole: the same command goes on
     where the last one was ended (docs/data_pipeline.md, "Beyond one machine").

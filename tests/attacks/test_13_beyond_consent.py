@@ -47,9 +47,7 @@ def with_consents(village: Village, monkeypatch: pytest.MonkeyPatch, **changes: 
 
 @pytest.mark.parametrize("less", LESS)
 def test_no_run_starts_on_consents_that_allow_less(village: Village, monkeypatch: pytest.MonkeyPatch, less: str) -> None:
-    only_broken(
-        run_gate(request_for(with_consents(village, monkeypatch, **LESS[less]))), "consent in force", "9 texts lack a consent in force of 3 member(s)"
-    )
+    only_broken(run_gate(request_for(with_consents(village, monkeypatch, **LESS[less]))), "consent in force", "9 texts lack a consent in force of 3 member(s)")
 
 
 @pytest.mark.parametrize("less", LESS)

@@ -284,7 +284,7 @@ def test_only_a_count_closes_a_vote_and_only_winners_a_consultation(village: Vil
     ("changes", "why"),
     [
         ({"expiry_s": 60, "challenge_s": 60}, "no approval could ever be used"),
-        ({"objections": 1}, "objected in time"),
+        ({"objections": 1}, "challenge window"),
         ({"late_quorum_s": 7199}, "late_quorum_s is 0, or 7200 or more"),
         ({"quorum": "rejection", "quorum_percent": 0}, "defeats everything"),
         ({"minimum_period_s": 60, "maximum_period_s": 59}, "no proposal could ever be opened"),
