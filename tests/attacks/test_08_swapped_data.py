@@ -215,4 +215,4 @@ def test_texts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Co
     with sqlite3.connect(home / "contributions.sqlite") as raw:
         raw.execute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
     done = coop("-C", home, "build", "make", "one", "--heldout", "400")
-    assert (done.code, "is not the text its member committed to: the store was changed" in done.err) == (1, True)
+    assert (done.code, "is not what its member committed to: the store was changed" in done.err) == (1, True)

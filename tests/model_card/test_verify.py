@@ -286,7 +286,7 @@ def test_the_limits_of_verification_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [({"log_build": False}, "does not know this dataset"), ({"log_root": sha256(b"other log")}, "made from another log")], ids=str
+    ("how", "reason"), [({"log_build": False}, "does not know this dataset"), ({"log_root": sha256(b"other log")}, "built from another log")], ids=str
 )
 def test_a_build_the_log_does_not_know_is_named(odd: Any, tmp_path: Path, how: dict[str, Any], reason: str) -> None:
     with odd(tmp_path / "village", **how) as done:
