@@ -263,7 +263,7 @@ def test_step_7_blocks_a_record_in_the_place_of_one_its_member_signed_for(approv
     approved.write_build(swapped)
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 7, f"record {rows[0].record} is not one its member signed for in batch")
+    blocks(run_gate(request(approved, plan=data)), 7, f"text {rows[0].record} is not one its member signed for in batch")
 
 
 def test_step_7_blocks_batches_that_are_not_what_members_signed(approved: Approved) -> None:

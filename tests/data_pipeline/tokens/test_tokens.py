@@ -282,11 +282,11 @@ def test_verification_finds_other_tokens_missing_and_added_rows(tokens: Tokens, 
     def masked(one: Sample) -> Sample:
         return Sample(one.record, one.language, one.split, one.ids, one.start - 1, one.stop)
 
-    with pytest.raises(CoopError, match=f"record {real[4].record} has other tokens"):
+    with pytest.raises(CoopError, match=f"text {real[4].record} has other tokens"):
         verify_tokens(forged("changed", [*real[:4], changed(real[4]), *real[5:]]), build, base)
-    with pytest.raises(CoopError, match=f"record {real[0].record} has other tokens"):
+    with pytest.raises(CoopError, match=f"text {real[0].record} has other tokens"):
         verify_tokens(forged("masked", [masked(real[0]), *real[1:]]), build, base)
-    with pytest.raises(CoopError, match=f"record {real[2].record} of the dataset is not in the tokens"):
+    with pytest.raises(CoopError, match=f"text {real[2].record} of the dataset is not in the tokens"):
         verify_tokens(forged("missing", [*real[:2], *real[3:]]), build, base)
     with pytest.raises(CoopError, match="a text that is not in the dataset"):
         verify_tokens(forged("added", [*real, sample("zzz", split="heldout")]), build, base)
