@@ -74,7 +74,7 @@ def test_a_store_changed_behind_the_members_backs_does_not_make_the_same_build(c
         raw.execute("UPDATE records SET targets = 'A ship.' WHERE record = 'bela-1'")
     done = coop("-C", given, "build", "verify", "one", "--remake")
     assert done.code == 1
-    assert "bela-1 is not the text its member committed to" in done.err
+    assert "bela-1 is not what its member committed to" in done.err
 
 
 def test_reviewers_ratings_decide_under_the_stages_that_were_asked_for(coop, given: Path, keys: dict[str, Path], tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ CASES: dict[str, tuple[str, bytes | Maker, str]] = {
     "a bomb of good lines": (
         "f.jsonl.gz",
         lambda path: path.write_bytes(bomb((row() + b"\n") * 100, LIMITS["reading.MAX_RECORDS"] // 80)),
-        r"more than \d+ records",
+        r"more than \d+ texts",
     ),
     "a bomb in a bomb": ("f.jsonl.gz", lambda path: path.write_bytes(gzip.compress(bomb(bytes(1 << 20), 100))), r":1: invalid UTF-8"),
     "a zstd bomb": ("f.jsonl.zst", zstd_bomb, r"holds more than \d+ MiB"),

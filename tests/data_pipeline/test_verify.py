@@ -105,7 +105,7 @@ def test_text_swapped_between_two_records_is_caught(made: Build) -> None:
         ("history", ["a", "b"], "text r00"),
         ("history", ["a"], "a field of text r00 is missing"),
         ("marks", None, "a field of text r00 is missing"),
-        ("record", "r99", "not the record"),
+        ("record", "r99", "not the text"),
         ("licence", "MIT", "licences"),
     ],
 )
