@@ -122,7 +122,7 @@ def _tells_little(space: Workspace, found: Asked, rows: list[LedgerRow], at: str
     earlier = _earlier(space, found)
     recent = [delivery for _, delivery in earlier if shift(delivery.issued, YEAR_S) > at]
     if len(recent) >= BUDGET:
-        raise StepFailed(f"{len(recent)} answers were counted over this build in a year", todo=f"{BUDGET} are allowed; ask over another build, or wait")
+        raise StepFailed(f"{len(recent)} answers were counted over this dataset in a year", todo=f"{BUDGET} are allowed; ask over another dataset, or wait")
     now = members_of(eligible(register, rows, request, at=at))
     for other, delivery in earlier:
         before = members_of(eligible(space.coop.proof().fold(delivery.position), rows, other, at=delivery.issued))
@@ -132,7 +132,7 @@ def _tells_little(space: Workspace, found: Asked, rows: list[LedgerRow], at: str
                 raise StepFailed(
                     f"beside answer {other.name} this one would tell what {changed} member(s) of {language} gave", todo="wait until more have come or gone"
                 )
-    return f"answer {len(recent) + 1} of {BUDGET} over this build in a year"
+    return f"answer {len(recent) + 1} of {BUDGET} over this dataset in a year"
 
 
 def may_deliver(space: Workspace, found: Asked) -> Report:
@@ -160,20 +160,20 @@ def may_deliver(space: Workspace, found: Asked) -> Report:
 
     def build() -> str:
         if request.build not in register.builds:
-            raise StepFailed("the log does not know this build", todo="coop build make, which logs it")
-        return f"{len(_rows(space, request)[1])} records in the build"
+            raise StepFailed("the log does not know this dataset", todo="coop build make, which logs it")
+        return f"{len(_rows(space, request)[1])} texts in the dataset"
 
     def consents() -> str:
         kept = eligible(register, _rows(space, request)[1], request, at=at)
         if not kept:
             raise StepFailed(f"no language has {request.minimum_members} members who consent to this", todo="members say so with coop consent give --outsider")
-        return f"{len(kept)} records of {len({author for row in kept for author in row.authors})} members consent to this"
+        return f"{len(kept)} texts of {len({author for row in kept for author in row.authors})} members consent to this"
 
     checks.run("members approved it", voted)
     checks.run("it is the first", once)
     checks.run("its time is not over", in_time)
     checks.run("price is booked", lambda: check_price(register, request, _price(register, found)))
-    checks.run("build is logged", build)
+    checks.run("dataset is logged", build)
     checks.run("it tells little beside others", lambda: _tells_little(space, found, _rows(space, request)[1], at))
     checks.run("members consent to it", consents)
     return checks.report()

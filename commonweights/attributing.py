@@ -126,7 +126,7 @@ def _frozen(plan: Plan, build: Path) -> Assignment:
     made = assign(read_build(build), guilds=plan.attribution.guilds, minimum_members=plan.attribution.minimum_members)
     found = sha256(assignment_bytes(made))
     if found != plan.attribution.assignment:
-        raise BadInput("the guilds of this build are not those that were voted", value=found, allowed=plan.attribution.assignment, next="plan and vote anew")
+        raise BadInput("the guilds of this dataset are not those that were voted", value=found, allowed=plan.attribution.assignment, next="plan and vote anew")
     return made
 
 

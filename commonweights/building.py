@@ -154,7 +154,9 @@ def remake(space: Workspace, build: Build, *, jobs: int = 0, show: Progress | No
     known = {suite.digest: suite for suite in read_suites(space)}
     missing = [name for name, digest in manifest["suites"].items() if digest not in known]
     if missing:
-        raise CoopError(f"the evaluation suite {missing[0]} of the build is not at hand", value=manifest["suites"][missing[0]], next="coop build make --suite")
+        raise CoopError(
+            f"the evaluation suite {missing[0]} of the dataset is not at hand", value=manifest["suites"][missing[0]], next="coop build make --suite"
+        )
     with _alone(build.folder.parent):
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=build.folder.parent))
         try:
@@ -176,10 +178,8 @@ def remake(space: Workspace, build: Build, *, jobs: int = 0, show: Progress | No
             again = read_build(folder / "again")
             if again.digest != build.digest:
                 changes = diff(build, again)
-                first = (
-                    f"{len(changes)} records differ, first {changes[0].record}: {changes[0].kind}, {changes[0].why}" if changes else "its records are the same"
-                )
-                raise CoopError(f"made again it is another build: {first}", value=again.digest, allowed=build.digest)
+                first = f"{len(changes)} texts differ, first {changes[0].record}: {changes[0].kind}, {changes[0].why}" if changes else "its texts are the same"
+                raise CoopError(f"made again it is another dataset: {first}", value=again.digest, allowed=build.digest)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -187,7 +187,7 @@ def remake(space: Workspace, build: Build, *, jobs: int = 0, show: Progress | No
 @contextmanager
 def _alone(builds: Path) -> Iterator[None]:
     """Hold the folder of builds for this process, and remove what a killed one left there: members' texts."""
-    with process_lock(builds / ".lock", "making a build"):
+    with process_lock(builds / ".lock", "building a dataset"):
         remove_leftovers(builds)
         yield
 

@@ -30,7 +30,7 @@ class Uses:
 
     def lines(self) -> list[str]:
         """Return short sentences."""
-        said: list[str] = [Sentence("{count} of your texts are in build {name}.", count=count, name=name) for name, count in self.builds.items()]
+        said: list[str] = [Sentence("{count} of your texts are in dataset {name}.", count=count, name=name) for name, count in self.builds.items()]
         said += [Sentence("Run {name} used them: {status}.", name=name, status=status) for name, status in self.runs.items()]
         said += [Sentence("Weights were released: {release}.", release=release[:19]) for release in self.releases]
         said += [Sentence("Run {name}: its data is not here, so it is not known here whether it used your texts.", name=name) for name in self.unread]

@@ -68,7 +68,9 @@ def made_of(space: Workspace, manifest: str) -> list[Made]:
     for digest, plan in sorted(read_plans(space).items(), key=lambda item: item[1].name):
         if plan.build.manifest != manifest:
             continue
-        found.append(Made("plan", plan.name, plan.policies.on_withdrawal, Sentence("no run of it can start any more: the gate refuses it")))
+        found.append(
+            Made("plan", plan.name, plan.policies.on_withdrawal, Sentence("no training run can start with it any more: the checks before a start refuse it"))
+        )
         found += [_proposed(proposal) for proposal in register.proposals.values() if proposal.kind == "run" and proposal.subject == digest]
         for run in register.runs.values():
             if run.plan == digest:
@@ -81,8 +83,8 @@ def made_of(space: Workspace, manifest: str) -> list[Made]:
 def _proposed(proposal: Proposal) -> Made:
     state = "open" if proposal.closed is None else "approved" if proposal.tally is not None and proposal.tally.approved else "rejected"
     after = {
-        "open": Sentence("the vote goes on, but the gate refuses the run"),
-        "approved": Sentence("the approval stands, but the gate refuses a start"),
+        "open": Sentence("the vote goes on, but the checks before a start refuse the run"),
+        "approved": Sentence("the approval stands, but the checks before a start refuse it"),
     }
     return Made("proposal", proposal.id, state, after.get(state, Sentence("nothing")))
 

@@ -46,25 +46,25 @@ def make_reports(
 def exposure_words(report: dict[str, Any]) -> list[str]:
     """Return a member's report in plain words."""
     if not report["measured"]:
-        return [f"Run {report['run']} was trained on no record of yours that could be measured."]
+        return [f"Run {report['run']} was trained on no text of yours that could be measured."]
     lines = [
-        f"What run {report['run']} shows of your {report['measured']} records (for you alone; this is in no release):",
+        f"What run {report['run']} shows of your {report['measured']} texts (for you alone; this is in no release):",
         f"  On average the weights know them better than {report['mean_percentile']:g}% of answers they never saw; 50% would be no trace.",
         f"  {report['above_90']} of them stand above 90%; by chance it would be about {report['measured'] / 10:.1f}.",
         "  Most exposed tenth:",
     ]
     worst = set(report["worst_decile"])
     lines += [f"    {one['record']} ({one['language']})  {one['percentile']:g}%" for one in report["records"] if one["record"] in worst]
-    return [*lines, "  Somebody who has the text of such a record could tell that it was in. What a withdrawal would do: coop consent preview"]
+    return [*lines, "  Somebody who has such a text could tell that it was in. What a withdrawal would do: coop consent preview"]
 
 
 def aggregate_words(public: dict[str, Any]) -> list[str]:
     """Return the figures that may be shown to all, in plain words."""
     groups = public["languages"] | ({"all of these": public["overall"]} if public["overall"] else {})
     lines = [
-        f"  {name:<14}{one['members']:>4} members {one['measured']:>6} records   mean percentile {one['mean_percentile']:g}, {one['above_90']} above 90%"
+        f"  {name:<14}{one['members']:>4} members {one['measured']:>6} texts   mean percentile {one['mean_percentile']:g}, {one['above_90']} above 90%"
         for name, one in groups.items()
     ]
     if public["withheld"]:
         lines.append(f"  withheld, for fewer than 5 members: {', '.join(public['withheld'])}")
-    return ["Exposure of members' records (no trace: mean 50, a tenth above 90%):", *lines]
+    return ["Exposure of members' texts (no trace: mean 50, a tenth above 90%):", *lines]

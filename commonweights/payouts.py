@@ -112,7 +112,7 @@ def build_with(space: Workspace, manifest: str) -> Path:
     for path in sorted((space.root / "builds").glob("*/manifest.json")):
         if sha256(path.read_bytes()) == manifest:
             return path.parent
-    raise StepUnknown("the build whose work counts is not in this folder", todo="fetch it, or ask whoever keeps the texts to check")
+    raise StepUnknown("the dataset whose work counts is not in this folder", todo="fetch it, or ask whoever keeps the texts to check")
 
 
 def shares_used(space: Workspace, run: str) -> SharesUsed:

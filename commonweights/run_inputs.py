@@ -17,7 +17,7 @@ def find_build(space: Workspace, plan: Plan) -> Path:
     for manifest in sorted((space.root / "builds").glob("*/manifest.json")):
         if sha256(manifest.read_bytes()) == plan.build.manifest:
             return manifest.parent
-    raise BadInput("no build of this cooperative has the digest the plan names", value=plan.build.manifest, next="restore the build folder, or plan anew")
+    raise BadInput("no dataset of this cooperative has the digest the plan names", value=plan.build.manifest, next="restore the dataset's folder, or plan anew")
 
 
 def find_base(plan: Plan, given: Path | None) -> Path:

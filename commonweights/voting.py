@@ -167,7 +167,7 @@ def standing_of(proposal: Proposal, at: str) -> Sentence:
         if at >= proposal.closes:
             return Sentence("over, not closed")
         if proposal.extended:
-            return Sentence("open until {closes} (prolonged: the quorum came late)", closes=proposal.closes)
+            return Sentence("open until {closes} (prolonged: enough members had voted only shortly before the end)", closes=proposal.closes)
         return Sentence("open until {closes}", closes=proposal.closes)
     if proposal.winners is not None:
         return Sentence("answered")

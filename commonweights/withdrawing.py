@@ -74,13 +74,13 @@ class Preview:
             what = Sentence("{member}: if you withdraw consent {consent} now", member=self.member, consent=self.consent[:19])
         said: list[str] = [what, *([] if self.loss is None else _lost(self.loss))]
         if self.loss is None:
-            said.append(Sentence("The texts are not in this folder, so the next build cannot be worked out here.").indented(2))
+            said.append(Sentence("The texts are not in this folder, so the next dataset cannot be worked out here.").indented(2))
         elif self.loss.method == "ledger":
-            said.append(Sentence("These numbers are read off the last build, since the store is large. The next build may differ a little.").indented(2))
+            said.append(Sentence("These numbers are read off the last dataset, since there are many texts. The next one may differ a little.").indented(2))
         said += [Sentence(one).indented(2) for one in self.unsure]
         for name, (rows, made) in self.builds.items():
             said.append(
-                Sentence("Build {name} holds {count} rows that rest on your text. It stays as it is; no new run of it can start.", name=name, count=rows)
+                Sentence("Dataset {name} holds {count} texts that rest on yours. It stays as it is; no new training run can use it.", name=name, count=rows)
             )
             said += [Sentence("{what} ({state}): {then}.", what=one.named, state=one.state_in_words, then=Sentence(one.withdrawal)).indented(2) for one in made]
         command = "coop consent withdraw" if self.consent is None else f"coop consent withdraw {self.consent[7:19]}"
@@ -142,7 +142,7 @@ def _loss(
 
     build: Build | None = None if like is None else read_build(space.build(like))
     if build is not None and sum(batch.records for batch in store.batches()) > SMALL:
-        unsure = () if consent is None else (Sentence("Rows that another consent of yours would carry are counted as lost."),)
+        unsure = () if consent is None else (Sentence("Texts that another consent of yours would allow are counted as lost."),)
         return estimate(build, member, own_records(store, member), consent), unsure
     manifest = {} if build is None else build.manifest
     recipe = DEFAULT if build is None else Recipe.parse(manifest["stages"])
@@ -170,7 +170,7 @@ def _loss(
         return found, ()
     named = ", ".join(gone)
     return found, (
-        Sentence("The evaluation suites {suites} are not in this folder: rows that hold one of their questions count as if they stayed.", suites=named),
+        Sentence("The evaluation suites {suites} are not in this folder: texts that hold one of their questions count as if they stayed.", suites=named),
     )
 
 
@@ -178,24 +178,24 @@ def _lost(loss: Withdrawal) -> list[Sentence]:
     numbers = {"rows": loss.own + loss.built_on, "all": loss.rows_now, "own": loss.own, "built": loss.built_on}
     said = [
         Sentence(
-            "The next build loses {rows} of its {all} rows: {own} records of yours, and {built} that {count} other member(s) built on yours.",
+            "The next dataset loses {rows} of its {all} texts: {own} of yours, and {built} that {count} other member(s) built on yours.",
             count=loss.losers,
             **numbers,
         ).indented(2)
         if loss.built_on
-        else Sentence("The next build loses {rows} of its {all} rows: {own} records of yours, and {built} that others built on yours.", **numbers).indented(2)
+        else Sentence("The next dataset loses {rows} of its {all} texts: {own} of yours, and {built} that others built on yours.", **numbers).indented(2)
     ]
     if loss.freed and loss.method == "ledger":
-        said.append(Sentence("At most {count} rows come in: they say what a row of yours says, and stepped back before it.", count=loss.freed).indented(2))
+        said.append(Sentence("At most {count} texts come in: they say what a text of yours says, and had made way for it.", count=loss.freed).indented(2))
     elif loss.freed:
-        said.append(Sentence("{count} rows come in: they say what a row of yours says, and stepped back before it.", count=loss.freed).indented(2))
+        said.append(Sentence("{count} texts come in: they say what a text of yours says, and had made way for it.", count=loss.freed).indented(2))
     if loss.displaced:
-        said.append(Sentence("{count} rows of others step back before one of those.", count=loss.displaced).indented(2))
+        said.append(Sentence("{count} texts of others make way for one of those.", count=loss.displaced).indented(2))
     for code, one in loss.languages.items():
         parts: list[str] = [f"-{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else [])
         parts += [Sentence("-{count} displaced", count=one.displaced)] if one.displaced else []
         changes = parts[0]
         for part in parts[1:]:
             changes = Sentence("{before}, {next}", before=changes, next=part)
-        said.append(Sentence("{language}: {changes} rows", language=code, changes=changes).indented(4))
+        said.append(Sentence("{language}: {changes} texts", language=code, changes=changes).indented(4))
     return said

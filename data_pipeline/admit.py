@@ -39,10 +39,10 @@ def require_unchanged(records: Iterable[Record], parents: Mapping[str, Sequence[
     """
     for record in records:
         if record.erased_at is None and commitment(record.salt, record.record, record) != record.commitment:
-            raise CoopError(f"record {record.record} is not the text its member committed to: the store was changed", next=_RESTORE)
+            raise CoopError(f"text {record.record} is not what its member committed to: the store was changed", next=_RESTORE)
         inherited = (author for parent in record.parents for author in parents.get(parent, ()))
         if record.authors != tuple(sorted({record.member, *inherited})):
-            raise CoopError(f"record {record.record} does not name every author of its ancestry: the store was changed", next=_RESTORE)
+            raise CoopError(f"text {record.record} does not name every author of its ancestry: the store was changed", next=_RESTORE)
 
 
 def require_signed(batches: Iterable[Batch], commitments: Mapping[str, Sequence[str]]) -> None:
@@ -53,7 +53,7 @@ def require_signed(batches: Iterable[Batch], commitments: Mapping[str, Sequence[
     """
     for batch in batches:
         if batch_root(commitments.get(batch.batch, [])) != batch.root:
-            raise CoopError(f"the records of batch {batch.batch} do not make the root {batch.member} signed", next=_RESTORE)
+            raise CoopError(f"the texts of batch {batch.batch} do not make the root {batch.member} signed", next=_RESTORE)
 
 
 def consented(records: Iterable[Record], consent_for: ConsentLookup) -> tuple[list[Candidate], list[Exclusion]]:

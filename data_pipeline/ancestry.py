@@ -35,10 +35,10 @@ def authors_of(member: str, drafts: Sequence[tuple[str, Draft]], known: Mapping[
             for parent in draft.parents:
                 if parent in own and parent not in authors:
                     if parent in open_:
-                        raise BadInput(f"line {draft.line}: a record is its own ancestor", value=parent, allowed="edits of earlier records")
+                        raise BadInput(f"line {draft.line}: a text is its own ancestor", value=parent, allowed="edits of earlier texts")
                     waiting.append(parent)
                 elif parent not in own and parent not in known:
-                    raise BadInput(f"line {draft.line}: unknown parent", value=parent, allowed="a record of this batch or of the store")
+                    raise BadInput(f"line {draft.line}: unknown parent", value=parent, allowed="a text of this batch or of the store")
             if waiting:
                 trail.append(waiting[0])  # one at a time: then `open_` is exactly the path from `start`
                 continue

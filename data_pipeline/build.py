@@ -130,7 +130,7 @@ def build(
         commitments = commitments_of(known, prepared, counting)
         parts = running.finish(job, prepared, total, report)
         if store.erased() != gone:
-            raise CoopError("records were erased while the build was made: it is thrown away", next="build again")
+            raise CoopError("texts were erased while the dataset was built: it is thrown away", next="build again")
         reasons = dict(sorted(sum((part.reasons for part in parts), Counter()).items()))
         if not any(part.rows for part in parts):
             raise _nothing_left(total, reasons)
@@ -187,7 +187,7 @@ def _nothing_left(total: int, reasons: dict[str, int]) -> CoopError:
     lacking = reasons.get("no_consent", 0)
     others = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if reason != "no_consent")
     return CoopError(
-        f"the build would have no rows: of {total} stored records {lacking} lack a consent in force" + (f"; {others}" if others else ""),
+        f"the dataset would have no rows: of {total} stored texts {lacking} lack a consent in force" + (f"; {others}" if others else ""),
         next="coop consent" if lacking else "coop contribute",
     )
 

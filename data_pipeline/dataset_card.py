@@ -64,10 +64,10 @@ def dataset_readme(build: Build, name: str) -> str:
             f"{manifest['records']} prompts with answers by members of a cooperative, at entry {log['size']} of its log. {manifest['splits']['heldout']} of "
             "them are held out for evaluation. This page is rendered from `manifest.json`; nobody typed it.",
             f"## Languages\n\n{_table(['language', 'train', 'held out', 'contributors'], languages)}\n\n"
-            f"Numbers of contributors under {FEW} are not told here. A record with several authors counts for each of them.",
+            f"Numbers of contributors under {FEW} are not told here. A text with several authors counts for each of them.",
             *sections,
             f"## What members consented to\n\nUse: {'; '.join(words)}. Licence of weights made from it: {word(use['licence'])}.\n\n"
-            "Whoever withdraws is not in the next build. Copies of this one cannot be recalled.",
+            "Whoever withdraws is not in the next dataset. Copies of this one cannot be recalled.",
             "## How it was made\n\n" + "\n".join(f"- `{word(rule)}`" for rule in manifest["rules"]),
             "## Identity\n\n" + _table(["", ""], [["manifest", f"`{build.digest}`"], ["root", f"`{manifest['root']}`"], ["cooperative", f"`{manifest['coop']}`"]]),
         ]

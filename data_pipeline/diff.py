@@ -32,10 +32,10 @@ def diff(a: Build, b: Build) -> list[Change]:
     missing_before, missing_after = read_exclusions(a), read_exclusions(b)
     for record in sorted(before.keys() | after.keys()):
         if record not in before:
-            reason, detail = missing_before.get(record, ("new", "not stored when the first build was made"))
+            reason, detail = missing_before.get(record, ("new", "not stored when the first dataset was made"))
             changes.append(Change(record, "came", f"was {reason}: {detail}" if reason != "new" else f"{reason}: {detail}"))
         elif record not in after:
-            reason, detail = missing_after.get(record, ("unknown", "not in the store of the second build"))
+            reason, detail = missing_after.get(record, ("unknown", "not in the store of the second dataset"))
             changes.append(Change(record, "went", f"{reason}: {detail}"))
         elif before[record] != after[record]:
             old, new = before[record].as_dict(), after[record].as_dict()

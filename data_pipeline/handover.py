@@ -163,9 +163,9 @@ class Work:
         try:
             return read(loads(path.read_bytes(), source=str(path)))
         except OSError as error:
-            raise CoopError(f"{path} cannot be read: {error.strerror}", next="make the build again") from error
+            raise CoopError(f"{path} cannot be read: {error.strerror}", next="build the dataset again") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CoopError(f"{path} is not what a step leaves: {error!r}", next="make the build again") from error
+            raise CoopError(f"{path} is not what a step leaves: {error!r}", next="build the dataset again") from error
 
 
 def write_work(job: Job, sources: Sequence[PageFile]) -> Work:
@@ -185,13 +185,13 @@ def read_work(folder: Path, digest: str | None = None) -> Work:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CoopError(f"{path} cannot be read: {error.strerror}", next="make the build again") from error
+        raise CoopError(f"{path} cannot be read: {error.strerror}", next="build the dataset again") from error
     if digest is not None and sha256(data) != digest:
-        raise CoopError(f"{path} is not the job this task was started for", value=sha256(data), allowed=digest, next="make the build again")
+        raise CoopError(f"{path} is not the job this task was started for", value=sha256(data), allowed=digest, next="build the dataset again")
     said = loads(data, source=str(path))
     for name, here in versions().items():
         if said["versions"].get(name) != here:
-            raise CoopError(f"this machine has another {name} than the build was begun with", value=here, allowed=str(said["versions"].get(name)))
+            raise CoopError(f"this machine has another {name} than the dataset was begun with", value=here, allowed=str(said["versions"].get(name)))
     job = Job(
         folder=folder,
         consents={(author, language, batch): consent for author, language, batch, consent in said["consents"]},

@@ -102,7 +102,7 @@ def _authors(connection: Connection, ids: set[str]) -> dict[str, list[str]]:
         for row in connection.execute(select(records.c.record, records.c.authors, records.c.erased_at).where(records.c.record.in_(chunk))):
             if row.erased_at is not None:
                 raise BadInput(
-                    "the text this record builds on was erased", value=row.record, next="hand it in without a parent only if it owes nothing to that text"
+                    "the text this one builds on was erased", value=row.record, next="hand it in without a parent only if it owes nothing to that text"
                 )
             found[row.record] = row.authors.split(" ")
     return found

@@ -130,7 +130,7 @@ def read_build(folder: Path) -> Build:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}", allowed="a build folder", next="coop build") from error
+        raise BadInput(f"{path} cannot be read: {error.strerror}", allowed="a dataset folder", next="coop build") from error
     document = loads(data, source=str(path))
     try:
         Manifest.model_validate_json(data)
@@ -158,5 +158,5 @@ def read_ledger(build: Build) -> list[LedgerRow]:
     if root != build.manifest["root"]:
         raise CoopError(f"{build.ledger}: the Merkle root is not the manifest's", value=root, allowed=build.manifest["root"])
     if len(rows) != build.manifest["records"]:
-        raise CoopError(f"{build.ledger}: the manifest counts other records", value=len(rows), allowed=str(build.manifest["records"]))
+        raise CoopError(f"{build.ledger}: the manifest counts other texts", value=len(rows), allowed=str(build.manifest["records"]))
     return rows

@@ -114,18 +114,18 @@ def checked_rows(path: Path, lines: Sequence[LedgerRow]) -> Iterator[StoredRow]:
             raise CoopError(f"{where}: more rows than the ledger has lines", value=row["record"], allowed=str(len(lines)))
         line = lines[number]
         if row["record"] != line.record:
-            raise CoopError(f"{where}: not the record of the ledger's line", value=row["record"], allowed=line.record)
+            raise CoopError(f"{where}: not the text of the ledger's line", value=row["record"], allowed=line.record)
         lists = [row["history"], row["parents"], row["marks"], row["credited"]]
         texts = [row["salt"], row["inputs"], row["targets"], row["language"], row["licence"], row["tag"]]
         sound = all(isinstance(some, list) for some in lists) and all(isinstance(text, str) for some in [texts, *lists] for text in some)
         if not sound or len(row["history"]) % 2:
-            raise CoopError(f"{where}: a field of record {line.record} is missing", next="build it again, or fetch an unchanged copy")
+            raise CoopError(f"{where}: a field of text {line.record} is missing", next="build it again, or fetch an unchanged copy")
         history = tuple(zip(row["history"][::2], row["history"][1::2], strict=True))
         if content(row["salt"], line.record, row["inputs"], row["targets"], row["language"], history) != line.content:
-            raise CoopError(f"{where}: the text of record {line.record} is not the one the ledger names", next="build it again, or fetch an unchanged copy")
+            raise CoopError(f"{where}: text {line.record} is not the one the ledger names", next="build it again, or fetch an unchanged copy")
         for name in ("language", "split", "authors", "content"):
             if (tuple(row[name] or ()) if name == "authors" else row[name]) != (tuple(line.authors) if name == "authors" else getattr(line, name)):
-                raise CoopError(f"{where}: {name} of record {line.record} differs from the ledger", value=row[name], allowed=str(getattr(line, name)))
+                raise CoopError(f"{where}: {name} of text {line.record} differs from the ledger", value=row[name], allowed=str(getattr(line, name)))
         number += 1
         parents, credited = tuple(row["parents"]), tuple(row["credited"])
         yield StoredRow(line, row["inputs"], row["targets"], row["licence"], history, row["tag"], parents, tuple(row["marks"]), credited, row["salt"])

@@ -51,4 +51,6 @@ class Pool:
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
-            raise CoopError("a process of the build was ended from outside", next="give it more memory, or use fewer processes with --jobs") from error
+            raise CoopError(
+                "a process that builds the dataset was ended from outside", next="give it more memory, or use fewer processes with --jobs"
+            ) from error

@@ -203,7 +203,7 @@ def _require_sound(drafts: Sequence[RatingDraft]) -> None:
         if len(set(draft.flags)) != len(draft.flags):
             raise BadInput(f"{where}: a flag stands twice", value=draft.flags)
         if draft.record in seen:
-            raise BadInput(f"{where}: this record is rated twice", value=draft.record, allowed="each record once")
+            raise BadInput(f"{where}: this text is rated twice", value=draft.record, allowed="each text once")
         seen.add(draft.record)
 
 
@@ -220,11 +220,11 @@ def _require_rateable(connection: Connection, reviewer: str, drafts: Sequence[Ra
         where = _where(draft, number)
         authors, erased_at = known.get(draft.record, (None, None))
         if authors is None:
-            raise BadInput(f"{where}: no such record", value=draft.record, next="take the id from the record you were shown")
+            raise BadInput(f"{where}: no such text", value=draft.record, next="take the id from the text you were shown")
         if erased_at is not None:
-            raise BadInput(f"{where}: this record was erased", value=draft.record)
+            raise BadInput(f"{where}: this text was erased", value=draft.record)
         if reviewer in authors.split(" "):
-            raise BadInput(f"{where}: you are an author of this record, or of what it builds on", value=draft.record, allowed="other members' records")
+            raise BadInput(f"{where}: you are an author of this text, or of what it builds on", value=draft.record, allowed="other members' texts")
 
 
 def _insert(connection: Connection, reviewer: str, drafts: Sequence[RatingDraft], recognised_by: str, at: str) -> Review:

@@ -87,7 +87,7 @@ def check_rules(build: Build, rows: Iterable[StoredRow], suites: Sequence[Suite]
 
 
 def _broken(build: Build, record: str, rule: str, why: str = "") -> CoopError:
-    return CoopError(f"{build.records}: record {record} breaks the rule {rule}" + (f": {why}" if why else ""), next="build it again")
+    return CoopError(f"{build.records}: text {record} breaks the rule {rule}" + (f": {why}" if why else ""), next="build it again")
 
 
 def _recipe(build: Build) -> Recipe:
@@ -102,7 +102,9 @@ def _recipe(build: Build) -> Recipe:
         raise CoopError(f"{where}: unknown or missing parameters", value=sorted(manifest["parameters"]), allowed=", ".join(sorted(names)))
     if manifest["parameters"]["unicode_major"] != normalise.UNICODE_MAJOR:
         raise CoopError(
-            f"{where}: the build used other Unicode tables", value=manifest["parameters"]["unicode_major"], allowed=f"{normalise.UNICODE_MAJOR} (this Python's)"
+            f"{where}: the dataset used other Unicode tables",
+            value=manifest["parameters"]["unicode_major"],
+            allowed=f"{normalise.UNICODE_MAJOR} (this Python's)",
         )
     return recipe
 
@@ -111,7 +113,7 @@ def _suites(build: Build, suites: Sequence[Suite]) -> Iterator[Suite]:
     given = {suite.digest: suite for suite in suites}
     for name, digest in build.manifest["suites"].items():
         if digest not in given:
-            raise CoopError(f"the evaluation suite {name} of the build is not at hand", value=digest, next="give its file with --suite NAME=FILE")
+            raise CoopError(f"the evaluation suite {name} of the dataset is not at hand", value=digest, next="give its file with --suite NAME=FILE")
         yield replace(given[digest], name=name)
 
 

@@ -125,10 +125,10 @@ class PageFile:
         try:
             data = self.path.read_bytes()  # whole, so that what is hashed is what is read; a part is some megabytes
         except OSError as error:
-            raise CoopError(f"{self.path} cannot be read: {error.strerror}", next="make the build again") from error
+            raise CoopError(f"{self.path} cannot be read: {error.strerror}", next="build the dataset again") from error
         found = "sha256:" + hashlib.sha256(data).hexdigest()
         if found != self.sha256:
-            raise CoopError(f"{self.path} is not the file the build was cut into", value=found, allowed=self.sha256, next="make the build again")
+            raise CoopError(f"{self.path} is not the file the dataset was cut into", value=found, allowed=self.sha256, next="build the dataset again")
         for line in BytesIO(data):
             page = json.loads(line)
             yield Page(

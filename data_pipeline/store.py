@@ -99,7 +99,7 @@ class ContributionStore:
         if not IDENTIFIER.fullmatch(member):
             raise BadInput("not a member id", value=member, allowed="1 to 128 of A-Z a-z 0-9 . _ : -")
         if not drafts:
-            raise BadInput("a batch without records", next="hand in at least one prompt and answer")
+            raise BadInput("a batch without texts", next="hand in at least one prompt and answer")
         require_sound(drafts)
         recognised_by = fingerprint(member, drafts)
         with self._transaction(write=True) as connection:
@@ -128,7 +128,7 @@ class ContributionStore:
             if row is None:
                 raise BadInput("no such batch", value=batch)
             if row.statement not in (None, statement):
-                raise CoopError(f"batch {batch} is sealed by another statement", value=row.statement, next="contribute the records again as a new batch")
+                raise CoopError(f"batch {batch} is sealed by another statement", value=row.statement, next="contribute the texts again as a new batch")
             other = connection.execute(select(batches.c.batch).where((batches.c.statement == statement) & (batches.c.batch != batch))).scalar()
             if other is not None:
                 raise CoopError(f"the statement already seals batch {other}", value=statement)
@@ -148,7 +148,7 @@ class ContributionStore:
         with self._transaction(write=True) as connection:
             unknown = set(wanted) - existing(connection, wanted)
             if unknown:
-                raise BadInput(f"{len(unknown)} records are not in the store", value=sorted(unknown)[:5])
+                raise BadInput(f"{len(unknown)} texts are not in the store", value=sorted(unknown)[:5])
             for chunk in chunks(wanted):
                 touched = select(records.c.batch).where(records.c.record.in_(chunk))
                 connection.execute(update(batches).where(batches.c.batch.in_(touched)).values(drafts=None))
@@ -210,7 +210,7 @@ class ContributionStore:
         with self._transaction() as connection:
             row = connection.execute(select_records().where(records.c.record == record)).first()
         if row is None:
-            raise BadInput("no such record", value=record)
+            raise BadInput("no such text", value=record)
         return as_record(row)
 
     def existing(self, ids: Iterable[str]) -> set[str]:

@@ -166,7 +166,7 @@ class Trove:
         """
         assert self._work is not None
         if self._gone():
-            raise CoopError("records or ratings were erased while the build was made: it is thrown away", next="build again")
+            raise CoopError("texts or ratings were erased while the dataset was built: it is thrown away", next="build again")
         return [self._work.part(number) for number in range(len(prepared))]
 
     def _cut(self, job: Job, sources: Sequence[StoreRange], report: Progress) -> Work:

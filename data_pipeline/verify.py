@@ -52,7 +52,7 @@ def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
     for line in lines:
         if line.commitment not in committed[line.batch]:
             raise CoopError(
-                f"{build.ledger}: record {line.record} is not one of its batch", value=line.commitment, next="build it again, or fetch an unchanged copy"
+                f"{build.ledger}: text {line.record} is not one of its batch", value=line.commitment, next="build it again, or fetch an unchanged copy"
             )
     # (5) The counts of the manifest are those of the ledger.
     sides = Counter(line.split for line in lines)
@@ -64,7 +64,7 @@ def verify_build(folder: Path, suites: Sequence[Suite] = ()) -> Build:
     exclusions = read_exclusions(build)
     both = {line.record for line in lines} & set(exclusions)
     if both:
-        raise CoopError(f"{build.excluded}: a record is in the build and excluded from it", value=min(both))
+        raise CoopError(f"{build.excluded}: a text is in the dataset and excluded from it", value=min(both))
     _require_equal(build, "excluded", dict(sorted(Counter(reason for reason, _ in exclusions.values()).items())))
     return build
 

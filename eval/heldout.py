@@ -89,11 +89,11 @@ def answer_losses(
     for batch in batches(answers, tokens=tokens):
         for answer in batch:
             if not answer.supervised_tokens:
-                raise BadInput(f"held-out record {answer.item} has no token to predict", next="build the data again; an empty target should not be in it")
+                raise BadInput(f"held-out row {answer.item} has no token to predict", next="build the data again; an empty target should not be in it")
         losses = _batch_losses(model, batch, device)
         for answer, loss in zip(batch, losses, strict=True):
             if not 0 <= loss < float("inf"):
-                raise BadInput(f"held-out record {answer.item}: the loss is not finite", value=loss, next="look at metrics.jsonl: the weights have diverged")
+                raise BadInput(f"held-out row {answer.item}: the loss is not finite", value=loss, next="look at metrics.jsonl: the weights have diverged")
             out[answer.item] = loss
         if progress:
             progress(label, len(out), len(answers))

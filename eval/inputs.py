@@ -63,9 +63,9 @@ def _check_base(base: Path, plan: Plan) -> None:
 
 def _check_build(build: Path, plan: Plan) -> None:
     path = build / "manifest.json"
-    data = _read(path, "name the build folder of the plan")
+    data = _read(path, "name the folder of the plan's dataset")
     if sha256(data) != plan.build.manifest:
-        raise BadInput(f"{build} is not the build the plan names", value=sha256(data), allowed=plan.build.manifest)
+        raise BadInput(f"{build} is not the dataset the plan names", value=sha256(data), allowed=plan.build.manifest)
     for entry in loads(data, floats=True, source=str(path))["files"]:
         file = build / entry["path"]
         if not file.is_file() or file.stat().st_size != entry["size"] or sha256_file(file) != entry["sha256"]:

@@ -95,7 +95,7 @@ def _prompts(task: Task, questions: Sequence[Question], of: Measuring) -> list[l
         row = by_record[one.item]
         [rendered] = renderer.batch([Conversation(row.inputs, row.targets, row.history)], max_tokens=2**20)
         if isinstance(rendered, TooLong):
-            raise BadInput(f"held-out record {row.record} is too long", value=rendered.tokens)
+            raise BadInput(f"held-out row {row.record} is too long", value=rendered.tokens)
         out.append(rendered.ids[: rendered.start][-room:])
     return out
 
@@ -209,7 +209,7 @@ def measure(task: Task, of: Measuring) -> bytes:
         return kept
     questions = _questions(task, of)
     if task.kind in HELDOUT and {one.language for one in questions} != set(task.languages):
-        raise BadInput(f"task {task.name}: a language has no held-out record", value=sorted(set(task.languages) - {one.language for one in questions}))
+        raise BadInput(f"task {task.name}: a language has no held-out row", value=sorted(set(task.languages) - {one.language for one in questions}))
     found = dict(zip((one.item for one in questions), overlaps([one.text for one in questions], of.training_texts, progress=of.progress), strict=True))
     if task.kind == "preference":
         made = _preferences(task, questions, found, of)

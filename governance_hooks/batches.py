@@ -84,7 +84,7 @@ def check_batches(register: Register, rows: Sequence[LedgerRow], batches: Batche
     todo = "build again from the log"
     named = {row.batch for row in rows}
     for batch in sorted(named - register.contributions.keys()):
-        raise StepFailed(f"records of the ledger name a batch the log does not know: {batch[:19]}", todo=todo)
+        raise StepFailed(f"rows of the ledger name a batch the log does not know: {batch[:19]}", todo=todo)
     if batches.keys() != named:
         raise StepFailed("the file of batches does not list exactly the batches of the ledger", todo=todo)
     for batch, commitments in batches.items():
@@ -94,12 +94,12 @@ def check_batches(register: Register, rows: Sequence[LedgerRow], batches: Batche
     for (batch, language), count in Counter((row.batch, row.language) for row in rows).items():
         signed = register.contributions[batch].languages.get(language, 0)
         if count > signed:
-            raise StepFailed(f"{count} records in {language} name batch {batch[:19]}, for which its member signed {signed}", todo=todo)
+            raise StepFailed(f"{count} texts in {language} name batch {batch[:19]}, for which its member signed {signed}", todo=todo)
     unused = {batch: set(commitments) for batch, commitments in batches.items()}
     for row in rows:
         if row.commitment not in unused[row.batch]:
-            raise StepFailed(f"record {row.record} is not one its member signed for in batch {row.batch[:19]}, or stands here twice", todo=todo)
+            raise StepFailed(f"text {row.record} is not one its member signed for in batch {row.batch[:19]}, or stands here twice", todo=todo)
         unused[row.batch].remove(row.commitment)
         if register.contributions[row.batch].author not in row.authors:
-            raise StepFailed(f"record {row.record} leaves out the member who contributed it", todo=todo)
-    return Sentence("{records} records signed for in {count} batches", records=len(rows), count=len(batches))
+            raise StepFailed(f"text {row.record} leaves out the member who contributed it", todo=todo)
+    return Sentence("{records} texts signed for in {count} batches", records=len(rows), count=len(batches))

@@ -238,7 +238,7 @@ class Cooperative:
         if isinstance(statement.payload, Objection):
             proposal = self.register.proposal(statement.payload.proposal)
             if proposal.closed_at is not None and moment >= proposal.due():
-                raise Refused("the challenge window is over", value=moment, allowed=f"before {proposal.due()}")
+                raise Refused("the time to object is over", value=moment, allowed=f"before {proposal.due()}")
         if isinstance(statement.payload, _TIMED) and statement.issued < shift(moment, -DRAFT_S):
             raise Refused("this statement was drafted too long ago", value=statement.issued, allowed=f"within {DRAFT_S} s", next="draft and sign it again")
 

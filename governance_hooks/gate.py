@@ -227,10 +227,10 @@ class _Gate:
         base = check_base(self.request.base, plan.base) if whole else ""
         build, self.rows, self.batches = check_build(self.request.build, plan.build, plan.use, plan.coop, files=whole)
         if plan.build.manifest not in self._register().builds:
-            raise StepFailed(Sentence("the log does not know this build"), todo=Sentence("coop build, which logs it"))
+            raise StepFailed(Sentence("the log does not know this dataset"), todo=Sentence("coop build, which logs it"))
         check_stages(self.request.build, self._register().builds[plan.build.manifest])
         if not whole:
-            return Sentence("{build}; base weights, data files and code are hashed by the process that uses them", build=build)
+            return Sentence("{build}; base weights, data files and code are checked by the process that uses them", build=build)
         code = installed_code()
         if code.digest != plan.code.digest:
             raise StepFailed(Sentence("the installed code is not the voted code"), todo=Sentence("install the voted version, or plan and vote anew"))
@@ -244,7 +244,7 @@ class _Gate:
     # (7) Every record has consent in force, for this use, now.
     def consents_stand(self) -> str:
         if self.rows is None:
-            raise StepUnknown(Sentence("needs the voted build"))
+            raise StepUnknown(Sentence("needs the voted dataset"))
         register, use, now = self._register(), self._plan().use, self.request.now
         run = next((run for run in register.runs.values() if self.proposal and run.proposal == self.proposal.id), None)
         if run is not None and self.request.run is not None:
@@ -324,7 +324,7 @@ def run_gate(request: Request) -> Report:
     checklist.run(Sentence("checkpoint signed and recent"), gate.checkpoint_is_recent)
     checklist.run(Sentence("ballots recounted"), gate.ballots_approve)
     checklist.run(Sentence("approval usable"), gate.approval_is_usable)
-    checklist.run(Sentence("base, build and code match"), gate.inputs_match)
+    checklist.run(Sentence("base, dataset and code match"), gate.inputs_match)
     checklist.run(Sentence("consent in force"), gate.consents_stand)
     checklist.run(Sentence("no unknown field"), gate.fields_are_known)
     checklist.run(Sentence("within limits"), gate.limits_are_kept)

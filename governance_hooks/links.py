@@ -105,7 +105,7 @@ def check_vote(proposal: Proposal) -> str:
         raise StepFailed(Sentence("members did not approve it: {why}", why=counted.why), todo=Sentence("change the proposal and open a new one"))
     rules = proposal.rules
     if proposal.contested():
-        why = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
+        why = Sentence("{count} members objected in time: the approval is undone", count=len(proposal.objections))
         raise StepFailed(why, todo=Sentence("open a new proposal"))
     kind, quorum, approval = Sentence(_QUORUM[rules.quorum]), percent(rules.quorum_percent), percent(rules.approval_percent)
     return Sentence("{why} ({kind} quorum {quorum}, approval {approval})", why=counted.why, kind=kind, quorum=quorum, approval=approval)
@@ -133,11 +133,11 @@ def check_base(folder: Path, base: Base) -> str:
 def read_manifest(path: Path) -> tuple[dict[str, object], str]:
     """Return a build manifest and its digest."""
     if not path.is_file():
-        raise StepUnknown(Sentence("there is no build manifest at {path}", path=path), todo="coop build")
+        raise StepUnknown(Sentence("there is no manifest of a dataset at {path}", path=path), todo="coop build")
     data = path.read_bytes()
     manifest = loads(data, source=str(path))
     if not isinstance(manifest, dict) or manifest.get("format") != "coop.build/v1":
-        raise StepFailed(Sentence("{path} is no build manifest of a version we know", path=path))
+        raise StepFailed(Sentence("{path} is no manifest of a dataset, of a version we know", path=path))
     return manifest, sha256(data)
 
 
@@ -149,7 +149,7 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
     """
     manifest, identity = read_manifest(folder / "manifest.json")
     if identity != build.manifest:
-        raise StepFailed("the dataset build is not the voted one (manifest digest differs)", todo=Sentence("restore the voted build, or plan and vote anew"))
+        raise StepFailed("the dataset is not the voted one (manifest digest differs)", todo=Sentence("restore the voted dataset, or plan and vote anew"))
     rows = check_ledger(folder / "ledger.jsonl", manifest, build, use, coop)
     listed = manifest["files"]
     assert isinstance(listed, list)
@@ -158,19 +158,20 @@ def check_build(folder: Path, build: BuildRef, use: Use, coop: str, *, files: bo
         if not files and entry["path"] != "batches.jsonl":
             continue
         if not path.is_file():
-            raise StepUnknown(Sentence("build file {path} is missing", path=path), todo=Sentence("restore the build folder"))
+            raise StepUnknown(Sentence("file {path} of the dataset is missing", path=path), todo=Sentence("restore the dataset's folder"))
         if file_entry(folder, path) != entry:
             raise StepFailed(
-                Sentence("build file {path} was changed after the build", path=entry["path"]), todo=Sentence("restore it, or build, plan and vote anew")
+                Sentence("file {path} of the dataset was changed after it was built", path=entry["path"]),
+                todo=Sentence("restore it, or build, plan and vote anew"),
             )
-    return Sentence("build of {count} records, root {root}", count=build.records, root=build.root[:19]), rows, read_batches(folder / "batches.jsonl")
+    return Sentence("dataset of {count} texts, root {root}", count=build.records, root=build.root[:19]), rows, read_batches(folder / "batches.jsonl")
 
 
 def check_stages(folder: Path, logged: dict[str, dict[str, int]]) -> None:
     """Check that a build ran the quality stages its entry in the log names, which the bylaws were held against."""
     manifest, _ = read_manifest(folder / "manifest.json")
     if manifest.get("stages", {}) != logged:
-        raise StepFailed("the build was made with other quality stages than the log says", todo=Sentence("coop build make, which logs what it did"))
+        raise StepFailed("the dataset was built with other quality stages than the log says", todo=Sentence("coop build make, which logs what it did"))
 
 
 def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: Use, coop: str) -> list[LedgerRow]:
@@ -179,9 +180,9 @@ def check_ledger(path: Path, manifest: dict[str, object], build: BuildRef, use: 
         raise StepUnknown(Sentence("there is no ledger at {path}", path=path))
     rows, root = read_ledger(path)
     if not (root == manifest["root"] == build.root and len(rows) == manifest["records"] == build.records):
-        raise StepFailed("the ledger does not hash to the voted Merkle root", todo=Sentence("restore the voted build"))
+        raise StepFailed("the ledger does not hash to the voted Merkle root", todo=Sentence("restore the voted dataset"))
     if manifest["coop"] != coop or manifest["use"] != use.model_dump():
-        raise StepFailed("the build was made for another cooperative or another use than the plan's", todo=Sentence("coop build with the plan's use"))
+        raise StepFailed("the dataset was built for another cooperative or another use than the plan's", todo=Sentence("coop build with the plan's use"))
     splits = Counter(row.split for row in rows)
     if manifest["splits"] != {"train": splits["train"], "heldout": splits["heldout"]}:
         raise StepFailed("the counts by split do not follow from the ledger")
@@ -210,7 +211,7 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
     if lacking:
         raise StepFailed(
             Sentence(
-                "{records} records lack a consent in force of {count} member(s), first {first}",
+                "{records} texts lack a consent in force of {count} member(s), first {first}",
                 records=sum(lacking.values()),
                 count=len(lacking),
                 first=min(lacking),
@@ -219,7 +220,7 @@ def check_consents(register: Register, rows: Sequence[LedgerRow], use: Use, *, a
         )
     authors = {author for row in rows for author in row.authors}
     about = {"purpose": use.purpose, "licence": use.licence}
-    return Sentence("{records} records of {count} members, each with consent in force for {purpose}, {licence}", records=len(rows), count=len(authors), **about)
+    return Sentence("{records} texts of {count} members, each with consent in force for {purpose}, {licence}", records=len(rows), count=len(authors), **about)
 
 
 def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: Run, *, at: str | None = None) -> None:
@@ -228,7 +229,7 @@ def check_counted(register: Register, rows: Sequence[LedgerRow], use: Use, run: 
         if listed != counted(register, rows, use, at=started, run=run.id, position=position):
             raise StepFailed(
                 Sentence(
-                    "start {number} of run {run} did not count exactly the consents limited to a number of runs that its records stand on",
+                    "start {number} of run {run} did not count exactly the consents limited to a number of runs that its texts stand on",
                     number=number,
                     run=run.id,
                 ),

@@ -134,7 +134,7 @@ def check_reviews(register: Register, lines: Iterable[ReviewLine]) -> Iterator[S
             commitments.append(line.commitment)
             continue
         if line.reviewer != given.author:
-            raise StepFailed(f"a rating of record {line.record} stands under {line.reviewer}, but {given.author} signed review {statement[:19]}", todo=todo)
+            raise StepFailed(f"a rating of text {line.record} stands under {line.reviewer}, but {given.author} signed review {statement[:19]}", todo=todo)
         commitments.append(line.commitment())
         shown.append(line)
     if statement:

@@ -102,7 +102,7 @@ class Task(Strict):
         if self.metric not in METRICS[self.kind]:
             raise ValueError(f"a task of kind {self.kind} has the metric {' or '.join(METRICS[self.kind])}")
         if (self.data is None) != (self.kind in HELDOUT):
-            raise ValueError(f"a task of kind {self.kind} {'reads the held-out records of the build, no file' if self.kind in HELDOUT else 'needs a file'}")
+            raise ValueError(f"a task of kind {self.kind} {'reads the held-out rows of the dataset, no file' if self.kind in HELDOUT else 'needs a file'}")
         if self.languages != sorted(set(self.languages)):
             raise ValueError("languages are sorted and named once")
         if self.data is not None and sorted(self.data.items) != self.languages:

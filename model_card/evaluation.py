@@ -30,14 +30,12 @@ def _require(condition: bool, what: str, *, value: object = None, allowed: str |
 
 def _check_coverage(rows: Sequence[dict[str, Any]], skipped: Sequence[dict[str, str]], ledger: Sequence[LedgerRow], *, at_most: float) -> None:
     heldout = {row.record: row for row in ledger if row.split == "heldout"}
-    _require(all(entry["reason"] == "too_long" for entry in skipped), "a held-out record was skipped for a reason that does not count", allowed="too_long")
-    _require(len(skipped) <= at_most * len(heldout), "too many held-out records were skipped", value=len(skipped), allowed=f"{at_most:.0%} of {len(heldout)}")
+    _require(all(entry["reason"] == "too_long" for entry in skipped), "a held-out row was skipped for a reason that does not count", allowed="too_long")
+    _require(len(skipped) <= at_most * len(heldout), "too many held-out rows were skipped", value=len(skipped), allowed=f"{at_most:.0%} of {len(heldout)}")
     measured = [row["item"] for row in rows]
     _require(measured == sorted(set(measured)), f"{RESULTS} is not sorted by record, each once")
     covered = sorted([*measured, *(entry["item"] for entry in skipped)])
-    _require(
-        covered == sorted(heldout), "the results do not cover exactly the held-out records of the ledger", value=len(covered), allowed=f"{len(heldout)} records"
-    )
+    _require(covered == sorted(heldout), "the results do not cover exactly the held-out rows of the ledger", value=len(covered), allowed=f"{len(heldout)} rows")
     for row in rows:
         line = heldout[row["item"]]
         _require(
@@ -52,7 +50,7 @@ def _check_heldout_task(data: bytes, task: Task, ledger: Sequence[LedgerRow]) ->
     rows = read_items(data, task)
     _require(
         {row.item for row in rows} == asked,
-        f"task {task.name} was not measured on exactly the held-out records its policy names",
+        f"task {task.name} was not measured on exactly the held-out rows its policy names",
         value=len(rows),
         allowed=f"{len(asked)}",
     )

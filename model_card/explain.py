@@ -27,15 +27,15 @@ PROVES: tuple[tuple[str, str], ...] = (
         "that training made them: only training again would show it.",
     ),
     (
-        "The dataset is the build the plan names; its counts and its root follow from the ledger; it was made from a prefix of this log.",
+        "The dataset is the one the plan names; its counts and its root follow from the ledger; it was made from a prefix of this log.",
         "what the texts say: the ledger has ids, commitments and languages.",
     ),
     (
-        "Every author of every record consented to this use, to the public's having it, at every start; nobody withdrew before the release; each record is one its member signed for.",
+        "Every author of every text consented to this use, to the public's having it, at every start; nobody withdrew before the release; each text is one its member signed for.",
         "that a member understood what they consented to, or owned what they gave.",
     ),
     (
-        "The verdicts follow from what was measured of each held-out record, under the policy voted before the run, and none was left out.",
+        "The verdicts follow from what was measured of each held-out text, under the policy voted before the run, and none was left out.",
         "that the measuring was honest, which the operator signed, or that the evaluation asks the right questions.",
     ),
     (
@@ -59,7 +59,7 @@ PROVES: tuple[tuple[str, str], ...] = (
 """For each link: what it proves, and what it leaves open."""
 
 NOT_PROVEN = """What this does not prove:
-- that training read only the listed records: it would take training again to show it; the operator signed that it did
+- that training read only the listed texts: it would take training again to show it; the operator signed that it did
 - that the commitments in the ledger are those in the batches members signed, and that no author of an edit was left out: the log has
   their number by language, contributor and batch; the cooperative's own store can show the rest
 - that the losses were measured honestly: verdicts are recomputed from them, but the operator signed the measurement

@@ -62,7 +62,7 @@ def check_leak(records: CardRecords, files: Mapping[str, bytes], run: Run | None
     numbers = judged["numbers"]
     whole = numbers["extraction"]["whole"]
     line = Sentence(
-        "{count} canaries judged again: epsilon at least {epsilon:g}, {found} of {of} repeated word for word",
+        "{count} made-up texts (canaries) judged again: epsilon at least {epsilon:g}, {found} of {of} repeated word for word",
         count=numbers["made"],
         epsilon=numbers["epsilon"]["lower_bound"],
         found=whole["count"],

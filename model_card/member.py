@@ -42,7 +42,7 @@ def _unknown(said: str) -> BadInput:
     return BadInput(
         "nothing in this release has this id",
         value=said,
-        allowed="a member id, a record id, the digest of a consent, batch or ballot, or the file of a receipt",
+        allowed="a member id, the id of a text, the digest of a consent, batch or ballot, or the file of a receipt",
         next="coop mine, in the cooperative's folder, shows yours",
     )
 
@@ -196,9 +196,9 @@ def member_words(view: dict[str, Any]) -> list[str]:
     languages = ", ".join(f"{count} in {language}" for language, count in records["languages"].items())
     lines = [f"member {view['member']}, asked by {view['about']} {view['identifier']}"]
     if records["total"]:
-        lines.append(f"records  {records['total']} in this release ({languages}): {records['train']} trained on, {records['heldout']} held out to measure")
+        lines.append(f"texts    {records['total']} in this release ({languages}): {records['train']} trained on, {records['heldout']} held out to measure")
     else:
-        lines.append("records  none of yours is in this release; the ownership proof shows the two neighbours between which you would stand")
+        lines.append("texts    none of yours is in this release; the ownership proof shows the two neighbours between which you would stand")
     for row in records["rows"] if view["about"] == "record" else ():
         others = f", with {row['other_authors']} other author(s)" if row["other_authors"] else ""
         lines.append(
@@ -208,7 +208,7 @@ def member_words(view: dict[str, Any]) -> list[str]:
         end = "stands" if consent["withdrawn"] is None else f"ended at entry {consent['withdrawn']['entry']}"
         when = "" if consent["withdrawn"] is None else (", after the release" if consent["stood_until_the_release"] else ", before the release")
         lines.append(
-            f"consent  {consent['consent'][:19]} of entry {consent['given']['entry']}: {consent['cited_by_records']} record(s) stand on it; it {end}{when}"
+            f"consent  {consent['consent'][:19]} of entry {consent['given']['entry']}: {consent['cited_by_records']} text(s) stand on it; it {end}{when}"
         )
     for kind, vote in view["ballots"].items():
         if vote["counted"] is not None:

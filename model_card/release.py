@@ -60,7 +60,7 @@ def _sources(run_dir: Path, build_dir: Path) -> Iterator[tuple[str, Path, str]]:
     for name in ("report.json", "results.jsonl"):
         yield f"eval/{name}", run_dir / "eval" / name, "coop eval"
     for name in ("manifest.json", "ledger.jsonl", "batches.jsonl"):
-        yield f"data/{name}", build_dir / name, "name the build folder of the plan"
+        yield f"data/{name}", build_dir / name, "name the folder of the plan's dataset"
     shared = ("stake",) if (run_dir / "stake" / "shares.json").is_file() else ()  # trainings of shares that are not made yet are no record
     for below in ("eval/items", "eval/previous", "privacy", *shared, "statements", "previous"):
         for path in sorted((run_dir / below).iterdir()) if (run_dir / below).is_dir() else ():

@@ -30,7 +30,7 @@ LINKS: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
     (Sentence("release vote"), votes.release_vote),
     (Sentence("run vote"), votes.run_vote),
     (Sentence("weights are the run's output"), weights.weights),
-    (Sentence("data is the voted build"), data.data),
+    (Sentence("data is the voted dataset"), data.data),
     (Sentence("consent in force"), data.consent),
     (Sentence("evaluation under the voted policy"), evaluation.evaluation),
     (Sentence("leak test under the voted policy"), evaluation.leak_test),

@@ -79,7 +79,7 @@ def _fields() -> dict[str, tuple[str, Callable[[Any], str]]]:
         "stewards": (_("Stewards"), _plain),
         "stewards_required": (_("Stewards who must sign together"), _plain),
         "withdrawal_max_s": (_("Longest time a release is withdrawn without a vote"), i18n.span),
-        "witnesses_required": (_("Outside witnesses each count of the log needs"), _plain),
+        "witnesses_required": (_("Outside witnesses who must sign each state of the log"), _plain),
     }
 
 

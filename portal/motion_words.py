@@ -64,7 +64,7 @@ def _waiver(motion: Waive) -> list[str]:
     ]
     if motion.leak is not None:
         lines.append(
-            _("Its leak test did not pass either: the model may repeat what members wrote. The record is %(digest)s.") % {"digest": short(motion.leak)}
+            _("Its leak test did not pass either: the model may repeat what members wrote. The report is %(digest)s.") % {"digest": short(motion.leak)}
         )
     return [*lines, _("It holds for this run alone. Whether it is released, members decide in a vote of its own.")]
 

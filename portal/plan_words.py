@@ -48,7 +48,11 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
         " ".join(
             (
                 ngettext("It is trained on %(num)s text of members.", "It is trained on %(num)s texts of members.", trained) % {"num": number(trained)},
-                *([ngettext("%(num)s more is kept back to test it.", "%(num)s more are kept back to test it.", kept) % {"num": number(kept)}] if kept else []),
+                *(
+                    [ngettext("%(num)s more is kept aside to test it.", "%(num)s more are kept aside to test it.", kept) % {"num": number(kept)}]
+                    if kept
+                    else []
+                ),
                 ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
                 % {"num": number(people)},
             )
@@ -78,7 +82,7 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
     else:
         lines.append(
             _(
-                "Where few people gave the answers that are kept aside, the test will look surer than it is: the plan asks for a method that needs many people (bootstrap)."
+                "The plan asks for a method that needs many people (bootstrap). Where few people gave the answers that are kept aside, the test will look surer than it is."
             )
         )
     if limits.sites:

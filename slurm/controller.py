@@ -120,7 +120,7 @@ def _state(standing: Standing, outbox: Outbox, delivered: Delivered, permission:
     if order.kind != "train":
         return None
     if order.plan is None or order.proposal is None or delivered.plan is None or delivered.build is None:
-        raise Refused("a training needs a plan, its approval and its build")
+        raise Refused("a training needs a plan, its approval and its dataset")
     rows, _ = read_ledger(delivered.build / "ledger.jsonl")
     run = standing.register.runs.get(order.run)
     payload = RunStart(

@@ -125,11 +125,11 @@ class Standing:
 def _readable(build: Path | None) -> Path:
     """Return the folder of a build if its manifest is a plain file of sane size that the controller may read: the gate reads it whole."""
     if build is None:
-        raise Refused("nobody says where the build of this order is", next="coop submit, which writes places.json")
+        raise Refused("nobody says where the dataset of this order is", next="coop submit, which writes places.json")
     try:
         size = (build / "manifest.json").stat().st_size if (build / "manifest.json").is_file() else None
     except OSError as error:
-        raise Refused(f"the controller cannot read the build: {error.strerror}", value=str(build), next="let SlurmUser read the build's folder") from error
+        raise Refused(f"the controller cannot read the dataset: {error.strerror}", value=str(build), next="let SlurmUser read the dataset's folder") from error
     if size is None or size > MAX_MANIFEST:
-        raise Refused("there is no build where the order says", value=str(build), next="is that disk mounted on the controller?")
+        raise Refused("there is no dataset where the order says", value=str(build), next="is that disk mounted on the controller?")
     return build

@@ -36,11 +36,11 @@ class RunConfig(Strict):
     name: Slug
     """Name of the plan: lower-case letters, digits, dot, dash, underscore."""
     use: Use
-    """What the records are used for; every record's consent must allow it."""
+    """What the texts are used for; every text's consent must allow it."""
     base: str
     """A folder with base weights, relative to the config, or `smollm2-135m-instruct`."""
     build: str
-    """A dataset build: a folder relative to the config, or the name of a build of the cooperative."""
+    """A dataset: a folder relative to the config, or the name of a dataset of the cooperative."""
     mix: Mix = Mix()
     """How often each language is seen; the default is every row once an epoch."""
     canaries: Annotated[int, Field(ge=0, le=100_000)] = 0

@@ -46,16 +46,16 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
     found = read_build(build)
     manifest = found.manifest
     if manifest["coop"] != coop:
-        raise BadInput(f"build {build} belongs to another cooperative", value=manifest["coop"], allowed=coop)
+        raise BadInput(f"dataset {build} belongs to another cooperative", value=manifest["coop"], allowed=coop)
     if manifest["use"] != config.use.model_dump():
         raise BadInput(
-            f"build {build} was made for another use than the config's",
+            f"dataset {build} was made for another use than the config's",
             value=config.use.model_dump(),
             allowed=str(manifest["use"]),
             next="build again for this use",
         )
     if not manifest["splits"]["train"]:
-        raise BadInput(f"build {build} has no training rows")
+        raise BadInput(f"dataset {build} has no training rows")
     training, base_of_plan, canaries = config.training, read_base(base).as_plan(), None
     require_compatible(base, training)
     if config.canaries:
@@ -70,7 +70,7 @@ def resolve(config: RunConfig, *, coop: str, base: Path, build: Path, code: Code
     for task in config.evaluation.tasks:
         absent = [language for language in task.languages if not manifest["languages"].get(language, {}).get("heldout")]
         if task.kind in HELDOUT and absent:
-            raise BadInput(f"task {task.name}: no row of the build is held out in these languages", value=absent, allowed="languages with held-out rows")
+            raise BadInput(f"task {task.name}: no row of the dataset is held out in these languages", value=absent, allowed="languages with held-out rows")
     tokens = make_tokens(
         found,
         base,
@@ -120,7 +120,7 @@ def frozen_guilds(build: Build, policy: AttributionPolicy | None) -> Attribution
     players = made.players(read_ledger(build))
     if not 2 <= len(players) <= 32:
         raise BadInput(
-            f"build {build.folder} has {len(players)} guild(s) to share among",
+            f"dataset {build.folder} has {len(players)} guild(s) to share among",
             value=", ".join(players),
             allowed=f"2 to 32, each of attribution.minimum_members = {policy.minimum_members} members or more; smaller ones are one together",
             next="leave attribution out, or set guilds or minimum_members otherwise",

@@ -124,10 +124,10 @@ def check_inputs(plan: Plan, base: Path, build: Path) -> Build:
     found_build = read_build(build)
     if found_build.digest != plan.build.manifest:
         raise BadInput(
-            f"build {build} is not the one of the plan",
+            f"dataset {build} is not the one of the plan",
             value=found_build.digest,
             allowed=plan.build.manifest,
-            next="give the build folder the plan names, or plan and vote again",
+            next="give the folder of the dataset the plan names, or plan and vote again",
         )
     return found_build
 

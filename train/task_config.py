@@ -62,7 +62,7 @@ def name_files(tasks: list[Any], near: Path, files: dict[str, Path]) -> None:
             task.setdefault("languages", sorted(made.items))
             files[made.sha256] = path
         elif file is not None:
-            raise BadInput(f"evaluation.tasks.{number}: a task of kind {kind} reads the held-out records of the build, no file", value=file)
+            raise BadInput(f"evaluation.tasks.{number}: a task of kind {kind} reads the held-out rows of the dataset, no file", value=file)
         if isinstance(task.get("previous"), str):
             task["previous"], items = _previous(near / task["previous"], task["name"])
             files[task["previous"]["sha256"]] = items

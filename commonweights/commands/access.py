@@ -42,7 +42,7 @@ def access() -> None:
 @click.option("--recipient", type=click.Choice(OUTSIDERS), required=True, help="What kind of organisation it is.")
 @click.option("--purpose", type=click.Choice(list(PURPOSES)), required=True)
 @click.option("--licence", type=click.Choice(LICENCES), required=True, help="Under which the data may be used.")
-@click.option("--build", required=True, help="The build it is taken from.")
+@click.option("--build", required=True, help="The dataset it is taken from.")
 @click.option("--form", type=click.Choice(list(OUTSIDE_FORMS)), required=True, help="extract: the texts. aggregate: an answer counted over them.")
 @click.option("--query", type=click.Choice(get_args(Query)), help="With aggregate: what is counted.")
 @click.option("--language", "languages", multiple=True, help="Only this language, ISO 639-3 [default: all].")
@@ -56,7 +56,7 @@ def request(session: Session, /, name: str, who: str, build: str, languages: tup
     with open_workspace(session.folder, read_only=True) as space:
         manifest = space.build(build) / "manifest.json"
         if not manifest.is_file():
-            raise BadInput(f"there is no build {build}", next="coop build make")
+            raise BadInput(f"there is no dataset {build}", next="coop build make")
         asked = data_access.keep_request(
             space,
             who,
@@ -105,7 +105,7 @@ def withdrawn(session: Session, name: str) -> None:
         session.show({"records": 0}, "nothing of it has been withdrawn")
     else:
         session.show(
-            {"deletions": str(made[0]), "records": made[1]}, f"{made[1]} records to delete: {made[0]}\nsend it to the recipient, with the proof beside it"
+            {"deletions": str(made[0]), "records": made[1]}, f"{made[1]} texts to delete: {made[0]}\nsend it to the recipient, with the proof beside it"
         )
 
 
@@ -131,7 +131,7 @@ def list_requests(session: Session) -> None:
 @click.option("--pin", help="Digest of the founding statement of the cooperative you trust (sha256:...).")
 @click.pass_obj
 def check(session: Session, folder: Path, pin: str | None) -> None:
-    """Check the delivery in FOLDER offline: files, votes, price, build, every consent, every text.
+    """Check the delivery in FOLDER offline: files, votes, price, dataset, every consent, every text.
 
     Exit code 0: every step holds. 1: one does not, do not use it. 2: something is missing, could not check.
     """

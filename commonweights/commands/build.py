@@ -26,12 +26,12 @@ __all__ = ["build"]
 
 @click.group()
 def build() -> None:
-    """Make, verify and compare datasets, and prove what is whose in them.
+    """Build, verify and compare datasets, and prove what is whose in them.
 
     \b
     coop build make voices-1                 the dataset, and its entry in the log
     coop build insights voices-1             what is in it, by language
-    coop build why voices-1 RECORD           why a record is in it, or is not
+    coop build why voices-1 RECORD           why a text is in it, or is not
     """
 
 
@@ -59,9 +59,9 @@ for other in (card, insights, sample):
 @click.option(
     "--jobs", type=click.IntRange(0), help="Processes [default: one a core, if there is much to do]; with slurm, jobs at a time [default: all].", default=0
 )
-@click.option("--executor", type=click.Choice(EXECUTORS), default="pool", show_default=True, help="Who does the work; it changes nothing in the build.")
+@click.option("--executor", type=click.Choice(EXECUTORS), default="pool", show_default=True, help="Who does the work; it changes nothing in the dataset.")
 @click.option("--site", metavar="NAME", help="With --executor slurm: the cluster, by its profile sites/NAME.yaml.")
-@click.option("--parts", type=click.IntRange(0, 100_000), default=0, show_default="one every 16,384 records", help="Parts the records are cut into.")
+@click.option("--parts", type=click.IntRange(0, 100_000), default=0, show_default="one every 16,384 texts", help="Parts the texts are cut into.")
 @click.pass_obj
 def make(
     session: Session,
@@ -78,16 +78,16 @@ def make(
     site: str | None,
     parts: int,
 ) -> None:
-    """Build the dataset NAME from every record whose authors all consent to this use, at this log position.
+    """Build the dataset NAME from every text whose authors all consent to this use, at this log position.
 
     \b
     Every row passes the quality stages: repetition, language_id (marks), pii (rewrites), decontamination,
     review, near_duplicates. The bylaws may ask for some, with their parameters; the rest is yours to say:
     coop build make spring --stages stages.yaml --without review
 
-    Nothing is dropped silently: each record that is left out has a reason its author can read (coop build why).
+    Nothing is dropped silently: each text that is left out has a reason its author can read (coop build why).
 
-    With --executor datatrove or slurm the parts are kept in builds/.parts until the build is whole: the same command goes on
+    With --executor datatrove or slurm the parts are kept in builds/.parts until the dataset is whole: the same command goes on
     where the last one was ended (docs/data_pipeline.md, "Beyond one machine").
     """
     from data_pipeline.manifest import read_build
@@ -100,12 +100,12 @@ def make(
         out = make_build(space, name, use, heldout_permille=heldout_permille, recipe=recipe, jobs=jobs, parts=parts, steps=steps, show=show)
         found = read_build(out)
     manifest = found.manifest
-    lines = [f"build {name}: {manifest['records']} records, root {manifest['root'][:19]}, manifest {found.digest[:19]}"]
+    lines = [f"dataset {name}: {manifest['records']} texts, root {manifest['root'][:19]}, manifest {found.digest[:19]}"]
     lines += [f"  {code}  {n['train']:>6} train {n['heldout']:>5} held out, {n['members']} members" for code, n in manifest["languages"].items()]
     lines += [f"  left out: {count} {reason}" for reason, count in manifest["excluded"].items()]
     lines += [f"  marked:   {count} {mark}" for mark, count in manifest["marks"].items()]
     lines.append(f"  stages:   {', '.join(manifest['stages']) or 'none'}" + (f"; clear of {', '.join(manifest['suites'])}" if manifest["suites"] else ""))
-    lines.append(f"each reason by record: {out / 'excluded.jsonl'}")
+    lines.append(f"each reason by text: {out / 'excluded.jsonl'}")
     said = {key: manifest[key] for key in ("records", "root", "languages", "excluded", "marks", "stages", "suites")}
     session.show({"build": str(out), "manifest": found.digest} | said, "\n".join(lines))
 
@@ -116,7 +116,7 @@ def make(
 @click.option("--jobs", type=click.IntRange(0), default=0, show_default="one a core, if there is much to do", help="Processes, with --remake.")
 @click.pass_obj
 def verify(session: Session, name: str, again: bool, jobs: int) -> None:
-    """Check the build NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made.
+    """Check the dataset NAME from end to end, offline: files, ledger, every row's text and rules, and that consents stood when it was made.
 
     \b
     coop build verify voices-1 --remake
@@ -132,7 +132,7 @@ def verify(session: Session, name: str, again: bool, jobs: int) -> None:
         register, found = space.coop.register, verify_build(_folder(space, name), read_suites(space))
         manifest = found.manifest
         if found.digest not in register.builds:
-            raise Refused("the log does not know this build", value=found.digest, next="coop build make")
+            raise Refused("the log does not know this dataset", value=found.digest, next="coop build make")
         check_stages(found.folder, register.builds[found.digest])
         rows, _ = read_ledger(found.ledger)
         signed = check_batches(register, rows, read_batches(found.folder / BATCHES))
@@ -153,10 +153,10 @@ def verify(session: Session, name: str, again: bool, jobs: int) -> None:
 @build.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--all", "everything", is_flag=True, help="List every record, not the first 20 of each kind.")
+@click.option("--all", "everything", is_flag=True, help="List every text, not the first 20 of each kind.")
 @click.pass_obj
 def diff(session: Session, a: str, b: str, everything: bool) -> None:
-    """Show which records came, went or changed from build A to build B, and why.
+    """Show which texts came, went or changed from dataset A to dataset B, and why.
 
     \b
     coop build diff voices-1 voices-2
@@ -187,7 +187,7 @@ def diff(session: Session, a: str, b: str, everything: bool) -> None:
 @key_option
 @click.pass_obj
 def prove(session: Session, name: str, member: str | None, out: Path | None, key: Path | None) -> None:
-    """Prove that MEMBER [default: you] has rows in the build NAME, or has none.
+    """Prove that MEMBER [default: you] has rows in the dataset NAME, or has none.
 
     \b
     coop build prove voices-1 --out mine.json
@@ -211,10 +211,10 @@ def prove(session: Session, name: str, member: str | None, out: Path | None, key
 
 @build.command()
 @click.argument("proof", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--root", required=True, help="The build's root, as the plan, the manifest or the log names it.")
+@click.option("--root", required=True, help="The dataset's root, as the plan, the manifest or the log names it.")
 @click.pass_obj
 def check(session: Session, proof: Path, root: str) -> None:
-    """Check a PROOF somebody gave you, without the build and without the cooperative's folder.
+    """Check a PROOF somebody gave you, without the dataset and without the cooperative's folder.
 
     \b
     coop build check mine.json --root sha256:...
@@ -223,7 +223,7 @@ def check(session: Session, proof: Path, root: str) -> None:
 
     found = read_ownership(proof.read_bytes(), source=str(proof))
     if found.root != root:
-        raise Refused("this proof is about another build", value=found.root, allowed=root)
+        raise Refused("this proof is about another dataset", value=found.root, allowed=root)
     count = found.check()
     words = f"{count} of {found.rows} rows rest on {found.member}" if count else f"none of the {found.rows} rows rests on {found.member}"
     session.show({"member": found.member, "rows": count, "root": root}, f"{words}: PROVEN")
@@ -234,7 +234,7 @@ def check(session: Session, proof: Path, root: str) -> None:
 @click.argument("record")
 @click.pass_obj
 def why(session: Session, name: str, record: str) -> None:
-    """Say why RECORD is, or is not, in the build NAME.
+    """Say why the text RECORD is, or is not, in the dataset NAME.
 
     \b
     coop build why voices-1 sha256:...
@@ -245,7 +245,7 @@ def why(session: Session, name: str, record: str) -> None:
     with open_workspace(session.folder, read_only=True) as space:
         found = read_build(_folder(space, name))
     line = next((line for line in read_ledger(found) if line.record == record), None)
-    reason, detail = read_exclusions(found).get(record, ("not stored", "no such record when the build was made"))
+    reason, detail = read_exclusions(found).get(record, ("not stored", "no such text when the dataset was built"))
     if line is not None:
         text = f"{record} is in {name} ({line.split}): {', '.join(f'{a} consents by {c[:19]}' for a, c in zip(line.authors, line.consents, strict=True))}"
         session.show({"record": record, "in": True} | line.as_dict(), text)
@@ -256,5 +256,5 @@ def why(session: Session, name: str, record: str) -> None:
 def _folder(space: Workspace, name: str) -> Path:
     folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
     if not folder.is_dir():
-        raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
+        raise BadInput(f"there is no dataset {name}", allowed=f"{names(space.builds(), name)}; or a dataset folder", next="coop build make NAME")
     return folder

@@ -16,10 +16,10 @@ __all__ = ["card"]
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the card [default: beside the build, NAME.card].")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the card [default: beside the dataset, NAME.card].")
 @click.pass_obj
 def card(session: Session, name: str, out: Path | None) -> None:
-    """Write the card of the build NAME: a README for the Hugging Face Hub, and croissant.json (Croissant 1.1) for machines.
+    """Write the card of the dataset NAME: a README for the Hugging Face Hub, and croissant.json (Croissant 1.1) for machines.
 
     Numbers of contributors under five are not told on it.
 
@@ -32,7 +32,7 @@ def card(session: Session, name: str, out: Path | None) -> None:
     with open_workspace(session.folder, read_only=True) as space:
         folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
         if not folder.is_dir():
-            raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
+            raise BadInput(f"there is no dataset {name}", allowed=f"{names(space.builds(), name)}; or a dataset folder", next="coop build make NAME")
         target = out or folder.parent / f"{folder.name}.card"
         if target.exists() and not (target / "croissant.json").is_file():
             raise BadInput(f"{target} is there and is no card", next="give another folder with --out")

@@ -29,7 +29,7 @@ _BARS = 30
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw rows by language and what was left out into this file.")
 @click.pass_obj
 def insights(session: Session, name: str, svg: Path | None) -> None:
-    """Show the build NAME by language: rows, members, lengths, marks, what was left out, how far reviewers agree.
+    """Show the dataset NAME by language: rows, members, lengths, marks, what was left out, how far reviewers agree.
 
     Numbers that fewer than five members stand behind are not told ("few").
 
@@ -50,7 +50,7 @@ def insights(session: Session, name: str, svg: Path | None) -> None:
     head = f"{'':<4} {'rows':>8} {'members':>8} {'largest':>8} {'length':>7} {'agree':>6}  marks; left out"
     text = "\n".join(
         [
-            f"build {name}, by language: members, share of the member with most rows, median characters, agreement of reviewers (Krippendorff's alpha)",
+            f"dataset {name}, by language: members, share of the member with most rows, median characters, agreement of reviewers (Krippendorff's alpha)",
             head,
             *map(_line, lines),
             "few: fewer than five members stand behind the number, so it is not told; -: there is nothing to tell",
@@ -62,14 +62,14 @@ def insights(session: Session, name: str, svg: Path | None) -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--reason", help="Only records left out for this reason [default: each that is about the text].")
-@click.option("--count", type=click.IntRange(1, 1000), default=50, show_default=True, help="Most records for a reason.")
+@click.option("--reason", help="Only texts left out for this reason [default: each that is about the text].")
+@click.option("--count", type=click.IntRange(1, 1000), default=50, show_default=True, help="Most texts for a reason.")
 @click.option("--html", "target", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Write the page here; nobody else can read the file.")
 @click.pass_obj
 def sample(session: Session, name: str, reason: str | None, count: int, target: Path) -> None:
-    """Write a page of records that the build NAME left out, beside the row that stayed, for people to judge.
+    """Write a page of texts that the dataset NAME left out, beside the row that stayed, for people to judge.
 
-    The records are drawn by a hash, so everybody with the build draws the same. Only texts whose authors all consent now are shown.
+    The texts are drawn by a hash, so everybody with the dataset draws the same. Only texts whose authors all consent now are shown.
 
     \b
     coop build sample voices-1 --html left-out.html
@@ -93,7 +93,7 @@ def sample(session: Session, name: str, reason: str | None, count: int, target: 
             )
 
         drawn = draw(found, store, reason, count=count, shown=shown)
-    write_bytes(target, page(f"Left out of the build {name}", drawn).encode(), mode=0o600)
+    write_bytes(target, page(f"Left out of the dataset {name}", drawn).encode(), mode=0o600)
     counts = {why: len(some) for why, some in drawn.items()}
     session.show(
         {"build": name, "drawn": counts, "html": str(target)}, "\n".join([*(f"{count:>6} {why}" for why, count in counts.items()), f"to read: {target}"])
@@ -128,11 +128,11 @@ def _chart(name: str, build: Build, lines: list[Insight]) -> str:
     largest = ", ".join(f"{bar.label} {bar.value}" for bar in rows[:5])
     left = ", ".join(f"{bar.label} {bar.value}" for bar in reasons) or "nothing"
     words = f"{manifest['records']} rows in {len(rows)} languages; most rows: {largest}. Left out: {left}."
-    return bars(f"Build {name}", words, sections)
+    return bars(f"Dataset {name}", words, sections)
 
 
 def _folder(space: Workspace, name: str) -> Path:
     folder = Path(name) if (Path(name) / "manifest.json").is_file() else space.build(name)
     if not folder.is_dir():
-        raise BadInput(f"there is no build {name}", allowed=f"{names(space.builds(), name)}; or a build folder", next="coop build make NAME")
+        raise BadInput(f"there is no dataset {name}", allowed=f"{names(space.builds(), name)}; or a dataset folder", next="coop build make NAME")
     return folder

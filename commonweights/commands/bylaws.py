@@ -57,7 +57,7 @@ def _words(register: Register) -> list[str]:
         f"  renewal     a superseding release is due after {' or '.join(due)}" if due else "  renewal     no promise when a superseding release is due"
     )
     for name, parameters in bylaws.stages.items():
-        lines.append(f"  builds      run {name}" + "".join(f", {key} {value}" for key, value in parameters.items()))
+        lines.append(f"  datasets    pass {name}" + "".join(f", {key} {value}" for key, value in parameters.items()))
     if register.exited is not None:
         lines.append(f"  founders    gave up their powers at entry {register.exited}")
     elif bylaws.founder_led:

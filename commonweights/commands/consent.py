@@ -67,8 +67,8 @@ for paper in (export, receipt, check):
 @click.option(
     "--publish", type=click.Choice(list(PUBLISHING)), help="Let everybody read some of the texts, without your name, on public pages [default: none]."
 )
-@click.option("--language", "languages", multiple=True, help="Only records in this language: yor or yo, not yo-NG [default: all].")
-@click.option("--batch", "batches", multiple=True, help="Only records of this contribution of yours, by the start of its digest [default: all].")
+@click.option("--language", "languages", multiple=True, help="Only texts in this language: yor or yo, not yo-NG [default: all].")
+@click.option("--batch", "batches", multiple=True, help="Only texts of this contribution of yours, by the start of its digest [default: all].")
 @click.option("--occurrences", type=click.IntRange(1), help="Only so many training runs; 1 is this run only [default: all that members approve].")
 @click.option("--expires", help="End of the consent, RFC 3339 UTC, e.g. 2027-12-31T00:00:00Z [default: until withdrawn].")
 @click.option(
@@ -166,7 +166,7 @@ def shown_before(session: Session, consent_id: str) -> None:
 def withdraw(session: Session, consent_id: str | None, key: Path | None, draft: Path | None) -> None:
     """Withdraw one consent, or all of them.
 
-    From the next log entry on nothing new is built on your records, and running training that stands on them stops.
+    From the next log entry on nothing new is built on your texts, and running training that stands on them stops.
     """
     own = load_key(key)
     with open_workspace(session.folder, read_only=draft is not None) as space:
@@ -208,7 +208,7 @@ def show(session: Session, key: Path | None) -> None:
 def preview(session: Session, consent_id: str | None, key: Path | None) -> None:
     """Show what withdrawing one consent, or everything, would do, without doing it.
 
-    The rules of the next build are run with and without you, so the numbers are exact; over 200,000 records they are read off the last build.
+    The rules of the next dataset are run with and without you, so the numbers are exact; over 200,000 texts they are read off the last dataset.
     """
     from commonweights.withdrawing import preview_of
 

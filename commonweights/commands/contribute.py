@@ -50,8 +50,8 @@ def _logged(space: Workspace, member: str, root: str) -> str | None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="The format of FILE [default: what its contents look like].")
 @click.option("--columns", help="Which column is which field: inputs=prompt,targets=answer.")
-@click.option("--language", help="BCP 47 tag of records that name no language: swh, hi-Latn, pt-BR.")
-@click.option("--licence", default=None, help="SPDX licence of the text, for records that name none.")
+@click.option("--language", help="BCP 47 tag of texts that name no language: swh, hi-Latn, pt-BR.")
+@click.option("--licence", default=None, help="SPDX licence of the text, for texts that name none.")
 @key_option
 @click.pass_obj
 def contribute(session: Session, file: Path, format_name: str | None, columns: str | None, language: str | None, licence: str | None, key: Path | None) -> None:
@@ -62,7 +62,7 @@ def contribute(session: Session, file: Path, format_name: str | None, columns: s
                  optional: record_id, parents, history [[prompt, answer], ...], licence, created_at;
                  or "messages" [{"role": "user", "content": ...}, ...] in place of the texts
     oasst        trees of Open Assistant: every answer, with the conversation before it
-    argilla      records Argilla 2 exported, with their responses
+    argilla      texts Argilla 2 exported, with their responses
     csv          with a header, UTF-8; commas, semicolons or tabs
     parquet      text columns
     datasets     the folder that Hugging Face's save_to_disk wrote
@@ -92,7 +92,7 @@ def contribute(session: Session, file: Path, format_name: str | None, columns: s
     left_out = {what: count for what, count in sorted(reading.left_out.items()) if count}
     text = "\n".join(
         [
-            f"{batch.records} records ({languages}) of {member}: {logged}",
+            f"{batch.records} texts ({languages}) of {member}: {logged}",
             *(f"left out: {count} {what}" for what, count in left_out.items()),
             *([] if consenting else ["They are used nowhere until you consent: coop consent give"]),
         ]

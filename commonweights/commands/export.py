@@ -1,4 +1,4 @@
-"""`coop export`: a member's own contributions, or the rows of a build, in a format other tools read."""
+"""`coop export`: a member's own contributions, or the rows of a dataset, in a format other tools read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BY_SUFFIX = {".jsonl": "jsonl", ".json": "argilla", ".csv": "csv", ".parquet": 
     type=click.Choice(FORMAT_NAMES),
     help="[default: by the ending: .jsonl, .csv, .parquet, .json for Argilla, none for a datasets folder]",
 )
-@click.option("--build", "build_name", help="Export the rows of this build instead, as training reads them; for whoever holds its texts.")
+@click.option("--build", "build_name", help="Export the rows of this dataset instead, as training reads them; for whoever holds its texts.")
 @key_option
 @click.pass_obj
 def export(session: Session, file: Path, format_name: str | None, build_name: str | None, key: Path | None) -> None:
@@ -43,7 +43,7 @@ def export(session: Session, file: Path, format_name: str | None, build_name: st
     coop export mine.jsonl                    everything you gave that is not erased
     coop export mine.csv                      the same for a spreadsheet; no cell of it is a formula
     coop export talk.jsonl --format oasst     as conversation trees
-    coop export rows.parquet --build voices   the rows of a build
+    coop export rows.parquet --build voices   the rows of a dataset
 
     The file is readable by you alone. What a format has no place for is said.
     """
@@ -72,7 +72,7 @@ def export(session: Session, file: Path, format_name: str | None, build_name: st
             assert own is not None
             with ContributionStore(space.contributions) as store:
                 lost = write(file, counted(_given(store, member_of(space.coop, own)), show), format=chosen)
-    text = [f"{count} records in {file} ({chosen})", *(f"not in it, for the format has no place: {what}, {number} times" for what, number in lost.items())]
+    text = [f"{count} texts in {file} ({chosen})", *(f"not in it, for the format has no place: {what}, {number} times" for what, number in lost.items())]
     session.show({"file": str(file), "format": chosen, "records": count, "lost": lost}, "\n".join(text))
 
 

@@ -40,9 +40,7 @@ def show_leak_test(found: LeakTest) -> str:
     help="Instead of RUN: a release folder somebody gave you; measure its canaries anew.",
 )
 @click.option("--previous", metavar="RUN", help="Compare with this run of an earlier release too: does it show what left? [default: as the plan asks]")
-@click.option(
-    "--members", "of_members", is_flag=True, help="Measure members' own records instead: a private report for each, figures over five or more for all."
-)
+@click.option("--members", "of_members", is_flag=True, help="Measure members' own texts instead: a private report for each, figures over five or more for all.")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of the base weights [default: the cache].")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: torch's choice].")
 @click.pass_obj

@@ -30,13 +30,13 @@ __all__ = ["mine", "read_given", "whereabouts"]
 
 
 @click.command()
-@click.option("--records", "listed", is_flag=True, help="List each of your records that a build left out, with the reason.")
-@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your records; the report is private.")
+@click.option("--records", "listed", is_flag=True, help="List each of your texts that a dataset left out, with the reason.")
+@click.option("--exposure", metavar="RUN", help="Measure instead what the weights of RUN show of your texts; the report is private.")
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --exposure: folder of the base weights [default: the cache].")
 @key_option
 @click.pass_obj
 def mine(session: Session, listed: bool, exposure: str | None, base: Path | None, key: Path | None) -> None:
-    """Show what you gave, where each build put it, and what was made of these builds.
+    """Show what you gave, which datasets hold it, and what was made of them.
 
     Your own key is enough. No other member's text is shown, and nobody is told what you see. What a withdrawal would do: coop consent preview
     """
@@ -61,7 +61,7 @@ def mine(session: Session, listed: bool, exposure: str | None, base: Path | None
     }
     lines = [f"{member}: what you gave"]
     lines += _gave(gave) if gave is not None else ["  The texts are not in this folder; this is what the log says."]
-    lines += [f"  The log holds {sum(given.records for given in logged)} records of yours in {len(logged)} batch(es), and {rated} rating(s)."]
+    lines += [f"  The log holds {sum(given.records for given in logged)} texts of yours in {len(logged)} batch(es), and {rated} rating(s)."]
     lines += _whither(places, listed=listed)
     lines += _stake(stakes, member)
     lines += ["", "What a withdrawal would do: coop consent preview"]
@@ -96,8 +96,8 @@ def _places(space: Workspace, member: str, records: dict[str, str] | None) -> di
 def _whither(places: dict[str, tuple[Place, list[Made]]], *, listed: bool) -> list[str]:
     lines = list[str]()
     for name, (found, made) in places.items():
-        lines += ["", Sentence("Where it went: build {name}", name=name), *_went(found, listed=listed), *_made(made)]
-    return lines or ["", Sentence("No build has been made yet.")]
+        lines += ["", Sentence("Where it went: dataset {name}", name=name), *_went(found, listed=listed), *_made(made)]
+    return lines or ["", Sentence("No dataset has been made yet.")]
 
 
 def read_given(space: Workspace, member: str) -> tuple[Given | None, dict[str, str] | None]:
@@ -128,15 +128,15 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _gave(gave: Given) -> list[str]:
-    lines = [f"  {gave.records} records ({_counts(gave.languages)}), {gave.edits} of them edits, in {len(gave.batches)} batch(es)."]
+    lines = [f"  {gave.records} texts ({_counts(gave.languages)}), {gave.edits} of them edits, in {len(gave.batches)} batch(es)."]
     if gave.unsealed:
-        lines.append(f"  {gave.unsealed} of them are not sealed in the log yet, so no build reads them.")
+        lines.append(f"  {gave.unsealed} of them are not signed for in the log yet, so no dataset holds them.")
     if gave.erased:
-        lines.append(f"  {gave.erased} records of yours were erased: their texts are gone from the store.")
-    lines.append(f"  {gave.ratings} ratings of others' records.")
+        lines.append(f"  {gave.erased} texts of yours were erased: they are gone from the store.")
+    lines.append(f"  {gave.ratings} ratings of others' texts.")
     if gave.rated:
         mean = "" if gave.mean_permille is None else f", on average {gave.mean_permille / 1000:.1f} of 5"
-        lines.append(f"  {gave.rated} of your records were rated by others: {gave.ratings_received} ratings{mean}.")
+        lines.append(f"  {gave.rated} of your texts were rated by others: {gave.ratings_received} ratings{mean}.")
     return lines
 
 
@@ -145,14 +145,14 @@ def _went(found: Place, *, listed: bool) -> list[str]:
 
     lines = list[str]()
     if found.own is None:
-        lines.append(Sentence("{count} rows rest on your text.", count=found.rows).indented(2))
+        lines.append(Sentence("{count} texts in it are yours, or were built on yours.", count=found.rows).indented(2))
     else:
         counts = {"count": found.rows, "own": found.own, "built": found.rows - found.own}
-        lines.append(Sentence("{count} rows rest on your text: {own} of your own, {built} that others built on yours.", **counts).indented(2))
+        lines.append(Sentence("{count} texts in it are yours, or were built on yours: {own} of your own, {built} that others built.", **counts).indented(2))
     for code, (count, total) in found.languages.items():
-        lines.append(Sentence("{language}: {count} of the build's {total} rows", language=code, count=count, total=total).indented(4))
+        lines.append(Sentence("{language}: {count} of the dataset's {total} texts", language=code, count=count, total=total).indented(4))
     if found.left is None:
-        lines.append(Sentence("Which of your records were left out is not known here: the private files are not in this folder.").indented(2))
+        lines.append(Sentence("Which of your texts were left out is not known here: the private files are not in this folder.").indented(2))
     elif listed:
         lines += [f"  Left out: {left.record}, because {left.words}." for left in found.left]
     else:
@@ -160,9 +160,9 @@ def _went(found: Place, *, listed: bool) -> list[str]:
         lines += [Sentence("Left out: {count}, because {why}.", count=count, why=REASONS.get(reason, reason)).indented(2) for reason, count in reasons]
         lines += [Sentence("Which ones: {command}", command="coop mine --records").indented(4)] if found.left else []
     if found.credited:
-        lines.append(Sentence("{count} rows of others say what a record of yours says, and thank you for it.", count=found.credited).indented(2))
+        lines.append(Sentence("{count} texts of others say what a text of yours says, and thank you for it.", count=found.credited).indented(2))
     lines += [
-        Sentence("Noticed in {count} of your rows: {what}.", count=count, what=mark_in_words(mark)).indented(2) for mark, count in (found.marks or {}).items()
+        Sentence("Noticed in {count} of your texts: {what}.", count=count, what=mark_in_words(mark)).indented(2) for mark, count in (found.marks or {}).items()
     ]
     return lines
 

@@ -25,7 +25,7 @@ private_option = click.option("--private", type=_existing, help="CSV id,feature,
 def panel() -> None:
     """Panels drawn by lot, so that a few speak for all: open one, draw it, and draw it again to check.
 
-    Features from the log: language (of most contributed records) and joined (founder, later).
+    Features from the log: language (of most contributed texts) and joined (founder, later).
     """
 
 

@@ -77,7 +77,7 @@ def _incomes(space: Workspace, given: tuple[str, ...], currency: str) -> list[st
 @payout.command()
 @click.argument("rule")
 @click.option("--run", help="The run whose shares count; with a rule that gives guilds nothing leave it out.")
-@click.option("--build", help="Without a run: the build whose work counts.")
+@click.option("--build", help="Without a run: the dataset whose work counts.")
 @click.option("--income", "incomes", multiple=True, help="Income to share out [default: all in the rule's currency that is not shared out yet].")
 @click.option("--name", help="Name of the payout [default: the rule's name].")
 @click.pass_obj
@@ -86,7 +86,7 @@ def make(session: Session, rule: str, run: str | None, build: str | None, income
     with open_workspace(session.folder) as space:
         voted = read_rule(rule_file(space, rule).read_bytes(), source=rule)
         if (run is None) == (build is None):
-            raise BadInput("name the run whose shares count, or the build whose work counts", allowed="--run RUN, or --build BUILD")
+            raise BadInput("name the run whose shares count, or the dataset whose work counts", allowed="--run RUN, or --build BUILD")
         manifest = _manifest(space, run, build)
         shares = shares_used(space, run) if run is not None and voted.parts.guilds else None
         space.coop.operate("coop.time/v1", {})  # the rule's time window is judged by the log's clock, here as by everybody who checks
@@ -130,7 +130,7 @@ def _manifest(space: Workspace, run: str | None, build: str | None) -> str:
         return read_plan(path.read_bytes()).build.manifest
     path = space.build(str(build)) / "manifest.json"
     if not path.is_file():
-        raise BadInput(f"there is no build {build}", next="coop build make")
+        raise BadInput(f"there is no dataset {build}", next="coop build make")
     return sha256(path.read_bytes())
 
 

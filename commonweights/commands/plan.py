@@ -57,7 +57,7 @@ def locate_build(space: Workspace, name: str, near: Path) -> Path:
     for folder in (space.build(name), near / name):
         if (folder / "manifest.json").is_file():
             return folder
-    raise BadInput(f"there is no build {name}", next=f"coop build make {name}")
+    raise BadInput(f"there is no dataset {name}", next=f"coop build make {name}")
 
 
 def _print_example(ctx: click.Context, option: click.Parameter, wanted: str | None) -> None:
@@ -223,7 +223,7 @@ def make(session: Session, config: Path, force: bool, hardware: str | None, devi
 def explain(session: Session, name: str, base: Path | None, hardware: str | None, devices: int | None, pue: float) -> None:
     """Say in plain words what PLAN (a name or a file) means: what is trained, on what, for whom, for how long, and what stops it.
 
-    Where base weights and build are at hand, also how many steps it takes, and with --hardware how long and how much energy.
+    Where base weights and dataset are at hand, also how many steps it takes, and with --hardware how long and how much energy.
 
     \b
     coop plan explain first --hardware h100 --devices 8

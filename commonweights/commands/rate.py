@@ -27,7 +27,7 @@ __all__ = ["rate"]
 @key_option
 @click.pass_obj
 def rate(session: Session, record: str | None, score: int | None, flags: tuple[str, ...], file: Path | None, erase: bool, key: Path | None) -> None:
-    """Rate RECORD, a record of another member, under your signature.
+    """Rate RECORD, a text of another member, under your signature.
 
     \b
     coop rate aa98ab9986dfa42d --score 4
@@ -36,20 +36,20 @@ def rate(session: Session, record: str | None, score: int | None, flags: tuple[s
     coop rate aa98ab9986dfa42d --erase
 
     Rated again, your latest rating counts. The log gets one salted commitment to all ratings of the command, so nobody, the operator
-    included, can invent or change one. A build that counts a rating shows it, under your member id.
+    included, can invent or change one. A dataset that counts a rating shows it, under your member id.
     """
     from data_pipeline.reviews import RatingDraft
 
     if (record is None) == (file is None) or (file is None and (score is None) != erase) or (file is not None and (score is not None or flags or erase)):
         raise BadInput(
-            "rate one record, or the records of a file", next="coop rate RECORD --score 4, or coop rate --file scores.jsonl, or coop rate RECORD --erase"
+            "rate one text, or the texts of a file", next="coop rate RECORD --score 4, or coop rate --file scores.jsonl, or coop rate RECORD --erase"
         )
     own = load_key(key)
     with open_workspace(session.folder) as space, open_store(space) as store, progress(quiet=session.json) as show:
         member = member_of(space.coop, own)
         if erase:
             gone = store.reviews.erase(member, [str(record)], at=now())
-            session.show({"erased": gone, "member": member}, f"{gone} ratings of {record} erased; builds made before still hold them")
+            session.show({"erased": gone, "member": member}, f"{gone} ratings of {record} erased; datasets built before still hold them")
             return
         if file is not None:
             from data_pipeline.importers.ratings import read_ratings

@@ -67,7 +67,7 @@ def assemble_release(
         return out
     finished = finished_run(space, run)
     if finished.build is None:
-        raise BadInput(f"the build of run {run} is not here", value=finished.plan.build.manifest, next="restore the build folder")
+        raise BadInput(f"the dataset of run {run} is not here", value=finished.plan.build.manifest, next="restore the dataset's folder")
     consents = {consent for row in read_ledger(finished.build / "ledger.jsonl")[0] for consent in row.consents}
     register = space.coop.register
     prepare_card(space, run)

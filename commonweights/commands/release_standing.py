@@ -83,7 +83,7 @@ def _shown(statements: dict[str, bytes]) -> tuple[list[str], dict[str, Any]]:
         f"{len(build['buildDefinition']['resolvedDependencies'])} inputs by digest",
         "test-result": f"{tests['result']}: {len(tests['passedTests'])} passed, {len(tests['warnedTests'])} unclear, {len(tests['failedTests'])} failed",
         "vote": f"{tally['outcome']}: {tally['for']} for, {tally['against']} against, {tally['abstain']} abstained, roll of {tally['roll']}",
-        "consent": f"{consent['records']} records on {consent['consents']} consents, {consent['withdrawnUntilVoteClosed']} withdrawn until the vote closed",
+        "consent": f"{consent['records']} texts on {consent['consents']} consents, {consent['withdrawnUntilVoteClosed']} withdrawn until the vote closed",
         "preregistration": f"evaluation policy voted at {told['preregistration']['voteClosed']}, run started {told['preregistration']['runStarted']}",
         "release": told["release"]["purl"],
     }

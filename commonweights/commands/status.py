@@ -86,7 +86,7 @@ def _todo(space: Workspace, member: str | None) -> list[str]:
         elif not run.releases:
             lines.append(f"operator: run {run.id} is not released: coop release assemble {run.id}")
     if not register.builds and register.contributions and any(grant.withdrawn is None for given in register.grants.values() for grant in given):
-        lines.append("operator: members gave records and consent, and there is no dataset yet: coop build make NAME")
+        lines.append("operator: members gave texts and consent, and there is no dataset yet: coop build make NAME")
     return lines + _approved(space)
 
 
@@ -151,7 +151,7 @@ def status(session: Session, key: Path | None) -> None:
     lines = [
         f"{value['name']}  {value['coop']}",
         f"  you are {shown}",
-        f"  {len(value['members'])} members, {len(value['consenting'])} consenting; {value['contributed_records']} records given; log of {value['entries']} entries",
+        f"  {len(value['members'])} members, {len(value['consenting'])} consenting; {value['contributed_records']} texts given; log of {value['entries']} entries",
     ]
     if value["declined"]["admission"]:
         lines.append(f"  {value['declined']['admission']} request(s) to join declined by a registrar; who asked, the log does not say")

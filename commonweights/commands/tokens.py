@@ -111,9 +111,9 @@ _base_option = click.option(
 
 @click.group()
 def tokens() -> None:
-    """Make, check and show the build as the tokens a model reads.
+    """Make, check and show the dataset as the tokens a model reads.
 
-    SOURCE is a config (.yaml) or a plan. Tokens are made once, on a CPU, beside the build, and are as private as its text; the plan
+    SOURCE is a config (.yaml) or a plan. Tokens are made once, on a CPU, beside the dataset, and are as private as its text; the plan
     names them by digest, and training reads nothing else.
 
     \b
@@ -127,7 +127,7 @@ def tokens() -> None:
 @_base_option
 @click.pass_obj
 def make(session: Session, source: str, base: Path | None) -> None:
-    """Tokenise the build of SOURCE, unless that is done.
+    """Tokenise the dataset of SOURCE, unless that is done.
 
     \b
     coop tokens make first.yaml
@@ -185,14 +185,14 @@ def verify(session: Session, source: str, everything: bool, base: Path | None) -
 @click.argument("source")
 @click.argument("records", nargs=-1)
 @click.option("--language", help="Of this language [default: of any].")
-@click.option("--first", "count", type=click.IntRange(1, 1000), default=1, show_default=True, help="So many samples, where no record is named.")
+@click.option("--first", "count", type=click.IntRange(1, 1000), default=1, show_default=True, help="So many samples, where no text is named.")
 @click.option("--html", "out", type=click.Path(path_type=Path, dir_okay=False), help="Write a page instead.")
 @_base_option
 @click.pass_obj
 def show(session: Session, source: str, records: tuple[str, ...], language: str | None, count: int, out: Path | None, base: Path | None) -> None:
     """Show samples of SOURCE token by token, and which of them are learned.
 
-    RECORDS are record ids; without any, the first training rows, canaries only with --language zxx. The text is private: show it to who may read the build.
+    RECORDS are ids of texts; without any, the first training rows, canaries only with --language zxx. The text is private: show it to who may read the dataset.
 
     \b
     coop tokens show first --language spa --first 3
@@ -227,7 +227,7 @@ def show(session: Session, source: str, records: tuple[str, ...], language: str 
 @click.option("--svg", "out", type=click.Path(path_type=Path, dir_okay=False), help="Draw it too.")
 @click.pass_obj
 def mix(session: Session, plan: str, out: Path | None) -> None:
-    """Show how often a PLAN reads each language; the plan alone says it, neither build nor tokens are needed.
+    """Show how often a PLAN reads each language; the plan alone says it, neither dataset nor tokens are needed.
 
     \b
     coop tokens mix first --svg mix.svg
@@ -269,9 +269,9 @@ def _chosen(found: Tokens, records: tuple[str, ...], language: str | None, count
             out = next((row for row in found.left_out() if row.record == record), None)
             if out is not None:
                 raise BadInput(
-                    f"record {record} is too long and left out",
+                    f"text {record} is too long and left out",
                     value=out.tokens,
                     allowed=f"training.sequence_tokens = {found.description.recipe.sequence_tokens}",
                 )
-            raise BadInput("no such record in the tokens", value=record, next="coop build why NAME RECORD")
+            raise BadInput("no such text in the tokens", value=record, next="coop build why NAME RECORD")
     return [wanted[record] for record in records]

@@ -46,7 +46,7 @@ MAX_AGE_DAYS = 7
     "--rederive", is_flag=True, help="Also make merged and GGUF weights again from base and adapter, and compare every byte. Needs --base and [train]."
 )
 @click.option("--base", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With --rederive: folder of the base weights.")
-@click.option("--member", metavar="ID", help="Your member id, or that of your consent, record, ballot, or a receipt file: what of yours is in this release.")
+@click.option("--member", metavar="ID", help="Your member id, or that of your consent, text, ballot, or a receipt file: what of yours is in this release.")
 @click.pass_obj
 def verify(
     session: Session,

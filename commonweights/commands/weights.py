@@ -72,7 +72,7 @@ def merge(
 
     Writes safetensors in the base's own shards, tokenizer, chat template and generation config as the base has them, and export.json:
     digests of everything that went in and came out, and how far the merged model is from base with adapter. It is compared on
-    held-out rows of the run's build, else on a few fixed texts; beyond the bounds nothing is written.
+    held-out rows of the run's dataset, else on a few fixed texts; beyond the bounds nothing is written.
 
     \b
     coop weights merge first

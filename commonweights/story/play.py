@@ -40,7 +40,7 @@ _SCENES: list[tuple[str, float]] = [
     ("Six more join, each admitted by two registrars", 1),
     ("Everybody contributes, under their own signature", 3),
     ("Consent: eight give it, one of them withdraws", 1),
-    ("The dataset: only records with consent in force", 2),
+    ("The dataset: only texts with consent in force", 2),
     ("Base weights, by digest", 12),
     ("The plan: everything the run depends on", 1),
     ("A run without a vote", 3),
@@ -127,7 +127,7 @@ class Play:
                 self.say(f"{language_name(code):<12} {n['train']:>5} to train on {n['heldout']:>4} held out   {n['members']} members")
             left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in manifest["excluded"].items())
             self.say(f"left out, each with its reason: {left_out}")
-            self.say(f"Merkle root over all records: {manifest['root']}")
+            self.say(f"Merkle root over all texts: {manifest['root']}")
         return build
 
     def _plan(self, space: Workspace, build: Path, show: Progress) -> None:

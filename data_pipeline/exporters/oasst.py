@@ -28,9 +28,9 @@ def write(file: BinaryIO, drafts: Iterable[Draft]) -> dict[str, int]:
             below.setdefault(str(parent.record_id), []).append(draft)
         else:
             roots.append(draft)
-            lost["parents a record is an edit of"] += len(draft.parents)
+            lost["parents a text is an edit of"] += len(draft.parents)
         lost["licences"] += draft.licence != "NOASSERTION"
-        lost["kinds of record"] += draft.annotation_type != "original-annotations"
+        lost["kinds of text"] += draft.annotation_type != "original-annotations"
     for root in roots:
         file.write(json.dumps(_tree(root, below), ensure_ascii=False).encode() + b"\n")
     return {what: count for what, count in lost.items() if count}

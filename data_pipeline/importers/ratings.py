@@ -34,7 +34,7 @@ def read_ratings(path: Path, *, progress: Callable[[str, int, int], None] | None
             try:
                 draft = _draft(raw, number)
                 if lines.setdefault(draft.record, number) != number:
-                    raise Refused(Problem("this record is rated twice", draft.record, f"each record once; it stands on line {lines[draft.record]}"))
+                    raise Refused(Problem("this text is rated twice", draft.record, f"each text once; it stands on line {lines[draft.record]}"))
                 drafts.append(draft)
             except Refused as error:
                 refusals.add(number, error.problem)
@@ -53,7 +53,7 @@ def _draft(raw: bytes | None, number: int) -> RatingDraft:
         raise Refused(Problem("not a rating", unknown or sorted(row), '{"record": "...", "score": 4, "flags": []}'))
     record, score, flags = row["record"], row["score"], row.get("flags", [])
     if not isinstance(record, str):
-        raise Refused(Problem("record is of the wrong type", record, "the id of a record"))
+        raise Refused(Problem("record is of the wrong type", record, "the id of a text"))
     if type(score) is not int or not 1 <= score <= 5:
         raise Refused(Problem("not a score", score, "1 (unusable) to 5 (excellent)"))
     if not isinstance(flags, list) or not all(flag in FLAGS for flag in flags) or len(flags) != len(set(flags)):

@@ -86,7 +86,7 @@ def _sound(items: Iterator[Item], refusals: Refusals, found: Format, how: How) -
             count, size = count + 1, size + len(item.inputs) + len(item.targets) + sum(len(text) for turn in item.history for text in turn)
             if count > MAX_RECORDS or size > MAX_TEXT:
                 raise BadInput(
-                    f"more than {MAX_RECORDS} records or {MAX_TEXT >> 20} million characters at {found.unit} {number}; nothing was imported",
+                    f"more than {MAX_RECORDS} texts or {MAX_TEXT >> 20} million characters at {found.unit} {number}; nothing was imported",
                     next="split the file, parents before what builds on them",
                 )
             if item.record_id is not None:
@@ -108,6 +108,6 @@ def _against_store(drafts: list[Draft], store: ContributionStore | None, member:
     for draft in drafts:
         for parent in draft.parents:
             if parent not in here and parent not in stored:
-                yield draft.line, Problem("unknown parent", parent, "the record_id of a record of this file, or of a stored one")
+                yield draft.line, Problem("unknown parent", parent, "the record_id of a text of this file, or of a stored one")
         if draft.record_id in stored and not repeated:
             yield draft.line, Problem("duplicate record id: already in the store", draft.record_id, "a record id nobody has used")

@@ -46,7 +46,7 @@ def counted(record: str, authors: Container[str], ratings: Sequence[Rating]) -> 
     latest: dict[str, Rating] = {}
     for rating in sorted(ratings, key=lambda rating: (rating.at, -rating.score)):
         if type(rating.score) is not int or not 1 <= rating.score <= 5:
-            raise BadInput(f"rating of record {rating.record}", value=rating.score, allowed="1 to 5")
+            raise BadInput(f"rating of text {rating.record}", value=rating.score, allowed="1 to 5")
         if rating.record == record and rating.reviewer not in authors:
             latest[rating.reviewer] = rating
     return {reviewer: latest[reviewer].score for reviewer in sorted(latest)}

@@ -81,5 +81,5 @@ def check_too_long(counts: Mapping[str, TokenCounts], limit: float, sequence_tok
                 next="raise training.sequence_tokens in the config and plan again",
             )
     if not any(count.rows for language, count in counts.items() if language != CANARY_LANGUAGE):
-        more = "more records" if what == "rows" else "edits beside what they replaced, or with ratings"
+        more = "more texts" if what == "rows" else "edits beside what they replaced, or with ratings"
         raise BadInput(f"no training {what[:-1]} is left to learn from", next=f"raise training.sequence_tokens, or build with {more}")

@@ -184,7 +184,7 @@ def _write(folder: Path, build: Build, base: Path, recipe: Recipe, included: lis
             for (split, row), (length, start, stop) in zip(batch, numbers, strict=True):
                 place = (split == "heldout", row.record)
                 if before is not None and place <= before:
-                    raise BadInput("the build holds a record twice, or out of order", value=row.record, next="build again")
+                    raise BadInput("the dataset holds a text twice, or out of order", value=row.record, next="build again")
                 before = place
                 if not stop and row.language == CANARY_LANGUAGE:
                     raise BadInput(

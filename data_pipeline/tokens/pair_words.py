@@ -19,7 +19,7 @@ def pair_lines(pairs: Mapping[str, PairCounts]) -> list[str]:
             f"{number} edit{'s' * (number != 1)} {why}"
             for number, why in (
                 (count.other_prompt, "changed the prompt too"),
-                (count.absent, "replaced something that is not in the build"),
+                (count.absent, "replaced something that is not in the dataset"),
                 (count.rated_lower, "rated below what they replaced"),
             )
             if number

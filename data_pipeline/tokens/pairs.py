@@ -94,7 +94,7 @@ def read_preferences(folder: Path, expected: str) -> list[Preference]:
             except ValidationError as error:
                 raise explain_validation(error, Preference, where) from error
             if one.chosen == one.rejected or (found and one.place <= found[-1].place):
-                raise CoopError(f"{where}: out of order, a record preferred twice, or over itself", value=one.chosen, next=_AGAIN)
+                raise CoopError(f"{where}: out of order, a text preferred twice, or over itself", value=one.chosen, next=_AGAIN)
             found.append(one)
     return found
 

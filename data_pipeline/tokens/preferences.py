@@ -117,7 +117,7 @@ def _replaced(row: _Row, rows: Mapping[str, _Row], ratings: _Ratings) -> tuple[_
             outcome = outcome or "absent"
             continue
         if not set(replaced.authors) <= set(row.authors):
-            raise CoopError(f"record {row.record} is an edit of {parent} without one of its authors", value=list(row.authors), next="build again")
+            raise CoopError(f"text {row.record} is an edit of {parent} without one of its authors", value=list(row.authors), next="build again")
         if replaced.question != row.question:
             outcome = "other_prompt"
         elif ratings.better(replaced, row):

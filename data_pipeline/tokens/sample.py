@@ -48,7 +48,7 @@ class Sample:
         """Raise CoopError for a mask that learns nothing, or the first token: nothing stands before it that could predict it."""
         if not 0 < self.start < self.stop <= len(self.ids):
             raise CoopError(
-                f"the loss mask of record {self.record} is broken",
+                f"the loss mask of text {self.record} is broken",
                 value=(self.start, self.stop, len(self.ids)),
                 allowed="0 < start < stop <= tokens",
                 next="make the tokens again",

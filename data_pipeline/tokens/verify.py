@@ -46,7 +46,7 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
     told = tokens.description
     wanted = recipe_of(build, base, told.recipe.sequence_tokens, canaries, told.recipe.minimum_rating_gap)
     if told.recipe != wanted:
-        raise BadInput("the tokens were not made from this build and base", value=told.recipe.model_dump(), allowed=str(wanted.model_dump()))
+        raise BadInput("the tokens were not made from this dataset and base", value=told.recipe.model_dump(), allowed=str(wanted.model_dump()))
     renderer = Renderer(load_tokenizer(base))
     left_out = {(row.split, row.record): row for row in tokens.left_out()}
     included = canary_rows(canaries, seed) if seed is not None else []
@@ -62,7 +62,7 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
                 out = left_out.pop((split, row.record), None)
                 sample = None if out is not None else next(samples, None)
                 if out is None and (sample is None or (sample.record, sample.language) != (row.record, row.language)):
-                    raise CoopError(f"record {row.record} of the build is not in the tokens", next="make the tokens again")
+                    raise CoopError(f"text {row.record} of the dataset is not in the tokens", next="make the tokens again")
                 if row.language == CANARY_LANGUAGE or _drawn(tokens.digest, row.record, permille):
                     chosen.append((row, sample))
             _compare(renderer, chosen, wanted.sequence_tokens)
@@ -70,13 +70,13 @@ def verify_tokens(tokens: Tokens, build: Build, base: Path, *, permille: int = 1
             if progress is not None:
                 progress("tokenising again", done, build.manifest["records"] + len(included))
         if next(samples, None) is not None:
-            raise CoopError("the tokens hold a record that is not in the build", next="make the tokens again")
+            raise CoopError("the tokens hold a text that is not in the dataset", next="make the tokens again")
     if left_out:
-        raise CoopError("the tokens leave out a record that is not in the build", value=min(left_out), next="make the tokens again")
+        raise CoopError("the tokens leave out a text that is not in the dataset", value=min(left_out), next="make the tokens again")
     if told.pairs is not None and wanted.minimum_rating_gap is not None:
         prefers = find_preferences(build, wanted.minimum_rating_gap)
         if prefers.preferences != read_preferences(tokens.folder, told.pairs.preferences) or prefers.counts != told.pairs.found:
-            raise CoopError("the pairs of the tokens are not those of the build", next="make the tokens again")
+            raise CoopError("the pairs of the tokens are not those of the dataset", next="make the tokens again")
     return again
 
 
@@ -93,5 +93,5 @@ def _compare(renderer: Renderer, chosen: list[tuple[Row, Sample | None]], max_to
             same = sample is None
         if not same:
             raise CoopError(
-                f"record {row.record} has other tokens than the artefact says", next="install the library versions tokens.json names, or make the tokens again"
+                f"text {row.record} has other tokens than the artefact says", next="install the library versions tokens.json names, or make the tokens again"
             )

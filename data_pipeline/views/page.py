@@ -52,7 +52,7 @@ def page(title: str, found: Mapping[str, Sequence[Dropped]]) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="referrer" content="no-referrer">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n"
-        "<p>Each record was left out of the build. Beside it stands the row that stayed, if there is one; where they differ is highlighted. "
+        "<p>Each text was left out of the dataset. Beside it stands the row that stayed, if there is one; where they differ is highlighted. "
         "Was it right to leave it out? "
         "The texts are members' own: keep this page as private as them, and delete it when you are done. "
         '<span class="sign">U+202E</span> stands for a character that is not seen, or would turn others around.</p>\n'

@@ -11,13 +11,13 @@ from governance_hooks.sentence import Sentence
 __all__ = ["MARKS", "REASONS", "in_words", "mark_in_words", "row_named"]
 
 REASONS: Final = {
-    "unsealed": Sentence("it was not yet sealed in the log"),
+    "unsealed": Sentence("it was not yet signed for in the log"),
     "erased": Sentence("its text was erased"),
     "no_consent": Sentence("somebody whose text it rests on had no consent in force for this use"),
     "empty": Sentence("its prompt or answer has nothing to read"),
-    "too_long": Sentence("it is longer than the build takes"),
-    "duplicate": Sentence("it says the same as a record that came earlier, whose row now thanks its authors"),
-    "near_duplicate": Sentence("it says nearly the same as a record that came earlier, whose row now thanks its authors"),
+    "too_long": Sentence("it is longer than the dataset takes"),
+    "duplicate": Sentence("it says the same as a text that came earlier, whose row now thanks its authors"),
+    "near_duplicate": Sentence("it says nearly the same as a text that came earlier, whose row now thanks its authors"),
     "echo": Sentence("its answer only repeats its prompt"),
     "too_short": Sentence("its prompt or answer is shorter than members voted"),
     "repeated_lines": Sentence("it repeats the same lines over and over"),
@@ -48,7 +48,7 @@ def in_words(reason: str, detail: str) -> str:
     if reason not in REASONS:
         return f"{reason}: {detail}"
     other = row_named(reason, detail)
-    return Sentence("{why} (record {other})", why=REASONS[reason], other=other) if other else REASONS[reason]
+    return Sentence("{why} (text {other})", why=REASONS[reason], other=other) if other else REASONS[reason]
 
 
 def mark_in_words(mark: str) -> str:

@@ -60,7 +60,7 @@ def sample(
     if count < 1:
         raise BadInput("count", value=count, allowed="1 or more")
     if reason in PRIVATE:
-        raise BadInput(f"records left out as {reason} are not to be read", value=reason, allowed="a reason that is about the text")
+        raise BadInput(f"texts left out as {reason} are not to be read", value=reason, allowed="a reason that is about the text")
     key = hashlib.sha256((seed or build.digest).encode()).digest()
     by_reason: dict[str, list[tuple[bytes, str, str]]] = {}
     for record, (why, detail) in read_exclusions(build).items():
@@ -68,7 +68,7 @@ def sample(
             by_reason.setdefault(why, []).append((hashlib.blake2b(record.encode(), key=key, digest_size=16).digest(), record, detail))
     if reason is not None and reason not in by_reason:
         raise BadInput(
-            "the build left nothing out for this reason", value=reason, allowed=", ".join(sorted(set(build.manifest["excluded"]) - set(PRIVATE))) or None
+            "the dataset left nothing out for this reason", value=reason, allowed=", ".join(sorted(set(build.manifest["excluded"]) - set(PRIVATE))) or None
         )
     return {why: _drawn(store, why, sorted(some), count, shown) for why, some in sorted(by_reason.items())}
 

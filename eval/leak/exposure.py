@@ -94,8 +94,8 @@ def records_of_members(
                 answers.append(Answer(row.record, row.language, row.authors[0], tuple(rendered.ids), tuple(rendered.supervised)))
                 authors[row.record] = row.authors
         with weights.before() as model:
-            before = answer_losses(model, answers, progress=progress, label="own records, base")
-        after = answer_losses(weights.tuned, answers, progress=progress, label="own records, tuned")
+            before = answer_losses(model, answers, progress=progress, label="own texts, base")
+        after = answer_losses(weights.tuned, answers, progress=progress, label="own texts, tuned")
     found: dict[str, list[Exposed]] = defaultdict(list)
     for answer in answers:
         tokens = answer.supervised_tokens
@@ -109,7 +109,7 @@ def records_of_members(
 def _trained(path: Path) -> set[str]:
     """Return the records the run's trace names."""
     if not path.is_file():
-        raise BadInput(f"{path} is missing, so which records were trained on is not known", next="restore the run's folder")
+        raise BadInput(f"{path} is missing, so which texts were trained on is not known", next="restore the run's folder")
     return {record for line in path.read_bytes().splitlines() for record in loads(line, floats=True, source=str(path))["records"]}
 
 

@@ -62,7 +62,7 @@ class Guard:
         plan = read_plan(self.request.plan)
         self._rows, root = read_ledger(self.request.build / "ledger.jsonl")
         if root != plan.build.root:  # swapped since the gate read it: withdrawals of other people would be watched
-            raise BadInput("the ledger does not hash to the voted Merkle root", value=root, allowed=plan.build.root, next="restore the voted build")
+            raise BadInput("the ledger does not hash to the voted Merkle root", value=root, allowed=plan.build.root, next="restore the voted dataset")
         self._plan = plan
         self._known, self._looked = self.request.proof, time.monotonic()
         return report

@@ -92,7 +92,7 @@ def object_to(register: Register, statement: Statement) -> None:
     if proposal.tally is None or not proposal.tally.approved:
         raise Refused(Sentence("nothing was approved that one could object to"), value=proposal.id)
     if max(statement.issued, register.operator_clock) >= proposal.due():
-        raise Refused(Sentence("the challenge window is over"), value=statement.issued, allowed=Sentence("before {when}", when=proposal.due()))
+        raise Refused(Sentence("the time to object is over"), value=statement.issued, allowed=Sentence("before {when}", when=proposal.due()))
     if member.id in proposal.objections:
         raise Refused(Sentence("you have objected already"), value=member.id)
     proposal.objections[member.id] = payload.reason

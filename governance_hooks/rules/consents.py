@@ -42,7 +42,7 @@ def contribute(register: Register, statement: Statement) -> None:
     member = register.author(statement)
     payload = cast(ContributionPayload, statement.payload)
     if sum(payload.languages.values()) != payload.records:
-        raise Refused(Sentence("records by language do not add up"), value=sum(payload.languages.values()), allowed=str(payload.records))
+        raise Refused(Sentence("texts by language do not add up"), value=sum(payload.languages.values()), allowed=str(payload.records))
     register.contributions[statement.id] = Contribution(statement.id, member.id, payload.records, payload.root, dict(payload.languages), register.size)
 
 
@@ -111,7 +111,7 @@ def use_up(register: Register, run: str, positions: Sequence[int], at: str) -> N
             raise Refused(
                 Sentence("this consent allows {count} run(s), and {used} used it", count=grant.consent.occurrences, used=len(grant.used)),
                 value=grant.id,
-                next="build again without the member's records, or ask for a new consent",
+                next="build again without the member's texts, or ask for a new consent",
             )
     for position in positions:
         limited[position].used.setdefault(run, register.size)

@@ -35,7 +35,7 @@ def advance(register: Register) -> None:
         register.pending.remove(proposal)
         motion: Any = proposal.motion
         if proposal.contested():
-            proposal.lapsed = Sentence("{count} members objected in the challenge window", count=len(proposal.objections))
+            proposal.lapsed = Sentence("{count} members objected in time", count=len(proposal.objections))
         elif clock >= proposal.expires():
             proposal.lapsed = Sentence("the approval had expired when it was due, or the log lay still until then")
         else:

@@ -35,11 +35,11 @@ def require_usable(proposal: Proposal, kind: str, subject: str, at: str, *, begu
         then = Sentence("propose what you have now, or restore what was voted")
         raise Refused(Sentence("members voted on another subject"), value=subject, allowed=proposal.subject, next=then)
     if proposal.contested():
-        undone = Sentence("{count} members objected in the challenge window: the approval is undone", count=len(proposal.objections))
+        undone = Sentence("{count} members objected in time: the approval is undone", count=len(proposal.objections))
         raise Refused(undone, value=proposal.id, next=Sentence("coop propose again"))
     opens, expires = proposal.due(), proposal.expires()
     if at < opens:
-        raise Refused(Sentence("the challenge window of this approval is still open"), value=at, allowed=Sentence("from {when}", when=opens))
+        raise Refused(Sentence("members can still object to this approval"), value=at, allowed=Sentence("from {when}", when=opens))
     if at >= expires:
         raise Refused(Sentence("this approval has expired"), value=at, allowed=Sentence("before {when}", when=expires), next=Sentence("coop propose again"))
     halt = proposal.halted(at, begun=begun)
@@ -88,14 +88,14 @@ def build(register: Register, statement: Statement) -> None:
     register.require_operator(statement)
     payload = cast(BuildMade, statement.payload)
     if payload.manifest in register.builds:
-        raise Refused("this build is in the log already", value=payload.manifest)
+        raise Refused("this dataset is in the log already", value=payload.manifest)
     for name, parameters in register.bylaws.stages.items():
         if name not in payload.stages:
-            raise Refused(f"the build leaves out the stage {name}, which the bylaws ask for", value=sorted(payload.stages), next="coop build make")
+            raise Refused(f"the dataset leaves out the stage {name}, which the bylaws ask for", value=sorted(payload.stages), next="coop build make")
         for parameter, value in parameters.items():
             if payload.stages[name].get(parameter) != value:
                 said = payload.stages[name].get(parameter)
-                raise Refused(f"the build's {name}.{parameter} is not what the bylaws ask for", value=said, allowed=str(value), next="coop build make")
+                raise Refused(f"the dataset's {name}.{parameter} is not what the bylaws ask for", value=said, allowed=str(value), next="coop build make")
     register.builds[payload.manifest] = payload.stages
 
 

@@ -201,16 +201,16 @@ class _Check:
         document = loads(manifest, source="build/manifest.json")
         rows, root = parse_ledger(self._file("build/ledger.jsonl"), source="build/ledger.jsonl")
         if sha256(manifest) != request.build or request.build not in self._have("register").builds:
-            raise StepFailed("the build is not the one of the request, or the log does not know it")
+            raise StepFailed("the dataset is not the one of the request, or the log does not know it")
         if root != document.get("root"):
-            raise StepFailed("the ledger is not that of the build")
+            raise StepFailed("the ledger is not that of the dataset")
         self.build = rows
-        return f"build of {len(rows)} records, root {root[:19]}"
+        return f"dataset of {len(rows)} texts, root {root[:19]}"
 
     def consents_stood(self) -> str:
         manifest, request, proof = self._have("manifest"), self._have("request"), self._have("proof")
         if not self.build:
-            raise StepUnknown("needs the build's ledger")
+            raise StepUnknown("needs the dataset's ledger")
         self.rows, _ = parse_ledger(self._file("ledger.jsonl"), source="ledger.jsonl")
         register = proof.fold(manifest.position)
         # Judged right before the delivery was logged, not when its files were made: who withdrew between the two was not to be in it.
@@ -219,10 +219,8 @@ class _Check:
         if ledger_bytes(self.rows) != ledger_bytes(first) or not {row.record for row in self.rows} <= {row.record for row in allowed}:
             raise StepFailed("the rows are not exactly those whose authors consented to this when it was delivered", todo="do not use it; tell the cooperative")
         if len(self.rows) != manifest.records:
-            raise StepFailed("the count of records is not that of the ledger")
-        return (
-            f"{len(self.rows)} records of {len({a for row in self.rows for a in row.authors})} members, each consented to {request.purpose}, {request.licence}"
-        )
+            raise StepFailed("the count of texts is not that of the ledger")
+        return f"{len(self.rows)} texts of {len({a for row in self.rows for a in row.authors})} members, each consented to {request.purpose}, {request.licence}"
 
     def _ledger(self) -> list[LedgerRow]:
         if not self.rows:
@@ -246,7 +244,7 @@ class _Check:
             record = _record(line)
             made = content_digest(record.salt, record.record, record.inputs, record.targets, record.language, record.history)
             if (record.record, record.language, made) != (row.record, row.language, row.content):
-                raise StepFailed(f"the text of record {row.record} is not the one the ledger names", todo="do not use it; tell the cooperative")
+                raise StepFailed(f"text {row.record} is not the one the ledger names", todo="do not use it; tell the cooperative")
         return f"{len(lines)} texts hashed again"
 
     def deletions_hold(self) -> str:
@@ -263,7 +261,7 @@ class _Check:
                 raise StepFailed(f"{path.name} names what is not in this delivery")
             total = max(total, len(listed.records))
         if total:
-            raise StepFailed(f"{total} records are withdrawn", todo=f"delete what the newest file in {_DELETIONS} names, and tell the cooperative")
+            raise StepFailed(f"{total} texts are withdrawn", todo=f"delete what the newest file in {_DELETIONS} names, and tell the cooperative")
         return "no list of deletions is here; ask the cooperative for a newer one"
 
     def is_in_time(self) -> str:
@@ -311,7 +309,7 @@ def check_delivery(folder: Path, *, pin: str | None, now: str) -> Report:
     checks.run("delivery is logged", state.delivery_is_logged)
     checks.run("members approved it", state.request_is_voted)
     checks.run("price is booked", state.price_is_booked)
-    checks.run("build is logged", state.build_is_logged)
+    checks.run("dataset is logged", state.build_is_logged)
     checks.run("consents stood", state.consents_stood)
     checks.run("members signed for it", state.members_signed)
     checks.run("content matches", state.content_matches)

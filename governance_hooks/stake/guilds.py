@@ -103,7 +103,7 @@ def read_assignment(data: bytes, *, expected: str | None = None, source: str = "
             copies[found.record] = found.copy_of
     strangers = sorted(set(copies.values()) - guilds.keys())
     if strangers:
-        raise BadInput(f"{source}: a copy of a record that is in no guild", value=strangers[0])
+        raise BadInput(f"{source}: a copy of a text that is in no guild", value=strangers[0])
     return Assignment(guilds, copies)
 
 

@@ -246,10 +246,10 @@ def check_payout(data: bytes, evidence: Evidence, now: Register, *, source: str 
     def work() -> str:
         made = payout()
         if made.build not in register().builds:
-            raise StepFailed("the log does not know the build whose work counts", todo="coop build make, which logs it")
+            raise StepFailed("the log does not know the dataset whose work counts", todo="coop build make, which logs it")
         counted = evidence.work(made, register())
         if counted != made.work:
-            raise StepFailed("the accepted work is not what the build and the log say", todo="make the payout again")
+            raise StepFailed("the accepted work is not what the dataset and the log say", todo="make the payout again")
         if departed_of(register(), counted) != made.departed:
             raise StepFailed("who has left is not what the log says at that position", todo="make the payout again")
         return f"{sum(one.pieces for one in counted)} pieces of work of {len({one.member for one in counted})} members, {len(made.departed)} of them left"

@@ -90,7 +90,7 @@ def request_words(request: AccessRequest) -> list[str]:
     }[request.form]
     languages = "every language" if request.languages is None else ", ".join(request.languages)
     return [
-        f"Request {request.name!r}: one of the {WORDS[request.recipient]} asks for {what}; {languages}, from build {request.build[:19]}.",
+        f"Request {request.name!r}: one of the {WORDS[request.recipient]} asks for {what}; {languages}, from dataset {request.build[:19]}.",
         f"What for: {WORDS[request.purpose]}. Licence: {request.licence}. Until: {request.until}.",
         f"Price: {show_amount(request.price.amount, request.price.currency) if request.price.amount else 'none'}.",
         f"Only texts of members whose consent allows {WORDS[OUTSIDE_FORMS[request.form]]} to {WORDS[request.recipient]} for this, at the moment it is delivered.",

@@ -107,7 +107,7 @@ def rule_words(rule: PayoutRule) -> list[str]:
         f"  {parts.guilds} to the guilds by their shares in the run, and inside a guild {within},",
         f"  {parts.patronage} to members by all accepted work.",
         "What counts: " + ", ".join(f"{names[work]} {getattr(units, work)}" for work in WORKS) + ".",
-        f"Accepted: it is in the build and no near copy, its mean rating is {rule.minimum_score_permille / 1000:g} or more; {unrated}.",
+        f"Accepted: it is in the dataset and no near copy, its mean rating is {rule.minimum_score_permille / 1000:g} or more; {unrated}.",
     ]
     if rule.most_pieces is not None:
         lines.append(f"Of one member at most {rule.most_pieces} pieces of each kind count.")

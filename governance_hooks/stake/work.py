@@ -72,7 +72,7 @@ def count_work(
         authors[row.record] = row.authors
         given = register.contributions.get(row.batch)
         if given is None:
-            raise BadInput(f"record {row.record} came in a batch the log does not know", value=row.batch, next="build again from the log")
+            raise BadInput(f"text {row.record} came in a batch the log does not know", value=row.batch, next="build again from the log")
         if assignment is not None and row.record in assignment.copies:
             continue
         mine = scores.get(row.record)

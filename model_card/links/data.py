@@ -25,7 +25,7 @@ def data(found: Evidence) -> str:
     release, records = found.release, found.plain
     manifest, plan = records.manifest, records.plan
     if not (manifest.sha256 == plan.build.manifest == release.build):
-        raise StepFailed("data/manifest.json is not the build of the voted plan", todo=DISTRUST)
+        raise StepFailed("data/manifest.json is not the dataset of the voted plan", todo=DISTRUST)
     for name in ("ledger.jsonl", "batches.jsonl"):
         held = found.get(f"data/{name}")
         if {"path": name, "size": len(held), "sha256": sha256(held)} not in manifest.get("files"):
@@ -33,21 +33,21 @@ def data(found: Evidence) -> str:
     rows = check_ledger(found.bundle.folder / "data/ledger.jsonl", manifest.document, plan.build, plan.use, release.coop)
     register = found.register
     if manifest.sha256 not in register.builds:
-        raise StepFailed("the log does not know this build", todo="ask the cooperative")
+        raise StepFailed("the log does not know this dataset", todo="ask the cooperative")
     check_stages(found.bundle.folder / "data", register.builds[manifest.sha256])
     assert found.proof is not None  # there is no register without it
     size, stated = manifest.get("log", "size"), manifest.get("log", "root")
     if size > len(found.proof.entries) or _root(found.proof.entries[:size]) != stated:
-        raise StepFailed("the build was made from another log than this one", todo="ask the cooperative")
+        raise StepFailed("the dataset was built from another log than this one", todo="ask the cooperative")
     cited = [register.grant(consent, author) for row in rows for author, consent in zip(row.authors, row.consents, strict=True)]
     if any(grant is None or grant.given >= size for grant in cited):
-        raise StepFailed("the build names consents that were not in the log it says it was made from", todo="ask the cooperative")
+        raise StepFailed("the dataset names consents that were not in the log it says it was made from", todo="ask the cooperative")
     train = sorted(row.record for row in rows if row.split == "train")
     trained, trained_root = records.run.get("trained_records"), records.run.get("trained_root")
     if trained > len(train) or (trained == len(train) and trained_root != _root([record.encode() for record in train])):
-        raise StepFailed("run.json says it trained on other records than the ledger's", todo=DISTRUST)
+        raise StepFailed("run.json says it trained on other texts than the ledger's", todo=DISTRUST)
     return Sentence(
-        "{count} records in {languages} languages, {trained} of {train} trained on, root {root}",
+        "{count} texts in {languages} languages, {trained} of {train} trained on, root {root}",
         count=len(rows),
         languages=len(plan.build.languages),
         trained=trained,

@@ -30,7 +30,7 @@ def evaluation(found: Evidence) -> str:
     verdicts = [row["verdict"] for row in judged["languages"].values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("PASS", "FAIL", "INSUFFICIENT"))
     said = Sentence(
-        "{count} held-out records judged again: {verdicts} of {languages} languages; {skipped} skipped as too long",
+        "{count} held-out texts judged again: {verdicts} of {languages} languages; {skipped} skipped as too long",
         count=judged["overall"]["items"],
         verdicts=counts,
         languages=len(verdicts),

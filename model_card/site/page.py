@@ -153,7 +153,7 @@ def _facts(one: Shown, *, full: bool) -> str:
     if full:
         rows += [
             ("Withdrawals", _e(_withdrawals(one))),
-            ("Data", f"{one.manifest['records']} records of members, for <bdi>{_e(WORDS.get(one.plan['use']['purpose'], one.plan['use']['purpose']))}</bdi>"),
+            ("Data", f"{one.manifest['records']} texts of members, for <bdi>{_e(WORDS.get(one.plan['use']['purpose'], one.plan['use']['purpose']))}</bdi>"),
             ("Run", _e(one.document["run"])),
             ("Method", _e(one.plan["training"]["method"])),
         ]

@@ -29,8 +29,8 @@ class Part(Shape):
 
     language: Code
     name: Annotated[str, Field(description="In English.")]
-    train: Annotated[int, Field(ge=0, description="Records to train on.")]
-    heldout: Annotated[int, Field(ge=0, description="Records kept apart to evaluate on.")]
+    train: Annotated[int, Field(ge=0, description="Texts to train on.")]
+    heldout: Annotated[int, Field(ge=0, description="Texts kept aside to test on.")]
     contributors: People
 
 
@@ -59,10 +59,10 @@ class Dataset(Shape):
         str | None, Field(description="The instant consents were looked up for, RFC 3339 UTC; null, as all that follows, if the manifest is not here.")
     ]
     log_size: Annotated[int | None, Field(description="Entries of the log at which they were looked up.")]
-    root: Annotated[Digest | None, Field(description="Merkle root of its records and their owners.")]
+    root: Annotated[Digest | None, Field(description="Merkle root of its texts and their owners.")]
     records: int | None
     use: Use | None
-    licences: Annotated[dict[str, int], Field(description="Records by the licence their contributor states (SPDX).")]
+    licences: Annotated[dict[str, int], Field(description="Texts by the licence their contributor states (SPDX).")]
     votes: Annotated[list[Digest], Field(description="The votes whose plan names it, oldest first; one at least is approved.")]
     runs: list[Ran]
     releases: Annotated[list[Digest], Field(description="What was released of these runs.")]

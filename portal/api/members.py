@@ -49,7 +49,7 @@ class Withdrawal(Shape):
     issued: Annotated[str, Field(description="RFC 3339 UTC.")]
     member: Name
     why: Annotated[Literal["withdrawal", "leave"], Field(description="Whether the member took consents back, or left, which ends all of theirs.")]
-    consents: Annotated[list[Digest], Field(description="The consents that ended. A line of a build's ledger names the consents it stands on.")]
+    consents: Annotated[list[Digest], Field(description="The consents that ended. A line of a dataset's ledger names the consents it stands on.")]
 
 
 class Withdrawals(Shape):

@@ -40,8 +40,8 @@ def _reason(service: Service, text: str) -> str | None:
 def _open_to(visit: Visit, found: Proposal, member: str) -> None:
     if member not in found.roll:
         raise Refused(
-            i18n.gettext("you are not on the roll of this vote"),
-            next=i18n.gettext("the roll was frozen when the vote opened; you may vote in those that open after you joined"),
+            i18n.gettext("you may not vote on this"),
+            next=i18n.gettext("who may vote was settled when the vote opened; you may vote in those that open after you joined"),
         )
     if found.closed is not None or visit.service.clock() > found.closes:
         raise Refused(i18n.gettext("this vote is closed"), value=found.closes)
@@ -110,7 +110,7 @@ def object_to(visit: Here, identifier: Digest, reason: Reason = "") -> Response:
         member = visit.as_member(register).id
         found = find(register, identifier)
         if found.tally is None or not found.tally.approved or visit.service.clock() >= found.due():
-            raise Refused(i18n.gettext("nobody can object now"), allowed=i18n.gettext("after an approval, until its challenge window is over"))
+            raise Refused(i18n.gettext("nobody can object now"), allowed=i18n.gettext("after an approval, until the time to object is over"))
         payload = {"proposal": found.id, "reason": _reason(visit.service, reason)}
         made = draft(visit.service, register, "coop.objection/v1", payload, member)
     return visit.go_sign(signing_path(made, member))

@@ -78,7 +78,9 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.contribution/v1":
             languages = listed(f"{language_by_tag(code)} {count}" for code, count in sorted(payload["languages"].items()))
             count = ngettext("You give %(num)d text.", "You give %(num)d texts.", payload["records"]) % {"num": payload["records"]}
-            privacy = _("The texts stay private; the log gets one salted fingerprint of them. They are used only for what you allow.")
+            privacy = _(
+                "The texts stay private. The log gets one fingerprint of them, mixed with a secret random number. They are used only for what you allow."
+            )
             return Words(_("Your contribution"), (count, _("Languages: %(languages)s") % {"languages": languages}, privacy))
         case "coop.review/v1":
             count = ngettext("You give %(num)d rating.", "You give %(num)d ratings.", payload["ratings"]) % {"num": payload["ratings"]}
@@ -110,7 +112,7 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             lines = (
                 [_("These members may together give you a new key: %(members)s") % {"members": listed(map(apart, named))}]
                 if named
-                else [_("Nobody may give you a new key but registrars.")]
+                else [_("Only registrars may give you a new key.")]
             )
             return Words(_("Your guardians"), tuple(lines))
         case "coop.recovery/v1":

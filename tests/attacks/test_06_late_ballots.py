@@ -132,10 +132,10 @@ def test_an_objection_after_the_challenge_window_undoes_nothing(tmp_path: Path) 
         village = Village(tmp_path / "v", coop, keys, operator)
         proposal = village.approve("run", SUBJECT)
         village.wait(600)
-        blocked(village, village.entry("coop.objection/v1", {"proposal": proposal, "reason": None}, village.members[0]), "the challenge window is over")
+        blocked(village, village.entry("coop.objection/v1", {"proposal": proposal, "reason": None}, village.members[0]), "the time to object is over")
         village.say("coop.time/v1", {}, "operator")
         early = village.entry("coop.objection/v1", {"proposal": proposal, "reason": None}, village.members[0], issued=shift(village.clock, -1))
-        blocked(village, early, "the challenge window is over")
+        blocked(village, early, "the time to object is over")
 
 
 # Secret polls: the archive is the operator's, and the tool checks less than one thinks.

@@ -71,12 +71,12 @@ def test_a_base_digest_must_be_that_of_the_files_the_plan_lists(approved: Approv
 def test_other_base_weights_do_not_start_on_an_approval(approved: Approved) -> None:
     approved.start()
     (approved.base / "model.safetensors").write_bytes(b"another model")
-    only_broken(run_gate(request_for(approved, run=RUN)), "base, build and code match", "base weights are not the voted ones: model.safetensors")
+    only_broken(run_gate(request_for(approved, run=RUN)), "base, dataset and code match", "base weights are not the voted ones: model.safetensors")
 
 
 def test_a_file_beside_the_voted_base_weights_does_not_start(approved: Approved) -> None:
     (approved.base / "tokenizer.json").write_bytes(b"{}")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", "base weights are not the voted ones: tokenizer.json")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", "base weights are not the voted ones: tokenizer.json")
 
 
 @pytest.mark.parametrize("where", ["base", "build"])
@@ -84,7 +84,7 @@ def test_a_link_that_could_be_swapped_during_the_start_is_refused(approved: Appr
     folder, name = (approved.base, "model.safetensors") if where == "base" else (approved.build, "records.parquet")
     shutil.move(folder / name, tmp_path / "honest")
     (folder / name).symlink_to(tmp_path / "honest")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", f"{name} is not a regular file")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", f"{name} is not a regular file")
 
 
 def test_a_swap_while_the_run_waits_in_the_queue_is_seen_when_it_starts(approved: Approved) -> None:
@@ -119,13 +119,13 @@ def test_a_native_module_beside_the_voted_source_changes_the_code_digest(package
     assert run_gate(request_for(approved)).passed
     (package / planted).parent.mkdir(parents=True, exist_ok=True)
     (package / planted).write_bytes(b"native code")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", "the installed code is not the voted code")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", "the installed code is not the voted code")
 
 
 def test_a_changed_source_changes_the_code_digest(package: Path, village: Village) -> None:
     approved = Approved(village)
     (package / "run.py").write_text("STEPS = 6\n")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", "the installed code is not the voted code")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", "the installed code is not the voted code")
 
 
 # The trainer itself, at each moment of its start.

@@ -55,19 +55,19 @@ def reseal(folder: Path) -> None:
 def test_a_private_file_of_the_build_that_changed_since_the_vote_does_not_start(approved: Approved, name: str) -> None:
     path = approved.build / name
     path.write_bytes(path.read_bytes() + b"\n")
-    only_broken(run_gate(request_for(approved)), "base, build and code match", f"build file {name} was changed after the build")
+    only_broken(run_gate(request_for(approved)), "base, dataset and code match", f"file {name} of the dataset was changed after it was built")
 
 
 def test_a_ledger_that_changed_since_the_vote_does_not_start(approved: Approved) -> None:
     lines = (approved.build / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (approved.build / "ledger.jsonl").write_bytes(b"".join(lines[1:]))
-    broken(run_gate(request_for(approved)), "base, build and code match", "the ledger does not hash to the voted Merkle root")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the ledger does not hash to the voted Merkle root")
 
 
 def test_a_build_whose_manifest_fits_the_swapped_files_is_not_the_voted_one(approved: Approved) -> None:
     (approved.build / "records.parquet").write_bytes(b"other texts")
     reseal(approved.build)
-    broken(run_gate(request_for(approved)), "base, build and code match", "the dataset build is not the voted one (manifest digest differs)")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the dataset is not the voted one (manifest digest differs)")
 
 
 def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) -> None:
@@ -77,7 +77,7 @@ def test_a_build_the_operator_never_logged_does_not_start(approved: Approved) ->
     document["build"]["manifest"] = sha256((approved.build / "manifest.json").read_bytes())
     approved.plan_bytes = dumps(document)
     approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
-    broken(run_gate(request_for(approved)), "base, build and code match", "the log does not know this build")
+    broken(run_gate(request_for(approved)), "base, dataset and code match", "the log does not know this dataset")
 
 
 def tokens_of(workshop: Workshop) -> Path:
@@ -100,11 +100,11 @@ def swapping(workshop: Workshop, column: str, values: list[Any]) -> OwnGuard:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("targets", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
-        ("inputs", "planted", "row 1: the text of record eus-000 is not the one the ledger names"),
-        ("record", "spa-999", "row 1: not the record of the ledger's line"),
-        ("split", "train/heldout", "row 1: split of record eus-000 differs from the ledger"),
-        ("authors", ["m-nobody"], "row 1: authors of record eus-000 differs from the ledger"),
+        ("targets", "planted", "row 1: text eus-000 is not the one the ledger names"),
+        ("inputs", "planted", "row 1: text eus-000 is not the one the ledger names"),
+        ("record", "spa-999", "row 1: not the text of the ledger's line"),
+        ("split", "train/heldout", "row 1: split of text eus-000 differs from the ledger"),
+        ("authors", ["m-nobody"], "row 1: authors of text eus-000 differs from the ledger"),
     ],
 )
 def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop: Workshop, column: str, value: Any, words: str) -> None:
@@ -116,7 +116,7 @@ def test_a_row_swapped_between_the_gate_and_the_read_is_not_trained_on(workshop:
 def test_texts_exchanged_between_two_records_are_not_trained_on(workshop: Workshop) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     first, second = parquet.read_table(workshop.build / "records.parquet").to_pydict()["targets"][:2]
-    with pytest.raises(CoopError, match="row 1: the text of record eus-000 is not the one the ledger names"):
+    with pytest.raises(CoopError, match="row 1: text eus-000 is not the one the ledger names"):
         workshop.train(swapping(workshop, "targets", [second, first]))
 
 
@@ -215,4 +215,4 @@ def test_texts_changed_in_the_store_behind_a_members_back_make_no_build(coop: Co
     with sqlite3.connect(home / "contributions.sqlite") as raw:
         raw.execute("UPDATE records SET targets = 'planted' WHERE targets = 'respuesta 3'")
     done = coop("-C", home, "build", "make", "one", "--heldout", "400")
-    assert (done.code, "is not the text its member committed to: the store was changed" in done.err) == (1, True)
+    assert (done.code, "is not what its member committed to: the store was changed" in done.err) == (1, True)

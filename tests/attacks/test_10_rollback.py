@@ -134,7 +134,7 @@ def test_a_halt_is_not_cut_off_the_log_for_a_machine_that_knew_it(approved: Appr
 def test_a_machine_that_never_looked_starts_nothing_on_an_old_checkpoint(approved: Approved) -> None:
     old = approved.village.coop.proof().dumps()
     approved.village.say("coop.withdrawal/v1", {"consent": None}, approved.village.members[0])
-    broken(run_gate(request_for(approved)), "consent in force", "3 records lack a consent in force of 1 member(s)")
+    broken(run_gate(request_for(approved)), "consent in force", "3 texts lack a consent in force of 1 member(s)")
     now = shift(approved.village.clock, MAX_AGE_S + 1)
     late = run_gate(request_for(approved, proof=old, now=now))
     broken(late, "checkpoint signed and recent", f"{MAX_AGE_S} s allowed: halts and withdrawals since would go unseen")

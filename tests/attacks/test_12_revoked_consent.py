@@ -22,7 +22,7 @@ from tests.attacks.story import RUN, Story
 from tests.commonweights.conftest import Coop
 from tests.village import CONSENT, USE, Approved, Village
 
-GONE = "3 records lack a consent in force of 1 member(s)"
+GONE = "3 texts lack a consent in force of 1 member(s)"
 
 
 def withdraw(village: Village, member: str) -> None:
@@ -83,7 +83,7 @@ class Struck(Story):
 
 
 class Honest(Struck):
-    says = "12 records lack a consent in force of 1 member(s)"
+    says = "12 texts lack a consent in force of 1 member(s)"
 
 
 def test_a_run_that_finished_unreleased_is_not_assembled(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_ledger_that_cites_another_consent_does_not_hide_the_withdrawal_of_the
         def before_release(self, village: Village) -> None:
             village.say("coop.withdrawal/v1", {"consent": self.real}, village.members[-1])
 
-    only_broken(Cited(tmp_path).play(), "consent in force", "60 records lack a consent in force of 5 member(s)")
+    only_broken(Cited(tmp_path).play(), "consent in force", "60 texts lack a consent in force of 5 member(s)")
 
 
 def test_a_withdrawal_between_the_release_vote_and_the_publication_counts(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_transformers_looks_once_more_at_the_end(approved: Approved) -> None:
     callback.on_train_end(None, state, control)
     assert callback.stopped.kind == "withdrawn"
     assert [(record["status"], record["reason"]) for record in ended] == [("halted", callback.stopped.reason)]
-    assert "3 records lack a consent in force of 1 member(s)" in callback.stopped.reason
+    assert "3 texts lack a consent in force of 1 member(s)" in callback.stopped.reason
 
 
 def test_nobody_else_gives_the_consent_back(village: Village) -> None:

@@ -47,9 +47,7 @@ def with_consents(village: Village, monkeypatch: pytest.MonkeyPatch, **changes: 
 
 @pytest.mark.parametrize("less", LESS)
 def test_no_run_starts_on_consents_that_allow_less(village: Village, monkeypatch: pytest.MonkeyPatch, less: str) -> None:
-    only_broken(
-        run_gate(request_for(with_consents(village, monkeypatch, **LESS[less]))), "consent in force", "9 records lack a consent in force of 3 member(s)"
-    )
+    only_broken(run_gate(request_for(with_consents(village, monkeypatch, **LESS[less]))), "consent in force", "9 texts lack a consent in force of 3 member(s)")
 
 
 @pytest.mark.parametrize("less", LESS)
@@ -60,7 +58,7 @@ def test_no_release_verifies_over_consents_that_allow_less(tmp_path: Path, less:
         def consent(self, village: Village, member: str) -> str:
             return village.consent(member, **LESS[less]).id
 
-    only_broken(Less(tmp_path).play(), "consent in force", "60 records lack a consent in force of 5 member(s)")
+    only_broken(Less(tmp_path).play(), "consent in force", "60 texts lack a consent in force of 5 member(s)")
 
 
 def test_a_broader_consent_covers_a_narrower_use_and_never_the_reverse(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +73,7 @@ def test_a_consent_that_expires_while_a_run_is_on_stops_it(village: Village, mon
     village.wait(3600)  # the very second it ends
     stop = guard.stop()
     assert stop is not None
-    assert "9 records lack a consent in force of 3 member(s)" in stop.reason
+    assert "9 texts lack a consent in force of 3 member(s)" in stop.reason
 
 
 def test_what_no_consent_can_name_is_no_consent(village: Village) -> None:
@@ -88,7 +86,7 @@ def test_a_consent_to_one_run_serves_no_second(village: Village, monkeypatch: py
     approved = with_consents(village, monkeypatch, occurrences=1)
     approved.start()
     vote_on(approved, approved.make_plan(name="second-run").model_dump())
-    only_broken(run_gate(request_for(approved)), "consent in force", "9 records lack a consent in force of 3 member(s)")
+    only_broken(run_gate(request_for(approved)), "consent in force", "9 texts lack a consent in force of 3 member(s)")
 
 
 def test_a_start_that_keeps_silent_about_a_consent_to_one_run_is_found(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +141,7 @@ def test_a_consent_that_expired_before_a_second_start_does_not_carry_it(tmp_path
             village.say("coop.run-end/v1", {"run": RUN, "status": "failed", "record": digest("x"), "outputs": digest([])}, "operator")
             self.start(village, 2)
 
-    only_broken(Late(tmp_path).play(), "consent in force", "60 records lack a consent in force of 5 member(s)")
+    only_broken(Late(tmp_path).play(), "consent in force", "60 texts lack a consent in force of 5 member(s)")
 
 
 def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_verify(tmp_path: Path) -> None:
@@ -153,7 +151,7 @@ def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_verify(
         def consent(self, village: Village, member: str) -> str:
             return village.consent(member, scope=SPANISH).id
 
-    only_broken(Relabelled(tmp_path).play(), "consent in force", "12 records in spa name batch", "its member signed 0")
+    only_broken(Relabelled(tmp_path).play(), "consent in force", "12 texts in spa name batch", "its member signed 0")
 
 
 def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_the_gate(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,4 +165,4 @@ def test_records_relabelled_into_the_language_of_a_consent_are_caught_by_the_gat
 
     monkeypatch.setattr(village, "consent", spanish)
     monkeypatch.setattr(village, "contribute", french)
-    only_broken(run_gate(request_for(Approved(village))), "consent in force", "3 records in spa name batch", "its member signed 0")
+    only_broken(run_gate(request_for(Approved(village))), "consent in force", "3 texts in spa name batch", "its member signed 0")

@@ -159,8 +159,8 @@ def test_who_was_outvoted_in_the_last_minute_still_has_the_challenge_window(tmp_
         village = Village(tmp_path / "v", coop, keys, operator)
         proposal = village.approve("run", SUBJECT)
         start = {"run": "r", "plan": SUBJECT, "proposal": proposal, "start": 1, "counted": []}
-        blocked(village, village.entry("coop.run-start/v1", start, "operator"), "the challenge window of this approval is still open")
+        blocked(village, village.entry("coop.run-start/v1", start, "operator"), "members can still object to this approval")
         for member in village.members[3:]:
             village.say("coop.objection/v1", {"proposal": proposal, "reason": None}, member)
         village.wait(3600)
-        blocked(village, village.entry("coop.run-start/v1", start, "operator"), "2 members objected in the challenge window: the approval is undone")
+        blocked(village, village.entry("coop.run-start/v1", start, "operator"), "2 members objected in time: the approval is undone")

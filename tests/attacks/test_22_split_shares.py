@@ -123,7 +123,7 @@ def test_a_ledger_that_gives_records_to_a_shell_leaves_out_who_contributed_them(
     approved.plan = approved.make_plan()
     approved.plan_bytes = dumps(approved.plan.model_dump())
     approved.proposal = village.approve("run", sha256(approved.plan_bytes), uses=2)
-    broken(run_gate(request_for(approved)), "consent in force", f"record {member[-4:]}-0 leaves out the member who contributed it")
+    broken(run_gate(request_for(approved)), "consent in force", f"text {member[-4:]}-0 leaves out the member who contributed it")
 
 
 def test_a_payout_that_opens_after_the_split_shows_who_was_let_in_when(village: Village, shells: dict[str, PrivateKey]) -> None:

@@ -34,8 +34,8 @@ class PickedAsTooLong(Picked):
 
 
 CASES = [
-    (Picked, "a held-out record was skipped for a reason that does not count"),
-    (PickedAsTooLong, "too many held-out records were skipped"),
+    (Picked, "a held-out row was skipped for a reason that does not count"),
+    (PickedAsTooLong, "too many held-out rows were skipped"),
 ]
 
 
@@ -59,7 +59,7 @@ def test_bad_answers_left_out_without_a_word_do_not_verify(tmp_path: Path) -> No
 
     told = Silent(tmp_path)
     told.tampered_tools = True
-    only_broken(told.play(), "evaluation under the voted policy", "the results do not cover exactly the held-out records of the ledger")
+    only_broken(told.play(), "evaluation under the voted policy", "the results do not cover exactly the held-out rows of the ledger")
 
 
 def test_a_few_records_that_are_too_long_may_be_skipped_and_are_named(tmp_path: Path) -> None:

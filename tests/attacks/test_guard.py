@@ -135,7 +135,7 @@ def test_members_who_consent_while_a_run_is_on_do_not_stop_it(approved: Approved
 def test_an_approval_of_other_weights_does_not_start_on_a_swapped_base(approved: Approved) -> None:
     approved.start()
     (approved.base / "model.safetensors").write_bytes(b"another model")
-    only_broken(run_gate(request_for(approved, run=RUN)), "base, build and code match", "base weights are not the voted ones: model.safetensors")
+    only_broken(run_gate(request_for(approved, run=RUN)), "base, dataset and code match", "base weights are not the voted ones: model.safetensors")
 
 
 def test_lightning_looks_once_more_at_the_end(approved: Approved) -> None:

@@ -61,7 +61,7 @@ def test_a_planted_end_is_not_signed_past_a_withdrawal(started: Approved) -> Non
         village.say("coop.withdrawal/v1", {"consent": None}, member)
     with pytest.raises(Blocked) as blocked:
         go_on(started)
-    broken(blocked.value.report, "consent in force", "9 records lack a consent in force of 3 member(s)")
+    broken(blocked.value.report, "consent in force", "9 texts lack a consent in force of 3 member(s)")
     assert village.coop.register.runs[RUN].status is None
 
 

@@ -92,7 +92,7 @@ def test_counts_by_split_are_counted_again(tmp_path: Path) -> None:
         def manifest(self, document: dict[str, Any]) -> dict[str, Any]:
             return document | {"splits": {"train": 10**9, "heldout": 0}}
 
-    only_broken(Miscounted(tmp_path).play(), "data is the voted build", "the counts by split do not follow from the ledger")
+    only_broken(Miscounted(tmp_path).play(), "data is the voted dataset", "the counts by split do not follow from the ledger")
 
 
 def test_counts_by_split_are_counted_again_before_training(approved: Approved) -> None:
@@ -104,7 +104,7 @@ def test_counts_by_split_are_counted_again_before_training(approved: Approved) -
     approved.plan_bytes = dumps(document | {"build": document["build"] | {"manifest": sha256(dumps(manifest))}})
     approved.village.approve("run", sha256(approved.plan_bytes), uses=2)
     report = run_gate(request_for(approved))
-    assert [step.why for step in report.blocking if step.name == "base, build and code match"] == ["the counts by split do not follow from the ledger"]
+    assert [step.why for step in report.blocking if step.name == "base, dataset and code match"] == ["the counts by split do not follow from the ledger"]
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -116,7 +116,7 @@ def test_a_build_cannot_come_from_a_log_in_which_nobody_had_consented(tmp_path: 
             entries = self.village.coop.proof().entries[:size]
             return document | {"log": {"size": size, "root": "sha256:" + merkle.root([merkle.leaf_hash(entry) for entry in entries]).hex()}}
 
-    only_broken(TooEarly(tmp_path).play(), "data is the voted build", "names consents that were not in the log it says it was made from")
+    only_broken(TooEarly(tmp_path).play(), "data is the voted dataset", "names consents that were not in the log it says it was made from")
 
 
 def test_a_build_cannot_come_from_a_longer_log_than_there_is(tmp_path: Path) -> None:
@@ -125,5 +125,5 @@ def test_a_build_cannot_come_from_a_longer_log_than_there_is(tmp_path: Path) -> 
             return document | {"log": document["log"] | {"size": 10**6}}
 
     story = TooLate(tmp_path)
-    only_broken(story.play(), "data is the voted build", "the build was made from another log than this one")
+    only_broken(story.play(), "data is the voted dataset", "the dataset was built from another log than this one")
     assert json.loads((story.release.folder / "data/manifest.json").read_bytes())["log"]["size"] == 10**6

@@ -142,7 +142,7 @@ def test_a_request_is_voted_paid_delivered_checked_by_a_stranger_and_withdrawn_f
     listed = coop("-C", shop, "--json", "access", "withdrawn", "corpus")
     assert listed.json["records"] == 6
     told = coop("--json", "access", "check", folder)
-    assert (told.code, why(told)) == (1, "nothing is withdrawn: 6 records are withdrawn")
+    assert (told.code, why(told)) == (1, "nothing is withdrawn: 6 texts are withdrawn")
     path = Path(listed.json["deletions"])
     forged = path.read_bytes().replace(b'"position":', b'"position":1', 1)
     path.write_bytes(forged)
@@ -259,7 +259,7 @@ def test_answers_are_rounded_limited_and_never_tell_what_one_member_changed(coop
     assert answered("four").code == 0
     assert answered("five").code == 0
     spent = answered("six")
-    assert (spent.code, "4 answers were counted over this build in a year" in why(spent)) == (1, True)
+    assert (spent.code, "4 answers were counted over this dataset in a year" in why(spent)) == (1, True)
 
 
 def test_a_delivery_cut_off_before_its_proof_is_finished_by_the_same_command(coop, shop: Path, ask, vote) -> None:

@@ -52,7 +52,7 @@ def test_a_suite_that_is_gone_blocks_the_verification(coop, given: Path, tmp_pat
     (given / "suites/quiz.jsonl").unlink()
     done = coop("-C", given, "build", "verify", "one")
     assert done.code == 1
-    assert "the evaluation suite quiz of the build is not at hand" in done.err
+    assert "the evaluation suite quiz of the dataset is not at hand" in done.err
 
 
 def test_later_statements_do_not_change_what_a_build_is_made_again_from(coop, given: Path, keys: dict[str, Path], tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_store_changed_behind_the_members_backs_does_not_make_the_same_build(c
         raw.execute("UPDATE records SET targets = 'A ship.' WHERE record = 'bela-1'")
     done = coop("-C", given, "build", "verify", "one", "--remake")
     assert done.code == 1
-    assert "bela-1 is not the text its member committed to" in done.err
+    assert "bela-1 is not what its member committed to" in done.err
 
 
 def test_reviewers_ratings_decide_under_the_stages_that_were_asked_for(coop, given: Path, keys: dict[str, Path], tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_texts_a_killed_build_left_are_removed_by_the_next_and_a_build_under_way
     left = given / "builds" / ".tmp-killed"
     (left / "work").mkdir(parents=True)
     (left / "work" / "shard-00000.arrow").write_bytes(b"somebody's text")
-    with process_lock(given / "builds" / ".lock", "making a build"):
-        assert "is making a build already" in coop("-C", given, "build", "make", "one").err
+    with process_lock(given / "builds" / ".lock", "building a dataset"):
+        assert "is building a dataset already" in coop("-C", given, "build", "make", "one").err
         assert left.is_dir()
     assert coop("-C", given, "build", "make", "one").code == 0
     assert not left.exists()

@@ -281,7 +281,7 @@ def test_an_evaluation_that_leaves_answers_out_is_refused(lent: Lent, collector:
     report |= judge([json.loads(line) for line in kept], policy, languages=["spa"]) | {"results": sha256(b"".join(kept))}
     (folder / "eval" / "report.json").write_bytes(dumps(report))
     cleared_eval(lent)
-    assert "do not cover exactly the held-out records" in refused_evaluation(lent, collector)
+    assert "do not cover exactly the held-out rows" in refused_evaluation(lent, collector)
 
 
 def test_a_record_changed_after_its_end_was_logged_is_neither_evaluated_nor_on_a_card(lent: Lent, collector: Collector) -> None:

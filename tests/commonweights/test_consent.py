@@ -100,7 +100,7 @@ def test_uses_are_read_from_the_ledgers_at_hand(approved: Approved) -> None:
     space.plan("first-run").write_bytes(approved.plan_bytes)
     used = uses_of(space, one, grants[one])
     assert (used.builds, used.runs, used.releases, used.unread) == ({"one": 3}, {"run-1": "running"}, [], [])
-    assert used.lines() == ["3 of your texts are in build one.", "Run run-1 used them: running."]
+    assert used.lines() == ["3 of your texts are in dataset one.", "Run run-1 used them: running."]
     later = village.consent(one).id  # allows the same, but no build cites it
     assert [uses_of(space, one, [grant]).builds for grant in grants[one]] == [{"one": 3}, {}]
     assert grants[one][-1].id == later

@@ -40,7 +40,7 @@ def test_what_a_format_holds_beside_records_is_said_to_be_left_out(coop, home: P
     (tmp_path / "t.jsonl").write_text(json.dumps(tree))
     done = coop("-C", home, "contribute", tmp_path / "t.jsonl", "--key", keys["anna"])
     assert done.code == 0
-    assert "1 records (eng 1)" in done.out
+    assert "1 texts (eng 1)" in done.out
     assert "left out: 1 rank of messages" in done.out
     assert "left out: 0" not in done.out
 

@@ -55,7 +55,7 @@ def test_a_leak_test_from_the_plan_to_the_log_to_the_release_after_it(coop, home
     assert [path.name for path in private.parent.iterdir()] == [private.name]
     assert {one["language"] for one in told.json["records"]} == {"spa"}
     assert "for you alone" in coop("-C", home, "mine", "--exposure", "second", "--key", keys["anna"], *base).out
-    assert "no record of yours" in coop("-C", home, "mine", "--exposure", "second", "--key", keys["caro"], *base).out
+    assert "no text of yours" in coop("-C", home, "mine", "--exposure", "second", "--key", keys["caro"], *base).out
     everybody = coop("-C", home, "--json", "leak", "second", "--members", *base)
     assert everybody.json == {"languages": {}, "withheld": ["eus", "spa"], "overall": None}
     assert not any(told.json["member"] in path.read_text(errors="replace") for path in (home / "runs/second/card").rglob("*") if path.is_file())

@@ -29,7 +29,7 @@ def test_a_release_is_verified_with_its_leak_test(coop, home: Path, keys: dict[s
     bundle = home / "releases/second"
     steps = {step["name"]: step for step in coop("--json", "verify", bundle).json["steps"]}
     assert steps[LINK]["status"] == "PASS"
-    assert "40 canaries judged again" in steps[LINK]["checked"]
+    assert "40 made-up texts (canaries) judged again" in steps[LINK]["checked"]
 
     copy = shutil.copytree(bundle, tmp_path / "copy")
     record = json.loads((copy / "privacy/leak.json").read_bytes())

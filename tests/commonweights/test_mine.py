@@ -46,12 +46,12 @@ def test_a_member_sees_what_they_gave_and_where_it_went(coop, given: Path, keys:
     shown = coop("-C", given, "mine", "--records", "--key", keys["bela"])
     assert shown.code == 0, shown.err
     for words in (
-        "3 records (spa 3), 1 of them edits, in 1 batch(es).",
-        "The log holds 3 records of yours in 1 batch(es), and 0 rating(s).",
-        "2 rows rest on your text: 2 of your own, 0 that others built on yours.",
-        "spa: 2 of the build's 5 rows",
-        "Left out: bela-0, because it says the same as a record that came earlier, whose row now thanks its authors (record anna-0).",
-        "1 rows of others say what a record of yours says, and thank you for it.",
+        "3 texts (spa 3), 1 of them edits, in 1 batch(es).",
+        "The log holds 3 texts of yours in 1 batch(es), and 0 rating(s).",
+        "2 texts in it are yours, or were built on yours: 2 of your own, 0 that others built.",
+        "spa: 2 of the dataset's 5 texts",
+        "Left out: bela-0, because it says the same as a text that came earlier, whose row now thanks its authors (text anna-0).",
+        "1 texts of others say what a text of yours says, and thank you for it.",
         "too few other members have rated it",
     ):
         assert words in shown.out
@@ -67,12 +67,12 @@ def test_a_member_with_the_public_files_alone_still_sees_their_rows(coop, given:
     shown = coop("-C", given, "mine", "--key", keys["anna"])
     assert shown.code == 0, shown.err
     assert "this is what the log says" in shown.out
-    assert "4 rows rest on your text." in shown.out
+    assert "4 texts in it are yours, or were built on yours." in shown.out
     assert not (given / "contributions.sqlite").exists()
     preview = coop("-C", given, "consent", "preview", "--key", keys["anna"])
     assert preview.code == 0, preview.err
     assert "cannot be worked out here" in preview.out
-    assert "Build voices holds 4 rows that rest on your text" in preview.out
+    assert "Dataset voices holds 4 texts that rest on yours" in preview.out
 
 
 def test_a_stranger_sees_nothing(coop, given: Path, keys: dict[str, Path]) -> None:
@@ -91,8 +91,8 @@ def test_a_preview_says_what_the_next_build_then_does(coop, given: Path, keys: d
     assert refused.code != 0
     assert "no such consent of yours in force" in refused.err
     words = coop("-C", given, "consent", "preview", "--key", keys["anna"]).out
-    assert "loses 4 of its 5 rows: 3 records of yours, and 1 that 1 other member(s) built on yours." in words
-    assert "1 rows come in: they say what a row of yours says" in words
+    assert "loses 4 of its 5 texts: 3 of yours, and 1 that 1 other member(s) built on yours." in words
+    assert "1 texts come in: they say what a text of yours says" in words
     assert coop("-C", given, "consent", "withdraw", "--key", keys["anna"]).code == 0
     assert coop("-C", given, "build", "make", "after").code == 0
     counts = coop("-C", given, "--json", "build", "diff", "voices", "after").json["counts"]
@@ -102,12 +102,12 @@ def test_a_preview_says_what_the_next_build_then_does(coop, given: Path, keys: d
 def test_a_large_store_is_read_off_the_last_build(coop, given: Path, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_pipeline.views.withdrawal.SMALL", 1)
     shown = coop("-C", given, "consent", "preview", "--key", keys["anna"]).out
-    assert "read off the last build" in shown
-    assert "At most 1 rows come in" in shown
+    assert "read off the last dataset" in shown
+    assert "At most 1 texts come in" in shown
     (one,) = coop("-C", given, "--json", "consent", "show", "--key", keys["anna"]).json["consents"]
     shown = coop("-C", given, "consent", "preview", one["consent"], "--key", keys["anna"]).out
-    assert "read off the last build" in shown
-    assert "another consent of yours would carry are counted as lost" in shown
+    assert "read off the last dataset" in shown
+    assert "another consent of yours would allow are counted as lost" in shown
 
 
 def test_what_stands_on_a_build_and_what_a_withdrawal_does_to_it(approved: Approved) -> None:

@@ -173,7 +173,7 @@ def test_every_forged_payout_is_caught_at_its_step(coop, earning: Path, keys: di
 
     refused("amounts follow", "do not follow", more)
     refused("amounts follow", "do not follow", moved)
-    refused("work is counted right", "not what the build and the log say", worked)
+    refused("work is counted right", "not what the dataset and the log say", worked)
     refused("work is counted right", "who has left", gone)
     refused("rule is voted", "never voted on exactly this rule", another_rule)
     refused("it stands on this log", "another log", another_place)
@@ -209,7 +209,7 @@ def test_what_is_not_there_is_said_and_nothing_is_logged(coop, home: Path, tmp_p
     (tmp_path / "rule.yaml").write_text(RULE)
     assert coop("-C", home, "payout", "rule", tmp_path / "rule.yaml").code == 0
     before = coop("--json", "-C", home, "log").out
-    for words, given in (("there is no run nope", ["--run", "nope"]), ("there is no build nope", ["--build", "nope"]), ("name the run", [])):
+    for words, given in (("there is no run nope", ["--run", "nope"]), ("there is no dataset nope", ["--build", "nope"]), ("name the run", [])):
         refused = coop("-C", home, "payout", "make", "autumn", *given)
         assert (refused.code, words in refused.err) == (2, True), refused.err
     assert coop("--json", "-C", home, "log").out == before

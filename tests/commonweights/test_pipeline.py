@@ -114,7 +114,7 @@ def test_a_withdrawal_after_the_vote_blocks_the_run(coop, ready: Path, home: Pat
     coop("-C", home, "consent", "withdraw", "--key", keys["bela"])
     done = coop("-C", home, "train", "first", "--base", ready / "tiny")
     assert done.code == 1
-    assert "40 records lack a consent in force of 1 member(s)" in done.err
+    assert "40 texts lack a consent in force of 1 member(s)" in done.err
     rebuilt = coop("-C", home, "--json", "build", "make", "voices-2", "--heldout", "400").json
     assert set(rebuilt["languages"]) == {"spa"}
     shown = coop("-C", home, "build", "diff", "voices", "voices-2")
@@ -135,7 +135,7 @@ def test_a_member_proves_what_is_theirs_and_after_leaving_that_nothing_is(coop, 
     assert gone["rows"] == 0
     assert coop("--json", "build", "check", proof, "--root", gone["root"]).json["rows"] == 0
     other = coop("build", "check", proof, "--root", mine["root"])
-    assert (other.code, "about another build" in other.err) == (1, True)
+    assert (other.code, "about another dataset" in other.err) == (1, True)
     record = json.loads((home / "builds/voices/ledger.jsonl").read_text().splitlines()[0])["record"]
     assert f"{record} is in voices" in coop("-C", home, "build", "why", "voices", record).out
 

@@ -143,7 +143,7 @@ def test_members_without_build_or_base_still_read_what_a_plan_means(coop, ready:
     assert bare.code == 0, bare.err
     assert "village/tiny" in bare.out
     assert "device-hours" in bare.out
-    assert "left out here: no build of this cooperative" in bare.out
+    assert "left out here: no dataset of this cooperative" in bare.out
     assert coop("-C", home, "--json", "plan", "explain", plan, "--base", ready / "tiny").json["size"] is None
 
 

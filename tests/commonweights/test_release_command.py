@@ -104,7 +104,7 @@ def test_a_release_needs_the_run_the_log_knows(signed: Any, space: Workspace) ->
         assemble_release(space, RUN, "village-lm", derived=False)
     (signed.run_dir / "run.json").write_bytes(dumps(record))
     shutil.rmtree(signed.build_dir)
-    with pytest.raises(BadInput, match="the build of run run-1 is not here"):
+    with pytest.raises(BadInput, match="the dataset of run run-1 is not here"):
         assemble_release(space, RUN, "village-lm", derived=False)
 
 

@@ -82,7 +82,7 @@ def test_canaries_are_made_once_shown_in_plain_words_and_checked_with_the_seed_o
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["show", "CONFIG", "nobody"], "no such record"),
+        (["show", "CONFIG", "nobody"], "no such text"),
         (["show", "CONFIG", "--language", "fra"], "no training row of this language"),
         (["make", "nothing"], "there is no plan nothing"),
     ],

@@ -105,11 +105,11 @@ CASES: dict[str, tuple[str, bytes | Maker, str]] = {
     "an address for a user": ("f.jsonl", after_good(row(user_id="a\x00b")), r":2: user_id is not printable"),
     "an override in a user": ("f.jsonl", after_good(row(user_id=f"anna{RLO}")), r":2: user_id is not printable"),
     "an id twice": ("f.jsonl", b"\n".join([row(record_id="r"), row(), row(record_id="r")]), r":3: duplicate record id .*line 1"),
-    "its own parent": ("f.jsonl", after_good(row(record_id="r", parent_id="r")), r"line 2: a record is its own ancestor"),
+    "its own parent": ("f.jsonl", after_good(row(record_id="r", parent_id="r")), r"line 2: a text is its own ancestor"),
     "parents in a circle": (
         "f.jsonl",
         b"\n".join([row(record_id="a", parent_id="b"), row(record_id="b", parent_id="c"), row(record_id="c", parent_id="a")]),
-        r"line \d: a record is its own ancestor",
+        r"line \d: a text is its own ancestor",
     ),
     "a parent nobody knows": ("f.jsonl", after_good(row(parent_id="nobody")), r":2: unknown parent"),
     "parents of numbers": ("f.jsonl", after_good(row(parents=[1])), r":2: parents is of the wrong type"),
@@ -140,7 +140,7 @@ CASES: dict[str, tuple[str, bytes | Maker, str]] = {
     "a bomb of good lines": (
         "f.jsonl.gz",
         lambda path: path.write_bytes(bomb((row() + b"\n") * 100, LIMITS["reading.MAX_RECORDS"] // 80)),
-        r"more than \d+ records",
+        r"more than \d+ texts",
     ),
     "a bomb in a bomb": ("f.jsonl.gz", lambda path: path.write_bytes(gzip.compress(bomb(bytes(1 << 20), 100))), r":1: invalid UTF-8"),
     "a zstd bomb": ("f.jsonl.zst", zstd_bomb, r"holds more than \d+ MiB"),
@@ -215,7 +215,7 @@ CASES: dict[str, tuple[str, bytes | Maker, str]] = {
     "a dictionary bomb": (
         "f.parquet",
         lambda path: pq.write_table(repeated("x" * 90_000, 50_000), path, compression="zstd"),
-        r"more than \d+ records or \d+ million",
+        r"more than \d+ texts or \d+ million",
     ),
     "a dictionary of one giant": ("f.parquet", lambda path: pq.write_table(repeated("x" * 40_000_000, 5_000), path, compression="zstd"), r"f\.parquet"),
     "a page that unpacks to much": (

@@ -116,7 +116,7 @@ def test_every_stored_record_is_in_the_build_or_has_a_reason(give: Give, make_bu
 def test_a_build_without_rows_is_refused_and_says_how_many_lacked_consent(give: Give, make_build: MakeBuild, tmp_path: Path) -> None:
     give("ana", *some(count=4))
     give("ben", *some("spa", 2), seal=False)
-    with pytest.raises(CoopError, match="of 6 stored records 4 lack a consent in force; 2 unsealed"):
+    with pytest.raises(CoopError, match="of 6 stored texts 4 lack a consent in force; 2 unsealed"):
         make_build(without=("ana",))
     assert list(tmp_path.glob("build-*")) == []
 
@@ -124,13 +124,13 @@ def test_a_build_without_rows_is_refused_and_says_how_many_lacked_consent(give: 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("UPDATE records SET targets = 'planted' WHERE record = 'q-eng-002'", "record q-eng-002 is not the text"),
-        ("UPDATE records SET parents = '[\"q-eng-001\"]' WHERE record = 'q-eng-002'", "record q-eng-002 is not the text"),
+        ("UPDATE records SET targets = 'planted' WHERE record = 'q-eng-002'", "text q-eng-002 is not what"),
+        ("UPDATE records SET parents = '[\"q-eng-001\"]' WHERE record = 'q-eng-002'", "text q-eng-002 is not what"),
         ("DELETE FROM records WHERE record = 'q-eng-002'", "do not make the root ana signed"),
         ("UPDATE records SET position = 9 - position", "do not make the root ana signed"),
-        ("UPDATE records SET authors = '[\"ben\"]' WHERE record = 'edit'", "record edit does not name every author"),
-        ("UPDATE batches SET member = 'eve' WHERE member = 'ana'", "record q-eng-000 does not name every author"),
-        ("DELETE FROM records WHERE record = 'q-eng-000'", "record edit does not name every author"),
+        ("UPDATE records SET authors = '[\"ben\"]' WHERE record = 'edit'", "text edit does not name every author"),
+        ("UPDATE batches SET member = 'eve' WHERE member = 'ana'", "text q-eng-000 does not name every author"),
+        ("DELETE FROM records WHERE record = 'q-eng-000'", "text edit does not name every author"),
     ],
 )
 def test_a_store_changed_behind_the_members_backs_stops_the_build(give: Give, make_build: MakeBuild, store: ContributionStore, change: str, why: str) -> None:
@@ -332,7 +332,7 @@ def test_an_edit_is_no_copy_of_what_it_edits(give: Give, make_build: MakeBuild) 
 
 def test_a_build_whose_records_are_erased_meanwhile_is_thrown_away(give: Give, make_build: MakeBuild, store: ContributionStore, tmp_path: Path) -> None:
     give("ana", *some())
-    with pytest.raises(CoopError, match="erased while the build was made"):
+    with pytest.raises(CoopError, match="erased while the dataset was built"):
         make_build(progress=lambda label, done, _total: store.erase(["q-eng-003"]) if label == "ledger" and done else None)
     assert not list(tmp_path.glob("build-*"))
 

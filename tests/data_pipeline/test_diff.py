@@ -31,7 +31,7 @@ def test_a_diff_names_what_came_and_went_and_why(filled: ContributionStore, make
         "a2": ("went", "no_consent: of ana"),
         "b2": ("went", "no_consent: of ana"),
         "c1": ("came", "was duplicate: of a1"),
-        "d1": ("came", "new: not stored when the first build was made"),
+        "d1": ("came", "new: not stored when the first dataset was made"),
     }
 
 

@@ -103,7 +103,7 @@ def test_what_trees_have_no_place_for_is_said(tmp_path: Path) -> None:
         Draft("q", "a", "eng", record_id="r1", licence="CC-BY-4.0"),
         Draft("q", "b", "eng", record_id="r2", parents=("r1",), annotation_type="re-annotations"),
     ]
-    assert write(tmp_path / "t", made, format="oasst") == {"licences": 1, "parents a record is an edit of": 1, "kinds of record": 1}
+    assert write(tmp_path / "t", made, format="oasst") == {"licences": 1, "parents a text is an edit of": 1, "kinds of text": 1}
 
 
 @pytest.mark.parametrize("name", FORMATS)

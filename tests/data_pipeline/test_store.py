@@ -126,7 +126,7 @@ def test_a_chain_of_edits_may_be_longer_than_the_recursion_limit(store: Contribu
 @pytest.mark.parametrize(
     ("drafts", "why"),
     [
-        ([], "without records"),
+        ([], "without texts"),
         ([draft(record_id="r", line=1), draft(record_id="r", line=2)], "line 2: duplicate record id"),
         ([draft(parents=("nobody",), line=3)], "line 3: unknown parent"),
         ([draft(record_id="r", parents=("r",))], "its own ancestor"),
@@ -235,7 +235,7 @@ def test_erasing_also_forgets_the_digest_that_would_confirm_a_guess(store: Contr
 @BOTH
 def test_erasing_unknown_records_erases_nothing(store: ContributionStore) -> None:
     store.add_batch("ana", [draft(record_id="r")])
-    with pytest.raises(BadInput, match="1 records are not in the store"):
+    with pytest.raises(BadInput, match="1 texts are not in the store"):
         store.erase(["r", "nobody"])
     assert store.record("r").inputs == "Why?"
 
@@ -283,7 +283,7 @@ def test_a_store_of_another_version_is_refused(database: Database) -> None:
 
 @BOTH
 def test_unknown_records_and_batches_are_refused(store: ContributionStore) -> None:
-    with pytest.raises(BadInput, match="no such record"):
+    with pytest.raises(BadInput, match="no such text"):
         store.record("nobody")
     with pytest.raises(BadInput, match="no such batch"):
         store.batch("nobody")

@@ -100,7 +100,7 @@ def test_what_is_erased_meanwhile_stops_the_build_and_leaves_no_work_folder(stor
             super().run(work, report)  # type: ignore[arg-type] # a Work and a Progress
             store.erase([gone]) if what == "record" else store.reviews.erase(rating.reviewer, [rating.record], at="2026-03-01T00:00:00Z")
 
-    with pytest.raises(CoopError, match="records or ratings were erased while the build was made"):
+    with pytest.raises(CoopError, match="texts or ratings were erased while the dataset was built"):
         make_build(steps=Trove(tmp_path / "parts", Erasing(1)), **options)
     assert not (tmp_path / "parts").exists()
 
@@ -159,15 +159,15 @@ def test_a_task_takes_no_other_job_no_other_records_and_no_other_versions(work: 
         Step(str(work), "sha256:" + 64 * "0", "prepare").run()
     source = work / "source-00000.jsonl"
     source.write_bytes(source.read_bytes().replace(b"So it is.", b"So it was"))
-    with pytest.raises(CoopError, match="is not the file the build was cut into"):
+    with pytest.raises(CoopError, match="is not the file the dataset was cut into"):
         Step(str(work), digest, "prepare").run()
     assert not (work / "prepared-00000.json").exists()
     monkeypatch.setattr("unicodedata.unidata_version", "1.0")
-    with pytest.raises(CoopError, match="another unicode than the build was begun with"):
+    with pytest.raises(CoopError, match="another unicode than the dataset was begun with"):
         read_work(work, digest)
     other = installed_code().model_copy(update={"digest": "sha256:" + 64 * "0"})
     monkeypatch.setattr("data_pipeline.handover.installed_code", lambda: other)
-    with pytest.raises(CoopError, match="another code than the build was begun with"):
+    with pytest.raises(CoopError, match="another code than the dataset was begun with"):
         read_work(work, digest)
 
 

@@ -84,28 +84,28 @@ def test_a_flip_after_the_file_was_hashed_is_caught_while_reading(made: Build) -
     columns = table.to_pydict()
     columns["targets"][5] = "planted."
     pq.write_table(type(table).from_pydict(columns, schema=table.schema), build.records)
-    with pytest.raises(CoopError, match=r"row 6: the text of record r05"):
+    with pytest.raises(CoopError, match=r"row 6: text r05"):
         list(rows(build))
 
 
 def test_text_swapped_between_two_records_is_caught(made: Build) -> None:
     edit_rows(made.folder, lambda columns: columns["targets"].__setitem__(slice(0, 2), columns["targets"][1::-1]))
-    with pytest.raises(CoopError, match="row 1: the text of record r00"):
+    with pytest.raises(CoopError, match="row 1: text r00"):
         verify_build(made.folder)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("split", "other", "split of record r00"),
-        ("authors", ["eve"], "authors of record r00"),
-        ("language", "spa", "the text of record r00"),
-        ("salt", "0" * 32, "the text of record r00"),
-        ("inputs", None, "a field of record r00 is missing"),
-        ("history", ["a", "b"], "the text of record r00"),
-        ("history", ["a"], "a field of record r00 is missing"),
-        ("marks", None, "a field of record r00 is missing"),
-        ("record", "r99", "not the record"),
+        ("split", "other", "split of text r00"),
+        ("authors", ["eve"], "authors of text r00"),
+        ("language", "spa", "text r00"),
+        ("salt", "0" * 32, "text r00"),
+        ("inputs", None, "a field of text r00 is missing"),
+        ("history", ["a", "b"], "text r00"),
+        ("history", ["a"], "a field of text r00 is missing"),
+        ("marks", None, "a field of text r00 is missing"),
+        ("record", "r99", "not the text"),
         ("licence", "MIT", "licences"),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_row_too_few_or_too_many_is_caught(made: Build, tmp_path: Path) -> Non
         (lambda lines: lines[0].update(split="heldout" if lines[0]["split"] == "train" else "train"), "splits|split of record"),
         (lambda lines: lines.reverse(), "line 2: records are sorted and distinct"),
         (lambda lines: lines.append(lines[-1]), "line 13: records are sorted and distinct"),
-        (lambda lines: lines.pop(), "counts other records"),
+        (lambda lines: lines.pop(), "counts other texts"),
         (lambda lines: lines[2].update(consents=[]), "line 3: consents: not of its form"),
         (lambda lines: lines[2].update(authors=[], consents=[]), "line 3: .*authors"),
         (lambda lines: lines[2].update(note="x"), "line 3: not the fields of a ledger line"),
@@ -159,7 +159,7 @@ def test_a_ledger_the_root_does_not_cover_is_refused(made: Build) -> None:
         ({"languages": {"eng": {"train": 1, "heldout": 1, "members": 1}}}, "languages"),
         ({"licences": {"MIT": 12}}, "licences"),
         ({"excluded": {}}, "excluded"),
-        ({"records": 11}, "counts other records"),
+        ({"records": 11}, "counts other texts"),
         ({"rules": ["nfc_whitespace/v2"]}, "rules this version cannot check"),
         ({"parameters": {"heldout_permille": 150, "max_characters": 4000}}, "parameters"),
         ({"parameters": {"heldout_permille": 150, "max_characters": 4, "unicode_major": UNICODE_MAJOR}}, "max_characters/v1"),
@@ -199,7 +199,7 @@ def test_a_link_in_place_of_a_file_is_refused(made: Build, tmp_path: Path) -> No
         (b'{"detail":"d","reason":"no_consent","record":"x1"}', "no end"),
         (b'{"detail":"d","reason":"no_consent","record":"x2"}\n{"detail":"d","reason":"no_consent","record":"x1"}\n', "line 2: record ids"),
         (b'{"detail":"d","reason":"no_consent"}\n', "line 1: not an exclusion"),
-        (b'{"detail":"d","reason":"no_consent","record":"r00"}\n{"detail":"d","reason":"no_consent","record":"x1"}\n', "in the build and excluded"),
+        (b'{"detail":"d","reason":"no_consent","record":"r00"}\n{"detail":"d","reason":"no_consent","record":"x1"}\n', "in the dataset and excluded"),
         (b"[]\n", "line 1: not an exclusion"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_forged_row_that_breaks_a_rule_is_refused_though_every_digest_fits(mad
         made.folder, lambda columns: [columns[name].__setitem__(1, value) for name, value in (("inputs", inputs), ("targets", targets), ("content", forged))]
     )
     edit_ledger(made.folder, lambda lines: lines[1].update(content=forged))
-    with pytest.raises(CoopError, match=f"record r01 breaks the rule {rule}"):
+    with pytest.raises(CoopError, match=f"text r01 breaks the rule {rule}"):
         verify_build(made.folder)
 
 
@@ -249,5 +249,5 @@ def test_a_row_forged_to_the_other_side_is_refused_though_every_digest_fits(made
     edit_ledger(made.folder, lambda lines: [line.update(split=swap([line["split"]])[0]) for line in lines])
     counts = {"train": made.manifest["splits"]["heldout"], "heldout": made.manifest["splits"]["train"]}
     reseal(made.folder, splits=counts, languages={"eng": {**counts, "members": 1}})
-    with pytest.raises(CoopError, match="record r00 breaks the rule split_by_prompt/v1"):
+    with pytest.raises(CoopError, match="text r00 breaks the rule split_by_prompt/v1"):
         verify_build(made.folder)

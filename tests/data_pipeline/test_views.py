@@ -80,7 +80,7 @@ def test_a_member_sees_where_each_record_went_and_names_of_nobody_else(filled: C
     assert (theirs.rows, theirs.credited) == (0, 1)
     assert theirs.left is not None
     assert [(left.record, left.reason, left.words) for left in theirs.left] == [
-        ("c1", "duplicate", "it says the same as a record that came earlier, whose row now thanks its authors (record a1)")
+        ("c1", "duplicate", "it says the same as a text that came earlier, whose row now thanks its authors (text a1)")
     ]
     without = place(make_build(without=("ana",)), "ben", own_records(filled, "ben"))
     assert without.left is not None

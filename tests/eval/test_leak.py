@@ -245,7 +245,7 @@ def test_without_an_evaluation_or_a_trace_nothing_is_told(own_run: Any) -> None:
     with pytest.raises(BadInput, match="not evaluated yet"):
         records_of_members(own_run.run_dir, base=own_run.base, build=own_run.build, threads=1)
     evaluate(own_run.run_dir, base=own_run.base, build=own_run.build, threads=1)
-    with pytest.raises(BadInput, match="which records were trained on"):
+    with pytest.raises(BadInput, match="which texts were trained on"):
         records_of_members(own_run.run_dir, base=own_run.base, build=own_run.build, threads=1)
 
 

@@ -125,7 +125,9 @@ def test_another_base_is_refused(own_run: Any, name: str) -> None:
     refused(own_run, "not the base the plan names")
 
 
-@pytest.mark.parametrize(("name", "match"), [("manifest.json", "not the build"), ("ledger.jsonl", "differs from the manifest"), ("records.parquet", "differs")])
+@pytest.mark.parametrize(
+    ("name", "match"), [("manifest.json", "not the dataset"), ("ledger.jsonl", "differs from the manifest"), ("records.parquet", "differs")]
+)
 def test_another_build_is_refused(own_run: Any, name: str, match: str) -> None:
     change(own_run.build / name)
     refused(own_run, match)

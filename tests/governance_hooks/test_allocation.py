@@ -184,7 +184,7 @@ def test_work_is_counted_for_who_signed_for_it(worked: tuple[Village, dict[str, 
         rating("c1", a, 2),
         rating("c1", b, 3, statement="one"),
         rating("a0", a, 5),  # of one's own text
-        rating("gone", c, 5),  # of a record that is not in the build
+        rating("gone", c, 5),  # of a text that is not in the dataset
     ]
     assignment = Assignment({"a0": "spa", "a2": "spa", "b0": "spa", "c0": "spa", "c1": "spa"}, {"b1": "a0"})
     register = village.coop.register

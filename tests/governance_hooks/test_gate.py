@@ -215,13 +215,13 @@ def test_step_6_blocks_a_build_the_log_does_not_know(approved: Approved) -> None
     plan = approved.make_plan()
     data = dumps(plan.model_copy(update={"build": plan.build.model_copy(update={"manifest": digest(manifest)})}).model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 6, "the log does not know this build")
+    blocks(run_gate(request(approved, plan=data)), 6, "the log does not know this dataset")
 
 
 def test_step_7_blocks_after_a_withdrawal(approved: Approved) -> None:
     village = approved.village
     village.say("coop.withdrawal/v1", {"consent": None}, village.members[1])
-    blocks(run_gate(request(approved)), 7, f"3 records lack a consent in force of 1 member(s), first {village.members[1]}")
+    blocks(run_gate(request(approved)), 7, f"3 texts lack a consent in force of 1 member(s), first {village.members[1]}")
 
 
 def test_step_7_blocks_a_consent_that_expired_meanwhile(approved: Approved) -> None:
@@ -249,7 +249,7 @@ def test_step_7_blocks_records_nobody_contributed(approved: Approved) -> None:
     approved.write_build([*rows, invented])
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 7, "4 records in spa name batch")
+    blocks(run_gate(request(approved, plan=data)), 7, "4 texts in spa name batch")
     approved.write_build([*rows, replace(invented, batch=sha256(b"no batch"))])
     data = dumps(approved.make_plan(name="again").model_dump())
     approved.village.approve("run", sha256(data), uses=2)
@@ -263,7 +263,7 @@ def test_step_7_blocks_a_record_in_the_place_of_one_its_member_signed_for(approv
     approved.write_build(swapped)
     data = dumps(approved.make_plan().model_dump())
     approved.village.approve("run", sha256(data), uses=2)
-    blocks(run_gate(request(approved, plan=data)), 7, f"record {rows[0].record} is not one its member signed for in batch")
+    blocks(run_gate(request(approved, plan=data)), 7, f"text {rows[0].record} is not one its member signed for in batch")
 
 
 def test_step_7_blocks_batches_that_are_not_what_members_signed(approved: Approved) -> None:
@@ -310,5 +310,5 @@ def test_garbage_blocks_with_reasons_and_without_a_traceback(approved: Approved,
 def test_the_table_says_what_why_and_what_next(approved: Approved) -> None:
     approved.village.say("coop.withdrawal/v1", {"consent": None}, approved.village.members[0])
     text = run_gate(request(approved)).text()
-    assert re.search(r"7  FAIL     consent in force +3 records lack a consent in force", text)
+    assert re.search(r"7  FAIL     consent in force +3 texts lack a consent in force", text)
     assert "next: coop build again without them" in text

@@ -54,7 +54,7 @@ def test_a_withdrawal_stops_a_run(approved: Approved) -> None:
     approved.village.say("coop.withdrawal/v1", {"consent": None}, approved.village.members[2])
     stop = watch.stop()
     assert stop is not None
-    assert (stop.kind, "3 records lack a consent" in stop.reason) == ("withdrawn", True)
+    assert (stop.kind, "3 texts lack a consent" in stop.reason) == ("withdrawn", True)
 
 
 def test_a_rolled_back_or_unreadable_log_stops_a_run(approved: Approved) -> None:

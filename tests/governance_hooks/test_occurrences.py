@@ -60,7 +60,7 @@ def test_the_one_run_it_allows_passes_with_its_restart(limited: Approved) -> Non
 def test_a_second_approval_finds_it_used_up_before_it_starts(limited: Approved) -> None:
     limited.start()
     another_approval(limited)
-    only_broken(run_gate(request_for(limited)), "consent in force", "3 records lack a consent in force of 1 member(s)")
+    only_broken(run_gate(request_for(limited)), "consent in force", "3 texts lack a consent in force of 1 member(s)")
 
 
 def test_the_next_build_leaves_out_a_member_whose_consent_is_used_up(limited: Approved) -> None:
@@ -105,7 +105,7 @@ def test_a_second_start_that_keeps_silent_about_it_is_blocked_by_the_gate(limite
     limited.start()
     another_approval(limited)
     start(limited, [], run="run-2")
-    only_broken(run_gate(request_for(limited, run="run-2")), "consent in force", "3 records lack a consent in force of 1 member(s)")
+    only_broken(run_gate(request_for(limited, run="run-2")), "consent in force", "3 texts lack a consent in force of 1 member(s)")
 
 
 def test_a_first_start_that_keeps_silent_about_it_is_blocked_by_the_gate(limited: Approved) -> None:
@@ -132,7 +132,7 @@ def test_two_occurrences_serve_two_runs_and_no_third(village: Village, monkeypat
         assert run_gate(request_for(approved, run=f"run-{number}")).passed
         another_approval(approved)
     third = request_for(approved, proposal=approved.proposal)
-    only_broken(run_gate(third), "consent in force", "9 records lack a consent in force of 3 member(s)")
+    only_broken(run_gate(third), "consent in force", "9 texts lack a consent in force of 3 member(s)")
 
 
 def test_a_member_with_an_unlimited_consent_has_nothing_counted(limited: Approved) -> None:

@@ -208,7 +208,7 @@ def test_an_approval_rests_in_its_challenge_window_and_enough_objections_undo_it
     proposal = village.approve("run", SUBJECT)
     a, b = village.members[:2]
     objection = {"proposal": proposal, "reason": None}
-    village.refuses("challenge window of this approval is still open", "coop.run-start/v1", start(proposal), "operator")
+    village.refuses("members can still object to this approval", "coop.run-start/v1", start(proposal), "operator")
     village.say("coop.objection/v1", objection, a)
     village.refuses("objected already", "coop.objection/v1", objection, a)
     village.wait(DAY - 1)
@@ -241,8 +241,8 @@ def test_objections_that_do_not_count(founded: Founded) -> None:
     village.refuses("not on the roll", "coop.objection/v1", {"proposal": proposal, "reason": None}, "m-" + "e" * 16)
     village.refuses("not a member", "coop.objection/v1", {"proposal": proposal, "reason": None}, "operator")
     village.wait(DAY)
-    village.refuses("challenge window is over", "coop.objection/v1", {"proposal": proposal, "reason": None}, a)
-    village.refuses("challenge window is over", "coop.objection/v1", {"proposal": proposal, "reason": None}, a, issued=shift(village.clock, -60))
+    village.refuses("the time to object is over", "coop.objection/v1", {"proposal": proposal, "reason": None}, a)
+    village.refuses("the time to object is over", "coop.objection/v1", {"proposal": proposal, "reason": None}, a, issued=shift(village.clock, -60))
 
 
 def test_an_approval_expires_by_the_end_of_the_vote_however_late_it_is_closed(village: Village) -> None:

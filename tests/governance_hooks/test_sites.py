@@ -217,7 +217,7 @@ def test_a_controller_leaves_the_large_files_to_the_process_that_reads_them(appr
     assert "model.safetensors" in why(run_gate(request(approved)), 6)
     report = run_gate(request(approved, inputs=False))
     assert report.passed
-    assert "hashed by the process" in report.steps[5].checked
+    assert "checked by the process" in report.steps[5].checked
     ledger = approved.build / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes().split(b"\n", 1)[1])
     assert "Merkle root" in why(run_gate(request(approved, inputs=False)), 6)

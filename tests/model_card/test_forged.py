@@ -94,7 +94,7 @@ def test_4_a_language_left_out_of_the_evaluation(finished: Any, tmp_path: Path) 
     finished.village.say("coop.evaluation/v1", payload, "operator")
     finished.publish(rehash(release.folder, report=sha256(shorter)))
     assert sha256(report.read_bytes()) != sha256(shorter)
-    named(verify(release.folder), 9, "do not cover exactly the held-out records")
+    named(verify(release.folder), 9, "do not cover exactly the held-out rows")
 
 
 def test_5_a_stale_status(signed: Any, honest: Path) -> None:

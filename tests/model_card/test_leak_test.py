@@ -49,7 +49,7 @@ def logged(files: dict[str, bytes], *, passed: bool | None = True, **changes: An
 
 def test_a_test_that_passed_is_recomputed_and_told() -> None:
     records, files = release()
-    assert check_leak(records, files) == "200 canaries judged again: epsilon at least 0, 0 of 105 repeated word for word; PASS"
+    assert check_leak(records, files) == "200 made-up texts (canaries) judged again: epsilon at least 0, 0 of 105 repeated word for word; PASS"
     assert check_leak(records, files, logged(files)).endswith("PASS")
 
 
@@ -57,7 +57,7 @@ def test_a_plan_without_a_policy_says_that_none_was_voted() -> None:
     records, files = release(None)
     assert "no leak policy was voted" in check_leak(records, {})
     line = check_leak(records, files, Run("run-1", "plan", "proposal"))
-    assert "200 canaries judged again" in line
+    assert "200 made-up texts (canaries) judged again" in line
     assert "no leak policy was voted" in line
 
 

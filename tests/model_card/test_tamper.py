@@ -13,9 +13,9 @@ from model_card.renderers import PAGES
 from model_card.verify import verify
 
 EXPECTED = {
-    "data/batches.jsonl": {"files match release.json", "data is the voted build"},
-    "data/ledger.jsonl": {"files match release.json", "data is the voted build"},
-    "data/manifest.json": {"files match release.json", "data is the voted build"},
+    "data/batches.jsonl": {"files match release.json", "data is the voted dataset"},
+    "data/ledger.jsonl": {"files match release.json", "data is the voted dataset"},
+    "data/manifest.json": {"files match release.json", "data is the voted dataset"},
     "eval/report.json": {"files match release.json", "evaluation under the voted policy"},
     "eval/results.jsonl": {"files match release.json", "evaluation under the voted policy"},
     "plan.json": {"files match release.json", "run vote"},

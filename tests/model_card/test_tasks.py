@@ -150,7 +150,7 @@ def test_a_heldout_task_asks_exactly_the_records_the_ledger_gives(finished: Any)
         if row.split == "heldout" and row.language == "spa"
     ]
     assert Evaluated(finished, {"answers": write_items(rows, task)}, task).judge()["tasks"]["answers"]["overall"]["items"] == len(rows)
-    with pytest.raises(BadInput, match="exactly the held-out records"):
+    with pytest.raises(BadInput, match="exactly the held-out rows"):
         Evaluated(finished, {"answers": write_items(rows[1:], task)}, task).judge()
     with pytest.raises(BadInput, match="another language or author"):
         Evaluated(finished, {"answers": write_items([rows[0] | {"cluster": "m-0"}, *rows[1:]], task)}, task).judge()

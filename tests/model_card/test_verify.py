@@ -196,8 +196,8 @@ def test_a_second_vote_on_the_same_plan_after_the_run_does_not_count(signed: Any
         ("run.json", {"unreleasable": "a consent was withdrawn"}, "weights are the run's output", "may not be released"),
         ("run.json", {"steps": 6}, "weights are the run's output", "not the record the operator signed"),
         ("run.json", {"outputs": []}, "weights are the run's output", "not the output run.json names"),
-        ("run.json", {"trained_root": sha256(b"x")}, "data is the voted build", "trained on other records"),
-        ("data/manifest.json", {"excluded": {}}, "data is the voted build", "not the build of the voted plan"),
+        ("run.json", {"trained_root": sha256(b"x")}, "data is the voted dataset", "trained on other texts"),
+        ("data/manifest.json", {"excluded": {}}, "data is the voted dataset", "not the dataset of the voted plan"),
         ("eval/report.json", {"run": "run-2"}, "evaluation under the voted policy", "of another run"),
         ("eval/report.json", {"plan": sha256(b"x")}, "evaluation under the voted policy", "of another plan"),
         ("eval/report.json", {"build": sha256(b"x")}, "evaluation under the voted policy", "of another build"),
@@ -223,7 +223,7 @@ def test_another_ledger_than_the_manifests_is_named(signed: Any, tmp_path: Path)
         path = bundle / "data/ledger.jsonl"
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
 
-    assert "ledger.jsonl is not the file the manifest names" in why(signed, tmp_path, "data is the voted build", shorten)
+    assert "ledger.jsonl is not the file the manifest names" in why(signed, tmp_path, "data is the voted dataset", shorten)
 
 
 def test_a_vote_cannot_change_a_measured_loss(signed: Any, tmp_path: Path) -> None:
@@ -286,11 +286,11 @@ def test_the_limits_of_verification_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [({"log_build": False}, "does not know this build"), ({"log_root": sha256(b"other log")}, "made from another log")], ids=str
+    ("how", "reason"), [({"log_build": False}, "does not know this dataset"), ({"log_root": sha256(b"other log")}, "built from another log")], ids=str
 )
 def test_a_build_the_log_does_not_know_is_named(odd: Any, tmp_path: Path, how: dict[str, Any], reason: str) -> None:
     with odd(tmp_path / "village", **how) as done:
-        assert reason in why(done, tmp_path, "data is the voted build")
+        assert reason in why(done, tmp_path, "data is the voted dataset")
 
 
 def test_an_operator_who_signs_that_a_failed_evaluation_passed_is_found_out(finished: Any, tmp_path: Path) -> None:

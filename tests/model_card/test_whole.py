@@ -19,7 +19,7 @@ EXPECTED = {
     "gguf": DERIVED,
     "derived": DERIVED,
     "plan.json": "run vote",
-    "data": "data is the voted build",
+    "data": "data is the voted dataset",
     "data/croissant.json": CARD,
     "previous": CARD,
     "statements": CARD,

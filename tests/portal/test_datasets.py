@@ -196,7 +196,7 @@ def test_a_manifest_that_was_changed_on_the_server_is_not_handed_out(voices: She
     file.write_bytes(file.read_bytes().replace(b'"duplicate"', b'"duplicats"').replace(b'"at":"2', b'"at":"3'))
     stranger = voices.portal.stranger()
     assert stranger.get(f"{voices.path}/manifest.json").status == 404
-    assert "not known on this server" in stranger.get(voices.path).words
+    assert "This server does not know what is in it" in stranger.get(voices.path).words
     assert stranger.get("/languages/swa").status == 404
 
 

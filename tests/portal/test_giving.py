@@ -75,7 +75,7 @@ def test_everything_is_withdrawn_in_one_step_after_a_preview_that_changes_nothin
     allow(person, "dpv:PublicBenefit")
     give(person, 2)
     size = portal.service.view.register.size
-    assert "if you withdraw everything now" in person.get("/consent/preview").words or "The next build loses 2" in person.get("/consent/preview").words
+    assert "if you withdraw everything now" in person.get("/consent/preview").words or "The next dataset loses 2" in person.get("/consent/preview").words
     assert portal.service.view.register.size == size
     page = person.post("/consent/withdraw", consent="all")
     assert "You take back everything you allowed." in page.words
@@ -97,8 +97,8 @@ def test_one_consent_is_previewed_by_itself_and_the_withdrawal_names_it(portal: 
     assert "If I take this back" in page.words
     assert "What for: non-commercial research." in page.words
     assert "Nothing so far." in page.words
-    assert "The next build loses 2 of its 2 rows: 2 records of yours" in page.words
-    assert "The next build loses 0 of its 2 rows" in person.get(f"/consent/preview?consent={benefit}").words  # what builds are for rests on the other one
+    assert "The next dataset loses 2 of its 2 texts: 2 of yours" in page.words
+    assert "The next dataset loses 0 of its 2 texts" in person.get(f"/consent/preview?consent={benefit}").words  # what builds are for rests on the other one
     assert portal.service.view.register.size == size
     assert person.get(f"/consent/preview?consent=sha256:{'0' * 64}").status == 409
     assert portal.founder(1).get(f"/consent/preview?consent={research}").status == 409

@@ -191,7 +191,7 @@ def test_arabic_counts_in_six_ways(count: int, words: str) -> None:
 def test_a_count_of_another_room_has_the_forms_of_the_language(language: str, count: int, words: str) -> None:
     i18n.use(language)
     try:
-        assert words in i18n.told(Sentence("{count} members objected in the challenge window", count=count))
+        assert words in i18n.told(Sentence("{count} members objected in time", count=count))
     finally:
         i18n.use("en")
 

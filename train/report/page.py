@@ -120,7 +120,7 @@ def _provenance(run: RunFolder) -> str:
         rows = [
             ["Plan", f"<code>{visible(record['plan'])}</code>"],
             *rows,
-            ["Trained records (Merkle root)", f"<code>{visible(record['trained_root'])}</code>"],
+            ["Texts trained on (Merkle root)", f"<code>{visible(record['trained_root'])}</code>"],
         ]
         rows += [["Packages (environment.json)", f"<code>{visible(record['environment'])}</code>"], ["Machine", machine]]
     return tables.table("What it was made from", ["What", "Value"], rows)

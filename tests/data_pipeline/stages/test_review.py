@@ -72,7 +72,7 @@ def test_of_two_ratings_at_once_the_lower_counts_whatever_the_order(row: Row) ->
 
 @pytest.mark.parametrize("score", [0, 6, True])
 def test_a_score_out_of_range_is_refused(row: Row, score: int) -> None:
-    with pytest.raises(BadInput, match="rating of record r"):
+    with pytest.raises(BadInput, match="rating of text r"):
         verdict(row("r"), [Rating("r", "ben", score, "2026-01-01T00:00:00Z")])
 
 

@@ -159,7 +159,7 @@ def test_an_edit_without_an_author_of_what_it_rests_on_is_refused(make: MakeBuil
     table = pq.read_table(build.records)
     parents = [["c-answer"] if record == "c-other" else some for record, some in zip(table["record"].to_pylist(), table["parents"].to_pylist(), strict=True)]
     pq.write_table(table.set_column(table.schema.get_field_index("parents"), "parents", pa.array(parents, pa.list_(pa.string()))), build.records)
-    with pytest.raises(CoopError, match="record c-other is an edit of c-answer without one of its authors"):
+    with pytest.raises(CoopError, match="text c-other is an edit of c-answer without one of its authors"):
         find_preferences(build, 1.0)
 
 
@@ -249,7 +249,7 @@ def test_verification_finds_the_pairs_of_another_preference(make: MakeBuild, bas
     rewrite(found.folder, turned)
     forged = open_tokens(found.folder)  # it holds together: the digest is another, and only the build tells
     assert forged.digest != found.digest
-    with pytest.raises(CoopError, match="the pairs of the tokens are not those of the build"):
+    with pytest.raises(CoopError, match="the pairs of the tokens are not those of the dataset"):
         verify_tokens(forged, build, base)
 
 

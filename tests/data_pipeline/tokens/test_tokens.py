@@ -235,7 +235,7 @@ def test_a_file_changed_while_it_is_mapped_is_noticed_at_the_sample(tokens: Toke
 @pytest.mark.parametrize(
     ("samples", "changes", "why"),
     [
-        ([sample("a", start=0)], {}, "loss mask of record a is broken"),
+        ([sample("a", start=0)], {}, "loss mask of text a is broken"),
         ([sample("a", start=3, stop=3)], {}, "loss mask"),
         ([sample("a", start=3, stop=6)], {}, "loss mask"),
         ([sample("a"), sample("a")], {}, "stands twice"),
@@ -282,15 +282,15 @@ def test_verification_finds_other_tokens_missing_and_added_rows(tokens: Tokens, 
     def masked(one: Sample) -> Sample:
         return Sample(one.record, one.language, one.split, one.ids, one.start - 1, one.stop)
 
-    with pytest.raises(CoopError, match=f"record {real[4].record} has other tokens"):
+    with pytest.raises(CoopError, match=f"text {real[4].record} has other tokens"):
         verify_tokens(forged("changed", [*real[:4], changed(real[4]), *real[5:]]), build, base)
-    with pytest.raises(CoopError, match=f"record {real[0].record} has other tokens"):
+    with pytest.raises(CoopError, match=f"text {real[0].record} has other tokens"):
         verify_tokens(forged("masked", [masked(real[0]), *real[1:]]), build, base)
-    with pytest.raises(CoopError, match=f"record {real[2].record} of the build is not in the tokens"):
+    with pytest.raises(CoopError, match=f"text {real[2].record} of the dataset is not in the tokens"):
         verify_tokens(forged("missing", [*real[:2], *real[3:]]), build, base)
-    with pytest.raises(CoopError, match="a record that is not in the build"):
+    with pytest.raises(CoopError, match="a text that is not in the dataset"):
         verify_tokens(forged("added", [*real, sample("zzz", split="heldout")]), build, base)
-    with pytest.raises(BadInput, match="not made from this build"):
+    with pytest.raises(BadInput, match="not made from this dataset"):
         verify_tokens(tokens, write_build("other", rows=8), base)
 
 
