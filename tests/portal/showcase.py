@@ -137,7 +137,7 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
     kinds = {
         "run": AT_ONCE,
         "release": AT_ONCE,
-        "bylaws": CONTESTED,
+        "bylaws": AT_ONCE,
         "consultation": Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=0),
     }
     keys, operator = found(
@@ -196,7 +196,9 @@ def _here() -> Settings:
 
 
 def _before(root: Path, village: Village, paths: dict[str, str]) -> None:
-    """What happened on the command line: a run, releases, and votes."""
+    """What happened on the command line: new bylaws, a run, releases, and votes."""
+    kinds = village.coop.register.bylaws.kinds | {"bylaws": CONTESTED}
+    village.decide(village.amendment(kinds=kinds, oversight_seated="vote", jurisdiction="KE", supersede_within_s=90 * DAY))
     done = finish(root, village.coop, village)
     sign_evaluation(done)
     (root / "releases").mkdir()
