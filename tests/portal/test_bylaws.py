@@ -253,7 +253,7 @@ def test_a_length_of_time_is_told_in_the_readers_language() -> None:
 
 def test_every_kind_says_what_becomes_of_it_and_a_consultation_approves_nothing() -> None:
     assert len({effect_in_words(kind) for kind in KINDS}) == len(KINDS)
-    asked = " ".join(sum(decided_in_words("consultation", Rules(quorum_percent=20, minimum_for=1)), []))
+    asked = " ".join(one for part_ in decided_in_words("consultation", Rules(quorum_percent=20, minimum_for=1)) for one in part_)
     assert "20% of those who may vote have to vote." in asked
     assert "approved" not in asked
     assert "say yes" not in asked
