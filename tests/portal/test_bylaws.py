@@ -143,6 +143,23 @@ def test_the_letters_are_those_members_voted_on(amended: tuple[Amended, Portal])
     assert client.get(f"{MAIN}/bylaws", headers={"if-none-match": tag}).status_code == 304
 
 
+def test_programs_get_every_version(amended: tuple[Amended, Portal]) -> None:
+    made, portal = amended
+    client = portal.stranger().client
+    found = client.get(f"{MAIN}/api/v1/bylaws").json()
+    assert [(one["version"], one["since"], one["proposal"], one["in_force"]) for one in found["versions"]] == [
+        (1, 0, None, False),
+        (2, made.positions[made.second], made.second, False),
+        (3, made.positions[made.third], made.third, True),
+    ]
+    assert (found["total"], found["next"]) == (3, None)
+    assert client.get(f"{MAIN}/api/v1/bylaws?start=1&limit=1").json()["versions"] == [found["versions"][1]]
+    for one in found["versions"]:
+        assert client.get(f"{MAIN}/api/v1/bylaws/{one['version']}").json() == one
+        assert one["bylaws"] == client.get(f"{MAIN}/bylaws/{one['version']}/bylaws.json").json()
+    assert [client.get(f"{MAIN}/api/v1/bylaws/{one}").status_code for one in (4, 0, 2**53, "x")] == [404, 422, 422, 422]
+
+
 def test_a_change_on_its_way_is_told_until_it_is_in_force_or_falls(amended: tuple[Amended, Portal], make_portal: Callable[..., Portal]) -> None:
     made, portal = amended
     page = portal.stranger().get("/bylaws")
