@@ -106,6 +106,7 @@ def test_each_version_stands_with_what_it_changed_and_what_put_it_in_force(amend
         assert ("on its way" in one.words) == (number == 3)
         assert f"/log/entries/{made.positions[vote] if vote else 0}" in one.text
         assert vote is None or f"/proposals/{vote}" in one.text
+        assert vote is None or stranger.get(f"/proposals/{vote}").links(f"/bylaws/{number}#versions")
     assert "Registrars who must agree to a new member 2" in stranger.get("/bylaws/1").words
     assert [stranger.get(f"/bylaws/{one}").status for one in (4, 2**53 - 1)] == [404, 404]
     assert [stranger.get(f"/bylaws/{one}").status for one in (0, 2**53, "x")] == [422, 422, 422]
