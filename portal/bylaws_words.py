@@ -172,7 +172,8 @@ def stage_in_words(stage: tuple[str, Mapping[str, int]]) -> str:
 
 def site_in_words(site: PasskeyOrigin) -> str:
     """Return where keys sign, and from when until when."""
-    return f"{plain(site.origin)} ({i18n.day(site.valid_from)} – {i18n.day(site.valid_until) if site.valid_until else '…'})"
+    first, last = (i18n.apart(i18n.day(one)) if one else "…" for one in (site.valid_from, site.valid_until))
+    return f"{plain(site.origin)} ({first} – {last})"
 
 
 def witness_name(key: str) -> str:
