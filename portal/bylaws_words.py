@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from governance_hooks.bylaws import Bylaws, Rules
+from governance_hooks.bylaws import Bylaws, PasskeyOrigin, ProposalKind, Rules
 from portal import i18n
 from portal.proposal_rows import kind_in_words
 
-__all__ = ["changes_in_words", "rules_in_words"]
+__all__ = [
+    "changes_in_words",
+    "decided_in_words",
+    "effect_in_words",
+    "fields_in_words",
+    "plain",
+    "rules_in_words",
+    "site_in_words",
+    "stage_in_words",
+    "times_in_words",
+    "witness_name",
+]
 
 
 def rules_in_words(rules: Rules) -> list[str]:
@@ -35,57 +46,143 @@ def rules_in_words(rules: Rules) -> list[str]:
         }[rules.abstain]
     )
     if rules.late_quorum_s:
-        lines.append(_("If so many have voted only shortly before the end, the vote goes on for a while."))
+        late = _("If so many have voted only in the last %(span)s, the vote goes on for as long again, once.")
+        lines.append(late % {"span": i18n.span(rules.late_quorum_s)})
     if rules.challenge_s:
-        hours = i18n.number(-(-rules.challenge_s // 3600))
-        lines.append(
-            _("Before it takes effect members have %(hours)s hours to object.") % {"hours": hours}
-            if rules.objections
-            else _("It takes effect after %(hours)s hours.") % {"hours": hours}
-        )
+        said = _("Before it takes effect members have %(span)s to object.") if rules.objections else _("It takes effect after %(span)s.")
+        lines.append(said % {"span": i18n.span(rules.challenge_s)})
+    if rules.objections:
+        undo = ngettext("%(num)s objection undoes an approval.", "%(num)s objections undo an approval.", rules.objections)
+        lines.append(undo % {"num": i18n.number(rules.objections)})
     return lines
 
 
+def times_in_words(rules: Rules) -> list[str]:
+    """Return who opens such a vote, for how long, and how long an approval lasts."""
+    _, ngettext = i18n.gettext, i18n.ngettext
+    sponsors = ngettext("%(num)s member alone can put it to the vote.", "%(num)s members have to put it to the vote together.", rules.sponsors)
+    least, most = _("A vote on it is open for %(least)s at least, and for %(most)s at most."), _("A vote on it is open for %(most)s at most.")
+    return [
+        sponsors % {"num": i18n.number(rules.sponsors)},
+        (least if rules.minimum_period_s else most) % {"least": i18n.span(rules.minimum_period_s), "most": i18n.span(rules.maximum_period_s)},
+        _("What is approved has to be used, or take effect, within %(span)s of the end of the vote.") % {"span": i18n.span(rules.expiry_s)},
+    ]
+
+
+def decided_in_words(kind: ProposalKind, rules: Rules) -> tuple[list[str], list[str]]:
+    """Return what decides this kind of vote, and what else there is to know of it; nothing is approved in a consultation."""
+    said, times = rules_in_words(rules), times_in_words(rules)
+    if kind == "consultation":
+        return [*(said[:1] if rules.quorum_percent else []), times[1]], times[:1]
+    main = 1 if rules.quorum == "rejection" else 2
+    return said[:main], said[main:] + times
+
+
+def effect_in_words(kind: ProposalKind) -> str:
+    """Return what becomes of an approval of this kind."""
+    _ = i18n.gettext
+    return {
+        "run": _("A model may be trained, exactly as the plan says that was voted on."),
+        "release": _("A model may be handed out to everybody."),
+        "payout": _("Money may be shared out, by the rule or the amounts that were voted on."),
+        "bylaws": _("These rules change."),
+        "waiver": _("A model that did not pass its tests may be released all the same, if members vote for that too."),
+        "admission": _("Somebody becomes a member; the registrars need not agree."),
+        "suspension": _("For a time, a member has no vote in what is opened, proposes nothing and holds no office."),
+        "halt": _("What was approved may not be used for a time."),
+        "recall": _("A release is withdrawn, and handed out no more."),
+        "appeal": _("A halt, a withdrawal of a release or a suspension ends."),
+        "appointment": _("Members get a seat on the oversight body, for a term."),
+        "operator": _("Another key speaks for the operator."),
+        "access": _("Somebody from outside may get the data they asked for, once."),
+        "consultation": _("Members say what they think. The answer binds nobody."),
+    }[kind]
+
+
 def changes_in_words(old: Bylaws, new: Bylaws) -> list[str]:
-    """Return what one version of the bylaws changes in another, a sentence each; fields that only engineers meet are told by their names."""
-    said, before, after = list[str](), old.model_dump(mode="json"), new.model_dump(mode="json")
-    named = _fields()
-    for field in sorted({*before, *after} - {"version", "kinds"}, key=lambda one: (one not in named, one)):
-        if before.get(field) != after.get(field):
-            words, show = named.get(field, (field, _plain))
-            said.append(i18n.gettext("%(what)s: %(old)s → %(new)s") % {"what": words, "old": show(before.get(field)), "new": show(after.get(field))})
+    """Return what one version of the bylaws changes in another, a sentence each."""
+    said = list[str]()
+    for field, (words, show) in fields_in_words().items():
+        before, after = getattr(old, field), getattr(new, field)  # what one of them leaves out is as its default says
+        if before == after:
+            continue
+        if isinstance(before, list | dict):
+            was, becomes = ([show(one) for one in (value.items() if isinstance(value, dict) else value)] for value in (before, after))
+            said += _differences(words, was, becomes)
+        else:
+            said.append(i18n.gettext("%(what)s: %(old)s → %(new)s") % {"what": words, "old": show(before), "new": show(after)})
     for kind in sorted({*old.kinds, *new.kinds}):
-        was, becomes = rules_in_words(old.rules(kind)), rules_in_words(new.rules(kind))
-        for sentence in [one for one in was if one not in becomes]:
-            said.append(i18n.gettext("%(kind)s, no longer: %(rule)s") % {"kind": kind_in_words(kind), "rule": sentence})
-        for sentence in [one for one in becomes if one not in was]:
-            said.append(i18n.gettext("%(kind)s, from now on: %(rule)s") % {"kind": kind_in_words(kind), "rule": sentence})
+        was, becomes = ([*rules_in_words(one), *times_in_words(one)] for one in (old.rules(kind), new.rules(kind)))
+        said += _differences(kind_in_words(kind), was, becomes) if was != becomes else []
     return said
 
 
-def _fields() -> dict[str, tuple[str, Callable[[Any], str]]]:
-    """Return the fields of bylaws that everybody should understand: in words, and how each is shown."""
+def _differences(what: str, was: list[str], becomes: list[str]) -> list[str]:
+    """Return what of several things is gone and what is new, a sentence each: in two long lists side by side nobody finds one name."""
+    gone, new = i18n.gettext("%(kind)s, no longer: %(rule)s"), i18n.gettext("%(kind)s, from now on: %(rule)s")
+    found = [gone % {"kind": what, "rule": one} for one in was if one not in becomes]
+    found += [new % {"kind": what, "rule": one} for one in becomes if one not in was]
+    return found or [new % {"kind": what, "rule": i18n.listed(becomes)}]  # another order, or one of them twice
+
+
+def fields_in_words() -> dict[str, tuple[str, Callable[[Any], str]]]:
+    """Return every field of bylaws but the rules of votes: in words, and how its value is shown."""
     _ = i18n.gettext
     return {
-        "registrars": (_("Registrars"), _plain),
-        "registrars_required": (_("Registrars who must agree to a new member"), _plain),
-        "oversight": (_("Oversight body"), _plain),
-        "oversight_required": (_("Members of the oversight body who must agree to a halt"), _plain),
-        "oversight_term_s": (_("Longest term on the oversight body"), i18n.span),
-        "halt_max_s": (_("Longest halt by the oversight body"), i18n.span),
-        "open_proposals": (_("Votes one member may have open at a time"), _plain),
-        "recovery_required": (_("Members who together give somebody a new key"), _plain),
+        "registrars": (_("Registrars"), plain),
+        "registrars_required": (_("Registrars who must agree to a new member"), plain),
+        "recovery_required": (_("Members who together give somebody a new key"), plain),
         "recovery_delay_s": (_("Time in which an old key can stop a new one"), i18n.span),
-        "stewards": (_("Stewards"), _plain),
-        "stewards_required": (_("Stewards who must sign together"), _plain),
+        "oversight": (_("Oversight body"), plain),
+        "oversight_required": (_("Members of the oversight body who must agree to a halt"), plain),
+        "halt_max_s": (_("Longest halt by the oversight body"), i18n.span),
+        "oversight_seated": (_("How the oversight body gets its seats"), seats_in_words),
+        "oversight_term_s": (_("Longest term on the oversight body"), i18n.span),
+        "stewards": (_("Stewards"), plain),
+        "stewards_required": (_("Stewards who must sign together"), plain),
         "withdrawal_max_s": (_("Longest time a release is withdrawn without a vote"), i18n.span),
-        "witnesses_required": (_("Outside witnesses who must sign each state of the log"), _plain),
+        "open_proposals": (_("Votes one member may have open at a time"), plain),
+        "founder_led": (_("Votes that are the founders' alone, until they hand over"), kind_in_words),
+        "supersede_after_withdrawals": (_("Members who take back their consent until a newer release is due"), plain),
+        "supersede_within_s": (_("Time in which a newer release is due, once the first of them did"), lambda value: plain(value and i18n.span(value))),
+        "secret_minimum_roll": (_("Members who must be able to vote in a secret ballot"), plain),
+        "secret_minimum_ballots": (_("Votes that must be in before a secret ballot is counted"), plain),
+        "witnesses": (_("Outside witnesses"), witness_name),
+        "witnesses_required": (_("Outside witnesses who must sign each state of the log"), plain),
+        "stages": (_("Quality checks that every dataset must pass through"), stage_in_words),
+        "passkey_origins": (_("Where keys sign in the browser"), site_in_words),
+        "jurisdiction": (_("Country whose law applies"), lambda code: plain(code and i18n.country_name(code))),
     }
 
 
-def _plain(value: Any) -> str:
+def seats_in_words(how: str) -> str:
+    """Return how the oversight body gets its seats."""
+    return {
+        "bylaws": i18n.gettext("these rules name them"),
+        "vote": i18n.gettext("members vote on them"),
+        "lot": i18n.gettext("drawn by lot, then voted on"),
+    }[how]
+
+
+def stage_in_words(stage: tuple[str, Mapping[str, int]]) -> str:
+    """Return a quality check with what it is told."""
+    name, parameters = stage
+    return plain(" ".join([name, *(f"{key}={value}" for key, value in sorted(parameters.items()))]))
+
+
+def site_in_words(site: PasskeyOrigin) -> str:
+    """Return where keys sign, and from when until when."""
+    first, last = (i18n.apart(i18n.day(one)) if one else "…" for one in (site.valid_from, site.valid_until))
+    return f"{plain(site.origin)} ({first} – {last})"
+
+
+def witness_name(key: str) -> str:
+    """Return what a witness calls itself in its key, with the number that tells this key from others."""
+    return plain(key.rpartition("+")[0])
+
+
+def plain(value: Any) -> str:
     """Return a value as it stands, isolated from the direction of the sentence around it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return i18n.number(value)
-    shown = ", ".join(map(_plain, value)) if isinstance(value, list) else "" if value is None else str(value)
-    return f"\u2068{shown[:400] or '–'}\u2069"
+    return f"\u2068{str(value or '–')[:400]}\u2069"

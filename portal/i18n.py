@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from io import BytesIO
@@ -30,6 +30,7 @@ __all__ = [
     "apart",
     "choose",
     "comma",
+    "country_name",
     "current",
     "day",
     "direction",
@@ -63,6 +64,7 @@ NATIVE: Final = {code: str(Locale.parse(code).get_display_name(code)) for code i
 _INSTANT: Final = re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _CODE: Final = re.compile("[a-z]{3}")
 _ISOLATES: Final = dict.fromkeys(range(0x2066, 0x206A))
+_LENGTHS: Final = (("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 _BEFORE_A_SIGN: Final = re.compile(r" (?=[:;?!»](?:\W|$)|%(?:[^(]|$))|(?<=«) ")
 
@@ -311,9 +313,19 @@ def language_by_tag(tag: str) -> str:
     return tag if name == tag.partition("-")[0] else name if "-" not in tag else f"{name} ({tag})"
 
 
+def country_name(code: str) -> str:
+    """Return the name of an ISO 3166-1 alpha-2 code in the language of this request, where it is known, else the code."""
+    return str(Locale.parse(current()).territories.get(code, code))
+
+
 def span(seconds: int) -> str:
-    """Return a length of time in words, in the unit that fits."""
-    return str(format_timedelta(timedelta(seconds=seconds), threshold=1, locale=current()))
+    """Return a length of time in words, to the second: rules are told by it. Months and years are none of its units, for they differ in length."""
+    left, parts = seconds, list[str]()
+    for unit, length in _LENGTHS if seconds and not seconds % _LENGTHS[0][1] else _LENGTHS[1:]:
+        count, left = divmod(left, length)
+        if count or (unit == "second" and not parts):
+            parts.append(str(format_unit(count, f"duration-{unit}", "long", locale=current())))
+    return listed(parts)
 
 
 def until(instant: str, now: str) -> str:

@@ -24,7 +24,7 @@ _LINK: Final = re.compile(r'href="(/[a-z]+)"')
 _PARTS: Final = {
     "/contribute": ("/review", "/review/", "/improve/", "/languages"),
     "/datasets": ("/languages/",),
-    "/proposals": ("/propose", "/propose/"),
+    "/proposals": ("/propose", "/propose/", "/bylaws", "/bylaws/"),
     "/account": ("/recover", "/recover/"),
     "/mine": ("/keys", "/keys/", "/receipts/", "/stewards/", "/statements"),
 }

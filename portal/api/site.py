@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from governance_hooks.errors import BadInput, CoopError
 from portal import i18n
-from portal.api import datasets, log, members, proposals, releases, statements
+from portal.api import bylaws, datasets, log, members, proposals, releases, statements
 from portal.api.asking import Program, Shape, answered, kept
 from portal.problem import Problem, problem, problem_of
 from portal.service import Service
@@ -40,7 +40,7 @@ Members are pseudonyms. No names, addresses, texts in private keeping or reasons
 """
 _TAGS: Final = [
     {"name": "log", "description": "Entries, checkpoint and proofs: all else follows from these."},
-    {"name": "proposals", "description": "Votes, their results, and who voted how."},
+    {"name": "proposals", "description": "Votes, their results, who voted how, and the bylaws by which it is decided."},
     {"name": "releases", "description": "Models that members released, where each stands, and their files."},
     {"name": "datasets", "description": "What models were trained on: by language, with the manifest members voted on."},
     {"name": "members", "description": "The register of pseudonyms, and what members took back."},
@@ -93,7 +93,7 @@ def make_api(service: Service) -> FastAPI:
             )
         return kept(visit, found)
 
-    for part in (log, proposals, releases, datasets, members, statements):
+    for part in (log, proposals, bylaws, releases, datasets, members, statements):
         api.include_router(part.router)
     api.exception_handler(CoopError)(_explain)
     api.exception_handler(RequestValidationError)(_invalid)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from portal.pages import (
     api,
+    bylaws,
     changes,
     consent,
     contribute,
@@ -51,6 +52,7 @@ MAIN: Parts = (
     log,
     releases,
     datasets,
+    bylaws,
     api,
     stewards,
     letters,

@@ -1,11 +1,11 @@
-"""What happened in a village before its portal opened, on the command line: a run, releases, and votes."""
+"""What happened in a village before its portal opened, on the command line: new bylaws, a run, releases, and votes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from governance_hooks.bylaws import ProposalKind
+from governance_hooks.bylaws import ProposalKind, Rules
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.fields import Strict
 from governance_hooks.motions import Admit, AppealAgainst, ChangeOperator, Consult, HaltUse, Recall, Suspend, subject_of
@@ -16,9 +16,13 @@ from tests.model_card.conftest import finish, sign_evaluation
 from tests.portal.stage import DAY, DRAFTS, OPTIONS, QUESTION, REASONS
 from tests.village import Village
 
+CONTESTED = Rules(quorum_percent=30, approval_percent=50, minimum_for=2, minimum_period_s=0, challenge_s=3 * DAY, objections=4)
+
 
 def live(root: Path, village: Village, paths: dict[str, str]) -> None:
-    """What happened on the command line: a run, releases, and votes."""
+    """What happened on the command line: new bylaws, a run, releases, and votes."""
+    kinds = village.coop.register.bylaws.kinds | {"bylaws": CONTESTED}
+    village.decide(village.amendment(kinds=kinds, oversight_seated="vote", jurisdiction="KE", supersede_within_s=90 * DAY))
     done = finish(root, village.coop, village)
     sign_evaluation(done)
     (root / "releases").mkdir()

@@ -30,7 +30,6 @@ PEOPLE = Settings(MAIN, SIGNING)
 VOICES = 12
 """Members whose opinions make a map: two groups of five or more."""
 AT_ONCE = Rules(quorum_percent=50, approval_percent=60, minimum_for=2, minimum_period_s=0, challenge_s=0, expiry_s=30 * DAY)
-CONTESTED = Rules(quorum_percent=30, approval_percent=50, minimum_for=2, minimum_period_s=0, challenge_s=3 * DAY, objections=4)
 
 
 class Patience(Limits):
@@ -68,7 +67,7 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
     kinds = {
         "run": AT_ONCE,
         "release": AT_ONCE,
-        "bylaws": CONTESTED,
+        "bylaws": AT_ONCE,
         "consultation": Rules(quorum_percent=0, approval_percent=0, minimum_for=1, minimum_period_s=0),
     }
     keys, operator = found(

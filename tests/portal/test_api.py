@@ -190,7 +190,20 @@ def test_what_is_out_of_bounds_is_a_problem(still: Portal, path: str, status: in
 
 def test_answers_are_kept_for_a_minute_and_asked_for_again_cheaply(portal: Portal) -> None:
     client = client_of(portal)
-    for path in ("/", "/log/entries", "/log/entries/0", "/log/checkpoint", "/proposals", "/members", "/withdrawals", "/releases", "/datasets", "/languages"):
+    for path in (
+        "/",
+        "/log/entries",
+        "/log/entries/0",
+        "/log/checkpoint",
+        "/proposals",
+        "/bylaws",
+        "/bylaws/1",
+        "/members",
+        "/withdrawals",
+        "/releases",
+        "/datasets",
+        "/languages",
+    ):
         first = client.get(PREFIX + path)
         assert first.headers["cache-control"].startswith("public, max-age="), path
         assert "set-cookie" not in first.headers

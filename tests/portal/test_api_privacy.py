@@ -54,6 +54,7 @@ def _everything(portal: Portal) -> dict[str, str]:
             "release": list(register.releases),
             "dataset": list(register.builds),
             "language": sorted({code for given in register.contributions.values() for code in given.languages}),
+            "version": ["1"],
             "level": ["0", "entries"],
             "number": [f"000.p/{size}"],
         }

@@ -291,6 +291,6 @@ def test_new_bylaws_are_told_in_plain_words(portal: Portal) -> None:
     assert "Longest halt by the oversight body: 1 week → 3 days" in page.words
     assert "Training run, no longer: 50% of those who may vote have to vote." in page.words
     assert "Training run, from now on: 70% of those who may vote have to vote." in page.words
-    assert "jurisdiction: \u2068–\u2069 → \u2068KE\u2069" in page.words
+    assert "Country whose law applies: \u2068–\u2069 → \u2068Kenya\u2069" in page.words
     assert page.words.count(" → ") == 3
     assert changes_in_words(old, old) == []

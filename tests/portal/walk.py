@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi.routing import APIRoute
 
 from governance_hooks.canonical import digest, sha256
-from governance_hooks.motions import Consult, Suspend, subject_of
+from governance_hooks.motions import AmendBylaws, Consult, Suspend, subject_of
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import now, shift
 from portal import pages
@@ -33,6 +33,10 @@ def lived(made: Library) -> dict[str, str]:
     motion = Consult(question=sha256(texts[0].encode()), options=[sha256(one.encode()) for one in texts[1:]], method="ranked")
     asked = propose(portal, "consultation", subject_of(motion), motion=motion.model_dump(mode="json"))
     person.paste(person.post(f"/proposals/{asked}/answer", **{"option-0": "1", "option-1": "2"}))
+    with portal.service.view.reading() as register:
+        new = register.bylaws.model_copy(update={"version": 2, "halt_max_s": 36 * 3600 + 7 * 86_400, "jurisdiction": "KE", "oversight_seated": "lot"})
+    amendment = AmendBylaws(bylaws=new)
+    propose(portal, "bylaws", subject_of(amendment), motion=amendment.model_dump(mode="json"))
     halted = propose(portal)
     person.paste(person.post(f"/proposals/{halted}/vote", choice="against", reason="Όχι."))
     person.post(f"/proposals/{halted}/remarks", text="Γιατί;", stance="question")
@@ -82,6 +86,7 @@ def lived(made: Library) -> dict[str, str]:
         "enrolling": f"{portal.service.settings.signing_origin}{enrol}",
         "consultation": f"/proposals/{asked}",
         "suspension": f"/proposals/{suspending}",
+        "bylaws of a number": "/bylaws/1",
         "decline": f"/log/entries/{portal.service.view.register.size - 2}",
         "open vote": f"/proposals/{halted}",
         "run": f"/proposals/{run}",
