@@ -140,7 +140,12 @@ def choose(*wanted: str | None) -> str:
 
 def direction() -> str:
     """Return ltr or rtl."""
-    return str(Locale.parse(current()).text_direction)
+    return _direction(current())
+
+
+@cache
+def _direction(language: str) -> str:
+    return str(Locale.parse(language).text_direction)
 
 
 def gettext(text: str) -> str:
@@ -218,7 +223,12 @@ def _when(instant: str, language: str) -> str:
 
 def day(instant: str) -> str:
     """Return the day of an RFC 3339 instant as this language writes it."""
-    return format_date(datetime.fromisoformat(instant), "medium", locale=current()).replace(" ", "\u00a0")
+    return _day(instant, current())
+
+
+@lru_cache(maxsize=4096)
+def _day(instant: str, language: str) -> str:
+    return format_date(datetime.fromisoformat(instant), "medium", locale=language).replace(" ", "\u00a0")
 
 
 def numbered(count: int, text: str) -> str:

@@ -163,6 +163,7 @@ def environment() -> Environment:
         extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # files of this version, which are not looked for again at each page
     )
     made.newstyle_gettext = True  # type: ignore[attr-defined]
     made.globals.update(_=_gettext, gettext=_gettext, ngettext=_ngettext)
