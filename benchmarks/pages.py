@@ -203,7 +203,7 @@ async def profiled(page: Page) -> None:
     """Print where the time of one page goes."""
     await _at_once(page, EACH)
 
-    async def here(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    async def here(function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
 
     for module in (visit, fastapi.routing, fastapi.dependencies.utils):  # so that one thread does all of it
