@@ -21,11 +21,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from electorate import MEMBERS, Bench
 from measure import publish
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from portal_log import MEMBERS, Bench, acknowledged, base, counted, opened, size_of
+from portal_log import acknowledged, base, counted, opened, size_of
 from portal_servers import ROOT, running, wrk
 from sqlalchemy.engine import make_url
 

@@ -114,7 +114,7 @@ class Log:
                 if end is None:
                     end = self._size(cursor) if stop is None else min(stop, self._size(cursor))
                 after = min(start + PAGE, end)
-                page = self._sql.span.run(cursor, (start, after)).fetchall()
+                page = self._sql.span.run(cursor, (start, after)).fetchall() if start < after else []  # mostly who looks for new ones finds none
             for (data,) in page:
                 yield blob(data)
             if len(page) < after - start:  # else a damaged number of the last one would have us look for entries without end

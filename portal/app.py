@@ -59,13 +59,13 @@ def _site(service: Service, parts: pages.Parts, origin: str, other: str, *, sess
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # addresses hold tokens
     )
     app.state.service, app.state.sessions = service, sessions
-    for part in parts:
-        app.include_router(part.router)
+    app.mount("/static", _Files(directory=STATIC), name="static")
     if sessions:
         programs = make_api(service)
         app.state.describe = programs.openapi
         app.mount(PREFIX, ForPrograms(programs), name="api")
-    app.mount("/static", _Files(directory=STATIC), name="static")
+    for part in parts:  # not as routers in a router: what a page is asked for would be looked up among all of them, and then again
+        app.router.routes.extend(part.router.routes)
     app.exception_handler(SignInFirst)(_sign_in)
     app.exception_handler(CoopError)(_explain)
     app.exception_handler(RequestValidationError)(_invalid)

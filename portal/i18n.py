@@ -143,7 +143,12 @@ def choose(*wanted: str | None) -> str:
 
 def direction() -> str:
     """Return ltr or rtl."""
-    return str(Locale.parse(current()).text_direction)
+    return _direction(current())
+
+
+@cache
+def _direction(language: str) -> str:
+    return str(Locale.parse(language).text_direction)
 
 
 def gettext(text: str) -> str:
@@ -187,13 +192,23 @@ def _number(value: int | float, language: str) -> str:
 
 def percent(value: float) -> str:
     """Return a number of hundredths as this language writes it, with its sign of percent."""
-    pattern = str(Locale.parse(current()).percent_formats[None].pattern)
-    return str(format_percent(value / 100, pattern.replace("0", "0.#"), locale=current()))
+    return _percent(value, current())
+
+
+@lru_cache(maxsize=4096)
+def _percent(value: float, language: str) -> str:
+    pattern = str(Locale.parse(language).percent_formats[None].pattern)
+    return str(format_percent(value / 100, pattern.replace("0", "0.#"), locale=language))
 
 
 def measure(value: float, unit: str) -> str:
     """Return an amount with its unit as this language writes it."""
-    return str(format_unit(value, f"digital-{unit}", "long" if unit == "byte" else "short", "#,##0.#", locale=current()))
+    return _measure(value, unit, current())
+
+
+@lru_cache(maxsize=4096)  # a release's page shows the size of each of its files
+def _measure(value: float, unit: str, language: str) -> str:
+    return str(format_unit(value, f"digital-{unit}", "long" if unit == "byte" else "short", "#,##0.#", locale=language))
 
 
 def money(minor: int, currency: str) -> str:
@@ -221,7 +236,12 @@ def _when(instant: str, language: str) -> str:
 
 def day(instant: str) -> str:
     """Return the day of an RFC 3339 instant as this language writes it."""
-    return format_date(datetime.fromisoformat(instant), "medium", locale=current()).replace(" ", "\u00a0")
+    return _day(instant, current())
+
+
+@lru_cache(maxsize=4096)
+def _day(instant: str, language: str) -> str:
+    return format_date(datetime.fromisoformat(instant), "medium", locale=language).replace(" ", "\u00a0")
 
 
 def numbered(count: int, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from typing import Final
 
 from limits import RateLimitItem, parse
@@ -37,12 +38,28 @@ def network(client: tuple[str, int] | None) -> str:
     return str(found.ipv4_mapped or ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
+SWEEP_S: Final = 60
+"""So often acts that are out of their time are forgotten, seconds."""
+
+
+class _Acts(MemoryStorage):
+    """Acts by who did them. The library starts a thread at each act, which goes through all acts there are."""
+
+    _sweeps = float("-inf")
+
+    def _MemoryStorage__schedule_expiry(self) -> None:
+        at = time.monotonic()
+        if at >= self._sweeps + SWEEP_S:
+            self._sweeps = at
+            super()._MemoryStorage__schedule_expiry()  # type: ignore[misc]
+
+
 class Limits:
     """Counts in this process: there is one writer, and a restart forgives."""
 
     def __init__(self, rates: dict[str, RateLimitItem] | None = None) -> None:
         self._rates = RATES | (rates or {})
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = MovingWindowRateLimiter(_Acts())
 
     def allows(self, what: str, who: str) -> bool:
         """Count one act; tell whether it is within its limit."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.register import Register
 from governance_hooks.statement import OPERATOR
+from portal.i18n import current, ngettext, number
 from portal.i18n import gettext as _
-from portal.i18n import ngettext, number
 from portal.proposal_rows import release_name, title_of
 from portal.rendering import short
 from portal.service import Service
@@ -22,6 +23,11 @@ _LONGEST: Final = 400
 
 def kind_of(kind: str) -> str:
     """Return what kind of statement it is."""
+    return _kinds(current()).get(kind, kind)
+
+
+@cache
+def _kinds(_language: str) -> dict[str, str]:
     return {
         "coop.founding/v1": _("The cooperative is founded"),
         "coop.admission/v1": _("A member is admitted"),
@@ -64,7 +70,12 @@ def kind_of(kind: str) -> str:
         "coop.panel/v1": _("A panel is to be drawn by lot"),
         "coop.draw/v1": _("A panel is drawn by lot"),
         "coop.card-statement/v1": _("A member's words for a model card"),
-    }.get(kind, kind)
+    }
+
+
+@cache
+def _choices(_language: str) -> dict[str, str]:
+    return {"for": _("%(who)s votes for: %(what)s"), "against": _("%(who)s votes against: %(what)s"), "abstain": _("%(who)s abstains: %(what)s")}
 
 
 def reason_in_words(reason: str) -> str:
@@ -88,8 +99,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
     payload, author = value["payload"], _apart(who_of(value["author"]))
     match value["type"]:
         case "coop.ballot/v1":
-            choice = {"for": _("%(who)s votes for: %(what)s"), "against": _("%(who)s votes against: %(what)s"), "abstain": _("%(who)s abstains: %(what)s")}
-            return choice[payload["choice"]] % {"who": author, "what": _title(service, register, payload["proposal"])}
+            return _choices(current())[payload["choice"]] % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.proposal/v1":
             return _("%(who)s puts to the vote: %(what)s") % {"who": author, "what": _title(service, register, sha256(dumps(value)))}
         case "coop.close/v1":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import nh3
@@ -36,6 +37,7 @@ _TAGS: Final = {
 _PARSER: Final = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table")
 
 
+@lru_cache(maxsize=16)  # summaries of cards that members voted on, and what the API says of itself
 def shown(text: str) -> Markup:
     """Return a text in Markdown as HTML that holds nothing but words in order."""
     tokens = _PARSER.parse(text)

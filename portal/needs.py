@@ -63,11 +63,10 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
             words = _("Approved, and open to objections: %(title)s") % {"title": title_of(service, one)[:160]}
             found.append(Need(words, f"/proposals/{one.id}", _("Look at it"), one.due()))
     found += [] if suspended else _asked(service, register, member)
-    kept = len(service.private.basket.all(account.account))
+    kept, rated = service.private.basket.waiting(account.account)
     if kept:
         words = ngettext("%(num)d text waits to be given.", "%(num)d texts wait to be given.", kept) % {"num": kept}
         found.append(Need(words, "/contribute", ngettext("Give the text", "Give the texts", kept)))
-    rated = len(service.private.basket.ratings(account.account))
     if rated and not suspended:
         words = ngettext("%(num)d rating waits for your signature.", "%(num)d ratings wait for your signature.", rated) % {"num": rated}
         found.append(Need(words, "/review", ngettext("Sign the rating", "Sign the ratings", rated)))

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_eval_context, select_autoescape
+from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
 from portal import i18n
@@ -138,6 +139,19 @@ def tables(shown: str) -> Markup:
     return Markup(_TABLE.sub(framed, text))  # noqa: S704 -- nothing is added but what stands here
 
 
+# What the extension would install (its "newstyle") makes a context for each call in a loop, and a page says forty things.
+@pass_eval_context
+def _gettext(place: EvalContext, text: str, /, **values: Any) -> str:
+    found = i18n.gettext(text)
+    return (Markup(found) if place.autoescape else found) % values  # noqa: S704 -- a template's own words
+
+
+@pass_eval_context
+def _ngettext(place: EvalContext, one: str, many: str, num: int, /, **values: Any) -> str:
+    found = i18n.ngettext(one, many, num)
+    return (Markup(found) if place.autoescape else found) % ({"num": num} | values)  # noqa: S704 -- a template's own words
+
+
 @cache
 def environment() -> Environment:
     """Return the templates of the portal."""
@@ -149,8 +163,10 @@ def environment() -> Environment:
         extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # files of this version, which are not looked for again at each page
     )
-    made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.newstyle_gettext = True  # type: ignore[attr-defined]
+    made.globals.update(_=_gettext, gettext=_gettext, ngettext=_ngettext)
     made.filters.update(
         begin=begin,
         breaks=breaks,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match, Mount
 
 from governance_hooks.canonical import dumps, sha256
@@ -213,4 +214,10 @@ def _asked_for_it(service: Service, session: str, member: str | None) -> bool:
     return any(one.state == "logged" or service.view.positions.get(one.digest) is not None for one in drafted)
 
 
-Here = Annotated[Visit, Depends(visit_of)]
+async def _here(request: Request) -> Visit:
+    """Return who asks; for who brings no name of a session nothing is looked up, and no thread is waited for."""
+    nameless = not request.app.state.sessions or cookie_name(request.app.state.service.settings) not in request.cookies
+    return Visit(request, request.app.state.service, None) if nameless else await run_in_threadpool(visit_of, request)
+
+
+Here = Annotated[Visit, Depends(_here)]

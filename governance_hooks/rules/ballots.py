@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from governance_hooks.errors import Refused
@@ -27,7 +28,12 @@ def cast_ballot(register: Register, statement: Statement) -> None:
     proposal = register.proposal(payload.proposal)
     if proposal.kind == "consultation":
         raise Refused("a consultation asks for options, not for or against", value=payload.choice, next="coop vote PROPOSAL 1 3 2")
-    _count(register, statement, proposal, Vote(payload.choice, payload.sequence, statement.id, payload.reason))
+    _count(register, statement, proposal, _vote(payload.choice, payload.sequence, statement.id, payload.reason))
+
+
+@lru_cache(maxsize=1)  # a portal folds each ballot of the log into two registers, one after the other, and keeps one vote
+def _vote(choice: str, sequence: int, ballot: str, reason: str | None) -> Vote:
+    return Vote(choice, sequence, ballot, reason)
 
 
 def prefer(register: Register, statement: Statement) -> None:

@@ -67,12 +67,13 @@ def open_proposal(register: Register, statement: Statement) -> None:
     _check_draft(register, payload)
     _check_motion(register, payload)
     recalls.check_superseded(register, payload)
+    before = next(reversed(register.proposals.values()), None)
     register.proposals[statement.id] = Proposal(
         id=statement.id,
         kind=payload.kind,
         subject=payload.subject,
         rules=rules,
-        roll=frozenset(roll),
+        roll=before.roll if before is not None and before.roll_root == payload.roll.root else frozenset(roll),  # kept once for votes of the same members
         roll_root=payload.roll.root,
         community=None if register.exited is None else frozenset(roll) - register.founders,
         proposer=statement.author,

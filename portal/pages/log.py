@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -36,8 +37,14 @@ class Line:
     issued: str
 
 
+@lru_cache(maxsize=512)  # the newest entries are looked at by everybody, and none ever changes
+def _body(data: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = loads(data)["body"]
+    return found
+
+
 def _bodies(service: Service, start: int, stop: int) -> list[tuple[int, dict[str, Any]]]:
-    return [(start + number, loads(data)["body"]) for number, data in enumerate(service.view.log.entries(start, stop))]
+    return [(start + number, _body(data)) for number, data in enumerate(service.view.log.entries(start, stop))]
 
 
 @router.get("/log")

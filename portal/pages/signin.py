@@ -78,7 +78,7 @@ def _without_name(visit: Visit, answer: Response) -> Response:
 def account(visit: Here) -> Response:
     """Show what the portal keeps about somebody, apart from the log."""
     own = visit.signed_in()
-    waiting = len(visit.service.private.basket.all(own.account))
+    waiting, _ = visit.service.private.basket.waiting(own.account)
     return visit.page("account.html", own=own, waiting=waiting, refused=visit.service.private.outbox.refused_since(own.mail))
 
 

@@ -6,8 +6,9 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from data_pipeline.database import StoreDatabase
 from data_pipeline.record import Draft
@@ -38,6 +39,11 @@ class Kept:
 def _mark(identifier: str, draft: Draft) -> str:
     """Return what tells a text that is sent again from another one."""
     return sha256(dumps([identifier, draft.inputs, draft.targets, draft.tag, draft.licence, *draft.parents]))
+
+
+_TEXTS: Final = select(basket).where(basket.c.account == bindparam("account")).order_by(basket.c.created, basket.c.id)
+_RATINGS: Final = select(scores).where(scores.c.account == bindparam("account")).order_by(scores.c.created, scores.c.record)
+_COUNTS: Final = select(*(select(func.count()).where(table.c.account == bindparam("account")).scalar_subquery() for table in (basket, scores)))
 
 
 class Basket:
@@ -81,10 +87,16 @@ class Basket:
             connection.execute(insert(received).values(account=account, mark=mark, created=at))
         return True
 
+    def waiting(self, account: str) -> tuple[int, int]:
+        """Return how many texts and how many ratings of an account wait."""
+        with self._database.transaction() as connection:
+            texts, ratings = connection.execute(_COUNTS, {"account": account}).one()
+        return texts, ratings
+
     def all(self, account: str) -> list[Kept]:
         """Return the texts of an account, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(basket).where(basket.c.account == account).order_by(basket.c.created, basket.c.id)).all()
+            rows = connection.execute(_TEXTS, {"account": account}).all()
         return [
             Kept(
                 row.id,
@@ -121,7 +133,7 @@ class Basket:
     def ratings(self, account: str) -> list[RatingDraft]:
         """Return the ratings of an account that wait, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(scores).where(scores.c.account == account).order_by(scores.c.created, scores.c.record)).all()
+            rows = connection.execute(_RATINGS, {"account": account}).all()
         return [RatingDraft(row.record, row.score, tuple(row.flags.split())) for row in rows]
 
     def unrate(self, account: str, *records: str) -> None:

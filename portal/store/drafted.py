@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.canonical import loads, sha256
@@ -69,6 +70,15 @@ class Enrolment:
     """The hash of the session that asked for it."""
 
 
+_FIND: Final = select(drafted).where(drafted.c.id == bindparam("id"))
+
+
+@cache
+def _open(*names: str) -> Select[Any]:
+    """Return the statement that looks for what waits, by the columns of these names; there are four."""
+    return select(drafted).where(drafted.c.state == "open", *(drafted.c[name] == bindparam(name) for name in names)).order_by(drafted.c.created)
+
+
 class Drafts:
     """Drafted statements of a portal."""
 
@@ -105,16 +115,14 @@ class Drafts:
     def find(self, identifier: str) -> Drafted | None:
         """Return a drafted statement, or None."""
         with self._database.transaction() as connection:
-            row = connection.execute(select(drafted).where(drafted.c.id == identifier)).first()
+            row = connection.execute(_FIND, {"id": identifier}).first()
         return None if row is None else Drafted(**row._mapping)
 
     def open(self, *, kind: str | None = None, author: str | None = None) -> list[Drafted]:
         """Return what waits for signatures, oldest first."""
-        query = select(drafted).where(drafted.c.state == "open").order_by(drafted.c.created)
-        query = query if kind is None else query.where(drafted.c.kind == kind)
-        query = query if author is None else query.where(drafted.c.author == author)
+        which = {name: value for name, value in (("kind", kind), ("author", author)) if value is not None}
         with self._database.transaction() as connection:
-            return [Drafted(**row._mapping) for row in connection.execute(query)]
+            return [Drafted(**row._mapping) for row in connection.execute(_open(*which), which)]
 
     def asked_by(self, session: str, author: str) -> list[Drafted]:
         """Return what a session drafted in somebody's name that may change what their account is, newest first."""

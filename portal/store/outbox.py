@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import case, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.statement import shift
@@ -77,6 +78,15 @@ class Trouble:
         return self.tries >= GIVE_UP
 
 
+_THERE: Final = select(outbox.c.number).where(outbox.c.event == bindparam("event"), outbox.c.mail == bindparam("mail"))
+_TRIED: Final = (
+    select(outbox.c.created, outbox.c.sent)
+    .where(outbox.c.mail == bindparam("mail"), or_(_OUT & outbox.c.error.is_(None), outbox.c.tries >= GIVE_UP))
+    .order_by(outbox.c.number.desc())
+    .limit(20)
+)
+
+
 class Outbox:
     """Letters of a portal."""
 
@@ -87,7 +97,7 @@ class Outbox:
         """Keep a letter to be sent; return False if this event was mailed to the address already."""
         at = self._clock()
         with self._database.transaction(write=True) as connection:
-            there = connection.execute(select(outbox.c.number).where(outbox.c.event == event, outbox.c.mail == mail)).first()
+            there = connection.execute(_THERE, {"event": event, "mail": mail}).first()
             if there is not None:
                 return False
             connection.execute(
@@ -128,11 +138,9 @@ class Outbox:
 
     def refused_since(self, mail: str) -> str | None:
         """Return since when no letter reaches an address, because servers refuse it for good; None if the newest one was taken, or none is told of yet."""
-        tried = or_(outbox.c.sent.is_not(None) & outbox.c.error.is_(None), outbox.c.tries >= GIVE_UP)
-        query = select(outbox.c.created, outbox.c.sent).where(outbox.c.mail == mail, tried).order_by(outbox.c.number.desc()).limit(20)
         since: str | None = None
         with self._database.transaction() as connection:
-            for created, sent in connection.execute(query):
+            for created, sent in connection.execute(_TRIED, {"mail": mail}):
                 if sent is not None:
                     break
                 since = created

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from data_pipeline.database import StoreDatabase
 from data_pipeline.text import text_problems
@@ -34,6 +35,9 @@ class Remark:
     created: str
 
 
+_OF: Final = select(remarks).where(remarks.c.proposal == bindparam("proposal")).order_by(remarks.c.created.desc(), remarks.c.id).limit(500)
+
+
 class Remarks:
     """What was said, by proposal."""
 
@@ -56,9 +60,8 @@ class Remarks:
 
     def of(self, proposal: str) -> list[Remark]:
         """Return the remarks on a proposal, oldest first; the newest 500."""
-        query = select(remarks).where(remarks.c.proposal == proposal).order_by(remarks.c.created.desc(), remarks.c.id).limit(500)
         with self._database.transaction() as connection:
-            return [Remark(**row._mapping) for row in connection.execute(query)][::-1]
+            return [Remark(**row._mapping) for row in connection.execute(_OF, {"proposal": proposal})][::-1]
 
     def erase(self, identifier: str, member: str) -> None:
         """Erase a remark of a member."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from data_pipeline.database import StoreDatabase
 from governance_hooks.errors import Refused
 from governance_hooks.sentence import Sentence
 from governance_hooks.statement import shift
-from portal.store.accounts import Account, as_account, make_account
-from portal.store.schema import links, sessions
+from portal.store.accounts import COLUMNS, Account, make_account
+from portal.store.schema import accounts, links, sessions
 from portal.store.tokens import hashed, new_token
 
 __all__ = ["COOKIE_S", "LINK_S", "SESSION_S", "Link", "Session", "Sessions"]
@@ -41,6 +42,13 @@ class Session:
     account: Account
     standing: str | None
     """What the account was when the session got its name; see `portal.visit`."""
+
+
+_OPEN: Final = (
+    select(sessions.c.standing, *COLUMNS)
+    .join(accounts, accounts.c.account == sessions.c.account)
+    .where(sessions.c.hash == bindparam("hash"), sessions.c.expires > bindparam("now"))
+)
 
 
 class Sessions:
@@ -93,11 +101,9 @@ class Sessions:
 
     def open(self, token: str) -> Session | None:
         """Return whose session this is, or None."""
-        query = select(sessions.c.account, sessions.c.standing).where(sessions.c.hash == hashed(token), sessions.c.expires > self._clock())
         with self._database.transaction() as connection:
-            row = connection.execute(query).first()
-            account = None if row is None else as_account(connection, account=row.account)
-        return None if row is None or account is None else Session(account, row.standing)
+            row = connection.execute(_OPEN, {"hash": hashed(token), "now": self._clock()}).first()
+        return None if row is None else Session(Account(*row[1:]), row.standing)
 
     def stand(self, token: str, standing: str) -> None:
         """Note what the account is at the first visit of a session."""

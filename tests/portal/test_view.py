@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from governance_hooks.cooperative import Cooperative, Paths
 from governance_hooks.log import Log
 from governance_hooks.register import Register
 from governance_hooks.statement import parse, shift
+from governance_hooks.tally import roll_root
 from portal.positions import Positions
 from portal.view import View
 from tests.governance_hooks.test_histories import drawn
@@ -74,6 +76,20 @@ def test_the_writers_register_is_folded_from_the_same_statements_and_no_signatur
     shared = [(a, b) for a, b in zip(twin.contributions, view.register.contributions, strict=True)]
     assert all(a is b for a, b in shared)
     assert twin.members is not view.register.members  # the writer's acts do not reach the pages before they are durable
+    view.log.close()
+
+
+@pytest.mark.parametrize("seed", [3, 33])
+def test_what_two_registers_say_of_ballots_and_rolls_is_kept_once_and_is_right(tmp_path: Path, seed: int) -> None:
+    view = views(tmp_path, drawn(seed, 70).entries)
+    with view.reading() as register:
+        twin = view.twin()
+        assert any(one.votes for one in register.proposals.values())
+        for one in register.proposals.values():
+            assert all(twin.proposals[one.id].votes[member] is vote for member, vote in one.votes.items() if vote.choice)
+            assert roll_root(one.roll) == one.roll_root
+        for before, after in pairwise(register.proposals.values()):
+            assert (before.roll is after.roll) == (before.roll_root == after.roll_root)
     view.log.close()
 
 
