@@ -35,12 +35,6 @@ AUTHENTICATOR = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @contextmanager
 def serving(app: ASGIApp, port: int) -> Iterator[None]:
     """Serve an application on this machine, under both of its names."""

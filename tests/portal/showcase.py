@@ -36,6 +36,7 @@ from tests.portal.test_datasets import EVERYBODY, fill, texts
 from tests.portal.test_giving import allow, payout_of, write
 from tests.portal.test_opinions import ask, planted
 from tests.portal.test_voting import say
+from tests.ports import free_port
 from tests.village import Village, found
 
 PEOPLE = Settings(MAIN, SIGNING)
@@ -189,8 +190,6 @@ def villages(folder: Path) -> Iterator[dict[str, Stage]]:
 
 
 def _here() -> Settings:
-    from tests.portal.chromium import free_port
-
     port = free_port()
     return Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")
 

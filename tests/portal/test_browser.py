@@ -19,6 +19,7 @@ from portal.signing.submitting import submit_signature
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +40,7 @@ class Screen:
 
 @pytest.fixture
 def screen(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Screen]:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -272,7 +273,7 @@ def test_an_improvement_is_shown_word_by_word_while_it_is_typed(screen: Screen) 
 
 @pytest.mark.openssh
 def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -336,7 +337,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
 
 @pytest.mark.usefixtures("in_process")
 def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_shows_where_one_is(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
     from tests.portal.test_opinions import ask, planted
     from tests.portal.test_voting import say
 

@@ -16,11 +16,12 @@ from fastapi.routing import APIRoute
 from data_pipeline.record import Draft
 from portal import pages
 from portal.app import make_app
-from tests.portal.chromium import free_port, serving
+from tests.portal.chromium import serving
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.portal.test_giving import allow, give
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 
 MARK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>"
 LIVE = re.compile(r"<script>alert|<img src=x|onerror=alert\(2\)>|<b>")

@@ -19,8 +19,8 @@ from portal.store.outbox import GIVE_UP
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, Person
 from tests.portal.test_mail import Mailbox, later, mailbox, send
-from tests.portal.test_running import free_port
 from tests.portal.test_voting import propose, say
+from tests.ports import free_port
 
 __all__ = ["mailbox"]
 

@@ -23,8 +23,8 @@ from portal.mail.smtp import PASSWORD, Smtp
 from portal.store.outbox import Letter
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN
-from tests.portal.test_running import free_port
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 
 
 class Mailbox:

@@ -18,6 +18,7 @@ from portal.settings import Settings
 from portal.store.basket import KEPT_S
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING, Person
+from tests.ports import free_port
 
 TEXT = {"inputs": "Habari ya asubuhi?", "targets": "Nzuri, asante.", "language": "swh", "licence": "NOASSERTION"}
 
@@ -249,7 +250,7 @@ class Phone:
 
 @pytest.fixture
 def phone(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Phone]:
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -487,7 +488,7 @@ def forbidden(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Ph
     """A browser whose settings let no site keep anything, which refuses with a SecurityError; the session goes with each request all the same."""
     import json
 
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))

@@ -26,7 +26,7 @@ from portal.settings import Settings
 from portal.store.private import PrivateStore
 from tests.portal.certificates import Authority
 from tests.portal.conftest import named
-from tests.portal.test_running import free_port
+from tests.ports import free_port
 from tests.village import found
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -35,14 +34,9 @@ from portal.store.private import PrivateStore
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 from tests.postgres import Server
 from tests.village import RULES, found
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager

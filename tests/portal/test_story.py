@@ -35,6 +35,7 @@ from portal.signing.submitting import submit_signature
 from tests.model_card.conftest import RUN, Finished, finish, sign_evaluation
 from tests.portal.conftest import named
 from tests.portal.test_mail import Mailbox, text_of
+from tests.ports import free_port
 from tests.postgres import Server
 from tests.village import Village, found
 
@@ -126,7 +127,7 @@ class Story:
 
 @pytest.fixture(params=["a passkey", "pasted signatures"])
 def story(request: pytest.FixtureRequest, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
 
     touches = request.param == "a passkey"
     port, root = free_port(), tmp_path / "village"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import secrets
 import shutil
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 PROGRAMS = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "sbatch", "srun", "scontrol")
 MEMBER = "nobody"
@@ -64,22 +65,6 @@ def programs() -> bool:
     return all(shutil.which(program) for program in PROGRAMS)
 
 
-def _ports(count: int) -> int:
-    """Return the first of `count` neighbouring free ports; they lie under the range from which outgoing connections take theirs."""
-    while True:
-        first = random.randrange(10000, 30000)  # not secret; two clusters beside each other must not choose the same
-        probes = [socket.socket() for _ in range(count)]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind(("127.0.0.1", first + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return first
-
-
 class Cluster:
     """A running cluster; the machine's own SLURM is never touched.
 
@@ -109,7 +94,7 @@ class Cluster:
             named = f"PartitionName=free Nodes=node{nodes} Default=YES MaxTime=INFINITE State=UP\n"
             if nodes > 1:
                 named += f"PartitionName=coop Nodes=node[1-{nodes - 1}] MaxTime=INFINITE State=UP\n"
-            first = _ports(nodes + 1)
+            first = free_ports(nodes + 1)
             host = socket.gethostname().split(".")[0]
             names = {"host": host, "port": first, "first": first + 1, "last": first + nodes, "owner": self.owner, "gpus": gpus, "nodes": nodes}
             text = _CONF.format(**names, user=self.user, folder=self.folder)

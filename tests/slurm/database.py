@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.slurm.cluster import Cluster, _ports
+from tests.ports import free_ports
+from tests.slurm.cluster import Cluster
 
 PROGRAMS = ("/usr/sbin/slurmdbd", "/usr/sbin/mariadbd", "mariadb-install-db", "mariadb", "sacctmgr")
 _DATABASE = ("--skip-log-bin", "--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0")
@@ -54,7 +55,7 @@ class Accounts:
         """Start database and slurmdbd in the cluster's folder, name the cluster there, and return the lines of slurm.conf."""
         folder, munge = cluster.folder / "db", cluster.folder / "munge" / "s"
         (folder / "tmp").mkdir(parents=True)
-        sql = _ports(2)
+        sql = free_ports(2)
         names = {"folder": folder, "munge": munge, "sql": sql, "dbd": sql + 1}
         data = (f"--datadir={folder}/data", "--user=root")
         made = ("mariadb-install-db", "--no-defaults", *data, "--auth-root-authentication-method=normal", "--skip-test-db", *_DATABASE[3:])

@@ -14,16 +14,11 @@ from pathlib import Path
 import pytest
 
 from slurm.preflight import Row, table
+from tests.ports import free_port
 from tests.slurm.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 SECONDS = "20"
-
-
-def port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def start(rank: int, at: str, *options: str, size: int = 2, **more: str) -> subprocess.Popen[str]:
@@ -36,7 +31,7 @@ def start(rank: int, at: str, *options: str, size: int = 2, **more: str) -> subp
 
 
 def both(*second: str, **more: str) -> list[tuple[int, str, str]]:
-    at = port()
+    at = str(free_port())
     tasks = [start(0, at, "--json"), start(1, at, *second, **more)]
     said = [task.communicate(timeout=100) for task in tasks]
     return [(task.returncode, *words) for task, words in zip(tasks, said, strict=True)]
@@ -70,14 +65,14 @@ def test_what_is_wrong_on_one_node_stops_both_and_names_it(options: tuple[str, .
 
 
 def test_a_task_that_never_comes_is_named_by_its_node() -> None:
-    alone = start(0, port(), "--seconds", "2")
+    alone = start(0, str(free_port()), "--seconds", "2")
     out, _ = alone.communicate(timeout=60)
     assert alone.returncode == 1
     assert "preflight FAILED on node2 (rank 1): network: nothing heard within 2 s" in out
 
 
 def test_without_the_first_task_the_others_say_so_themselves() -> None:
-    alone = start(1, port(), "--seconds", "1")
+    alone = start(1, str(free_port()), "--seconds", "1")
     _, err = alone.communicate(timeout=60)
     assert alone.returncode == 1
     assert "preflight FAILED on node2 (rank 1): network: the first task at 127.0.0.1:" in err
@@ -85,7 +80,7 @@ def test_without_the_first_task_the_others_say_so_themselves() -> None:
 
 
 def test_a_task_told_to_leave_while_it_waits_says_75_as_the_training_does() -> None:
-    at = port()
+    at = str(free_port())
     waiting = start(0, at)
     end = time.monotonic() + 60
     with socket.socket() as probe:
