@@ -21,6 +21,7 @@ from portal.opinion import drawing
 from portal.opinion.drawing import draw_answers
 from portal.opinion.found import FEWEST_MEMBERS, SMALLEST_GROUP, OpinionMap
 from portal.opinion.maps import Maps
+from tests.clock import standing
 from tests.portal.conftest import Portal
 from tests.portal.test_voting import propose, say
 
@@ -365,18 +366,19 @@ def test_a_map_without_its_library_is_said_to_be_missing(portal: Portal, monkeyp
 
 def test_a_closed_consultation_is_public_with_every_count(make_portal: object) -> None:
     portal: Portal = make_portal(kinds=QUICK)  # type: ignore[operator]
-    proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 2))
-    answer_all(portal, proposal, 2)
-    time.sleep(2.5)
-    with portal.service.view.reading() as register:
-        kind, payload = portal.service.house.close_payload(register.proposals[proposal])
-    assert [sum(one.values()) for one in payload["opinions"]] == [5, 5]
-    say(portal, kind, payload, "operator", portal.operator)
-    page = portal.stranger().get(f"/proposals/{proposal}")
-    assert "What members think" in page.words
-    assert "A map needs 5 statements; there are 2." in page.words
-    assert "Agree" not in page.words  # nothing to fill in
-    assert portal.founder(1).post(f"/proposals/{proposal}/answer", **{"answer-0": "agree"}).status == 409
+    with standing() as wait:
+        proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 2))
+        answer_all(portal, proposal, 2)
+        wait(3)
+        with portal.service.view.reading() as register:
+            kind, payload = portal.service.house.close_payload(register.proposals[proposal])
+        assert [sum(one.values()) for one in payload["opinions"]] == [5, 5]
+        say(portal, kind, payload, "operator", portal.operator)
+        page = portal.stranger().get(f"/proposals/{proposal}")
+        assert "What members think" in page.words
+        assert "A map needs 5 statements; there are 2." in page.words
+        assert "Agree" not in page.words  # nothing to fill in
+        assert portal.founder(1).post(f"/proposals/{proposal}/answer", **{"answer-0": "agree"}).status == 409
 
 
 RULES = {"quorum_percent": 0, "approval_percent": 0, "minimum_for": 1, "minimum_period_s": 0}

@@ -21,6 +21,7 @@ from governance_hooks.tally import roll_root
 from portal.bylaws_words import changes_in_words
 from portal.diffs import line_changes, readable, word_changes
 from portal.plan_words import plan_in_words
+from tests.clock import standing
 from tests.portal.conftest import Portal
 from tests.portal.people import Person
 from tests.village import RULES, Approved, Village
@@ -161,18 +162,19 @@ def test_objections_are_signed_in_the_challenge_window(make_portal: object) -> N
     portal: Portal = make_portal(  # type: ignore[operator]
         kinds={"run": rules.model_dump(), "release": RULES.model_dump()},
     )
-    proposal = propose(portal, closes=shift(now(), 2))
-    founder = portal.founder(2)
-    founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for"))
-    time.sleep(2.5)
-    with portal.service.view.reading() as register:
-        kind, payload = portal.service.house.close_payload(register.proposals[proposal])
-    say(portal, kind, payload, "operator", portal.operator)
-    page = founder.get(f"/proposals/{proposal}")
-    assert "0 of the 2 objections" in page.words
-    founder.paste(founder.post(f"/proposals/{proposal}/objection", reason="I see it now."))
-    with portal.service.view.reading() as register:
-        assert portal.members[2] in register.proposals[proposal].objections
+    with standing() as wait:
+        proposal = propose(portal, closes=shift(now(), 2))
+        founder = portal.founder(2)
+        founder.paste(founder.post(f"/proposals/{proposal}/vote", choice="for"))
+        wait(3)
+        with portal.service.view.reading() as register:
+            kind, payload = portal.service.house.close_payload(register.proposals[proposal])
+        say(portal, kind, payload, "operator", portal.operator)
+        page = founder.get(f"/proposals/{proposal}")
+        assert "0 of the 2 objections" in page.words
+        founder.paste(founder.post(f"/proposals/{proposal}/objection", reason="I see it now."))
+        with portal.service.view.reading() as register:
+            assert portal.members[2] in register.proposals[proposal].objections
 
 
 def test_a_member_asks_everybody_and_proposes_a_plan_of_the_folder(portal: Portal, tmp_path: Path) -> None:
