@@ -86,6 +86,7 @@ def test_a_member_joins_reads_votes_contributes_consents_and_withdraws_without_a
     assert keyboard.at == "A Skip to the content"
     assert page.locator(".skip").bounding_box()["x"] >= 0
     page.keyboard.press("Enter")
+    page.locator("main:focus").wait_for()
     keyboard.to("^A (Join|Sign in)")
     assert page.evaluate("document.activeElement.closest('main') !== null")
 
