@@ -72,7 +72,7 @@ def run_ranks(plan: Path, adapter: str, *scenarios: str) -> Said:
     said: Said = {}
     try:
         for number, rank in enumerate(ranks):
-            out, err = rank.communicate(timeout=100)
+            out, err = rank.communicate(timeout=600)
             assert rank.returncode == 0, err[-3000:]
             for line in out.splitlines():
                 if line.startswith('{"scenario"'):

@@ -23,10 +23,11 @@ from governance_hooks.fields import Strict
 from governance_hooks.motions import Admit, AppealAgainst, ChangeOperator, Consult, HaltUse, Recall, Suspend, subject_of
 from governance_hooks.sshsig import PrivateKey, generate_key
 from governance_hooks.state import Run
-from governance_hooks.statement import shift
+from governance_hooks.statement import now, shift
 from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.mail.reminders import remind
+from portal.service import Service
 from portal.settings import Settings
 from tests.model_card.attested import STEWARDS
 from tests.model_card.conftest import finish, sign_evaluation
@@ -96,12 +97,21 @@ class Stage:
     local: ASGIApp
     """The same portal, as a browser on this machine reaches it."""
     settings: Settings
+    services: list[Service]
+    """Its portal's, and that of its browser."""
     people: dict[str, Person] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=lambda: {"language": "en"})
 
     def cookie(self, who: str) -> str | None:
         """The session of somebody; None for a stranger."""
         return self.people[who].client.cookies.get("__Host-coop") if who in self.people else None
+
+    def stop_clock(self) -> None:
+        """Let no time pass any more: links of minutes stay good, and a page says the same whenever it is asked for."""
+        moment, private = now(), self.portal.service.private
+        for one in self.services:
+            one.clock = lambda: moment
+        private.sessions._clock = private.drafts._clock = lambda: moment
 
     def keep(self, name: str, page: Page) -> Page:
         """Remember where a page is, on whichever site."""
@@ -118,8 +128,8 @@ def opened(root: Path, settings: Settings, keys: dict[str, object], operator: ob
     """Open a village's portal twice, as one service: for people without a browser, and for a browser on this machine."""
     with open_service(root, PEOPLE) as service:
         service.limits = Patience({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        local = make_app(replace(service, settings=settings))
-        yield Stage(Portal(root, service, make_app(service), keys, operator), local, settings)  # type: ignore[arg-type]
+        local = replace(service, settings=settings)
+        yield Stage(Portal(root, service, make_app(service), keys, operator), make_app(local), settings, [service, local])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -186,7 +196,10 @@ def data(root: Path, settings: Settings) -> Iterator[Stage]:
 def villages(folder: Path) -> Iterator[dict[str, Stage]]:
     """Yield the villages by name, each for a browser on a port of its own."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("data", data), ("empty", empty))}
+        made = {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("data", data), ("empty", empty))}
+        for stage in made.values():
+            stage.stop_clock()
+        yield made
 
 
 def _here() -> Settings:

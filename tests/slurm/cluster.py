@@ -19,6 +19,8 @@ from tests.ports import free_ports
 PROGRAMS = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "sbatch", "srun", "scontrol")
 MEMBER = "nobody"
 """Who submits jobs when the cluster runs as root."""
+PATIENCE_S = 300
+"""So long nothing takes on a machine that is only slow."""
 _NOT_TAKEN = ("SLURM", "SBATCH", "PYTHON", "LD_", "BASH", "PYTEST")
 _CONF = """\
 ClusterName=village
@@ -32,6 +34,11 @@ CredType=cred/munge
 # A requeued job waits as long as a credential lives (120 s unless told, at least 5) before it may start again.
 AuthInfo=socket={folder}/munge/s,cred_expire=5
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+# A machine that stands still for a minute is not a node that is lost, nor a job that did not begin.
+MessageTimeout=60
+TCPTimeout=60
+BatchStartTimeout=300
+UnkillableStepTimeout=500
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -139,7 +146,7 @@ class Cluster:
             process.kill() if kill else process.terminate()
         for process in ending:
             try:
-                process.wait(10)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -165,7 +172,13 @@ class Cluster:
         self.run("scontrol", "reconfigure")
 
     def run(
-        self, *command: str | Path, user: str | None = None, check: bool = True, env: Mapping[str, str] | None = None, stdin: str = "", seconds: int = 60
+        self,
+        *command: str | Path,
+        user: str | None = None,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        seconds: int = PATIENCE_S,
     ) -> Any:
         """Run a client command, as the user named or as who runs the tests; return what subprocess does, output as text."""
         options: dict[str, Any] = {"user": user, "group": "nogroup" if user == MEMBER else None, "extra_groups": []} if user and os.geteuid() == 0 else {}
@@ -202,14 +215,14 @@ class Cluster:
         """Return the state of a job: PENDING, RUNNING, COMPLETED and so on."""
         return self.squeue(f"--jobs={number}", "--format=%T")[0]
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
         """Wait until a condition holds; fail with the controller's log."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"waited {seconds} s\n{self.log('slurmctld')[-6000:]}"
             time.sleep(0.05)
 
-    def wait_state(self, number: int | str, *states: str, seconds: float = 30) -> dict[str, str]:
+    def wait_state(self, number: int | str, *states: str, seconds: float = PATIENCE_S) -> dict[str, str]:
         """Wait until a job is in one of the states and return its fields."""
         self.wait_for(lambda: self.state(number) in states, seconds)
         return self.job(number)

@@ -48,6 +48,6 @@ def test_processes_of_a_run_that_cannot_begin_are_sent_home_without_a_broken_con
         subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
     ]
-    (_, first), (_, second) = (task.communicate(timeout=120) for task in tasks)
+    (_, first), (_, second) = (task.communicate(timeout=600) for task in tasks)
     assert (tasks[0].returncode, why in first) == (2, True), first
     assert (tasks[1].returncode, second) == (0, ""), second
