@@ -213,7 +213,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
         drawn.append(len(drawn))
         return OpinionMap("few-members", len(drawn))
 
-    maps = Maps(draw=slow, patience_s=10, rest=1000)
+    maps = Maps(draw=slow, patience_s=300, rest=1000)
     threads = [threading.Thread(target=maps.of, args=("p", 1, {})) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -226,7 +226,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     assert maps.of("q", 1, {}) is not None  # a first map does not
     assert drawn == [0, 1]
 
-    keen = Maps(draw=slow, patience_s=10, rest=0)
+    keen = Maps(draw=slow, patience_s=300, rest=0)
     keen.of("p", 1, {})
     old, new = keen.of("p", 2, {"m": ["agree"]}, "somebody else"), keen.of("p", 2, {"m": ["agree"]}, "m")
     assert old is not None
@@ -236,7 +236,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     def broken(answers: object) -> OpinionMap:
         raise MemoryError
 
-    failed = Maps(draw=broken, patience_s=10).of("p", 1, {})
+    failed = Maps(draw=broken, patience_s=300).of("p", 1, {})
     assert failed is not None
     assert failed.map.state == "failed"
     assert Maps(draw=slow, patience_s=0).of("p", 1, {}) is None  # who does not wait is told to look again

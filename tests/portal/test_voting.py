@@ -29,7 +29,7 @@ from tests.village import RULES, Approved, Village
 
 def propose(portal: Portal, kind: str = "run", subject: str | None = None, **changes: object) -> str:
     """Open a proposal with a founder's key, as `coop propose` does."""
-    with portal.service.view.reading() as register:
+    with standing(), portal.service.view.reading() as register:  # however long it takes, it is open as long as the bylaws want
         rules, roll = register.bylaws.rules(kind), register.roll(kind)  # type: ignore[arg-type]
         payload = {
             "kind": kind,
