@@ -108,10 +108,10 @@ def test_preempted_by_a_higher_partition_it_goes_on_to_the_same_weights_bit_for_
 
 def test_at_the_end_of_its_time_it_is_put_back_and_goes_on_to_the_same_weights_bit_for_bit(lender: Lender, chained: dict[str, int]) -> None:
     lender.vote("short", STEPS, max_starts=4)
-    lender.profile(minutes=4, notice_s=150)
+    lender.profile(minutes=5, notice_s=150)
     job = lender.submit("short", "--no-eval")["train"]
     lender.profile()
-    assert lender.cluster.job(job)["TimeLimit"] == "00:04:00"
+    assert lender.cluster.job(job)["TimeLimit"] == "00:05:00"
     _freeze(lender, job)
     _as_if_nothing_had_happened(lender, "short", job)
 
