@@ -13,7 +13,6 @@ from electorate import Bench
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-
 from governance_hooks.canonical import sha256
 from governance_hooks.cooperative import Paths
 from governance_hooks.log import Log

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
@@ -23,6 +24,10 @@ from tests.slurm import cluster
 from tests.slurm import database as accounting
 from tests.state import own_folder
 from tests.village import Approved, Village, found, found_witnessed, make_witnesses
+
+# How long an example takes says nothing on a machine that is busy with another test, or stands still for a while.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def _found(find: Callable[[], object]) -> bool:

@@ -23,7 +23,7 @@ from governance_hooks.gate import Request
 from governance_hooks.hooks.guard import Guard, Stop
 
 RANK, PLAN = int(os.environ["RANK"]), json.loads(Path(os.environ["RANKS_PLAN"]).read_text())
-STEPS, EVENT_AT, TIMEOUT_S = 12, 4, 20
+STEPS, EVENT_AT, TIMEOUT_S = 12, 4, 240
 
 
 class Made:

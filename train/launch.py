@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from governance_hooks.errors import CoopError
@@ -19,11 +19,13 @@ PARTING_S: Final = 60
 """So long the first process waits for the others to end by themselves, seconds."""
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def _free_port() -> Iterator[int]:
+    """Yield a port that nobody else is given while this lasts; the first process can listen there all the same, since both say SO_REUSEADDR."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @contextmanager
@@ -37,21 +39,24 @@ def launched(devices: int) -> Iterator[World]:
         raise CoopError("the launcher and --devices differ", value=f"{world.size} processes, --devices {devices}", next="leave --devices out")
     followers: list[subprocess.Popen[bytes]] = []
     before = dict(os.environ)
-    if world.size == 1 and devices > 1:
-        common = {"WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-        os.environ.update(common | {"RANK": "0", "LOCAL_RANK": "0"})
-        world = World.from_environment()
-        for rank in range(1, devices):
-            followers.append(subprocess.Popen([sys.executable, "-m", "train.worker"], env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)}))
-    try:
-        world.connect()
-        yield world
-    finally:
-        world.close()
-        _part(followers)
-        if followers:
-            os.environ.clear()
-            os.environ.update(before)
+    with ExitStack() as until_connected:
+        if world.size == 1 and devices > 1:
+            port = until_connected.enter_context(_free_port())
+            common = {"WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ.update(common | {"RANK": "0", "LOCAL_RANK": "0"})
+            world = World.from_environment()
+            for rank in range(1, devices):
+                followers.append(subprocess.Popen([sys.executable, "-m", "train.worker"], env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)}))
+        try:
+            world.connect()
+            until_connected.close()
+            yield world
+        finally:
+            world.close()
+            _part(followers)
+            if followers:
+                os.environ.clear()
+                os.environ.update(before)
 
 
 def _part(followers: list[subprocess.Popen[bytes]]) -> None:

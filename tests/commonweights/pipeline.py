@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from governance_hooks.statement import now
+from tests.clock import standing
 from tests.tiny import write_base
 
 CONFIG = {
@@ -46,12 +47,13 @@ def lines(person: str, language: str, count: int = 40) -> str:
 
 def decide(coop, home: Path, keys: dict[str, Path], kind: str, target: str, choices: str = "for for for", *, reason: str | None = None) -> str:
     """Open, vote (those against with a reason, if one is given), wait, close."""
-    opened = coop("-C", home, "--json", "propose", kind, target, "--key", keys["anna"])
-    assert opened.code == 0, opened.err + opened.out
-    proposal = opened.json["proposal"]
-    for name, choice in zip(("anna", "bela", "caro"), choices.split(), strict=True):
-        why = ["--reason", reason] if reason and choice == "against" else []
-        assert coop("-C", home, "vote", proposal, choice, *why, "--key", keys[name]).code == 0
+    with standing():  # the vote is open for a second
+        opened = coop("-C", home, "--json", "propose", kind, target, "--key", keys["anna"])
+        assert opened.code == 0, opened.err + opened.out
+        proposal = opened.json["proposal"]
+        for name, choice in zip(("anna", "bela", "caro"), choices.split(), strict=True):
+            why = ["--reason", reason] if reason and choice == "against" else []
+            assert coop("-C", home, "vote", proposal, choice, *why, "--key", keys[name]).code == 0
     while now() < opened.json["closes"]:
         time.sleep(0.1)
     assert coop("-C", home, "close", proposal).code == 0

@@ -16,6 +16,7 @@ from governance_hooks.report import Status
 from governance_hooks.sshsig import generate_key
 from governance_hooks.stake.delivery import check_delivery
 from governance_hooks.stake.request import requester_commitment
+from tests.clock import standing
 from tests.commonweights.test_payout import BYLAWS
 
 PEOPLE = ("anna", "bela", "caro", "dora", "emil", "fina", "gabi")
@@ -74,10 +75,11 @@ def vote(coop, shop: Path, people: dict[str, Path]) -> Callable[[str], str]:
         # Three of seven are no quorum of half: four vote.
         from tests.commonweights import pipeline
 
-        opened = coop("-C", shop, "--json", "propose", "access", shop / "access" / name / "request.json", "--key", people["anna"])
-        assert opened.code == 0, opened.err
-        for person in PEOPLE[:4]:
-            assert coop("-C", shop, "vote", opened.json["proposal"], "for", "--key", people[person]).code == 0
+        with standing():
+            opened = coop("-C", shop, "--json", "propose", "access", shop / "access" / name / "request.json", "--key", people["anna"])
+            assert opened.code == 0, opened.err
+            for person in PEOPLE[:4]:
+                assert coop("-C", shop, "vote", opened.json["proposal"], "for", "--key", people[person]).code == 0
         while pipeline.now() < opened.json["closes"]:
             pipeline.time.sleep(0.1)
         assert coop("-C", shop, "close", opened.json["proposal"]).code == 0
@@ -151,9 +153,10 @@ def test_a_request_is_voted_paid_delivered_checked_by_a_stranger_and_withdrawn_f
     # what came in is shared out like any other income
     (tmp_path / "rule.yaml").write_text("name: plain\ncurrency: EUR\nparts: {reserve: 20, common_fund: 10, guilds: 0, patronage: 70}\n")
     ruled = coop("-C", shop, "--json", "payout", "rule", tmp_path / "rule.yaml").json["rule"]
-    opened = coop("-C", shop, "--json", "propose", "payout", ruled, "--key", people["anna"]).json
-    for person in PEOPLE[:4]:
-        assert coop("-C", shop, "vote", opened["proposal"], "for", "--key", people[person]).code == 0
+    with standing():
+        opened = coop("-C", shop, "--json", "propose", "payout", ruled, "--key", people["anna"]).json
+        for person in PEOPLE[:4]:
+            assert coop("-C", shop, "vote", opened["proposal"], "for", "--key", people[person]).code == 0
     from tests.commonweights import pipeline
 
     while pipeline.now() < opened["closes"]:

@@ -34,7 +34,7 @@ def test_the_run_stops_at_a_checkpoint_and_cannot_start_again(coop, home: Path, 
         time.sleep(0.05)
     spoken = [proposal if word == "PROPOSAL" else str(keys.get(word, word)) for word in words]
     assert coop("-C", home, *spoken).code == 0
-    out, err = run.communicate(timeout=300)
+    out, err = run.communicate(timeout=800)
     assert run.returncode == 1, out + err
     assert json.loads(out)["status"] == "halted"
     record = loads((home / "runs/long/run.json").read_bytes(), floats=True)

@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 
 from commonweights.cli import _COMMANDS
 from commonweights.cli import coop as group
-from governance_hooks.statement import now
+from tests.clock import standing
 
 HEAVY = ("torch", "transformers", "pytorch_lightning", "pyarrow", "numpy", "sqlalchemy", "pydantic", "cryptography", "rich", "yaml")
 
@@ -98,23 +97,23 @@ def test_a_vote_from_opening_to_close(coop, home: Path, keys: dict[str, Path]) -
     plan = home / "bundle"
     plan.mkdir()
     (plan / "release.json").write_bytes(b"{}")
-    opened = coop("-C", home, "--json", "propose", "release", plan, "--period", "8", "--key", keys["anna"])
-    assert opened.code == 0, opened.err
-    proposal = opened.json["proposal"][7:19]
-    assert f"vote on the release {proposal}" in coop("-C", home, "status", "--key", keys["bela"]).out
-    assert coop("-C", home, "vote", proposal, "for", "--key", keys["anna"]).code == 0
-    assert coop("-C", home, "vote", proposal, "against", "--key", keys["bela"], "--reason", "not yet").code == 0
-    early = coop("-C", home, "close", proposal)
-    assert (early.code, "still open" in early.err) == (1, True)
-    assert coop("-C", home, "vote", proposal, "for", "--key", keys["bela"]).code == 0  # changed her mind
-    while now() < opened.json["closes"]:
-        time.sleep(0.1)
-    closed = coop("-C", home, "close", proposal)
-    assert "approved: 2 for, 0 against" in closed.out
-    late = coop("-C", home, "vote", proposal, "against", "--key", keys["caro"])
-    assert (late.code, "closed" in late.err) == (1, True)
-    assert coop("-C", home, "--json", "tally").json["outcome"] == "approved"
-    assert coop("-C", home, "audit").code == 0
+    with standing() as wait:
+        opened = coop("-C", home, "--json", "propose", "release", plan, "--period", "8", "--key", keys["anna"])
+        assert opened.code == 0, opened.err
+        proposal = opened.json["proposal"][7:19]
+        assert f"vote on the release {proposal}" in coop("-C", home, "status", "--key", keys["bela"]).out
+        assert coop("-C", home, "vote", proposal, "for", "--key", keys["anna"]).code == 0
+        assert coop("-C", home, "vote", proposal, "against", "--key", keys["bela"], "--reason", "not yet").code == 0
+        early = coop("-C", home, "close", proposal)
+        assert (early.code, "still open" in early.err) == (1, True)
+        assert coop("-C", home, "vote", proposal, "for", "--key", keys["bela"]).code == 0  # changed her mind
+        wait(9)
+        closed = coop("-C", home, "close", proposal)
+        assert "approved: 2 for, 0 against" in closed.out
+        late = coop("-C", home, "vote", proposal, "against", "--key", keys["caro"])
+        assert (late.code, "closed" in late.err) == (1, True)
+        assert coop("-C", home, "--json", "tally").json["outcome"] == "approved"
+        assert coop("-C", home, "audit").code == 0
 
 
 def test_a_strangers_and_the_operators_key_cannot_vote(coop, home: Path, keys: dict[str, Path]) -> None:

@@ -1,7 +1,6 @@
 """`coop key` as a member meets it: two keys, a rotation, a lost key and its recovery."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from governance_hooks.ssh.publickey import SK_ED25519
 from governance_hooks.sshsig import load_private_key
 from tests.authenticator import SecurityKey
+from tests.clock import standing
 
 BYLAWS = """
 registrars: ["@1", "@2"]
@@ -91,27 +91,28 @@ def test_a_key_that_signs_elsewhere_joins(coop, home: Path, keys: dict[str, Path
 
 
 def test_a_lost_key_is_recovered_and_status_shows_it(coop, quick: Path, keys: dict[str, Path], tmp_path: Path) -> None:
-    member = coop("-C", quick, "--json", "status", "--key", keys["caro"]).json["you"]
-    request = tmp_path / "recovery.json"
-    assert coop("-C", quick, "key", "recover", member, keys["dora"], "--out", request).code == 0
-    coop("sign", request, "--yes", "--key", keys["anna"])
-    few = coop("-C", quick, "append", request)
-    assert (few.code, "too few signed" in few.err) == (1, True)
-    coop("sign", request, "--yes", "--key", keys["bela"])
-    assert coop("-C", quick, "append", request).code == 0
-    assert "coop log stamp" in coop("-C", quick, "status").out
-    assert "coop key cancel" in coop("-C", quick, "status", "--key", keys["caro"]).out
-    assert coop("-C", quick, "log", "stamp").code == 0
-    shown = coop("-C", quick, "--json", "status").json["recoveries"]
-    assert [row["member"] for row in shown] == [member]
-    early = coop("-C", quick, "consent", "give", "--yes", "--key", keys["dora"])
-    assert (early.code, "is signed by" in early.err) == (1, True)
-    while coop("-C", quick, "--json", "log", "stamp").json["time"] < shown[0]["due"]:
-        time.sleep(0.1)
-    assert coop("-C", quick, "--json", "status").json["recoveries"] == []
-    assert coop("-C", quick, "consent", "give", "--yes", "--key", keys["dora"]).code == 0
-    assert coop("-C", quick, "consent", "give", "--yes", "--key", keys["caro"]).code == 1
-    assert coop("-C", quick, "audit").code == 0
+    with standing() as wait:
+        member = coop("-C", quick, "--json", "status", "--key", keys["caro"]).json["you"]
+        request = tmp_path / "recovery.json"
+        assert coop("-C", quick, "key", "recover", member, keys["dora"], "--out", request).code == 0
+        coop("sign", request, "--yes", "--key", keys["anna"])
+        few = coop("-C", quick, "append", request)
+        assert (few.code, "too few signed" in few.err) == (1, True)
+        coop("sign", request, "--yes", "--key", keys["bela"])
+        assert coop("-C", quick, "append", request).code == 0
+        assert "coop log stamp" in coop("-C", quick, "status").out
+        assert "coop key cancel" in coop("-C", quick, "status", "--key", keys["caro"]).out
+        assert coop("-C", quick, "log", "stamp").code == 0
+        shown = coop("-C", quick, "--json", "status").json["recoveries"]
+        assert [row["member"] for row in shown] == [member]
+        early = coop("-C", quick, "consent", "give", "--yes", "--key", keys["dora"])
+        assert (early.code, "is signed by" in early.err) == (1, True)
+        wait(2)
+        assert coop("-C", quick, "--json", "log", "stamp").json["time"] >= shown[0]["due"]
+        assert coop("-C", quick, "--json", "status").json["recoveries"] == []
+        assert coop("-C", quick, "consent", "give", "--yes", "--key", keys["dora"]).code == 0
+        assert coop("-C", quick, "consent", "give", "--yes", "--key", keys["caro"]).code == 1
+        assert coop("-C", quick, "audit").code == 0
 
 
 def test_a_member_names_guardians_and_cancels_what_they_did_not_ask_for(coop, quick: Path, keys: dict[str, Path], tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from commonweights.opinions import answers_of
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.errors import BadInput
+from tests.clock import standing
 from tests.portal.test_opinions import planted
 from tests.village import found
 
@@ -38,29 +38,29 @@ def test_statements_are_proposed_answered_counted_and_closed(coop, tmp_path: Pat
     root = tmp_path / "village"
     found(root, kinds=KINDS)
     (tmp_path / "ask.yaml").write_text(ASK.format('Runs are announced, Reviewers are paid, "\\e[31mred"'))
-    asked = coop("-C", root, "propose", "consultation", tmp_path / "ask.yaml", "--period", "8", "--key", root / "members/1")
-    closes = time.monotonic() + 10
-    assert (asked.code, "agree=1,4-6 disagree=2" in asked.out) == (0, True), asked.err
-    for number, words in enumerate((["agree=1,2"], ["agree=1", "disagree=2-3"], ["disagree=1"]), start=1):
-        assert coop("-C", root, "vote", _newest(root), *words, "--key", root / f"members/{number}").code == 0
-    wrong = coop("-C", root, "vote", _newest(root), "for", "--key", root / "members/4")
-    assert (wrong.code, "agree=1,4-6 disagree=2" in wrong.err) == (2, True)
-    shown = coop("-C", root, "tally").out
-    for line in (
-        "How shall we work?",
-        "     1      2         1     0  Runs are announced",
-        "     2      1         1     1  Reviewers are paid",
-        "3 of 5 answered",
-    ):
-        assert line in shown
-    assert "\x1b" not in shown
-    drawn = coop("-C", root, "--json", "tally", "--groups").json
-    assert drawn["opinions"][2] == {"agree": 0, "disagree": 1, "passed": 2}
-    assert drawn["map"]["state"] == "few-statements"
-    time.sleep(max(0.0, closes - time.monotonic()))
-    assert coop("-C", root, "close").code == 0
-    assert "answered" in coop("-C", root, "tally").out
-    assert coop("-C", root, "audit").code == 0
+    with standing() as wait:
+        asked = coop("-C", root, "propose", "consultation", tmp_path / "ask.yaml", "--period", "8", "--key", root / "members/1")
+        assert (asked.code, "agree=1,4-6 disagree=2" in asked.out) == (0, True), asked.err
+        for number, words in enumerate((["agree=1,2"], ["agree=1", "disagree=2-3"], ["disagree=1"]), start=1):
+            assert coop("-C", root, "vote", _newest(root), *words, "--key", root / f"members/{number}").code == 0
+        wrong = coop("-C", root, "vote", _newest(root), "for", "--key", root / "members/4")
+        assert (wrong.code, "agree=1,4-6 disagree=2" in wrong.err) == (2, True)
+        shown = coop("-C", root, "tally").out
+        for line in (
+            "How shall we work?",
+            "     1      2         1     0  Runs are announced",
+            "     2      1         1     1  Reviewers are paid",
+            "3 of 5 answered",
+        ):
+            assert line in shown
+        assert "\x1b" not in shown
+        drawn = coop("-C", root, "--json", "tally", "--groups").json
+        assert drawn["opinions"][2] == {"agree": 0, "disagree": 1, "passed": 2}
+        assert drawn["map"]["state"] == "few-statements"
+        wait(10)
+        assert coop("-C", root, "close").code == 0
+        assert "answered" in coop("-C", root, "tally").out
+        assert coop("-C", root, "audit").code == 0
 
 
 def _newest(root: Path) -> str:

@@ -50,7 +50,7 @@ def test_a_preempted_run_of_two_processes_saves_says_75_and_goes_on(coop, wide: 
         time.sleep(0.05)
     (follower,) = psutil.Process(run.pid).children()
     follower.send_signal(signal.SIGUSR1)
-    out, err = run.communicate(timeout=300)
+    out, err = run.communicate(timeout=600)
     assert run.returncode == 75, out + err
     assert json.loads(out)["reason"] == "preempted"
     record = loads((home / "runs/wide/run.json").read_bytes(), floats=True)
@@ -68,7 +68,7 @@ def test_a_preempted_run_of_two_processes_saves_says_75_and_goes_on(coop, wide: 
 
 def test_more_processes_than_voted_are_blocked_by_the_gate_and_idle_ones_use_no_start(coop, wide: list[str], home: Path) -> None:
     for devices, said in (("4", "4 devices asked, 3 voted"), ("3", "some would idle")):  # a step has two sequences
-        blocked = subprocess.run([*wide, "--devices", devices], capture_output=True, text=True, check=False, timeout=300)
+        blocked = subprocess.run([*wide, "--devices", devices], capture_output=True, text=True, check=False, timeout=600)
         assert blocked.returncode != 0
         assert said in blocked.stdout
     assert coop("-C", home, "--json", "runs").json["runs"] == []

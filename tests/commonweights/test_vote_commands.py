@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.clock import standing
 
 BYLAWS = """
 registrars: ["@1", "@2"]
@@ -25,6 +27,13 @@ kinds:
   payout: *quick
 """
 PEOPLE = ("anna", "bela", "caro")
+
+
+@pytest.fixture(autouse=True)
+def wait() -> Iterator[Callable[[float], None]]:
+    """Votes take seconds here, of a clock that a test alone moves on."""
+    with standing() as move:
+        yield move
 
 
 @pytest.fixture
@@ -50,14 +59,14 @@ def propose(coop, quick: Path, keys: dict[str, Path]):
 
 
 @pytest.fixture
-def decide(coop, quick: Path, keys: dict[str, Path], propose):
+def decide(coop, quick: Path, wait, keys: dict[str, Path], propose):
     """Propose, have everybody vote for, wait, close; return the digest and the state in words."""
 
     def run(*words: str | Path, choice: str = "for") -> tuple[str, str]:
         proposal = propose(*words)
         for name in PEOPLE:
             assert coop("-C", quick, "vote", proposal, choice, "--key", keys[name]).code == 0
-        time.sleep(2.1)  # it closes a second after the bylaws' minimum, and clocks count whole seconds
+        wait(2)  # it closes a second after the bylaws' minimum, and clocks count whole seconds
         done = coop("-C", quick, "--json", "close", proposal)
         assert done.code == 0, done.err or done.out
         return proposal, done.json["state"]
@@ -65,14 +74,14 @@ def decide(coop, quick: Path, keys: dict[str, Path], propose):
     return run
 
 
-def test_an_amendment_is_shown_voted_and_in_force_after_its_challenge_window(coop, quick: Path, decide, tmp_path: Path) -> None:
+def test_an_amendment_is_shown_voted_and_in_force_after_its_challenge_window(coop, quick: Path, wait, decide, tmp_path: Path) -> None:
     (tmp_path / "change.yaml").write_text("kinds: {run: {quorum_percent: 75}}\n")
     shown = coop("-C", quick, "bylaws", "--with", tmp_path / "change.yaml")
     assert shown.out == "version 2 would change:\n  kinds.run.quorum_percent: 50 -> 75\n  version: 1 -> 2\n"
     _, state = decide("bylaws", tmp_path / "change.yaml")
     assert state.startswith("approved; members can object until")
     assert "75%" not in coop("-C", quick, "bylaws").out
-    time.sleep(2)
+    wait(2)
     assert coop("-C", quick, "log", "stamp").code == 0
     words = coop("-C", quick, "bylaws").out
     assert "bylaws version 2" in words
@@ -80,12 +89,12 @@ def test_an_amendment_is_shown_voted_and_in_force_after_its_challenge_window(coo
     assert coop("-C", quick, "audit").code == 0
 
 
-def test_an_objection_in_the_window_undoes_an_amendment(coop, quick: Path, keys: dict[str, Path], decide, tmp_path: Path) -> None:
+def test_an_objection_in_the_window_undoes_an_amendment(coop, quick: Path, wait, keys: dict[str, Path], decide, tmp_path: Path) -> None:
     (tmp_path / "change.yaml").write_text("registrars_required: 1\n")
     proposal, _ = decide("bylaws", tmp_path / "change.yaml")
     done = coop("-C", quick, "object", proposal, "--reason", "one registrar is too few", "--key", keys["caro"])
     assert (done.code, "undone by 1 objections" in done.out) == (0, True), done.err
-    time.sleep(2)
+    wait(2)
     coop("-C", quick, "log", "stamp")
     assert coop("-C", quick, "--json", "bylaws").json["registrars_required"] == 2
     assert "never took effect: 1 members objected" in coop("-C", quick, "tally", proposal).out
@@ -98,14 +107,14 @@ def test_an_amendment_with_a_misspelt_field_names_the_nearest(coop, quick: Path,
     assert (done.code, "did you mean 'halt_max_s'?" in done.err) == (2, True)
 
 
-def test_a_ranked_consultation_is_answered_counted_and_closed(coop, quick: Path, keys: dict[str, Path], propose, tmp_path: Path) -> None:
+def test_a_ranked_consultation_is_answered_counted_and_closed(coop, quick: Path, wait, keys: dict[str, Path], propose, tmp_path: Path) -> None:
     (tmp_path / "ask.yaml").write_text("question: Which language next?\noptions: [Kinyarwanda, Guaraní, Yorùbá]\nmethod: ranked\n")
     proposal = propose("consultation", tmp_path / "ask.yaml")
     for name, answer in zip(PEOPLE, (("1", "2", "3"), ("2", "3", "1"), ("2", "1")), strict=True):
         assert coop("-C", quick, "vote", proposal, *answer, "--key", keys[name]).code == 0
     wrong = coop("-C", quick, "vote", proposal, "for", "--key", keys["anna"])
     assert (wrong.code, "numbers of its options" in wrong.err, "1 to 3" in wrong.err) == (2, True, True)
-    time.sleep(2.1)
+    wait(2)
     assert coop("-C", quick, "close", proposal).code == 0
     shown = coop("-C", quick, "tally", proposal, "--methods").out
     assert "Which language next?" in shown
@@ -114,14 +123,14 @@ def test_a_ranked_consultation_is_answered_counted_and_closed(coop, quick: Path,
     assert coop("-C", quick, "audit").code == 0
 
 
-def test_every_vote_that_is_over_is_closed_at_once_in_its_order(coop, quick: Path, propose, tmp_path: Path) -> None:
+def test_every_vote_that_is_over_is_closed_at_once_in_its_order(coop, quick: Path, wait, propose, tmp_path: Path) -> None:
     asked = []
     for number in range(2):
         (tmp_path / f"{number}.yaml").write_text(f"question: Which language next, {number}?\noptions: [Kinyarwanda, Guaraní]\nmethod: approval\n")
         asked.append(propose("consultation", tmp_path / f"{number}.yaml"))
     both = coop("-C", quick, "close", asked[0], "--due")
     assert (both.code, "one of the two" in both.err) == (2, True)
-    time.sleep(2.1)
+    wait(2)
     done = coop("-C", quick, "--json", "close", "--due")
     assert (done.code, [one["proposal"] for one in done.json["closed"]]) == (0, asked)
     assert coop("-C", quick, "close", "--due").out.strip() == "no open vote is over"
@@ -190,7 +199,7 @@ def test_admission_by_vote_needs_the_candidates_key_and_the_vote(coop, quick: Pa
 
 
 def test_the_exit_to_community_is_refused_while_founders_hold_every_office_and_done_with_a_member_in_them(
-    coop, quick: Path, keys: dict[str, Path], decide, tmp_path: Path
+    coop, quick: Path, wait, keys: dict[str, Path], decide, tmp_path: Path
 ) -> None:
     founders = [word for name in ("bela", "caro") for word in ("--founder", keys[name])]
     early = coop("-C", quick, "exit", "--yes", "--key", keys["anna"], *founders)
@@ -201,7 +210,7 @@ def test_the_exit_to_community_is_refused_while_founders_hold_every_office_and_d
     anna = coop("-C", quick, "--json", "key", "list", "--key", keys["anna"]).json["member"]
     (tmp_path / "change.yaml").write_text(f"registrars: [{anna}, {dora}]\noversight: [{dora}]\n")
     decide("bylaws", tmp_path / "change.yaml")
-    time.sleep(2)
+    wait(2)
     coop("-C", quick, "log", "stamp")
     some = coop("-C", quick, "exit", "--yes", "--key", keys["anna"], "--founder", keys["bela"])
     assert (some.code, "signed by every founder" in some.err) == (1, True)

@@ -164,7 +164,7 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path: Path) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=60), st.builds(line, inputs=st.one_of(st.text(), st.integers(), st.none()), record_id=st.text(max_size=3))), max_size=6

@@ -189,7 +189,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows_=ROWS, seed=st.integers(0, 1000))
 def test_the_order_of_the_input_changes_no_ledger_line(
     tmp_path_factory: pytest.TempPathFactory, make_build: MakeBuild, rows_: list[tuple[str, str, str, str]], seed: int
@@ -200,7 +200,7 @@ def test_the_order_of_the_input_changes_no_ledger_line(
     assert _ledger(base / "one", batches, make_build) == _ledger(base / "two", shuffled, make_build)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(kept=ROWS, withdrawn=ROWS, position=st.integers(0, 12))
 def test_rows_of_a_member_who_withdrew_change_no_kept_ledger_line(
     tmp_path_factory: pytest.TempPathFactory,

@@ -62,7 +62,7 @@ def unlined(found: list[Draft]) -> list[Draft]:
     return [replace(draft, line=0) for draft in found]
 
 
-EVERY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+EVERY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=40)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
@@ -290,7 +290,7 @@ def test_argilla_lists_are_split_wherever_a_piece_of_the_file_ends(tmp_path: Pat
         st.tuples(st.sampled_from(["parquet", "datasets", "csv", "argilla", "oasst", "jsonl"]), st.integers(0), st.integers(0, 255)), min_size=1, max_size=3
     )
 )
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_changed_byte_ends_in_drafts_or_in_one_error(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, int]]) -> None:
     name = changes[0][0]
     path = tmp_path_factory.mktemp("bytes") / "file"

@@ -134,7 +134,7 @@ def test_a_build_killed_in_a_task_goes_on_to_the_same_bytes(store: ContributionS
     options = fill(store, SEED)
     with (tmp_path / "said").open("w") as said:
         died = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), kind], stdout=said, stderr=said, start_new_session=True)
-        assert died.wait(60) == -signal.SIGKILL, (tmp_path / "said").read_text()
+        assert died.wait(600) == -signal.SIGKILL, (tmp_path / "said").read_text()
         os.killpg(died.pid, signal.SIGKILL)  # datatrove's manager of queues outlives who started it
     [folder] = (tmp_path / "parts").iterdir()
     stage = {"prepared": "prepare", "verdict": "join", "part": "finish"}[kind]

@@ -40,7 +40,7 @@ def broken(report: Report, name: str, words: str) -> None:
 def member(village: Village) -> str:
     village.consent(village.members[0])
     village.consent(village.members[1])
-    village.consent(village.members[0], occurrences=1, expires="2027-12-31T00:00:00Z")
+    village.consent(village.members[0], occurrences=1, expires="2099-12-31T00:00:00Z")
     return village.members[0]
 
 
@@ -138,7 +138,7 @@ def test_the_words_name_every_limit_of_the_consent(village: Village) -> None:
     village.consent(
         member,
         occurrences=1,
-        expires="2027-12-31T00:00:00Z",
+        expires="2099-12-31T00:00:00Z",
         scope={"languages": ["ibo", "yor"], "batches": [batch]},
         purposes=["dpv:NonCommercialPurpose"],
         licences=["Apache-2.0", "CC-BY-4.0"],
@@ -148,7 +148,7 @@ def test_the_words_name_every_limit_of_the_consent(village: Village) -> None:
     narrow, wide = ("\n".join(in_words(grant.consent)) for grant in village.coop.register.grants[member])
     for said in (
         "one training run",
-        "until 2027-12-31T00:00:00Z",
+        "until 2099-12-31T00:00:00Z",
         "only your texts in ibo and yor, and of these only the 1 batch(es)",
         "Apache-2.0 or CC-BY-4.0",
     ):

@@ -105,7 +105,7 @@ def test_the_example_of_the_specification_parses() -> None:
     Ed25519PublicKey.from_public_bytes(raw).verify(base64.b64decode(line)[4:], b"This is an example message.\n")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_no_flipped_bit_of_a_note_is_accepted(keys: tuple[NoteKey, list[CosignerKey]], data: st.DataObject) -> None:
     log, witnesses = keys

@@ -5,7 +5,6 @@ Process 1 alone sees the halt, or loses sight of the log; process 0 never looks 
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from governance_hooks.canonical import dumps, sha256
 from governance_hooks.cooperative import Cooperative
 from governance_hooks.plan import Policies
 from governance_hooks.statement import shift
+from tests.ports import free_port
 from tests.village import Approved, Village, found
 
 STEPS, EVENT_AT = 12, 4
@@ -52,14 +52,11 @@ def scene(village: Village, folder: Path, **policies: Any) -> Path:
 
 def run_ranks(plan: Path, adapter: str, *scenarios: str) -> Said:
     """Run two processes through the scenarios; return what each said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     common = os.environ | {
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(free_port()),
         "RANKS_PLAN": str(plan),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
@@ -75,7 +72,7 @@ def run_ranks(plan: Path, adapter: str, *scenarios: str) -> Said:
     said: Said = {}
     try:
         for number, rank in enumerate(ranks):
-            out, err = rank.communicate(timeout=100)
+            out, err = rank.communicate(timeout=600)
             assert rank.returncode == 0, err[-3000:]
             for line in out.splitlines():
                 if line.startswith('{"scenario"'):

@@ -340,7 +340,7 @@ def one_history(released: list[tuple[str, int]], branches: dict[str, Tree]) -> b
     return all(branches[name].root(size) == branches[longest].root(size) for name, size in released)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_it_is_sent_all_it_ever_signs_is_one_history(tmp_path: Path, log: NoteKey, data: st.DataObject) -> None:
     branches = {"a": Tree(log, *"abcdefg"), "b": Tree(log, *"abXdefg"), "c": Tree(log, *"abcdeYg")}

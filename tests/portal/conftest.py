@@ -119,8 +119,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def phone(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Phone]:
     """A browser in front of a portal of its own."""
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
     from tests.portal.phone import Phone
+    from tests.ports import free_port
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))

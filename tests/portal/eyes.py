@@ -11,7 +11,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.portal.axe import AXE
-from tests.portal.chromium import ARGUMENTS, serving
+from tests.portal.chromium import ARGUMENTS, PATIENCE_MS, serving
 from tests.portal.sights import Sight, sights_of
 from tests.portal.stage import Stage
 
@@ -76,6 +76,7 @@ class Eyes:
         key = (stage.settings.origin, who)
         if key not in self._pages:
             context = self.browser.new_context(java_script_enabled=self.script, bypass_csp=True, service_workers="block")
+            context.set_default_timeout(PATIENCE_MS)
             cookie = stage.cookie(who)
             if cookie is not None:
                 context.add_cookies([{"name": "coop-session", "value": cookie, "url": stage.settings.origin}])
@@ -132,6 +133,6 @@ def opened_eyes(stages: dict[str, Stage]) -> Iterator[Eyes]:
         for stage in stages.values():
             stack.enter_context(serving(stage.local, int(stage.settings.origin.rpartition(":")[2])))
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS), timeout=PATIENCE_MS)
         stack.callback(browser.close)
         yield Eyes(browser, stages)

@@ -9,6 +9,9 @@ from typing import Any
 
 from tests.portal.conftest import Portal
 
+KEPT = ["/offline/en", "/static/draft.js", "/static/icon.svg", "/static/outbox.js", "/static/portal.css"]
+"""What the worker keeps for a time without a network."""
+
 
 class Phone:
     """A browser in front of a portal, and what it had to say."""
@@ -38,15 +41,16 @@ class Phone:
         self.wait_until(lambda: bool(self.page.evaluate(script)))
 
     def wait_until(self, so: Callable[[], bool]) -> None:
-        until = time.monotonic() + 15
+        until = time.monotonic() + 180
         while not so():
-            assert time.monotonic() < until
+            assert time.monotonic() < until, self.page.inner_text("body")
             self.page.wait_for_timeout(50)
 
     def sign_out(self) -> None:
         self.page.goto(self.main + "/account")
         self.page.get_by_role("button", name="Sign out", exact=True).click()
         self.page.get_by_role("link", name="Sign in").first.wait_for()
+        self.wait_until(lambda: self.workers() == 0 and self.kept() == [])  # the worker goes, and what it kept, beside the page
 
     def write(self, words: str) -> None:
         self.page.get_by_label("A question or a task").fill(words)

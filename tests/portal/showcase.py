@@ -24,6 +24,7 @@ from tests.portal.stage import DAY, Stage
 from tests.portal.test_datasets import EVERYBODY, fill, texts
 from tests.portal.test_opinions import ask, planted
 from tests.portal.test_voting import say
+from tests.ports import free_port
 from tests.village import Village, found
 
 PEOPLE = Settings(MAIN, SIGNING)
@@ -47,8 +48,8 @@ def opened(root: Path, settings: Settings, keys: dict[str, object], operator: ob
     """Open a village's portal twice, as one service: for people without a browser, and for a browser on this machine."""
     with open_service(root, PEOPLE) as service:
         service.limits = Patience({name: type(rate)(100_000, 1) for name, rate in RATES.items()})
-        local = make_app(replace(service, settings=settings))
-        yield Stage(Portal(root, service, make_app(service), keys, operator), local, settings)  # type: ignore[arg-type]
+        local = replace(service, settings=settings)
+        yield Stage(Portal(root, service, make_app(service), keys, operator), make_app(local), settings, [service, local])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -115,11 +116,12 @@ def data(root: Path, settings: Settings) -> Iterator[Stage]:
 def villages(folder: Path) -> Iterator[dict[str, Stage]]:
     """Yield the villages by name, each for a browser on a port of its own."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("data", data), ("empty", empty))}
+        made = {name: stack.enter_context(make(folder / name, _here())) for name, make in (("full", full), ("data", data), ("empty", empty))}
+        for stage in made.values():
+            stage.stop_clock()
+        yield made
 
 
 def _here() -> Settings:
-    from tests.portal.chromium import free_port
-
     port = free_port()
     return Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}")

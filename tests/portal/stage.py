@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
+from governance_hooks.statement import now
+from portal.service import Service
 from portal.settings import Settings
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING, Page, Person
@@ -54,12 +56,21 @@ class Stage:
     local: ASGIApp
     """The same portal, as a browser on this machine reaches it."""
     settings: Settings
+    services: list[Service]
+    """Its portal's, and that of its browser."""
     people: dict[str, Person] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=lambda: {"language": "en"})
 
     def cookie(self, who: str) -> str | None:
         """The session of somebody; None for a stranger."""
         return self.people[who].client.cookies.get("__Host-coop") if who in self.people else None
+
+    def stop_clock(self) -> None:
+        """Let no time pass any more: links of minutes stay good, and a page says the same whenever it is asked for."""
+        moment, private = now(), self.portal.service.private
+        for one in self.services:
+            one.clock = lambda: moment
+        private.sessions._clock = private.drafts._clock = lambda: moment
 
     def keep(self, name: str, page: Page) -> Page:
         """Remember where a page is, on whichever site."""

@@ -19,6 +19,7 @@ from portal.signing.submitting import submit_signature
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING, Person
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +40,7 @@ class Screen:
 
 @pytest.fixture
 def screen(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Screen]:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -187,8 +188,7 @@ def test_what_is_typed_survives_and_what_is_sent_without_a_network_goes_out_late
     account = portal.service.private.accounts.find(member=member)
     assert account is not None
     assert not portal.service.private.basket.all(account.account)
-    page.context.set_offline(False)
-    page.evaluate("dispatchEvent(new Event('online'))")
+    page.context.set_offline(False)  # the page itself notices; told a second time, it would have nothing to say
     page.get_by_text("are in your basket").wait_for()
     (kept,) = portal.service.private.basket.all(account.account)
     assert (kept.draft.inputs, kept.draft.targets) == ("Half a thought", "<b>and its end</b>")
@@ -272,7 +272,7 @@ def test_an_improvement_is_shown_word_by_word_while_it_is_typed(screen: Screen) 
 
 @pytest.mark.openssh
 def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -287,6 +287,9 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.get_by_label("Signature").fill((tmp_path / "statement.json.sig").read_text())
         page.get_by_role("button", name="Hand in").click()
 
+    def home_again() -> None:
+        page.wait_for_url("http://127.0.0.1:*/**")  # whoever goes on before sends nothing
+
     with serving(portal.app, port), browser(tmp_path / "profile", java_script_enabled=False) as context:
         page = context.new_page()
         screen = Screen(portal, page, None)
@@ -296,6 +299,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.get_by_label("Your public key, for example").fill((tmp_path / "id.pub").read_text())
         page.get_by_role("button", name="Go on").first.click()
         paste()
+        page.get_by_text("1 of 3 signatures are here").wait_for()
         for founder in portal.members[:2]:
             (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
             submit_signature(portal.service, drafted, portal.keys[founder].sign(drafted.body))
@@ -316,6 +320,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.get_by_role("switch", name=re.compile("^non-commercial research")).click()
         page.get_by_role("button", name="Go on to sign").click()
         paste()
+        home_again()
 
         proposal = propose(portal)
         page.goto(f"{screen.main}/proposals/{proposal}")
@@ -327,7 +332,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.goto(screen.main + "/consent")
         page.get_by_role("button", name="Take everything back").click()
         paste()
-        page.wait_for_url("http://127.0.0.1:*/consent")
+        home_again()
     with portal.service.view.reading() as register:
         assert register.proposals[proposal].votes[member].choice == "abstain"
         assert register.grants[member][0].withdrawn is not None
@@ -336,7 +341,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
 
 @pytest.mark.usefixtures("in_process")
 def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_shows_where_one_is(make_portal: Callable[..., Portal], tmp_path: Path) -> None:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
     from tests.portal.test_opinions import ask, planted
     from tests.portal.test_voting import say
 
@@ -346,7 +351,6 @@ def test_statements_are_answered_with_one_touch_a_draft_survives_and_the_map_sho
     answers, _ = planted(24, 8, 2)
     with serving(portal.app, port), browser(tmp_path / "profile") as context:
         page = context.new_page()
-        context.set_default_timeout(120_000)
         screen = Screen(portal, page, Authenticator(page))
         page.on("console", lambda message: screen.heard.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: screen.heard.append(str(error)))

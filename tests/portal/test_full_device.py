@@ -98,7 +98,8 @@ def forbidden(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[Ph
     """A browser whose settings let no site keep anything, which refuses with a SecurityError; the session goes with each request all the same."""
     import json
 
-    from tests.portal.chromium import browser, free_port, serving
+    from tests.portal.chromium import browser, serving
+    from tests.ports import free_port
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))

@@ -13,6 +13,7 @@ from portal.settings import Settings
 from portal.signing.submitting import submit_signature
 from tests.portal.conftest import Portal
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -66,7 +67,7 @@ class Keyboard:
 
 @pytest.fixture
 def desk(make_portal: Callable[..., Portal], tmp_path: Path) -> Iterator[tuple[Portal, Keyboard, Any]]:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
 
     port = free_port()
     portal = make_portal(settings=Settings(f"http://127.0.0.1:{port}", f"http://localhost:{port}"))
@@ -85,6 +86,7 @@ def test_a_member_joins_reads_votes_contributes_consents_and_withdraws_without_a
     assert keyboard.at == "A Skip to the content"
     assert page.locator(".skip").bounding_box()["x"] >= 0
     page.keyboard.press("Enter")
+    page.locator("main:focus").wait_for()
     keyboard.to("^A (Join|Sign in)")
     assert page.evaluate("document.activeElement.closest('main') !== null")
 

@@ -23,8 +23,11 @@ from portal.mail.smtp import PASSWORD, Smtp
 from portal.store.outbox import Letter
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN
-from tests.portal.test_running import free_port
 from tests.portal.test_voting import propose
+from tests.ports import free_port
+
+READY_S = 180
+"""So long a mail server may take to answer for the first time."""
 
 
 class Mailbox:
@@ -48,7 +51,7 @@ class Mailbox:
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
     box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=READY_S)
     controller.start()
     yield box
     controller.stop()
@@ -198,9 +201,8 @@ def test_a_letter_nobody_can_write_keeps_no_other_waiting(portal: Portal, mailbo
 def test_the_postman_works_by_himself(portal: Portal, mailbox: Mailbox) -> None:
     with sending(portal.service, Smtp("127.0.0.1", mailbox.port, tls=False), every_s=0.05):
         portal.stranger().post("/signin", mail="somebody@example.org")
-        for _ in range(200):
-            if mailbox.taken:
-                break
+        until = time.monotonic() + 180
+        while not mailbox.taken and time.monotonic() < until:
             time.sleep(0.05)
     assert [one["To"] for one in mailbox.taken] == ["somebody@example.org"]
 

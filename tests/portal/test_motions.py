@@ -16,7 +16,7 @@ from portal.proposal_rows import kind_in_words
 from tests.portal.conftest import Portal
 from tests.portal.test_voting import propose
 
-UNTIL = "2027-03-01T12:00:00Z"
+UNTIL = "2099-03-01T12:00:00Z"
 ONE, TWO = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
 
 
@@ -30,13 +30,13 @@ def words(portal: Portal, motion: Strict) -> str:
     [
         (Waive(run="first-run", report=ONE), ["first-run", "a1a1a1a1", "this run alone"], ["leak test"]),
         (Waive(run="first-run", report=ONE, leak=TWO), ["may repeat what members wrote", "b2b2b2b2"], []),
-        (Suspend(member="m-" + "1" * 16, until=UNTIL), ["m-" + "1" * 16, "Mar 1, 2027", "they can leave"], []),
-        (HaltUse(proposal=ONE, until=UNTIL, ratifies=None), ["may not be used until Mar 1, 2027", "a1a1a1a1"], ["oversight"]),
+        (Suspend(member="m-" + "1" * 16, until=UNTIL), ["m-" + "1" * 16, "Mar 1, 2099", "they can leave"], []),
+        (HaltUse(proposal=ONE, until=UNTIL, ratifies=None), ["may not be used until Mar 1, 2099", "a1a1a1a1"], ["oversight"]),
         (HaltUse(proposal=ONE, until=UNTIL, ratifies=TWO), ["this prolongs that halt"], []),
         (Recall(release=ONE, reason="privacy", ratifies=None), ["a1a1a1a1", "gives away what is private"], ["stewards"]),
         (Recall(release=ONE, reason="safety", ratifies=TWO), ["this makes it stand"], []),
         (AppealAgainst(against=TWO), ["under b2b2b2b2b2b2 ends"], []),
-        (Appoint(members=["m-" + "1" * 16], until=UNTIL, panel=None), ["m-" + "1" * 16, "Mar 1, 2027"], ["by lot"]),
+        (Appoint(members=["m-" + "1" * 16], until=UNTIL, panel=None), ["m-" + "1" * 16, "Mar 1, 2099"], ["by lot"]),
         (Appoint(members=["m-" + "1" * 16], until=UNTIL, panel=ONE), ["drawn by lot"], []),
     ],
 )

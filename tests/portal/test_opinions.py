@@ -21,6 +21,7 @@ from portal.opinion import drawing
 from portal.opinion.drawing import draw_answers
 from portal.opinion.found import FEWEST_MEMBERS, SMALLEST_GROUP, OpinionMap
 from portal.opinion.maps import Maps
+from tests.clock import standing
 from tests.portal.conftest import Portal
 from tests.portal.test_voting import propose, say
 
@@ -212,7 +213,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
         drawn.append(len(drawn))
         return OpinionMap("few-members", len(drawn))
 
-    maps = Maps(draw=slow, patience_s=10, rest=1000)
+    maps = Maps(draw=slow, patience_s=300, rest=1000)
     threads = [threading.Thread(target=maps.of, args=("p", 1, {})) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -225,7 +226,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     assert maps.of("q", 1, {}) is not None  # a first map does not
     assert drawn == [0, 1]
 
-    keen = Maps(draw=slow, patience_s=10, rest=0)
+    keen = Maps(draw=slow, patience_s=300, rest=0)
     keen.of("p", 1, {})
     old, new = keen.of("p", 2, {"m": ["agree"]}, "somebody else"), keen.of("p", 2, {"m": ["agree"]}, "m")
     assert old is not None
@@ -235,7 +236,7 @@ def test_maps_are_drawn_once_one_at_a_time_and_rest_between() -> None:
     def broken(answers: object) -> OpinionMap:
         raise MemoryError
 
-    failed = Maps(draw=broken, patience_s=10).of("p", 1, {})
+    failed = Maps(draw=broken, patience_s=300).of("p", 1, {})
     assert failed is not None
     assert failed.map.state == "failed"
     assert Maps(draw=slow, patience_s=0).of("p", 1, {}) is None  # who does not wait is told to look again
@@ -365,18 +366,19 @@ def test_a_map_without_its_library_is_said_to_be_missing(portal: Portal, monkeyp
 
 def test_a_closed_consultation_is_public_with_every_count(make_portal: object) -> None:
     portal: Portal = make_portal(kinds=QUICK)  # type: ignore[operator]
-    proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 2))
-    answer_all(portal, proposal, 2)
-    time.sleep(2.5)
-    with portal.service.view.reading() as register:
-        kind, payload = portal.service.house.close_payload(register.proposals[proposal])
-    assert [sum(one.values()) for one in payload["opinions"]] == [5, 5]
-    say(portal, kind, payload, "operator", portal.operator)
-    page = portal.stranger().get(f"/proposals/{proposal}")
-    assert "What members think" in page.words
-    assert "A map needs 5 statements; there are 2." in page.words
-    assert "Agree" not in page.words  # nothing to fill in
-    assert portal.founder(1).post(f"/proposals/{proposal}/answer", **{"answer-0": "agree"}).status == 409
+    with standing() as wait:
+        proposal = ask(portal, ["First.", "Second."], closes=shift(now(), 2))
+        answer_all(portal, proposal, 2)
+        wait(3)
+        with portal.service.view.reading() as register:
+            kind, payload = portal.service.house.close_payload(register.proposals[proposal])
+        assert [sum(one.values()) for one in payload["opinions"]] == [5, 5]
+        say(portal, kind, payload, "operator", portal.operator)
+        page = portal.stranger().get(f"/proposals/{proposal}")
+        assert "What members think" in page.words
+        assert "A map needs 5 statements; there are 2." in page.words
+        assert "Agree" not in page.words  # nothing to fill in
+        assert portal.founder(1).post(f"/proposals/{proposal}/answer", **{"answer-0": "agree"}).status == 409
 
 
 RULES = {"quorum_percent": 0, "approval_percent": 0, "minimum_for": 1, "minimum_period_s": 0}

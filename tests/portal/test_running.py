@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,27 +35,24 @@ from portal.store.private import PrivateStore
 from tests.portal.conftest import Portal
 from tests.portal.people import MAIN, SIGNING
 from tests.portal.test_voting import propose
+from tests.ports import free_port
 from tests.postgres import Server
 from tests.village import RULES, Village, found
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
 def process(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "commonweights.cli", "-C", str(root), "portal", "--port", str(port)]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE) as running:
+    said, until = root.with_name("said"), time.monotonic() + 300
+    with said.open("wb") as out, subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stdout=out, stderr=out) as running:
         try:
-            for _ in range(300):
+            while True:
                 try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60):
                         break
                 except OSError:
-                    assert running.poll() is None, running.stderr.read() if running.stderr else b""
+                    assert running.poll() is None, said.read_text()
+                    assert time.monotonic() < until, said.read_text()[-3000:]
                     time.sleep(0.1)
             yield running
         finally:
@@ -64,7 +60,7 @@ def process(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def post(port: int, path: str, fields: dict[str, str]) -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request("POST", path, urlencode(fields), {"content-type": "application/x-www-form-urlencoded"})
         answer = connection.getresponse()
@@ -119,7 +115,7 @@ def test_killed_under_load_it_has_every_ballot_it_acknowledged(tmp_path: Path, c
         people = [threading.Thread(target=vote, args=(member,)) for member in roll[:8]]
         for one in people:
             one.start()
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while len(acknowledged) < count and time.monotonic() < until:
             time.sleep(0.001)
         running.send_signal(signal.SIGKILL)

@@ -20,7 +20,7 @@ from portal.mail.sender import Sender, sending
 from portal.mail.smtp import PASSWORD, Smtp
 from tests.portal.certificates import Authority
 from tests.portal.conftest import Portal
-from tests.portal.test_mail import Mailbox, later, send
+from tests.portal.test_mail import READY_S, Mailbox, later, send
 
 SECRET = "correct horse: battery/staple@1"
 USER = "portal@village.example"
@@ -58,7 +58,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def served(box: Guarded, *, implicit: ssl.SSLContext | None = None, **settings: Any) -> Iterator[None]:
     # aiosmtpd's implicit TLS does not tell its authenticator that the line is encrypted.
     controller = Controller(box, hostname="127.0.0.1", port=box.port, ssl_context=implicit, authenticator=box.authenticate, auth_required=True,
-                            auth_require_tls=implicit is None, **settings)  # fmt: skip
+                            auth_require_tls=implicit is None, ready_timeout=READY_S, **settings)  # fmt: skip
     controller.start()
     try:
         yield
@@ -131,7 +131,7 @@ def test_a_wrong_password_stands_in_no_log_and_blames_no_letter(
     portal.stranger().post("/signin", mail="somebody@example.org")
     smtp = Smtp.of(f"smtp://{USER.replace('@', '%40')}@127.0.0.1:{box.port}")
     with served(box, tls_context=authority.context("127.0.0.1"), require_starttls=True), sending(portal.service, smtp, every_s=0.05):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 180
         while not [one for one in caplog.records if "no mail goes out" in one.getMessage()] and time.monotonic() < until:
             time.sleep(0.02)
     assert box.tried
@@ -164,7 +164,7 @@ def test_a_member_whose_mail_is_refused_for_good_is_told_so_until_a_letter_arriv
     portal.service.private.outbox.put("signed:1", "founder0@village.example", "en", "signed", told)  # fmt: skip
     box = Refusing()
     box.refuses = "450 4.2.1 try again later"
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=READY_S)
     controller.start()
     with ExitStack() as stack:
         stack.callback(controller.stop)

@@ -34,7 +34,8 @@ from portal.settings import Settings
 from portal.signing.submitting import submit_signature
 from tests.model_card.conftest import RUN, Finished, finish, sign_evaluation
 from tests.portal.conftest import named
-from tests.portal.test_mail import Mailbox, text_of
+from tests.portal.test_mail import READY_S, Mailbox, text_of
+from tests.ports import free_port
 from tests.postgres import Server
 from tests.village import Village, found
 
@@ -76,7 +77,7 @@ class Story:
         page.get_by_label("Your mail address").fill(mail)
         page.get_by_role("button", name="Send me a link").click()
         page.get_by_text("a link is on its way").wait_for()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while not self.mailbox.to(mail) and time.monotonic() < until:
             time.sleep(0.05)
         page.goto(next(word for word in text_of(self.mailbox.to(mail)[-1]).split() if word.startswith(self.main)))
@@ -126,7 +127,7 @@ class Story:
 
 @pytest.fixture(params=["a passkey", "pasted signatures"])
 def story(request: pytest.FixtureRequest, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    from tests.portal.chromium import Authenticator, browser, free_port, serving
+    from tests.portal.chromium import Authenticator, browser, serving
 
     touches = request.param == "a passkey"
     port, root = free_port(), tmp_path / "village"
@@ -142,7 +143,7 @@ def story(request: pytest.FixtureRequest, postgres: Server, tmp_path: Path, monk
         (root / "releases").mkdir()
         release = done.assemble(root / "releases" / "village-lm")
         mailbox = Mailbox()
-        controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
+        controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, ready_timeout=READY_S)
         controller.start()
         stack.callback(controller.stop)
         service = stack.enter_context(open_service(root, settings))
@@ -230,14 +231,14 @@ def test_from_joining_to_a_verified_download_and_back_out(story: Story) -> None:
     assert f"coop verify village-lm --pin {pin}" == check
     down = story.folder / "down"
     down.mkdir()
-    subprocess.run(["bash", "-o", "pipefail", "-c", fetch], cwd=down, check=True, capture_output=True, timeout=120)
+    subprocess.run(["bash", "-o", "pipefail", "-c", fetch], cwd=down, check=True, capture_output=True, timeout=600)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(story.folder / "stranger")}
     command = [sys.executable, "-m", "commonweights.cli", *check.split()[1:]]
-    verified = subprocess.run(command, cwd=down, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    verified = subprocess.run(command, cwd=down, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     damaged = down / "village-lm" / "adapter" / "adapter_model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
-    assert subprocess.run(command, cwd=down, env=environment, capture_output=True, check=False, timeout=300).returncode == 1
+    assert subprocess.run(command, cwd=down, env=environment, capture_output=True, check=False, timeout=600).returncode == 1
 
     # The ballot, from the public page of the log, to stock OpenSSH.
     with service.view.reading() as register:
@@ -271,7 +272,7 @@ def test_from_joining_to_a_verified_download_and_back_out(story: Story) -> None:
         assert tally is not None
         assert (tally.votes_for, tally.votes_against) == (5, 1)
     # Each statement was told of by mail, and no mail says what was voted.
-    until = time.monotonic() + 30
+    until = time.monotonic() + 180
     while sum("signed something" in one["Subject"] for one in story.mailbox.to("new@example.org")) < 5 and time.monotonic() < until:
         time.sleep(0.1)
     letters = [text_of(one) for one in story.mailbox.to("new@example.org") if "signed something" in one["Subject"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import secrets
 import shutil
@@ -15,9 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
+
 PROGRAMS = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "sbatch", "srun", "scontrol")
 MEMBER = "nobody"
 """Who submits jobs when the cluster runs as root."""
+PATIENCE_S = 300
+"""So long nothing takes on a machine that is only slow."""
 _NOT_TAKEN = ("SLURM", "SBATCH", "PYTHON", "LD_", "BASH", "PYTEST")
 _CONF = """\
 ClusterName=village
@@ -31,6 +34,11 @@ CredType=cred/munge
 # A requeued job waits as long as a credential lives (120 s unless told, at least 5) before it may start again.
 AuthInfo=socket={folder}/munge/s,cred_expire=5
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+# A machine that stands still for a minute is not a node that is lost, nor a job that did not begin.
+MessageTimeout=60
+TCPTimeout=60
+BatchStartTimeout=300
+UnkillableStepTimeout=500
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -64,22 +72,6 @@ def programs() -> bool:
     return all(shutil.which(program) for program in PROGRAMS)
 
 
-def _ports(count: int) -> int:
-    """Return the first of `count` neighbouring free ports; they lie under the range from which outgoing connections take theirs."""
-    while True:
-        first = random.randrange(10000, 30000)  # not secret; two clusters beside each other must not choose the same
-        probes = [socket.socket() for _ in range(count)]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind(("127.0.0.1", first + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return first
-
-
 class Cluster:
     """A running cluster; the machine's own SLURM is never touched.
 
@@ -109,7 +101,7 @@ class Cluster:
             named = f"PartitionName=free Nodes=node{nodes} Default=YES MaxTime=INFINITE State=UP\n"
             if nodes > 1:
                 named += f"PartitionName=coop Nodes=node[1-{nodes - 1}] MaxTime=INFINITE State=UP\n"
-            first = _ports(nodes + 1)
+            first = free_ports(nodes + 1)
             host = socket.gethostname().split(".")[0]
             names = {"host": host, "port": first, "first": first + 1, "last": first + nodes, "owner": self.owner, "gpus": gpus, "nodes": nodes}
             text = _CONF.format(**names, user=self.user, folder=self.folder)
@@ -154,7 +146,7 @@ class Cluster:
             process.kill() if kill else process.terminate()
         for process in ending:
             try:
-                process.wait(10)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -180,7 +172,13 @@ class Cluster:
         self.run("scontrol", "reconfigure")
 
     def run(
-        self, *command: str | Path, user: str | None = None, check: bool = True, env: Mapping[str, str] | None = None, stdin: str = "", seconds: int = 60
+        self,
+        *command: str | Path,
+        user: str | None = None,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        seconds: int = PATIENCE_S,
     ) -> Any:
         """Run a client command, as the user named or as who runs the tests; return what subprocess does, output as text."""
         options: dict[str, Any] = {"user": user, "group": "nogroup" if user == MEMBER else None, "extra_groups": []} if user and os.geteuid() == 0 else {}
@@ -217,14 +215,14 @@ class Cluster:
         """Return the state of a job: PENDING, RUNNING, COMPLETED and so on."""
         return self.squeue(f"--jobs={number}", "--format=%T")[0]
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
         """Wait until a condition holds; fail with the controller's log."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"waited {seconds} s\n{self.log('slurmctld')[-6000:]}"
             time.sleep(0.05)
 
-    def wait_state(self, number: int | str, *states: str, seconds: float = 30) -> dict[str, str]:
+    def wait_state(self, number: int | str, *states: str, seconds: float = PATIENCE_S) -> dict[str, str]:
         """Wait until a job is in one of the states and return its fields."""
         self.wait_for(lambda: self.state(number) in states, seconds)
         return self.job(number)

@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.slurm.cluster import Cluster, _ports
+from tests.ports import free_ports
+from tests.slurm.cluster import PATIENCE_S, Cluster
 
 PROGRAMS = ("/usr/sbin/slurmdbd", "/usr/sbin/mariadbd", "mariadb-install-db", "mariadb", "sacctmgr")
 _DATABASE = ("--skip-log-bin", "--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0")
@@ -54,7 +55,7 @@ class Accounts:
         """Start database and slurmdbd in the cluster's folder, name the cluster there, and return the lines of slurm.conf."""
         folder, munge = cluster.folder / "db", cluster.folder / "munge" / "s"
         (folder / "tmp").mkdir(parents=True)
-        sql = _ports(2)
+        sql = free_ports(2)
         names = {"folder": folder, "munge": munge, "sql": sql, "dbd": sql + 1}
         data = (f"--datadir={folder}/data", "--user=root")
         made = ("mariadb-install-db", "--no-defaults", *data, "--auth-root-authentication-method=normal", "--skip-test-db", *_DATABASE[3:])
@@ -64,7 +65,7 @@ class Accounts:
             folder, "mariadbd", "/usr/sbin/mariadbd", "--no-defaults", *data, socket_, f"--tmpdir={folder}/tmp", "--bind-address=127.0.0.1", f"--port={sql}",
             f"--pid-file={folder}/sql.pid", "--skip-name-resolve", "--max-connections=20", *_DATABASE,
         )  # fmt: skip
-        self._wait(sql)
+        self._wait(folder, "mariadbd", sql)
         subprocess.run(("mariadb", "--no-defaults", socket_, "-u", "root", "-e", _SQL), check=True, capture_output=True)
         conf = folder / "slurmdbd.conf"
         conf.write_text(_DBD.format(**names))
@@ -73,7 +74,7 @@ class Accounts:
         (folder / "slurm.conf").write_text(f"ClusterName=village\nSlurmctldHost=localhost\nSlurmUser=root\nAuthInfo=socket={munge}\n{client}")
         env = cluster.env | {"SLURM_CONF": str(folder / "slurm.conf")}
         self._spawn(folder, "slurmdbd", "/usr/sbin/slurmdbd", "-D", env=env)
-        self._wait(sql + 1)
+        self._wait(folder, "slurmdbd", sql + 1)
         subprocess.run(("sacctmgr", "--immediate", "add", "cluster", "village"), env=env, check=True, capture_output=True)
         return client
 
@@ -81,14 +82,15 @@ class Accounts:
         with (folder / f"{name}.out").open("ab") as out:
             self._running.append(subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True))
 
-    def _wait(self, port: int) -> None:
-        end = time.monotonic() + 60
+    def _wait(self, folder: Path, name: str, port: int) -> None:
+        end = time.monotonic() + PATIENCE_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection(("127.0.0.1", port), 60).close()
                 return
             except OSError:
-                assert time.monotonic() < end, f"nobody answers at port {port}"
+                if self._running[-1].poll() is not None or time.monotonic() > end:
+                    raise AssertionError(f"nobody answers at port {port}\n{(folder / f'{name}.out').read_text()[-3000:]}") from None
                 time.sleep(0.05)
 
     def close(self) -> None:
@@ -96,7 +98,7 @@ class Accounts:
         for process in reversed(self._running):
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -26,7 +26,7 @@ from tests.slurm.cluster import Cluster
 from tests.village import RULES, Approved, Village, found
 
 SCRIPT = "#!/bin/bash -p\necho trained\n"
-SLEEP = "#!/bin/bash -p\necho trained\nsleep 60\n"
+SLEEP = "#!/bin/bash -p\necho trained\nsleep 600\n"
 
 
 class Voted:

@@ -29,7 +29,7 @@ from tests.slurm.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = (
-    "PartitionName=coop Nodes=node[1-2] PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE State=UP\n"
+    "PartitionName=coop Nodes=node[1-2] PriorityTier=1 PreemptMode=REQUEUE GraceTime=300 MaxTime=INFINITE State=UP\n"
     "PartitionName=urgent Nodes=node[1-2] PriorityTier=10 PreemptMode=off MaxTime=INFINITE State=UP\n"
     "PartitionName=free Nodes=node3 Default=YES MaxTime=INFINITE State=UP\n"
 )  # fmt: skip
@@ -147,11 +147,11 @@ class Lender:
             thread.join()
         assert not failed, failed
 
-    def wait(self, job: int, *states: str, seconds: float = 240) -> dict[str, str]:
+    def wait(self, job: int, *states: str, seconds: float = 600) -> dict[str, str]:
         """Wait until a job is in one of these states."""
         return self.cluster.wait_state(job, *states, seconds=seconds)
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 240) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 600) -> None:
         """Wait until a condition holds."""
         self.cluster.wait_for(condition, seconds)
 

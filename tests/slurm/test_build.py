@@ -101,7 +101,7 @@ def test_a_build_whose_jobs_failed_goes_on_where_it_was(slurm: Cluster, options:
 
 @pytest.mark.slow
 def test_a_job_that_is_put_back_into_the_queue_does_its_part_again(slurm: Cluster, options: dict[str, Any], tmp_path: Path) -> None:
-    taken_away = '[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 60; }'
+    taken_away = '[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 600; }'
     site = Slurm("coop", minutes=5, memory_gb=1, setup=[*SITE.setup, taken_away])
     first = made(tmp_path, "slurm", steps=Trove(tmp_path / "parts", OnCluster(site)), shards=2, **options)
     assert tree(first.folder) == tree(made(tmp_path, "pool", **options).folder)

@@ -56,20 +56,24 @@ def test_the_release_of_such_a_run_is_verified_like_any_other(lender: Lender, ch
     assert verified.code == 0, verified.out + verified.err
 
 
-def _freeze(lender: Lender, job: int) -> None:
-    """Stop the first process of a training in the middle of it: the others wait for it until SLURM's signal, before which SIGCONT comes, reaches them all."""
+def _freeze(lender: Lender, job: int) -> int:
+    """Stop the first process of a training in the middle of it: the others wait for it until SLURM's signal, before which SIGCONT comes, reaches them all.
+
+    Return its number.
+    """
     lender.wait_for(lambda: lender.steps(lender_run(lender, job)) >= 20)
     wanted = {f"SLURM_JOB_ID={job}".encode(), b"SLURM_PROCID=0"}
-    frozen = 0
+    frozen = list[int]()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")  # srun and the shell around it have the same words, but later
             if wanted <= set((process / "environ").read_bytes().split(b"\0")) and words[1:3] == [b"-m", b"commonweights.cli"]:
                 os.kill(int(process.name), signal.SIGSTOP)
-                frozen += 1
+                frozen.append(int(process.name))
         except OSError:
             continue
-    assert frozen == 1
+    (number,) = frozen
+    return number
 
 
 def lender_run(lender: Lender, job: int) -> str:
@@ -77,7 +81,7 @@ def lender_run(lender: Lender, job: int) -> str:
 
 
 def _as_if_nothing_had_happened(lender: Lender, run: str, job: int) -> None:
-    state = lender.wait(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", seconds=400)
+    state = lender.wait(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", seconds=800)
     assert state["JobState"] == "COMPLETED", lender.written(run) + lender.cluster.log("slurmctld")[-3000:]
     assert int(state["Restarts"]) >= 1
     record = lender.record(run)
@@ -104,10 +108,10 @@ def test_preempted_by_a_higher_partition_it_goes_on_to_the_same_weights_bit_for_
 
 def test_at_the_end_of_its_time_it_is_put_back_and_goes_on_to_the_same_weights_bit_for_bit(lender: Lender, chained: dict[str, int]) -> None:
     lender.vote("short", STEPS, max_starts=4)
-    lender.profile(minutes=2, notice_s=30)
+    lender.profile(minutes=5, notice_s=150)
     job = lender.submit("short", "--no-eval")["train"]
     lender.profile()
-    assert lender.cluster.job(job)["TimeLimit"] == "00:02:00"
+    assert lender.cluster.job(job)["TimeLimit"] == "00:05:00"
     _freeze(lender, job)
     _as_if_nothing_had_happened(lender, "short", job)
 
@@ -150,9 +154,10 @@ def test_a_withdrawal_between_two_segments_stops_the_second_and_the_command_line
     lender.vote("withdrawn", STEPS)
     jobs = lender.submit("withdrawn")
     job = jobs["train"]
-    lender.wait_for(lambda: lender.steps("withdrawn") >= 20)
+    frozen = _freeze(lender, job)
     lender("consent", "withdraw", "--key", lender.keys["bela"])
     lender.cluster.run("scancel", "--signal=USR1", str(job))
+    os.kill(frozen, signal.SIGCONT)
     lender.wait_for(lambda: lender.cluster.job(job)["Restarts"] == "1")
     steps = lender.steps("withdrawn")
     lender("collect", "--site", "north")

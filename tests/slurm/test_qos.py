@@ -66,11 +66,11 @@ def accounts() -> Iterator[Cluster]:
 def test_a_real_slurm_keeps_to_the_budget_of_a_vote(accounts: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(accounts.conf))
     check_enforced()
-    qos = read_qos(voted(max_devices=6, max_minutes=2, max_device_minutes=6))
+    qos = read_qos(voted(max_devices=6, max_minutes=10, max_device_minutes=30))
     apply_qos(qos, "village")
     apply_qos(qos, "village")  # again: nothing is new
     shown = accounts.run("sacctmgr", "--noheader", "--parsable2", "show", "qos", qos.name, "format=Name,GrpTRESMins,GrpTRES,MaxWall,Flags").stdout
-    assert shown.strip() == f"{qos.name}|gres/gpu=6|gres/gpu=6|00:02:00|DenyOnLimit,NoDecay"
+    assert shown.strip() == f"{qos.name}|gres/gpu=30|gres/gpu=6|00:10:00|DenyOnLimit,NoDecay"
     vote = f"--qos={qos.name}"
 
     def refusal(*options: str) -> str:
@@ -80,14 +80,14 @@ def test_a_real_slurm_keeps_to_the_budget_of_a_vote(accounts: Cluster, monkeypat
 
     # More devices, more time or more device-minutes than were voted are refused at once.
     assert "QOSGrpGRES\n" in refusal("--gres=gpu:4", "--nodes=2", "--time=1")
-    assert "QOSMaxWallDurationPerJobLimit" in refusal("--gres=gpu:1", "--time=3")
-    assert "QOSGrpGRESMinutes" in refusal("--gres=gpu:4", "--time=2")
-    # What was used counts: six devices for 12 s leave less of six device-minutes than another such job could take, and enough for four devices.
-    same = ("#!/bin/bash\nsleep 12\n", "--partition=coop", vote, "--nodes=2", "--gres=gpu:3", "--time=1")
-    assert accounts.wait_state(accounts.sbatch(*same), "COMPLETED", seconds=60)
+    assert "QOSMaxWallDurationPerJobLimit" in refusal("--gres=gpu:1", "--time=11")
+    assert "QOSGrpGRESMinutes" in refusal("--gres=gpu:4", "--time=8")
+    # What was used counts: six devices for 12 s leave less of thirty device-minutes than another such job could take, and enough for four devices, even if it took a minute more.
+    same = ("#!/bin/bash\nsleep 12\n", "--partition=coop", vote, "--nodes=2", "--gres=gpu:3", "--time=5")
+    assert accounts.wait_state(accounts.sbatch(*same), "COMPLETED")
     second = accounts.sbatch(*same)
     accounts.wait_for(lambda: accounts.job(second)["Reason"] == "QOSGrpGRESMinutes")
     assert accounts.state(second) == "PENDING"
-    assert accounts.wait_state(accounts.sbatch("#!/bin/bash\ntrue\n", "--partition=coop", vote, "--gres=gpu:4", "--time=1"), "COMPLETED")
+    assert accounts.wait_state(accounts.sbatch("#!/bin/bash\ntrue\n", "--partition=coop", vote, "--gres=gpu:4", "--time=5"), "COMPLETED")
     assert not accounts.drained()
     accounts.cancel_all()

@@ -30,15 +30,18 @@ def test_a_script_edited_after_its_approval_does_not_start(enforced: Enforced) -
 def test_an_approval_halted_while_the_job_is_pending_does_not_start_it_and_a_lapsed_halt_does(enforced: Enforced) -> None:
     voted = enforced.vote("halted", max_starts=2, max_devices=2, max_minutes=30)
     enforced.refresh()
-    job = enforced.sbatch(enforced.order(voted=voted), "--hold")
-    until = shift(now(), 6)
-    enforced.say("coop.halt/v1", {"proposal": voted.proposal, "until": until}, enforced.village.members[3])
+    lapsed = enforced.vote("lapsed", max_starts=2, max_devices=2, max_minutes=30)
+    enforced.refresh()
+    job, other = (enforced.sbatch(enforced.order(voted=one), "--hold") for one in (voted, lapsed))
+    until = shift(now(), 2)
+    for one, end in ((voted, shift(now(), 3600)), (lapsed, until)):
+        enforced.say("coop.halt/v1", {"proposal": one.proposal, "until": end}, enforced.village.members[3])
     enforced.refresh()
     enforced.cluster.scontrol("release", str(job))
     assert "this approval is halted by" in enforced.denied(job)
     enforced.cluster.wait_for(lambda: now() > until)
-    enforced.cluster.scontrol("release", str(job))  # as root: the check is made again
-    enforced.cluster.wait_state(job, "COMPLETED")
+    enforced.cluster.scontrol("release", str(other))
+    enforced.cluster.wait_state(other, "COMPLETED")
 
 
 def test_an_approval_that_is_used_up_starts_nothing(enforced: Enforced) -> None:
@@ -148,7 +151,7 @@ def test_a_start_gets_no_more_time_than_is_left_of_the_vote(enforced: Enforced) 
 
 
 def test_a_requeued_job_is_checked_and_counted_again(enforced: Enforced) -> None:
-    script = '#!/bin/bash -p\necho trained\n[ "${SLURM_RESTART_COUNT:-0}" = 1 ] || sleep 60\n'
+    script = '#!/bin/bash -p\necho trained\n[ "${SLURM_RESTART_COUNT:-0}" = 1 ] || sleep 600\n'
     job = enforced.sbatch(enforced.order(script), "--open-mode=append", script=script)
     cluster = enforced.cluster
     cluster.wait_for(lambda: "trained" in cluster.output(job))
@@ -174,7 +177,7 @@ def test_a_check_that_crashes_or_takes_too_long_refuses(enforced: Enforced) -> N
         assert "could not be made (code 3)" in enforced.denied(enforced.sbatch(enforced.order()))
         python.write_text(f"#!/bin/sh\nkill -{signal.SIGSEGV.value} $$\n")
         assert "could not be made (code 139)" in enforced.denied(enforced.sbatch(enforced.order()))
-        python.write_text("#!/bin/sh\nexec sleep 60\n")
+        python.write_text("#!/bin/sh\nexec sleep 600\n")
         replace(enforced, hook.name, hook.read_text().replace("SECONDS_ALLOWED=120", "SECONDS_ALLOWED=1"))
         assert "took longer than 1 s" in enforced.denied(enforced.sbatch(enforced.order()))
     finally:

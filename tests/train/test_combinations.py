@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from governance_hooks.canonical import digest
 from governance_hooks.plan import Limits
 from governance_hooks.training import Lora
 from tests.passing import Passing
+from tests.ports import free_port
 from train.run import train
 
 Plan = Callable[..., bytes]
@@ -70,10 +70,7 @@ def two_processes(tmp_path: Path, runs: list[tuple[Path, bytes]], base: Path, bu
         listed.append({"run_dir": str(folder), "plan": str(tmp_path / f"plan-{number}"), "signals": []})
     asked = {"base": str(base), "build": str(build), "coop": COOP, "runs": listed}
     (tmp_path / "asked.json").write_text(json.dumps(asked))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     processes = [
         subprocess.Popen(

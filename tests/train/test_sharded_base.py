@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from governance_hooks.errors import BadInput
 from governance_hooks.training import Lora, Training
+from tests.ports import free_port
 from train.base_tensors import BaseTensors
 from train.empty_model import allocate, empty_model, fill
 from train.model import DTYPES, AdaptedModel, adapt, load_model
@@ -30,10 +30,7 @@ FULL: dict[str, Any] = {"strategy": "fsdp2", "sequences_per_step": 2, "sequence_
 def by_two(tmp_path: Path, cases: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Run cases in two processes; return for each case what the two said."""
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    common = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     common |= {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back to the system, so that resident memory is what is held
     processes = [
         subprocess.Popen(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from governance_hooks.errors import BadInput
 from governance_hooks.plan import Limits, read_plan
 from governance_hooks.training import Lora
 from tests.passing import Passing
+from tests.ports import free_port
 from train.run import train
 from train.strategies.strategy import strategy_of
 from train.world import World
@@ -46,10 +46,7 @@ def together(base: Path, build: Path, tmp_path: Path) -> Callable[..., tuple[dic
         runs = [*([(before, [])] if before else []), (folder, signals or [])]
         listed = [{"run_dir": str(one), "plan": str(tmp_path / "plan"), "signals": sent} for one, sent in runs]
         (tmp_path / "asked.json").write_text(json.dumps({"base": str(base), "build": str(build), "coop": COOP, "runs": listed}))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        common = os.environ | {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        common = os.environ | {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         processes = [
             subprocess.Popen(

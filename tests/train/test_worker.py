@@ -13,8 +13,8 @@ import pytest
 
 from governance_hooks.canonical import dumps, loads, sha256
 from governance_hooks.gate import Request
+from tests.ports import free_port
 from tests.village import Approved
-from train.launch import _free_port
 from train.worker import _followed, _told
 
 PLAIN = Request(plan=b"p", proof=b"q", base=Path("/b"), build=Path("/c"), now="2026-11-23T00:00:00Z")
@@ -40,7 +40,7 @@ def test_processes_of_a_run_that_cannot_begin_are_sent_home_without_a_broken_con
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "commonweights.cli", "-C", str(approved.village.root), "train", str(tmp_path / "plan.json"), *wrong]
@@ -48,6 +48,6 @@ def test_processes_of_a_run_that_cannot_begin_are_sent_home_without_a_broken_con
         subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
     ]
-    (_, first), (_, second) = (task.communicate(timeout=120) for task in tasks)
+    (_, first), (_, second) = (task.communicate(timeout=600) for task in tasks)
     assert (tasks[0].returncode, why in first) == (2, True), first
     assert (tasks[1].returncode, second) == (0, ""), second

@@ -167,7 +167,7 @@ def test_likeness_does_not_chain(row: Row) -> None:
     assert [r.record for r in near_duplicates(rows, NearDuplicatesParameters())[0]] == ["a", "c"]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 10_000))
 def test_the_order_of_the_rows_decides_nothing(row: Row, seed: int) -> None:
     rows = corpus(row, 60, seed)

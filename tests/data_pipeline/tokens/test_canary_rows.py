@@ -65,7 +65,7 @@ def test_exactly_the_included_canaries_stand_among_the_training_samples_and_no_m
 
 
 @given(seeds=st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=2, unique=True), count=st.integers(40, 200))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_which_are_included_is_a_function_of_the_seed_alone(tmp_path: Path, seeds: list[bytes], count: int) -> None:
     made = []
     for number, secret in enumerate(seeds):
