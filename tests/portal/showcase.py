@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from commonweights.commands.portal import open_service
 from governance_hooks.bylaws import Rules
 from governance_hooks.cooperative import Cooperative
-from governance_hooks.statement import shift
+from governance_hooks.statement import now, shift
 from portal.app import make_app
 from portal.limits import RATES, Limits
 from portal.settings import Settings
@@ -81,7 +82,10 @@ def full(root: Path, settings: Settings) -> Iterator[Stage]:
     )
     paths = dict[str, str]()
     with Cooperative.open(root) as coop:
-        live(root, Village(root, coop, keys, operator), paths)
+        village = Village(root, coop, keys, operator)
+        live(root, village, paths)
+    while now() < village.clock:  # it turned its clock forward: the portal's, which is this machine's, comes after
+        time.sleep(0.05)
     with opened(root, settings, keys, operator) as stage:
         stage.paths |= paths
         publish_texts(stage)
