@@ -27,13 +27,13 @@ def rules_in_words(rules: Rules) -> list[str]:
     """Return by which rules a proposal is decided."""
     _, ngettext = i18n.gettext, i18n.ngettext
     quorum = {
-        "participation": _("At least %(percent)s%% of those who may vote have to vote."),
-        "minimum-yes": _("At least %(percent)s%% of those who may vote have to say yes."),
-        "rejection": _("It passes unless %(percent)s%% or more of those who may vote say no."),
-    }[rules.quorum] % {"percent": i18n.number(rules.quorum_percent)}
+        "participation": _("At least %(percent)s of those who may vote have to vote."),
+        "minimum-yes": _("At least %(percent)s of those who may vote have to say yes."),
+        "rejection": _("It passes unless %(percent)s or more of those who may vote say no."),
+    }[rules.quorum] % {"percent": i18n.percent(rules.quorum_percent)}
     lines = [quorum]
     if rules.quorum != "rejection":
-        lines.append(_("Of those who say yes or no, at least %(percent)s%% have to say yes.") % {"percent": i18n.number(rules.approval_percent)})
+        lines.append(_("Of those who say yes or no, at least %(percent)s have to say yes.") % {"percent": i18n.percent(rules.approval_percent)})
     lines.append(
         ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for)
         % {"num": i18n.number(rules.minimum_for)}
