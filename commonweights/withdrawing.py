@@ -192,10 +192,10 @@ def _lost(loss: Withdrawal) -> list[Sentence]:
     if loss.displaced:
         said.append(Sentence("{count} texts of others make way for one of those.", count=loss.displaced).indented(2))
     for code, one in loss.languages.items():
-        parts: list[str] = [f"-{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else [])
-        parts += [Sentence("-{count} displaced", count=one.displaced)] if one.displaced else []
+        parts: list[str] = [f"\u2212{one.own + one.built_on}"] + ([f"+{one.freed}"] if one.freed else [])
+        parts += [Sentence("\u2212{count} displaced", count=one.displaced)] if one.displaced else []
         changes = parts[0]
         for part in parts[1:]:
             changes = Sentence("{before}, {next}", before=changes, next=part)
-        said.append(Sentence("{language}: {changes} texts", language=code, changes=changes).indented(4))
+        said.append(Sentence("{language}, texts: {changes}", language=code, changes=changes).indented(4))
     return said

@@ -62,10 +62,10 @@ def tally(yes: int, no: int, abstain: int, roll: int, rules: Rules) -> Tally:
         approved, why = False, Sentence("defeated: {why}", why=words)
     elif rules.quorum != "rejection" and not reached:
         approved, why = False, Sentence("quorum missed: {why}", why=words)
-    elif yes < rules.minimum_for:
-        approved, why = False, Sentence("only {count} voted for, {needed} needed", count=yes, needed=rules.minimum_for)
     elif rules.quorum != "rejection" and yes * 100 < rules.approval_percent * decided:
         approved, why = False, Sentence("{yes} of {decided} for, {share} needed", yes=yes, decided=decided, share=percent(rules.approval_percent))
+    elif yes < rules.minimum_for:
+        approved, why = False, Sentence("only {count} voted for, {needed} needed", count=yes, needed=rules.minimum_for)
     else:
         counts = {"yes": yes, "no": no, "abstain": abstain, "roll": roll}
         approved, why = True, Sentence("{yes} for, {no} against, {abstain} abstained, of {roll} on the roll", **counts)

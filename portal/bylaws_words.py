@@ -27,13 +27,13 @@ def rules_in_words(rules: Rules) -> list[str]:
     """Return by which rules a proposal is decided."""
     _, ngettext = i18n.gettext, i18n.ngettext
     quorum = {
-        "participation": _("%(percent)s%% of those who may vote have to vote."),
-        "minimum-yes": _("%(percent)s%% of those who may vote have to say yes."),
-        "rejection": _("It passes unless %(percent)s%% of those who may vote say no."),
-    }[rules.quorum] % {"percent": i18n.number(rules.quorum_percent)}
+        "participation": _("At least %(percent)s of those who may vote have to vote."),
+        "minimum-yes": _("At least %(percent)s of those who may vote have to say yes."),
+        "rejection": _("It passes unless %(percent)s or more of those who may vote say no."),
+    }[rules.quorum] % {"percent": i18n.percent(rules.quorum_percent)}
     lines = [quorum]
     if rules.quorum != "rejection":
-        lines.append(_("Of those who say yes or no, %(percent)s%% have to say yes.") % {"percent": i18n.number(rules.approval_percent)})
+        lines.append(_("Of those who say yes or no, at least %(percent)s have to say yes.") % {"percent": i18n.percent(rules.approval_percent)})
     lines.append(
         ngettext("At least %(num)s member has to say yes.", "At least %(num)s members have to say yes.", rules.minimum_for)
         % {"num": i18n.number(rules.minimum_for)}
@@ -88,7 +88,7 @@ def effect_in_words(kind: ProposalKind) -> str:
         "bylaws": _("These rules change."),
         "waiver": _("A model that did not pass its tests may be released all the same, if members vote for that too."),
         "admission": _("Somebody becomes a member; the registrars need not agree."),
-        "suspension": _("For a time, a member has no vote in what is opened, proposes nothing and holds no office."),
+        "suspension": _("For a time, a member may propose nothing and holds no office, and cannot vote in votes that open meanwhile."),
         "halt": _("What was approved may not be used for a time."),
         "recall": _("A release is withdrawn, and handed out no more."),
         "appeal": _("A halt, a withdrawal of a release or a suspension ends."),
@@ -110,7 +110,8 @@ def changes_in_words(old: Bylaws, new: Bylaws) -> list[str]:
             was, becomes = ([show(one) for one in (value.items() if isinstance(value, dict) else value)] for value in (before, after))
             said += _differences(words, was, becomes)
         else:
-            said.append(i18n.gettext("%(what)s: %(old)s → %(new)s") % {"what": words, "old": show(before), "new": show(after)})
+            change = i18n.gettext("%(what)s: %(old)s → %(new)s").replace(" → ", "\u00a0→ ")  # no line begins with an arrow
+            said.append(change % {"what": words, "old": show(before), "new": show(after)})
     for kind in sorted({*old.kinds, *new.kinds}):
         was, becomes = ([*rules_in_words(one), *times_in_words(one)] for one in (old.rules(kind), new.rules(kind)))
         said += _differences(kind_in_words(kind), was, becomes) if was != becomes else []
@@ -131,7 +132,7 @@ def fields_in_words() -> dict[str, tuple[str, Callable[[Any], str]]]:
     return {
         "registrars": (_("Registrars"), plain),
         "registrars_required": (_("Registrars who must agree to a new member"), plain),
-        "recovery_required": (_("Members who together give somebody a new key"), plain),
+        "recovery_required": (_("Registrars or guardians who must agree to a new key"), plain),
         "recovery_delay_s": (_("Time in which an old key can stop a new one"), i18n.span),
         "oversight": (_("Oversight body"), plain),
         "oversight_required": (_("Members of the oversight body who must agree to a halt"), plain),
@@ -141,10 +142,13 @@ def fields_in_words() -> dict[str, tuple[str, Callable[[Any], str]]]:
         "stewards": (_("Stewards"), plain),
         "stewards_required": (_("Stewards who must sign together"), plain),
         "withdrawal_max_s": (_("Longest time a release is withdrawn without a vote"), i18n.span),
-        "open_proposals": (_("Votes one member may have open at a time"), plain),
+        "open_proposals": (_("Proposals one member may have open at a time"), plain),
         "founder_led": (_("Votes that are the founders' alone, until they hand over"), kind_in_words),
         "supersede_after_withdrawals": (_("Members who take back their consent until a newer release is due"), plain),
-        "supersede_within_s": (_("Time in which a newer release is due, once the first of them did"), lambda value: plain(value and i18n.span(value))),
+        "supersede_within_s": (
+            _("Time in which a newer release is due, after a member takes back their consent"),
+            lambda value: plain(value and i18n.span(value)),
+        ),
         "secret_minimum_roll": (_("Members who must be able to vote in a secret ballot"), plain),
         "secret_minimum_ballots": (_("Votes that must be in before a secret ballot is counted"), plain),
         "witnesses": (_("Outside witnesses"), witness_name),
@@ -172,8 +176,10 @@ def stage_in_words(stage: tuple[str, Mapping[str, int]]) -> str:
 
 def site_in_words(site: PasskeyOrigin) -> str:
     """Return where keys sign, and from when until when."""
-    first, last = (i18n.apart(i18n.day(one)) if one else "…" for one in (site.valid_from, site.valid_until))
-    return f"{plain(site.origin)} ({first} – {last})"
+    first = i18n.apart(i18n.day(site.valid_from))
+    if site.valid_until is None:
+        return i18n.gettext("%(site)s, since %(day)s") % {"site": plain(site.origin), "day": first}
+    return f"{plain(site.origin)} ({first} – {i18n.apart(i18n.day(site.valid_until))})"
 
 
 def witness_name(key: str) -> str:

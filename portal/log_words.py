@@ -84,7 +84,7 @@ def reason_in_words(reason: str) -> str:
         "asked-twice": _("it was asked twice"),
         "key-not-confirmed": _("nobody confirmed the fingerprint of the key"),
         "not-eligible": _("the bylaws do not allow it"),
-        "not-known": _("the registrars do not know who asks"),
+        "not-known": _("the registrar does not know who is asking"),
         "taken-back": _("whoever asked took it back"),
     }.get(reason, reason)
 
@@ -110,6 +110,8 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.decline/v1":
             what = {"admission": _("%(who)s declines a request to join: %(why)s"), "recovery": _("%(who)s declines a request for a new key: %(why)s")}
             return what[payload["about"]] % {"who": author, "why": reason_in_words(payload["reason"])}
+        case "coop.founding/v1":
+            return _("The founders and the operator found the cooperative")
         case "coop.leave/v1":
             return _("%(who)s leaves") % {"who": author}
         case "coop.consent/v1":

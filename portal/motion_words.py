@@ -28,7 +28,7 @@ def motion_in_words(service: Service, register: Register, motion: Strict | None)
             ]
         case Suspend():
             return [
-                _("Until %(until)s %(member)s may propose nothing and holds no office, and has no vote in what is opened meanwhile.")
+                _("Until %(until)s %(member)s may propose nothing and holds no office, and cannot vote in votes that open meanwhile.")
                 % {"member": motion.member, "until": when(motion.until)},
                 _("What they gave and allowed stays theirs: they can take it back, and they can leave."),
                 _("They can ask members to end it earlier, by an appeal."),

@@ -59,7 +59,7 @@ def offices_in_words(bylaws: Bylaws, register: Register | None) -> list[Office]:
         Office(
             _("Registrars"),
             [
-                _("They agree when somebody wants to become a member."),
+                _("They decide together whether somebody who asks becomes a member."),
                 _("Where one declines, the others can still agree. Members can admit somebody too, by a vote."),
             ],
             _facts(bylaws, "registrars_required"),

@@ -53,7 +53,11 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
                     if kept
                     else []
                 ),
-                ngettext("In the language with most of them %(num)s member gave them.", "In the language with most of them %(num)s members gave them.", people)
+                ngettext(
+                    "In the language with the most texts, they are from %(num)s member.",
+                    "In the language with the most texts, they are from %(num)s members.",
+                    people,
+                )
                 % {"num": number(people)},
             )
         ),
@@ -64,11 +68,10 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
         ngettext("Each text is read once.", "Each text is read %(num)s times.", training.epochs) % {"num": number(training.epochs)},
         _("It may start %(starts)s, on %(devices)s at most, for %(minutes)s each time.")
         % {
-            "starts": ngettext("%(num)s time", "%(num)s times", allowed) % {"num": number(allowed)},
+            "starts": _times(allowed),
             "devices": ngettext("%(num)s device", "%(num)s devices", limits.max_devices) % {"num": number(limits.max_devices)},
             "minutes": ngettext("%(num)s minute", "%(num)s minutes", limits.max_minutes) % {"num": number(limits.max_minutes)},
         },
-        *([] if allowed == limits.max_starts else [_otherwise(limits.max_starts)]),
         {
             "stop": _("If somebody whose texts are in it withdraws, the run stops."),
             "finish-unreleased": _("If somebody whose texts are in it withdraws, the run may end, but its result is not released."),
@@ -85,6 +88,9 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
                 "The plan asks for a method that needs many people (bootstrap). Where few people gave the answers that are kept aside, the test will look surer than it is."
             )
         )
+    if allowed != limits.max_starts:  # the gate lets nobody start it: that comes first
+        differ = _("This run cannot start, even if members approve it: it would start %(planned)s by its plan, and %(allowed)s by the vote.")
+        lines.insert(0, differ % {"planned": _times(limits.max_starts), "allowed": _times(allowed)})
     if limits.sites:
         lines.append(_("Only at: %(sites)s.") % {"sites": listed(map(apart, limits.sites))})
     if plan.canaries:
@@ -94,11 +100,8 @@ def plan_in_words(plan: Plan, *, starts: int | None = None) -> list[str]:
     return lines
 
 
-def _otherwise(planned: int) -> str:
-    """Return that a vote allows another number of starts than its plan, which the gate lets nobody use."""
-    return _("That is what the vote allows; the plan itself says: %(starts)s. Because the two differ, the checks let no start through.") % {
-        "starts": ngettext("%(num)s time", "%(num)s times", planned) % {"num": number(planned)}
-    }
+def _times(count: int) -> str:
+    return ngettext("%(num)s time", "%(num)s times", count) % {"num": number(count)}
 
 
 def pictures_of(plan: Plan, *, starts: int | None = None) -> list[Picture]:

@@ -72,8 +72,12 @@ def say(text: str) -> Markup:
 
 
 def ids(text: str) -> Markup:
-    """Return a sentence with every pseudonym and every fingerprint in it set as code: in one piece where it fits, and left to right."""
-    return Markup(_NAMED.sub(r'<code dir="ltr">\g<0></code>', str(escape(text))))  # noqa: S704 -- escaped before
+    """Return a sentence with every pseudonym and every fingerprint in it set as code, left to right: a pseudonym in one piece, a fingerprint where it fits."""
+
+    def code(found: re.Match[str]) -> str:
+        return f'<code dir="ltr"{' class="word"' if found[0].startswith("m-") else ""}>{found[0]}</code>'
+
+    return Markup(_NAMED.sub(code, str(escape(text))))  # noqa: S704 -- escaped before
 
 
 def begin(text: str) -> str:

@@ -35,7 +35,7 @@ def flags_in_words() -> dict[str, str]:
     words = {
         "harmful": _("It could harm somebody"),
         "machine_made": _("A machine wrote it"),
-        "no_question": _("The prompt asks for nothing"),
+        "no_question": _("The question or task asks for nothing"),
         "shows_a_person": _("It shows who somebody is"),
         "spam": _("It is spam"),
         "wrong_language": _("It is in another language"),

@@ -22,7 +22,8 @@ def test_what_is_allowed_is_said_before_it_is_signed(coop, home: Path, keys: dic
     give = ["-C", home, "consent", "give", "--key", keys["anna"], "--occurrences", "1", "--purpose", "dpv:ResearchAndDevelopment"]
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     refused = coop(*give)
-    assert (refused.code, refused.err) == (130, "stopped\n")
+    assert refused.code == 130
+    assert refused.err.startswith("stopped")
     for words in ("What taking it back cannot do", "one training run that members approve", "This includes academic research, commercial research,"):
         assert words in refused.out
     assert coop("-C", home, "--json", "consent", "show", "--key", keys["anna"]).json["consents"] == []

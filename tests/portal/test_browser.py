@@ -74,7 +74,7 @@ def join(screen: Screen, mail: str = "new@example.org") -> str:
     page.get_by_role("button", name="Make a passkey").click()
     page.wait_for_url("http://localhost:*/sign/**")
     page.get_by_role("button", name="Sign with the new key").click()
-    page.get_by_text("1 of 3 signatures are here").wait_for()
+    page.get_by_text("Signatures so far: 1 of 3").wait_for()
     for member in portal.members[:2]:
         (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
         submit_signature(portal.service, drafted, portal.keys[member].sign(drafted.body))
@@ -299,7 +299,7 @@ def test_without_a_script_the_same_is_done_by_pasted_signatures(make_portal: Cal
         page.get_by_label("Your public key, for example").fill((tmp_path / "id.pub").read_text())
         page.get_by_role("button", name="Go on").first.click()
         paste()
-        page.get_by_text("1 of 3 signatures are here").wait_for()
+        page.get_by_text("Signatures so far: 1 of 3").wait_for()
         for founder in portal.members[:2]:
             (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
             submit_signature(portal.service, drafted, portal.keys[founder].sign(drafted.body))

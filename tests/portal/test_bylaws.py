@@ -166,7 +166,7 @@ def test_a_change_on_its_way_is_told_until_it_is_in_force_or_falls(amended: tupl
     page = portal.stranger().get("/bylaws")
     assert "1 change of these rules is on its way." in page.words
     coming = part(page, "coming", "versions")
-    assert "Votes one member may have open at a time: 5 → 2" in coming
+    assert "Proposals one member may have open at a time: 5 → 2" in coming
     assert "Open until" in coming
     assert f"/proposals/{made.fourth}" in page.text
     other = make_portal()
@@ -272,7 +272,7 @@ def test_a_length_of_time_is_told_in_the_readers_language() -> None:
 def test_every_kind_says_what_becomes_of_it_and_a_consultation_approves_nothing() -> None:
     assert len({effect_in_words(kind) for kind in KINDS}) == len(KINDS)
     asked = " ".join(one for part_ in decided_in_words("consultation", Rules(quorum_percent=20, minimum_for=1)) for one in part_)
-    assert "20% of those who may vote have to vote." in asked
+    assert "At least 20% of those who may vote have to vote." in asked
     assert "approved" not in asked
     assert "say yes" not in asked
     main, more = decided_in_words("run", Rules())

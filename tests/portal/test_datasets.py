@@ -177,7 +177,7 @@ def test_few_people_are_counted_nowhere(still: Shelf) -> None:
     assert client.get(f"{PREFIX}/languages/spa").json()["givers"] is None
     told = client.get(f"{PREFIX}/languages/swa").json()
     assert (told["name"], told["givers"], told["datasets"][0]["contributors"]) == ("Swahili", 6, 6)
-    assert "They are fewer than 5." in still.portal.stranger().get("/languages/spa").words
+    assert "They are from fewer than 5 members." in still.portal.stranger().get("/languages/spa").words
     assert not re.search(r"m-[0-9a-f]{16}", still.portal.stranger().get("/languages/swa").text)
     assert not re.search(r"m-[0-9a-f]{16}", still.portal.stranger().get(still.path).text)
 

@@ -10,7 +10,7 @@ import pytest
 
 from governance_hooks.requests import REASONS
 from governance_hooks.statement import now, shift
-from portal import i18n
+from portal import i18n, pictures
 from portal.mail.letters import message_of
 from portal.rendering import environment
 from portal.store.outbox import Letter
@@ -43,6 +43,7 @@ def test_every_page_is_walked(walk: dict[str, str]) -> None:
 def test_no_page_says_anything_that_is_not_in_the_catalogue(made: Library, walk: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     pseudo = Pseudo()
     monkeypatch.setattr(i18n, "catalogue", lambda _: pseudo)
+    monkeypatch.setattr(pictures, "_drawn", pictures._drawn.__wrapped__)  # what is drawn in these words is kept for nobody
     english, unmarked, seen = dict[str, str](), dict[str, str](), 0
     for path, page in shown(made, walk, "ar"):
         assert 'lang="ar" dir="rtl"' in page.text, (path, page.text[:300])

@@ -169,7 +169,7 @@ def test_a_signature_of_a_key_that_is_out_of_force_meanwhile_counts_no_more_and_
     first.paste(first.paste(first.post("/keys/add", line=new.public.line)), new)
     first.paste(first.post("/keys/revoke", line=old.public.line), new)
     for page in (second.get("/stewards/admissions"), second.get(f"{SIGNING}/sign/{drafted.id}")):
-        assert "1 of 3 signatures are here." in page.words
+        assert "Signatures so far: 1 of 3." in page.words
     assert "You have signed. 2 registrars must still sign." in person.get("/join").words
     assert "1 person asks to join." in first.get("/").words
     for registrar, number in ((second, 1), (third, 2)):

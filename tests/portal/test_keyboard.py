@@ -102,7 +102,7 @@ def test_a_member_joins_reads_votes_contributes_consents_and_withdraws_without_a
     keyboard.press("^BUTTON Make a passkey", then="/enrol/")
     keyboard.press("^BUTTON Make a passkey", then="/sign/")
     keyboard.press("^BUTTON Sign with the new key", then="/sign/")
-    page.get_by_text("1 of 3 signatures are here").wait_for()
+    page.get_by_text("Signatures so far: 1 of 3").wait_for()
     for founder in portal.members[:2]:
         (drafted,) = portal.service.private.drafts.open(kind="coop.admission/v1")
         submit_signature(portal.service, drafted, portal.keys[founder].sign(drafted.body))

@@ -188,7 +188,7 @@ def test_a_member_joins_and_consents_with_a_passkey_through_tls(site: Site, tmp_
         page.get_by_role("button", name="Make a passkey").click()
         page.wait_for_url("https://sign.localhost:*/sign/**")
         page.get_by_role("button", name="Sign with the new key").click()
-        page.get_by_text("1 of 3 signatures are here").wait_for()
+        page.get_by_text("Signatures so far: 1 of 3").wait_for()
         assert phone.credentials()[0]["rpId"] == "sign.localhost"
         for registrar in sorted(site.keys)[:2]:
             with PrivateStore(site.root / "private" / "portal.sqlite") as private:

@@ -23,8 +23,8 @@ def _english_again() -> Iterator[None]:
 
 
 def test_pseudonyms_are_set_apart_and_everything_else_is_escaped() -> None:
-    assert ids(f"<b>{MEMBER}</b> & co") == f'&lt;b&gt;<code dir="ltr">{MEMBER}</code>&lt;/b&gt; &amp; co'
-    assert ids(Markup(f"<em>{MEMBER}</em>")) == f'<em><code dir="ltr">{MEMBER}</code></em>'
+    assert ids(f"<b>{MEMBER}</b> & co") == f'&lt;b&gt;<code dir="ltr" class="word">{MEMBER}</code>&lt;/b&gt; &amp; co'
+    assert ids(Markup(f"<em>{MEMBER}</em>")) == f'<em><code dir="ltr" class="word">{MEMBER}</code></em>'
     assert ids(f"{MEMBER}0 x{MEMBER}") == f"{MEMBER}0 x{MEMBER}"
 
 

@@ -115,7 +115,7 @@ class Story:
             page.get_by_label("Your public key, for example").fill((self.folder / "id.pub").read_text())
             page.get_by_role("button", name="Go on").first.click()
         self.sign()
-        page.get_by_text("1 of 3 signatures are here").wait_for()
+        page.get_by_text("Signatures so far: 1 of 3").wait_for()
         for registrar in self.done.members[:2]:
             (drafted,) = self.service.private.drafts.open(kind="coop.admission/v1")
             submit_signature(self.service, drafted, self.keys[registrar].sign(drafted.body))

@@ -225,7 +225,7 @@ def test_a_plan_is_explained_and_drawn_and_what_blocks_it_is_told(portal: Portal
 
 
 def test_a_vote_that_allows_other_starts_than_its_plan_says_both(portal: Portal, planned: str) -> None:
-    differs = "That is what the vote allows; the plan itself says: 2 times. Because the two differ, the checks let no start through."
+    differs = "This run cannot start, even if members approve it: it would start 2 times by its plan, and"
     for uses, said, minutes in ((1, "It may start 1 time, on 2 devices", 60), (2, "It may start 2 times, on 2 devices", 120), (3, "It may start 3 times", 180)):
         page = portal.stranger().get(f"/proposals/{propose(portal, subject=planned, uses=uses)}").words
         assert said in page
@@ -290,8 +290,8 @@ def test_new_bylaws_are_told_in_plain_words(portal: Portal) -> None:
     page = portal.stranger().get(f"/proposals/{proposal}")
     assert "Registrars who must agree to a new member: 2 → 3" in page.words
     assert "Longest halt by the oversight body: 1 week → 3 days" in page.words
-    assert "Training run, no longer: 50% of those who may vote have to vote." in page.words
-    assert "Training run, from now on: 70% of those who may vote have to vote." in page.words
+    assert "Training run, no longer: At least 50% of those who may vote have to vote." in page.words
+    assert "Training run, from now on: At least 70% of those who may vote have to vote." in page.words
     assert "Country whose law applies: \u2068–\u2069 → \u2068Kenya\u2069" in page.words
     assert page.words.count(" → ") == 3
     assert changes_in_words(old, old) == []
