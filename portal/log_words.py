@@ -140,7 +140,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.halt/v1":
             return _("%(who)s halts: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release-status/v1" if payload["status"] == "withdrawn":
-            return _("%(who)s withdraws release %(what)s") % {"who": author, "what": _apart(release_name(service, payload["release"]))}
+            return _("The stewards withdraw release %(what)s") % {"what": _apart(release_name(service, payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 

@@ -75,7 +75,8 @@ def ids(text: str) -> Markup:
     """Return a sentence with every pseudonym and every fingerprint in it set as code, left to right: a pseudonym in one piece, a fingerprint where it fits."""
 
     def code(found: re.Match[str]) -> str:
-        return f'<code dir="ltr"{' class="word"' if found[0].startswith("m-") else ""}>{found[0]}</code>'
+        whole = ' class="word"' if found[0].startswith("m-") else ""
+        return f'<code dir="ltr"{whole}>{found[0]}</code>'
 
     return Markup(_NAMED.sub(code, str(escape(text))))  # noqa: S704 -- escaped before
 
