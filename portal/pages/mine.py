@@ -46,7 +46,9 @@ def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Resp
             statements.append((position, one.id, words_of(visit.service, register, value).title, one.issued))
     records = sorted(visit.service.house.contributions().records(member=member), key=lambda one: (one.created_at, one.record), reverse=True)
     shown = records[(page - 1) * PAGE : page * PAGE]
-    return visit.page("mine.html", numbers=numbers, office=office, records=shown, page=page, more=len(records) > page * PAGE, statements=statements, stays=what_stays())
+    return visit.page(
+        "mine.html", numbers=numbers, office=office, records=shown, page=page, more=len(records) > page * PAGE, statements=statements, stays=what_stays()
+    )
 
 
 def _kept(visit: Visit, page: int) -> Response:

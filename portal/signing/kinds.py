@@ -34,7 +34,7 @@ class Erasure(Strict):
     """Who is a member, or was one, has texts and reasons of theirs erased here. Who got into their mailbox cannot: it takes a key."""
 
     records: Annotated[list[Identifier], Field(max_length=AT_ONCE)]
-    reasons: Annotated[list[Digest], Field(max_length=AT_ONCE)] = []
+    reasons: list[Digest] = Field(default_factory=list, max_length=AT_ONCE)
 
     @model_validator(mode="after")
     def _of_something(self) -> Self:

@@ -104,7 +104,6 @@ def test_nothing_else_opens_for_who_left(portal: Portal) -> None:
         (f"/proposals/{proposal}/remarks", {"text": "I am still here", "stance": "for"}),
         ("/consent/give", {"purpose": "dpv:PublicBenefit", "licences": "Apache-2.0", "public": "true"}),
         ("/consent/withdraw", {"consent": "all"}),
-        ("/contribute/give", {}),
         ("/keys/add", {"line": generate_key(portal.root / "late").public.line}),
         ("/keys/guardians", {"guardians": ""}),
         ("/recover/key", {"line": generate_key(portal.root / "later").public.line}),
@@ -121,7 +120,7 @@ def refused(portal: Portal, member: str, form: Page, person: Person, key: Privat
     before = records_of(portal, member)
     answer = person.paste(form, key)
     assert answer.status == 409
-    assert why in answer.words
+    assert why in answer.words.lower()
     assert records_of(portal, member) == before != []
 
 
@@ -135,7 +134,9 @@ def test_a_key_revoked_before_leaving_erases_nothing(portal: Portal) -> None:
     person.key = new
     leave(person, member)
     refused(portal, member, person.post("/mine/erase", everything="true"), person, old, "this key has no part in this statement")
-    assert portal.stranger().post("/join/prove", line=old.public.line).status != 200
+    thief = portal.stranger()
+    thief.sign_in("thief@example.org")
+    assert "this key is no member's" in thief.post("/join/prove", line=old.public.line).words.lower()
     person.sign(person.post("/mine/erase", everything="true"))
     assert records_of(portal, member) == []
 
@@ -144,8 +145,9 @@ def test_a_key_that_a_recovery_would_have_brought_dies_with_the_membership(porta
     member, thief = portal.members[4], generate_key(portal.root / "thief")
     person = portal.founder(4)
     give(person)
-    say(portal, "coop.recovery/v1", {"member": member, "key": thief.public.line}, portal.members[0], thief, *(portal.keys[one] for one in portal.members[:2]))
-    assert member in portal.service.view.register.recoveries
+    say(portal, "coop.recovery/v1", {"member": member, "key": thief.public.line}, member, thief, *(portal.keys[one] for one in portal.members[:2]))
+    with portal.service.view.reading() as register:
+        assert member in register.recoveries
     leave(person, member)
     refused(portal, member, person.post("/mine/erase", everything="true"), person, thief, "this key has no part in this statement")
 
@@ -169,7 +171,13 @@ def test_who_left_erases_nothing_of_somebody_else(portal: Portal) -> None:
     person.sign(person.post("/contribute/give"))
     person.sign(person.post(f"/proposals/{proposal}/vote", choice="for", reason="Mine."))
     leave(person, member)
-    for fields in ({"records": texts}, {"reasons": written}, {"records": [*records_of(portal, member), *texts]}, {"records": "f" * 16}, {"reasons": "sha256:" + "0" * 64}):
+    for fields in (
+        {"records": texts},
+        {"reasons": written},
+        {"records": [*records_of(portal, member), *texts]},
+        {"records": "f" * 16},
+        {"reasons": "sha256:" + "0" * 64},
+    ):
         answer = person.post("/mine/erase", **fields)
         assert answer.status == 409
         assert "you erase your own texts and reasons only" in answer.words.lower()
@@ -207,7 +215,7 @@ def test_a_signature_over_an_erasure_is_used_once_and_for_a_day(portal: Portal) 
     other = person.post("/mine/erase", records=records_of(portal, member)[1])
     assert person.post(form.url, signature=armored).path == "/mine"
     again = person.post(form.url, signature=armored)
-    assert (again.status, "this statement is not waiting for signatures" in again.words) == (409, True)
+    assert (again.status, "this statement is not waiting for signatures" in again.words.lower()) == (409, True)
     swapped = person.post(other.url, signature=armored)
     assert swapped.status == 409
     handed = portal.stranger().post("/statements", statement=form.shown.decode(), signatures=armored)
@@ -218,7 +226,7 @@ def test_a_signature_over_an_erasure_is_used_once_and_for_a_day(portal: Portal) 
     value["payload"] = {"records": records_of(portal, member), "reasons": []}
     late = portal.service.private.drafts.add(ERASURE, member, dumps(value), {})
     answer = person.post(f"https://sign.village.example/sign/{late.id}", signature=portal.keys[member].sign(late.body))
-    assert "this was drafted too long ago" in answer.words
+    assert "this was drafted too long ago" in answer.words.lower()
     assert len(records_of(portal, member)) == 1
 
 
@@ -241,6 +249,7 @@ def test_who_erased_the_account_comes_back_with_the_key_and_a_planted_session_do
     back.begin("back@example.org")
     planted = Person(portal.app, portal.service)  # somebody who got into the mailbox before
     planted.begin("back@example.org")
+    assert planted.get("/mine").status == 409
     assert back.get("/mine").status == 409
     form = back.post("/join/prove", line=portal.keys[member].public.line)
     assert loads(form.shown)["type"] == ACCOUNT
