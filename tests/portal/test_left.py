@@ -268,7 +268,7 @@ def test_leaving_and_erasing_the_account_say_what_stays_and_how_it_is_erased(por
     give(person)
     leave(person, member)
     page = person.get("/mine")
-    assert re.search(r"The registrars: m-[0-9a-f]{16}", page.words)
+    assert re.search(r"Registrars: m-[0-9a-f]{16}", page.words)
     assert "Who left gets no new key." in page.words
     assert "coop erase" in portal.founder(0).get("/stewards/admissions").words
     assert 'href="/mine"' in person.get("/join").text
