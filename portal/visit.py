@@ -184,9 +184,9 @@ def visit_of(request: Request) -> Visit:
     if admitted:  # by a statement another program appended, or just before this one was killed
         service.private.accounts.bind(account.account, str(member))
         account = service.private.accounts.find(account=account.account) or account
-    if session.standing is None or (member is None and session.standing != keys):  # who left parts the account from the pseudonym, to join again: it opens less
+    if session.standing is None:
         service.private.sessions.stand(token, keys)
-    elif session.standing != keys:
+    elif session.standing != keys and member is not None:  # who left, and parts the account from the pseudonym to join again, opens nothing by it
         # Whoever knew the old name knows nothing now. The session that asked for the change goes on, every other one of the account ends:
         # one on a lost device, of somebody who got into the mailbox, or a name that was planted in this browser.
         if not goes_on:

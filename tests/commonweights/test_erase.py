@@ -13,6 +13,7 @@ from commonweights.workspace import load_key, open_workspace
 from data_pipeline.manifest import read_build, read_ledger
 from data_pipeline.store import ContributionStore
 from data_pipeline.verify import read_exclusions
+from governance_hooks.sshsig import generate_key
 from tests.commonweights.test_exchange_commands import give
 
 
@@ -40,6 +41,22 @@ def test_a_dataset_made_after_somebody_left_has_nothing_of_theirs(coop, home: Pa
     assert {author for row in read_ledger(after) for author in row.authors} == {bela}
     assert {record for record, (why, _) in read_exclusions(after).items() if why == "no_consent"} == set(theirs)
     assert {json.loads(line)["record"] for line in after.ledger.read_bytes().splitlines()} == set(others)
+
+
+def test_who_left_takes_what_they_gave_and_erases_their_ratings_with_a_key_in_force_then(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
+    mine, others = give(coop, home, keys, tmp_path), give(coop, home, keys, tmp_path, "bela")
+    assert coop("-C", home, "rate", others[0], "--score", "1", "--key", keys["anna"]).code == 0
+    new = tmp_path / "new"
+    generate_key(new)
+    (anna,) = members(home, keys, "anna")
+    assert coop("-C", home, "key", "rotate", new, "--key", keys["anna"]).code == 0
+    leave(home, new, anna)
+    for words in (("export", tmp_path / "old.csv"), ("rate", others[0], "--erase")):
+        refused = coop("-C", home, *words, "--key", keys["anna"])  # out of force before they left
+        assert (refused.code != 0, "not in force" in refused.err) == (True, True)
+    assert coop("-C", home, "--json", "export", tmp_path / "out.csv", "--key", new).json["records"] == len(mine)
+    assert coop("-C", home, "--json", "rate", others[0], "--erase", "--key", new).json["erased"] == 1
+    assert coop("-C", home, "rate", others[0], "--score", "5", "--key", new).code != 0
 
 
 def test_the_operator_erases_what_somebody_gave_who_left_and_nobody_elses(coop, home: Path, keys: dict[str, Path], tmp_path: Path) -> None:
