@@ -80,7 +80,6 @@ FULL = [
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
     Sight("mine, left", "left", "/mine"),
-    Sight("mine, left, to sign", "left", "/mine/erase", {"everything": "true"}, often=False),
     Sight("account, left", "left", "/account", often=False),
     Sight("contribute, left", "left", "/contribute", status=409, often=False),
     Sight("join, member", "member", "/join", often=False),
