@@ -57,6 +57,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "init": ("init:init", "Found a cooperative in a folder."),
         "portal": ("portal:portal", "Serve the members' and the public's web pages."),
         "close": ("vote:close", "Close a vote whose time is over."),
+        "erase": ("erase:erase", "Erase what somebody who left and lost every key gave."),
         "build": ("build:build", "Build, verify, compare datasets; prove what is whose in them."),
         "base": ("base:base", "Prepare the demo's base weights, or check a folder of your own."),
         "witness": ("witness:witness", "Watch another cooperative's log: cosign it if it only grows, keep evidence if not."),

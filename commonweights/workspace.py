@@ -20,7 +20,7 @@ from governance_hooks.memory import Memory, roots_at
 from governance_hooks.register import Register
 from governance_hooks.sshsig import KeyElsewhere, Signer, load_private_key, load_public_key
 
-__all__ = ["STORE_URL", "Workspace", "find_folder", "load_key", "member_of", "open_workspace"]
+__all__ = ["STORE_URL", "Workspace", "author_of", "find_folder", "load_key", "member_of", "open_workspace"]
 
 STORE_URL = "COOP_STORE_URL"
 """The environment variable that says where the contribution store is, password and all; it goes before the folder's word."""
@@ -216,4 +216,15 @@ def member_of(coop: Cooperative, key: Signer) -> str:
     if owner is None or owner not in coop.register.members:
         raise Refused("this key belongs to no member", value=key.public.fingerprint, next="coop join --key KEY, or give another key with --key")
     coop.register.member(owner)
+    return owner
+
+
+def author_of(coop: Cooperative, key: Signer) -> str:
+    """Return whose key in force this is, or was when they left: what they gave stays theirs; raise Refused for any other key."""
+    owner = coop.register.known_keys.get(key.public.raw, "")
+    found = coop.register.members.get(owner)
+    if found is None or found.left is None:
+        owner = member_of(coop, key)
+    if key.public.raw not in coop.register.members[owner].keys:
+        raise Refused("this key is not in force", value=key.public.fingerprint, allowed="a key in force, or one that was when its member left")
     return owner

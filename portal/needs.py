@@ -40,7 +40,8 @@ def needs_of(service: Service, register: Register, account: Account) -> list[Nee
             return [Need(_("You asked to join. Registrars have to agree."), "/join", _("See how it stands"))]
         return [Need(_("You are signed in, but not yet a member here."), "/join", _("Join"))]
     if member not in register.members or register.members[member].left is not None:
-        return [Need(_("You have left the cooperative."), "/join", _("Join again"))]
+        theirs = Need(_("What you gave and wrote, as far as it is still kept, you can see and erase."), "/mine", _("Look at it"))
+        return [Need(_("You have left the cooperative."), "/join", _("Join again")), theirs]
     now, found = service.clock(), list[Need]()
     pending = register.recoveries.get(member)
     if pending is not None:

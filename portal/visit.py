@@ -114,6 +114,11 @@ class Visit:
             raise Refused(i18n.gettext("you have left the cooperative, and this page is for members"), next=i18n.gettext("Join again"))
         return register.member(account.member)
 
+    def as_author(self, register: Register) -> Member:
+        """Return who asks, a member or one who left: what they gave and wrote stays theirs to see and to erase."""
+        found = register.members.get(self.signed_in().member or "")
+        return found if found is not None and found.left is not None else self.as_member(register)
+
     def as_officer(self, register: Register) -> Member:
         """Return the member who asks, who holds an office; refuse others."""
         member = self.as_member(register)
@@ -181,7 +186,7 @@ def visit_of(request: Request) -> Visit:
         account = service.private.accounts.find(account=account.account) or account
     if session.standing is None:
         service.private.sessions.stand(token, keys)
-    elif session.standing != keys:
+    elif session.standing != keys and member is not None:  # who left, and parts the account from the pseudonym to join again, opens nothing by it
         # Whoever knew the old name knows nothing now. The session that asked for the change goes on, every other one of the account ends:
         # one on a lost device, of somebody who got into the mailbox, or a name that was planted in this browser.
         if not goes_on:
@@ -203,9 +208,9 @@ def _standing(register: Register, pseudonym: str | None) -> Standing:
 
 
 def _with_keys(register: Register, pseudonym: str | None) -> str:
-    """Return what an account is: a member's, with these keys in force, or nobody's; as a digest, which is kept."""
+    """Return what an account is: a member's, with these keys in force, or in force when they left, or nobody's; as a digest, which is kept."""
     member = register.members.get(pseudonym or "")
-    return sha256(dumps([] if member is None or member.left is not None else [member.id, *(raw.hex() for raw in sorted(member.keys))]))
+    return sha256(dumps([] if member is None else [member.id, *([] if member.left is None else ["left"]), *(raw.hex() for raw in sorted(member.keys))]))
 
 
 def _asked_for_it(service: Service, session: str, member: str | None) -> bool:

@@ -12,7 +12,7 @@ from commonweights.cli import Session
 from commonweights.commands.contribute import FORMAT_NAMES
 from commonweights.options import key_option
 from commonweights.progress import Progress, progress
-from commonweights.workspace import load_key, member_of, open_workspace
+from commonweights.workspace import author_of, load_key, open_workspace
 from governance_hooks.errors import BadInput
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def export(session: Session, file: Path, format_name: str | None, build_name: st
         else:
             assert own is not None
             with ContributionStore(space.contributions) as store:
-                lost = write(file, counted(_given(store, member_of(space.coop, own)), show), format=chosen)
+                lost = write(file, counted(_given(store, author_of(space.coop, own)), show), format=chosen)
     text = [f"{count} texts in {file} ({chosen})", *(f"not in it, for the format has no place: {what}, {number} times" for what, number in lost.items())]
     session.show({"file": str(file), "format": chosen, "records": count, "lost": lost}, "\n".join(text))
 

@@ -10,7 +10,7 @@ from commonweights.cli import Session
 from commonweights.commands.contribute import open_store
 from commonweights.options import key_option
 from commonweights.progress import progress
-from commonweights.workspace import load_key, member_of, open_workspace
+from commonweights.workspace import author_of, load_key, member_of, open_workspace
 from governance_hooks.errors import BadInput
 from governance_hooks.reviews import FLAGS
 from governance_hooks.statement import now
@@ -46,11 +46,12 @@ def rate(session: Session, record: str | None, score: int | None, flags: tuple[s
         )
     own = load_key(key)
     with open_workspace(session.folder) as space, open_store(space) as store, progress(quiet=session.json) as show:
-        member = member_of(space.coop, own)
         if erase:
+            member = author_of(space.coop, own)
             gone = store.reviews.erase(member, [str(record)], at=now())
             session.show({"erased": gone, "member": member}, f"{gone} ratings of {record} erased; datasets built before still hold them")
             return
+        member = member_of(space.coop, own)
         if file is not None:
             from data_pipeline.importers.ratings import read_ratings
 

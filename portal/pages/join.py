@@ -106,8 +106,9 @@ def prove(visit: Here, line: Line) -> Response:
     """Draft the proof that a member's key and this account belong to the same person."""
     account = visit.signed_in()
     with visit.register() as register:
-        owner = register.holder(PublicKey.from_line(key_line(line)).raw)
-        if owner is None:
+        raw = PublicKey.from_line(key_line(line)).raw
+        owner = register.known_keys.get(raw, "")
+        if owner not in register.members or raw not in register.members[owner].keys:  # who left still erases what they gave, so they come back too
             raise Refused(i18n.gettext("this key is no member's"), next=i18n.gettext("paste the public key you joined with"))
         if account.member is not None:
             raise Refused(i18n.gettext("this account belongs to a member already"), value=account.member)

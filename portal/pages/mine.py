@@ -1,4 +1,4 @@
-"""Mine: what I gave, where it went, what came of it, my stake, what I signed; and erasing my texts, and leaving."""
+"""Mine: what I gave, where it went, what came of it, my stake, what I signed; and erasing my texts, and leaving. For who left: what of theirs is still kept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from starlette.exceptions import HTTPException
 
 from governance_hooks.canonical import loads
 from governance_hooks.errors import BadInput, CoopError, Refused
-from governance_hooks.fields import Identifier
+from governance_hooks.fields import Digest, Identifier
 from governance_hooks.register import Register
 from governance_hooks.stake.payout import Payout
 from portal import i18n
 from portal.service import Service
 from portal.signing.drafting import draft, signing_path
-from portal.signing.kinds import ERASURE
-from portal.signing.words import words_of
-from portal.visit import Here
+from portal.signing.kinds import AT_ONCE, ERASURE
+from portal.signing.submitting import require_own
+from portal.signing.words import what_stays, words_of
+from portal.visit import Here, Visit
 
 __all__ = ["router"]
 
@@ -29,7 +30,9 @@ PAGE = 30
 
 @router.get("/mine")
 def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
-    """Show my texts, newest first, and what I signed."""
+    """Show my texts, newest first, and what I signed; to who left, what is still kept."""
+    if visit.standing == "left":
+        return _kept(visit, page)
     with visit.register() as register:
         member = visit.as_member(register).id
         given = [one for one in register.contributions.values() if one.author == member]
@@ -43,14 +46,47 @@ def mine(visit: Here, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Resp
             statements.append((position, one.id, words_of(visit.service, register, value).title, one.issued))
     records = sorted(visit.service.house.contributions().records(member=member), key=lambda one: (one.created_at, one.record), reverse=True)
     shown = records[(page - 1) * PAGE : page * PAGE]
-    return visit.page("mine.html", numbers=numbers, office=office, records=shown, page=page, more=len(records) > page * PAGE, statements=statements)
+    return visit.page(
+        "mine.html", numbers=numbers, office=office, records=shown, page=page, more=len(records) > page * PAGE, statements=statements, stays=what_stays()
+    )
+
+
+def _kept(visit: Visit, page: int) -> Response:
+    """Show who left which texts and reasons of theirs are still here."""
+    with visit.register() as register:
+        member = visit.as_author(register)
+        left, registrars = visit.service.view.entry(member.left or 0), [*register.bylaws.registrars]
+    mine = visit.service.house.contributions().records(member=member.id)
+    records = sorted((one for one in mine if not one.erased_at), key=lambda one: (one.created_at, one.record), reverse=True)
+    written = _written(visit.service, member.id)
+    return visit.page(
+        "left.html",
+        position=member.left,
+        issued=left.issued,
+        texts=len(records),
+        erased=len(mine) - len(records),
+        written=len(written),
+        records=records[(page - 1) * PAGE : page * PAGE],
+        reasons=[(one, visit.service.house.reason(one)) for one in written[(page - 1) * PAGE : page * PAGE]],
+        page=page,
+        at_once=AT_ONCE,
+        registrars=registrars,
+        more=max(len(records), len(written)) > page * PAGE,
+    )
+
+
+def _written(service: Service, member: str) -> list[str]:
+    """Return the reasons of somebody that are still kept, those named last first."""
+    with service.view.reading():
+        named = [one for one, first in service.view.reasons.items() if first.author == member]
+    return [one for one in reversed(named) if service.house.reason_document(one) is not None]
 
 
 @router.get("/mine/where")
 def where(visit: Here) -> Response:
     """Show where my texts went: builds, runs, releases, and what was left out and why."""
     with visit.register() as register:
-        member = visit.as_member(register).id
+        member = visit.as_author(register).id
     if not visit.service.limits.allows("dry", member):
         raise HTTPException(429)
     lines = visit.service.house.whereabouts(member)
@@ -62,7 +98,7 @@ def where(visit: Here) -> Response:
 def stake(visit: Here) -> Response:
     """Show the shares of each run whose shares were worked out, what I gave of each part, and my part of each payout."""
     with visit.register() as register:
-        member = visit.as_member(register).id
+        member = visit.as_author(register).id
         own = _languages(register, member)
         rows = _shares(visit.service, register, own)
         try:
@@ -114,15 +150,23 @@ def _shares(service: Service, register: Register, own: dict[str, int]) -> list[d
 
 
 @router.post("/mine/erase")
-def erase(visit: Here, records: Annotated[list[Identifier], Form(max_length=200)]) -> Response:
-    """Draft the erasure of texts of one's own."""
+def erase(
+    visit: Here,
+    records: Annotated[list[Identifier], Form(max_length=AT_ONCE, default_factory=list)],
+    reasons: Annotated[list[Digest], Form(max_length=AT_ONCE, default_factory=list)],
+    everything: Annotated[bool, Form()] = False,
+) -> Response:
+    """Draft the erasure of texts and reasons of one's own: of those that are ticked, or of everything, as much as one signature erases."""
     with visit.register() as register:
-        member = visit.as_member(register).id
-        found = visit.service.house.contributions().some(records)
-        if not found or len(found) != len(set(records)) or any(one.member != member for one in found):
-            raise Refused(i18n.gettext("you erase your own texts only"))
-        payload = {"records": sorted({one.record for one in found})}
-        made = draft(visit.service, register, ERASURE, payload, member, go="/mine")
+        member = visit.as_author(register).id
+    if everything:
+        records = [one.record for one in visit.service.house.contributions().records(member=member) if not one.erased_at][:AT_ONCE]
+        reasons = _written(visit.service, member)[:AT_ONCE]
+    if not records and not reasons:
+        raise Refused(i18n.gettext("nothing is ticked"), next=i18n.gettext("tick what shall be erased"))
+    require_own(visit.service, member, records, reasons)
+    with visit.register() as register:
+        made = draft(visit.service, register, ERASURE, {"records": sorted(set(records)), "reasons": sorted(set(reasons))}, member, go="/mine")
     return visit.go_sign(signing_path(made, member))
 
 

@@ -26,8 +26,10 @@ from portal.opinion.page import Deliberation, deliberation_of, in_short, map_sho
 from portal.plan_words import pictures_of, plan_in_words
 from portal.proposal_rows import Row, by_end, row_of, rows_of
 from portal.service import Service
+from portal.signing.drafting import draft, signing_path
+from portal.signing.kinds import AT_ONCE, ERASURE
 from portal.store.remarks import STANCES
-from portal.visit import Here
+from portal.visit import Here, Visit
 
 __all__ = ["Digest", "find", "router"]
 
@@ -240,7 +242,7 @@ def remark(visit: Here, identifier: Digest, text: Annotated[str, Form(max_length
 def unsay(visit: Here, identifier: Digest, number: Annotated[str, Path(pattern=r"^[0-9a-f]{24}$")]) -> Response:
     """Erase one's own remark."""
     with visit.register() as register:
-        member = visit.as_member(register).id
+        member = visit.as_author(register).id
     visit.service.private.remarks.erase(number, member)
     return visit.go(f"/proposals/{identifier}")
 
@@ -249,36 +251,39 @@ def unsay(visit: Here, identifier: Digest, number: Annotated[str, Path(pattern=r
 def erase_reasons(visit: Here, identifier: Digest) -> Response:
     """Erase the reasons one proposed something with, in every version of them that is one's own."""
     with visit.register() as register:
-        member = visit.as_member(register).id
+        member = visit.as_author(register).id
         found = find(register, identifier)
         if found.reasons is None or found.proposer != member:
             raise BadInput(i18n.gettext("there are no reasons of yours"))
         kept, at = {found.reasons}, found.draft
         while at is not None:
-            draft = register.drafts[at]
-            kept |= {draft.reasons} if draft.reasons and draft.author == member else set()
-            at = draft.previous
-        _erase(visit.service, member, *kept)
-    reasons.forget()
-    return visit.go(f"/proposals/{identifier}")
+            version = register.drafts[at]
+            kept |= {version.reasons} if version.reasons and version.author == member else set()
+            at = version.previous
+        return _erase(visit, register, identifier, *kept)
 
 
 @router.post("/proposals/{identifier}/reason/erase")
 def erase_reason(visit: Here, identifier: Digest) -> Response:
     """Erase the reason one gave with a ballot; its salted fingerprint in the log then says nothing."""
     with visit.register() as register:
-        member = visit.as_member(register).id
+        member = visit.as_author(register).id
         vote = find(register, identifier).votes.get(member)
         if vote is None or vote.reason is None:
             raise BadInput(i18n.gettext("there is no reason of yours"))
-        _erase(visit.service, member, vote.reason)
-    return visit.go(f"/proposals/{identifier}")
+        return _erase(visit, register, identifier, vote.reason)
 
 
-def _erase(service: Service, member: str, *named: str) -> None:
-    """Erase what a member wrote, of the reasons that statements of theirs name: a statement may name what somebody else wrote."""
-    own = [one for one in named if service.view.reasons[one].author == member]
+def _erase(visit: Visit, register: Register, identifier: str, *named: str) -> Response:
+    """Erase what somebody wrote, of the reasons that statements of theirs name: a statement may name what somebody else wrote. Who left signs it."""
+    member = visit.as_author(register).id
+    own = sorted(one for one in named if visit.service.view.reasons[one].author == member)
     if not own:
         raise Refused(i18n.gettext("somebody else wrote this, and they alone erase it"))
+    if visit.standing == "left":
+        made = draft(visit.service, register, ERASURE, {"records": [], "reasons": own[:AT_ONCE]}, member, go="/mine")
+        return visit.go_sign(signing_path(made, member))
     for one in own:
-        service.house.erase_reason(one)
+        visit.service.house.erase_reason(one)
+    reasons.forget()
+    return visit.go(f"/proposals/{identifier}")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from governance_hooks.errors import Refused
-from governance_hooks.fields import Identifier, Strict
+from governance_hooks.fields import Digest, Identifier, Strict
 from governance_hooks.register import Register
 from governance_hooks.sentence import Sentence
 from governance_hooks.sshsig import PublicKey, check
 
-__all__ = ["ACCOUNT", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer", "signers"]
+__all__ = ["ACCOUNT", "AT_ONCE", "DOCUMENTS", "ERASURE", "Erasure", "candidates", "needed", "new_key", "require_signer", "signers"]
 
 ACCOUNT = "coop.account/v1"
 ERASURE = "coop.erasure/v1"
+AT_ONCE: Final = 200
+"""Texts, and reasons, that one signature erases at most."""
 
 
 class AccountProof(Strict):
@@ -29,13 +31,20 @@ class AccountProof(Strict):
 
 
 class Erasure(Strict):
-    """A member has texts of theirs erased from the store. Who got into their mailbox cannot: it takes a key."""
+    """Who is a member, or was one, has texts and reasons of theirs erased here. Who got into their mailbox cannot: it takes a key."""
 
-    records: Annotated[list[Identifier], Field(min_length=1, max_length=200)]
+    records: Annotated[list[Identifier], Field(max_length=AT_ONCE)]
+    reasons: list[Digest] = Field(default_factory=list, max_length=AT_ONCE)
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if not self.records and not self.reasons:
+            raise ValueError("an erasure names what it erases")
+        return self
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {ACCOUNT: AccountProof, ERASURE: Erasure}
-"""Documents of a statement's form that a key signs for the portal alone."""
+"""Documents of a statement's form that a key signs for the portal alone: also one of who left, that was in force then, for what they gave stays theirs."""
 
 
 def new_key(value: dict[str, Any]) -> PublicKey | None:
@@ -95,7 +104,8 @@ def require_signer(register: Register, value: dict[str, Any], key: PublicKey) ->
     pending = register.recoveries.get(value["author"])
     if value["type"] == "coop.recovery-cancel/v1" and pending is not None and pending.key == key.raw:
         return owner
-    if member is None or member.left is not None or key.raw not in member.keys or (allowed is not None and owner not in allowed):
+    gone = member is None or (member.left is not None and value["type"] not in DOCUMENTS)  # nobody's keys change after they left
+    if member is None or gone or key.raw not in member.keys or (allowed is not None and owner not in allowed):
         who = Sentence("any member") if allowed is None else ", ".join(sorted(allowed)) or Sentence("nobody at the moment")
         raise Refused("this key has no part in this statement", value=key.fingerprint, allowed=Sentence("keys in force of {who}", who=who))
     return owner

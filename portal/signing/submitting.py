@@ -13,13 +13,14 @@ from governance_hooks.payloads.types import PAYLOADS
 from governance_hooks.rules.origins import check_origins
 from governance_hooks.sshsig import check
 from governance_hooks.statement import CLOCK_SKEW_S, Statement, entry, parse, shift
+from portal import i18n, reasons
 from portal.mail.letters import SECURITY
 from portal.service import Service
 from portal.signing.kinds import DOCUMENTS, ERASURE, needed, require_signer, signers
 from portal.signing.requests import asked_as
 from portal.store.drafted import Drafted
 
-__all__ = ["Progress", "armored_blocks", "submit", "submit_signature"]
+__all__ = ["Progress", "armored_blocks", "require_own", "submit", "submit_signature"]
 
 _BLOCK = re.compile(r"-----BEGIN SSH SIGNATURE-----\n[A-Za-z0-9+/=\n]{1,20000}\n-----END SSH SIGNATURE-----\n?")
 
@@ -104,20 +105,36 @@ def submit(service: Service, data: bytes) -> Statement:
 def _obey(service: Service, document: Statement) -> None:
     """Do what a member's key asks of the portal alone; once, for a day: who finds the document later can do nothing with it."""
     with service.view.reading() as register:
-        register.author(document)
+        left = register.members.get(document.author)
+        if left is None or left.left is None:
+            register.author(document)
+        elif len(document.signers) != 1 or not document.signers <= left.keys:
+            raise Refused("this takes one key of yours that was in force when you left", value=document.author)
     if not shift(service.clock(), -86_400) <= document.issued <= shift(service.clock(), CLOCK_SKEW_S):
         raise Refused("this was drafted too long ago", value=document.issued, next="begin again")
     payload = loads(document.entry)["body"]["payload"]
     if document.type == ERASURE:
-        store = service.house.contributions()
-        records = store.some(payload["records"])
-        if len(records) != len(set(payload["records"])) or any(one.member != document.author for one in records):
-            raise Refused("a member erases their own texts only", value=document.author)
-        store.erase([one.record for one in records])
+        require_own(service, document.author, payload["records"], payload.get("reasons", []))
+        service.house.contributions().erase(payload["records"])
+        for one in payload.get("reasons", []):
+            service.house.erase_reason(one)
+        reasons.forget()
         return
     if payload["portal"] != service.settings.origin:
         raise Refused("this was signed for another portal", value=payload["portal"], allowed=service.settings.origin)
     service.private.accounts.bind(payload["account"], document.author)
+
+
+def require_own(service: Service, author: str, records: list[str], named: list[str]) -> None:
+    """Refuse an erasure that names a text or a reason of somebody else, or one that is not here.
+
+    A reason is its author's, who is whoever named it first in the log: a statement may name what somebody else wrote.
+    """
+    found = service.house.contributions().some(records)
+    with service.view.reading():
+        written = [service.view.reasons.get(one) for one in named]
+    if len(found) != len(set(records)) or any(one.member != author for one in found) or any(one is None or one.author != author for one in written):
+        raise Refused(i18n.gettext("you erase your own texts and reasons only"), value=author)
 
 
 def _follow(service: Service, made: Statement, position: int) -> None:

@@ -125,7 +125,8 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
         case "coop.recovery-cancel/v1":
             return Words(_("A recovery stopped"), (_("Your old keys stay, and the new one is refused."),))
         case "coop.leave/v1":
-            return Words(_("You leave"), (_("Your membership ends, and everything you allowed ends with it. Your votes of the past still count."),))
+            ends = _("Your membership ends, and everything you allowed ends with it. Your votes of the past still count.")
+            return Words(_("You leave"), (ends, what_stays()))
         case "coop.halt/v1":
             until = _("It is halted until %(until)s, unless members decide otherwise.") % {"until": when(payload["until"])}
             return Words(_("A halt"), (_about(service, register, payload["proposal"]), until))
@@ -139,11 +140,11 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             ]
             return Words(_("A proposal"), tuple(lines))
         case kind if kind == ERASURE:
-            count = ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", len(payload["records"])) % {
-                "num": len(payload["records"])
-            }
+            texts, written = len(payload["records"]), len(payload.get("reasons", []))
+            lines = [ngettext("%(num)d text of yours is erased.", "%(num)d texts of yours are erased.", texts) % {"num": texts}] if texts else []
+            lines += [ngettext("%(num)d reason of yours is erased.", "%(num)d reasons of yours are erased.", written) % {"num": written}] if written else []
             after = _("Erased texts cannot be brought back. Datasets and weights made before stay as they are. This does not go into the log.")
-            return Words(_("Erasure"), (count, after), logged=False)
+            return Words(_("Erasure"), (*lines, after), logged=False)
         case kind if kind == ACCOUNT:
             account = service.private.accounts.find(account=payload["account"])
             lines = [
@@ -154,6 +155,14 @@ def words_of(service: Service, register: Register, value: dict[str, Any]) -> Wor
             ]
             return Words(_("Your account"), tuple(lines), logged=False)
     return Words(kind_of(value["type"]), (_("There are no plain words for this statement: read the text itself."),))
+
+
+def what_stays() -> str:
+    """Return what of somebody who leaves is still kept, and how it is erased."""
+    return _(
+        "Your texts and reasons stay on this server, and go into no new dataset. You can erase them before you leave or at any time after, here, "
+        "with a key that is in force when you leave: keep one."
+    )
 
 
 def _about(service: Service, register: Register, proposal: str) -> str:

@@ -38,6 +38,10 @@ def join(stage: Stage) -> None:
         stage.people[name] = portal.founder(number)
     portal.service.limits.tired_of = _who(stage, "fresh")  # type: ignore[attr-defined]
     left = stage.people["left"]
+    for number in (7, 8):
+        write(left, number)
+    left.sign(left.post("/contribute/give"))
+    left.sign(left.post("/mine/erase", records=portal.service.house.contributions().records(member=_who(stage, "left"))[0].record))
     left.sign(left.post("/mine/leave", sure=left.service.private.accounts.find(mail="left@example.org").member))  # type: ignore[union-attr]
     signed_out = stage.people["signed out"] = portal.stranger()
     signed_out.begin("member@example.org")

@@ -79,6 +79,8 @@ FULL = [
     Sight("recover, no member", "newcomer", "/recover", often=False),
     Sight("home, left", "left", "/", often=False),
     Sight("join, left", "left", "/join", often=False),
+    Sight("mine, left", "left", "/mine"),
+    Sight("account, left", "left", "/account", often=False),
     Sight("contribute, left", "left", "/contribute", status=409, often=False),
     Sight("join, member", "member", "/join", often=False),
     # a member

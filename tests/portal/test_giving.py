@@ -211,7 +211,7 @@ def test_leaving_ends_membership_and_consent(portal: Portal) -> None:
     with portal.service.view.reading() as register:
         assert register.members[author].left is not None
         assert register.grants[author][0].withdrawn is not None
-    assert writer.get("/mine").status == 409
+    assert writer.get("/consent").status == 409
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,9 @@ def test_who_left_has_the_menu_of_who_may_join_and_is_told_so_on_pages_of_member
     assert menu(person.get("/contribute")) == MEMBERS
     person.sign(person.post("/mine/leave", sure=member))
     home = person.get("/")
-    assert menu(home) == [*EVERYBODY, "/join", "/account"]
+    assert menu(home) == [*EVERYBODY, "/mine", "/join", "/account"]
     assert "<title>Where you stand" in home.text
-    for path in ("/contribute", "/review", "/consent", "/mine", "/keys", "/propose"):
+    for path in ("/contribute", "/review", "/consent", "/keys", "/propose"):
         page = person.get(path)
         assert (page.status, "You have left the cooperative, and this page is for members." in page.words) == (409, True), path
         assert ("What you can do Join again" in page.words, 'class="button" href="/join"' in page.text) == (True, True), path
