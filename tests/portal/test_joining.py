@@ -20,7 +20,7 @@ from tests.portal.test_voting import propose, say
 def test_somebody_joins_with_a_passkey_and_two_registrars(portal: Portal) -> None:
     person = portal.stranger()
     assert "Where you stand" in person.sign_in("new@example.org").words
-    assert "1 of 3 signatures" in person.touch(person.make_passkey(person.post("/join/passkey"))).words
+    assert "Signatures so far: 1 of 3" in person.touch(person.make_passkey(person.post("/join/passkey"))).words
     account = portal.service.private.accounts.find(mail="new@example.org")
     assert account is not None
     member = account.asks_as
@@ -43,12 +43,12 @@ def test_somebody_joins_with_a_key_in_a_file_and_no_script(portal: Portal) -> No
     person.key = generate_key(portal.root / "own")
     person.sign_in("file@example.org")
     done = person.paste(person.post("/join/key", line=person.key.public.line + " me@laptop"))
-    assert "1 of 3 signatures" in done.words
+    assert "Signatures so far: 1 of 3" in done.words
     member = portal.service.private.accounts.find(mail="file@example.org").asks_as  # type: ignore[union-attr]
     first = portal.founder(0)
     page = first.get(first.get("/stewards/admissions").links(f"as={portal.members[0]}")[0])
-    assert "2 of 3 signatures" in first.paste(page).words
-    assert first.paste(page).words.count("2 of 3 signatures") == 1  # the same signature again is not another one
+    assert "Signatures so far: 2 of 3" in first.paste(page).words
+    assert first.paste(page).words.count("Signatures so far: 2 of 3") == 1  # the same signature again is not another one
     second = portal.founder(1)
     second.paste(second.get(second.get("/stewards/admissions").links(f"as={portal.members[1]}")[0]))
     with portal.service.view.reading() as register:
@@ -102,7 +102,7 @@ def test_a_second_device_is_added_and_a_lost_one_put_out_of_force(portal: Portal
     assert first is not None
     assert second is not None
     halfway = person.touch(page)
-    assert "1 of 2 signatures" in halfway.words
+    assert "Signatures so far: 1 of 2" in halfway.words
     assert "This key may sign for you from now on" in person.get("/keys").words
     assert person.touch(halfway, first).path == "/keys"
     with portal.service.view.reading() as register:
@@ -139,7 +139,7 @@ def test_lost_keys_are_recovered_by_guardians_and_stopped_by_an_old_key(portal: 
     assert person.post("/keys/guardians", guardians=guardians[0]).status == 422
     person.touch(person.post("/keys/guardians", guardians=" ".join(guardians)))
     page = person.touch(person.make_passkey(person.post("/recover/passkey")))
-    assert "1 of 3 signatures" in page.words
+    assert "Signatures so far: 1 of 3" in page.words
     assert "lost their keys" not in person.get("/").words
     for number in (3, 4):
         guardian = portal.founder(number)
@@ -205,7 +205,7 @@ def test_a_registrar_declines_by_a_statement_and_who_asked_reads_why_and_what_to
     for path in ("/", "/join"):
         assert "A registrar declined your request" in person.get(path).words
     own = person.get("/join")
-    assert "the registrars do not know who asks" in own.words
+    assert "the registrar does not know who is asking" in own.words
     assert "put your admission to the vote of all" in own.words
     assert own.links(f"/log/entries/{found.position}")
     opening = html.unescape(re.search(r"<pre>(.*?)</pre>", own.text)[1])  # type: ignore[index]
@@ -257,7 +257,7 @@ def test_the_log_and_outsiders_learn_nothing_of_who_was_declined(portal: Portal)
         assert request.author not in text
         assert request.digest not in text
         assert request.digest[7:] not in text
-    assert "declines a request to join: the registrars do not know who asks" in portal.stranger().get("/log").words
+    assert "declines a request to join: the registrar does not know who is asking" in portal.stranger().get("/log").words
 
 
 def test_erasing_the_account_takes_away_what_could_show_whose_request_it_was(portal: Portal) -> None:
