@@ -121,7 +121,7 @@ def test_a_run_that_was_voted_down_does_not_start_on_a_late_ballot(village: Vill
         village.ballot(member, proposal, "against")
     village.close(proposal)
     late = [ballot(village, proposal, member) for member in village.members[3:]]
-    broken(run_gate(request_for(approved)), "ballots recounted", "members did not approve it: only 0 voted for")
+    broken(run_gate(request_for(approved)), "ballots recounted", "members did not approve it: 0 of 3 for, 60% needed")
     broken(run_gate(request_for(approved, proof=forged_proof(village.coop, *late, at=village.clock))), "proof is of this log", "this vote is closed")
 
 
