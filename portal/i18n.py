@@ -230,8 +230,7 @@ def when(instant: str) -> str:
 def _when(instant: str, language: str) -> str:
     moment = datetime.fromisoformat(instant)
     time = format_time(moment, "short", locale=language).replace(" ", "\u00a0")
-    date = format_date(moment, "medium", locale=language).replace(" ", "\u00a0")
-    return f"{date}{_comma(language)} {time}\u00a0UTC"
+    return f"{_day(instant, language)}{_comma(language)} {time}\u00a0UTC"
 
 
 def day(instant: str) -> str:
@@ -241,7 +240,8 @@ def day(instant: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _day(instant: str, language: str) -> str:
-    return format_date(datetime.fromisoformat(instant), "medium", locale=language).replace(" ", "\u00a0")
+    date = format_date(datetime.fromisoformat(instant), "medium", locale=language).replace(" ", "\u00a0")
+    return "1er" + date[1:] if language == "fr" and date.startswith("1\u00a0") else date  # the first of a month, which CLDR's pattern leaves a bare number
 
 
 def numbered(count: int, text: str) -> str:

@@ -217,3 +217,14 @@ def test_letters_are_in_the_readers_language(language: str) -> None:
     assert f'lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}"' in body.get_content()
     assert "Somebody" not in body.get_content()
     assert i18n.current() == "en"
+
+
+def test_the_first_of_a_month_is_an_ordinal_in_french() -> None:
+    i18n.use("fr")
+    try:
+        first, eleventh = i18n.day("2026-12-01T00:00:00Z"), i18n.day("2026-12-11T00:00:00Z")
+        assert i18n.when("2026-12-01T08:30:00Z").startswith(first)
+    finally:
+        i18n.use("en")
+    assert first.replace("\u00a0", " ") == "1er déc. 2026"
+    assert eleventh.replace("\u00a0", " ") == "11 déc. 2026"
