@@ -241,7 +241,7 @@ def test_the_statement_of_stake_reads_the_shares_of_runs_and_survives_a_file_tha
     assert "Swahili you are in it 25% 10–40% 1" in page
     assert "Spanish: texts of others made better 75% 60–90% 3" in page
     assert page.count("Training run ") == 1
-    assert "you have one vote, as everybody" in page
+    assert "you have one vote, like everybody" in page
 
 
 def test_the_statement_of_stake_shows_a_members_own_part_of_each_payout_and_nobody_elses(portal: Portal) -> None:
