@@ -9,18 +9,7 @@ from governance_hooks.bylaws import Bylaws, PasskeyOrigin, ProposalKind, Rules
 from portal import i18n
 from portal.proposal_rows import kind_in_words
 
-__all__ = [
-    "changes_in_words",
-    "decided_in_words",
-    "effect_in_words",
-    "fields_in_words",
-    "plain",
-    "rules_in_words",
-    "site_in_words",
-    "stage_in_words",
-    "times_in_words",
-    "witness_name",
-]
+__all__ = ["changes_in_words", "decided_in_words", "effect_in_words", "fields_in_words", "rules_in_words"]
 
 
 def rules_in_words(rules: Rules) -> list[str]:
@@ -57,7 +46,7 @@ def rules_in_words(rules: Rules) -> list[str]:
     return lines
 
 
-def times_in_words(rules: Rules) -> list[str]:
+def _times(rules: Rules) -> list[str]:
     """Return who opens such a vote, for how long, and how long an approval lasts."""
     _, ngettext = i18n.gettext, i18n.ngettext
     sponsors = ngettext("%(num)s member alone can put it to the vote.", "%(num)s members have to put it to the vote together.", rules.sponsors)
@@ -71,7 +60,7 @@ def times_in_words(rules: Rules) -> list[str]:
 
 def decided_in_words(kind: ProposalKind, rules: Rules) -> tuple[list[str], list[str]]:
     """Return what decides this kind of vote, and what else there is to know of it; nothing is approved in a consultation."""
-    said, times = rules_in_words(rules), times_in_words(rules)
+    said, times = rules_in_words(rules), _times(rules)
     if kind == "consultation":
         return [*(said[:1] if rules.quorum_percent else []), times[1]], times[:1]
     main = 1 if rules.quorum == "rejection" else 2
@@ -113,7 +102,7 @@ def changes_in_words(old: Bylaws, new: Bylaws) -> list[str]:
             change = i18n.gettext("%(what)s: %(old)s → %(new)s").replace(" → ", "\u00a0→ ")  # no line begins with an arrow
             said.append(change % {"what": words, "old": show(before), "new": show(after)})
     for kind in sorted({*old.kinds, *new.kinds}):
-        was, becomes = ([*rules_in_words(one), *times_in_words(one)] for one in (old.rules(kind), new.rules(kind)))
+        was, becomes = ([*rules_in_words(one), *_times(one)] for one in (old.rules(kind), new.rules(kind)))
         said += _differences(kind_in_words(kind), was, becomes) if was != becomes else []
     return said
 
@@ -130,36 +119,36 @@ def fields_in_words() -> dict[str, tuple[str, Callable[[Any], str]]]:
     """Return every field of bylaws but the rules of votes: in words, and how its value is shown."""
     _ = i18n.gettext
     return {
-        "registrars": (_("Registrars"), plain),
-        "registrars_required": (_("Registrars who must agree to a new member"), plain),
-        "recovery_required": (_("Registrars or guardians who must agree to a new key"), plain),
+        "registrars": (_("Registrars"), _plain),
+        "registrars_required": (_("Registrars who must agree to a new member"), _plain),
+        "recovery_required": (_("Registrars or guardians who must agree to a new key"), _plain),
         "recovery_delay_s": (_("Time in which an old key can stop a new one"), i18n.span),
-        "oversight": (_("Oversight body"), plain),
-        "oversight_required": (_("Members of the oversight body who must agree to a halt"), plain),
+        "oversight": (_("Oversight body"), _plain),
+        "oversight_required": (_("Members of the oversight body who must agree to a halt"), _plain),
         "halt_max_s": (_("Longest halt by the oversight body"), i18n.span),
-        "oversight_seated": (_("How the oversight body gets its seats"), seats_in_words),
+        "oversight_seated": (_("How the oversight body gets its seats"), _seats),
         "oversight_term_s": (_("Longest term on the oversight body"), i18n.span),
-        "stewards": (_("Stewards"), plain),
-        "stewards_required": (_("Stewards who must sign together"), plain),
+        "stewards": (_("Stewards"), _plain),
+        "stewards_required": (_("Stewards who must sign together"), _plain),
         "withdrawal_max_s": (_("Longest time a release is withdrawn without a vote"), i18n.span),
-        "open_proposals": (_("Proposals one member may have open at a time"), plain),
+        "open_proposals": (_("Proposals one member may have open at a time"), _plain),
         "founder_led": (_("Votes that are the founders' alone, until they hand over"), kind_in_words),
-        "supersede_after_withdrawals": (_("Members who take back their consent until a newer release is due"), plain),
+        "supersede_after_withdrawals": (_("Members who take back their consent until a newer release is due"), _plain),
         "supersede_within_s": (
             _("Time in which a newer release is due, after a member takes back their consent"),
-            lambda value: plain(value and i18n.span(value)),
+            lambda value: _plain(value and i18n.span(value)),
         ),
-        "secret_minimum_roll": (_("Members who must be able to vote in a secret ballot"), plain),
-        "secret_minimum_ballots": (_("Votes that must be in before a secret ballot is counted"), plain),
-        "witnesses": (_("Outside witnesses"), witness_name),
-        "witnesses_required": (_("Outside witnesses who must sign each state of the log"), plain),
-        "stages": (_("Quality checks that every dataset must pass through"), stage_in_words),
-        "passkey_origins": (_("Where keys sign in the browser"), site_in_words),
-        "jurisdiction": (_("Country whose law applies"), lambda code: plain(code and i18n.country_name(code))),
+        "secret_minimum_roll": (_("Members who must be able to vote in a secret ballot"), _plain),
+        "secret_minimum_ballots": (_("Votes that must be in before a secret ballot is counted"), _plain),
+        "witnesses": (_("Outside witnesses"), _witness),
+        "witnesses_required": (_("Outside witnesses who must sign each state of the log"), _plain),
+        "stages": (_("Quality checks that every dataset must pass through"), _stage),
+        "passkey_origins": (_("Where keys sign in the browser"), _site),
+        "jurisdiction": (_("Country whose law applies"), lambda code: _plain(code and i18n.country_name(code))),
     }
 
 
-def seats_in_words(how: str) -> str:
+def _seats(how: str) -> str:
     """Return how the oversight body gets its seats."""
     return {
         "bylaws": i18n.gettext("these rules name them"),
@@ -168,27 +157,27 @@ def seats_in_words(how: str) -> str:
     }[how]
 
 
-def stage_in_words(stage: tuple[str, Mapping[str, int]]) -> str:
+def _stage(stage: tuple[str, Mapping[str, int]]) -> str:
     """Return a quality check with what it is told."""
     name, parameters = stage
-    return plain(" ".join([name, *(f"{key}={value}" for key, value in sorted(parameters.items()))]))
+    return _plain(" ".join([name, *(f"{key}={value}" for key, value in sorted(parameters.items()))]))
 
 
-def site_in_words(site: PasskeyOrigin) -> str:
+def _site(site: PasskeyOrigin) -> str:
     """Return where keys sign, and from when until when."""
     first = i18n.apart(i18n.day(site.valid_from))
     if site.valid_until is None:
-        return i18n.gettext("%(site)s, since %(day)s") % {"site": plain(site.origin), "day": first}
-    return f"{plain(site.origin)} ({first} – {i18n.apart(i18n.day(site.valid_until))})"
+        return i18n.gettext("%(site)s, since %(day)s") % {"site": _plain(site.origin), "day": first}
+    return f"{_plain(site.origin)} ({first} – {i18n.apart(i18n.day(site.valid_until))})"
 
 
-def witness_name(key: str) -> str:
+def _witness(key: str) -> str:
     """Return what a witness calls itself in its key, with the number that tells this key from others."""
-    return plain(key.rpartition("+")[0])
+    return _plain(key.rpartition("+")[0])
 
 
-def plain(value: Any) -> str:
+def _plain(value: Any) -> str:
     """Return a value as it stands, isolated from the direction of the sentence around it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return i18n.number(value)
-    return f"\u2068{str(value or '–')[:400]}\u2069"
+    return i18n.isolated(str(value or "–")[:400])

@@ -36,6 +36,7 @@ __all__ = [
     "direction",
     "full_stop",
     "gettext",
+    "isolated",
     "language_by_tag",
     "language_name",
     "listed",
@@ -283,7 +284,12 @@ def apart(text: str) -> str:
     """Return a value set apart from the direction of the sentence around it, as <bdi> does (U+2068, U+2069), where that could make a difference."""
     if text.replace("\u00a0", "").isascii() and direction() == "ltr":
         return text
-    return f"\u2068{text.translate(_ISOLATES)}\u2069"  # none that begins in the text and is not ended in it, as one that was cut
+    return isolated(text)
+
+
+def isolated(text: str) -> str:
+    """Return a value set apart wherever it stands; none of its own isolates is left, which may begin in a text that was cut, or end ours."""
+    return f"\u2068{text.translate(_ISOLATES)}\u2069"
 
 
 def _shown(value: object) -> object:

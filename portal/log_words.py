@@ -9,7 +9,7 @@ from typing import Any, Final
 from governance_hooks.canonical import dumps, sha256
 from governance_hooks.register import Register
 from governance_hooks.statement import OPERATOR
-from portal.i18n import current, ngettext, number
+from portal.i18n import current, isolated, ngettext, number
 from portal.i18n import gettext as _
 from portal.proposal_rows import release_name, title_of
 from portal.rendering import short
@@ -96,7 +96,7 @@ def who_of(author: str) -> str:
 
 def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> str:
     """Return a statement's body in one sentence; hold the register."""
-    payload, author = value["payload"], _apart(who_of(value["author"]))
+    payload, author = value["payload"], isolated(who_of(value["author"]))
     match value["type"]:
         case "coop.ballot/v1":
             return _choices(current())[payload["choice"]] % {"who": author, "what": _title(service, register, payload["proposal"])}
@@ -106,7 +106,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
             result = {"approved": _("Approved: %(what)s"), "rejected": _("Rejected: %(what)s")}[payload["outcome"]]
             return result % {"what": _title(service, register, payload["proposal"])}
         case "coop.admission/v1":
-            return _("%(who)s becomes a member") % {"who": _apart(payload["member"])}
+            return _("%(who)s becomes a member") % {"who": isolated(payload["member"])}
         case "coop.decline/v1":
             what = {"admission": _("%(who)s declines a request to join: %(why)s"), "recovery": _("%(who)s declines a request for a new key: %(why)s")}
             return what[payload["about"]] % {"who": author, "why": reason_in_words(payload["reason"])}
@@ -121,7 +121,7 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.objection/v1":
             return _("%(who)s objects: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release/v1":
-            return _("The operator hands out release %(what)s, as members decided") % {"what": _apart(release_name(service, payload["release"]))}
+            return _("The operator hands out release %(what)s, as members decided") % {"what": isolated(release_name(service, payload["release"]))}
         case "coop.consultation-close/v1":
             return _("The consultation closes: %(what)s") % {"what": _title(service, register, payload["proposal"])}
         case "coop.contribution/v1":
@@ -140,18 +140,13 @@ def sentence_of(service: Service, register: Register, value: dict[str, Any]) -> 
         case "coop.halt/v1":
             return _("%(who)s halts: %(what)s") % {"who": author, "what": _title(service, register, payload["proposal"])}
         case "coop.release-status/v1" if payload["status"] == "withdrawn":
-            return _("The stewards withdraw release %(what)s") % {"what": _apart(release_name(service, payload["release"]))}
+            return _("The stewards withdraw release %(what)s") % {"what": isolated(release_name(service, payload["release"]))}
     return _("%(kind)s, by %(who)s") % {"kind": kind_of(value["type"]), "who": author}
 
 
 def _title(service: Service, register: Register, proposal: str) -> str:
     found = register.proposals.get(proposal)
-    return _apart(title_of(service, found)[:200] if found else short(proposal))
-
-
-def _apart(text: str) -> str:
-    """Return a name or title set apart from the direction of the sentence around it (U+2068, U+2069)."""
-    return f"\u2068{text}\u2069"
+    return isolated(title_of(service, found)[:200] if found else short(proposal))
 
 
 def facts_of(payload: dict[str, Any]) -> tuple[list[tuple[str, str]], bool]:

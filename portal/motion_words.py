@@ -8,7 +8,7 @@ from governance_hooks.register import Register
 from governance_hooks.sshsig import PublicKey
 from portal.i18n import apart, listed, when
 from portal.i18n import gettext as _
-from portal.proposal_rows import appeal_of, release_name, title_of
+from portal.proposal_rows import appeal_of, release_name, title_by_id
 from portal.rendering import short
 from portal.service import Service
 
@@ -35,7 +35,7 @@ def motion_in_words(service: Service, register: Register, motion: Strict | None)
             ]
         case HaltUse():
             lines = [
-                _("This approval may not be used until %(until)s: %(what)s") % {"until": when(motion.until), "what": _named(service, register, motion.proposal)}
+                _("This approval may not be used until %(until)s: %(what)s") % {"until": when(motion.until), "what": title_by_id(service, motion.proposal)}
             ]
             return [*lines, _("The oversight body halted it for a time; this prolongs that halt.")] if motion.ratifies else lines
         case Recall():
@@ -87,8 +87,3 @@ def _recall(service: Service, motion: Recall) -> list[str]:
         _("It is handed out here no more. Copies stay where they are; whoever checks one learns that it is withdrawn."),
     ]
     return [*lines, _("The stewards withdrew it for a time; this makes it stand.")] if motion.ratifies else lines
-
-
-def _named(service: Service, register: Register, proposal: str) -> str:
-    found = register.proposals.get(proposal)
-    return apart(title_of(service, found)[:200] if found else short(proposal))

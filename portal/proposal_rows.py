@@ -14,7 +14,7 @@ from portal.i18n import gettext as _
 from portal.rendering import short
 from portal.service import Service
 
-__all__ = ["Appeal", "Row", "appeal_of", "by_end", "kind_in_words", "release_name", "row_of", "rows_of", "title_of"]
+__all__ = ["Appeal", "Row", "appeal_of", "by_end", "kind_in_words", "release_name", "row_of", "rows_of", "title_by_id", "title_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def title_of(service: Service, proposal: Proposal) -> str:
         case Suspend():
             return _("Suspend %(member)s until %(until)s") % {"member": motion.member, "until": when(motion.until)}
         case HaltUse():
-            return _("Halt %(proposal)s until %(until)s") % {"proposal": _title_by_id(service, motion.proposal), "until": when(motion.until)}
+            return _("Halt %(proposal)s until %(until)s") % {"proposal": _name_by_id(service, motion.proposal), "until": when(motion.until)}
         case Recall():
             return _("Withdraw release %(release)s") % {"release": release_name(service, motion.release)}
         case AppealAgainst():
@@ -93,7 +93,13 @@ def _name_of(service: Service, proposal: Proposal) -> str:
     return plan.name if plan else release_name(service, proposal.subject) if proposal.kind == "release" else short(proposal.subject)
 
 
-def _title_by_id(service: Service, identifier: str) -> str:
+def title_by_id(service: Service, identifier: str) -> str:
+    """Return the title of a vote set apart from the sentence around it, or the start of a digest that is no vote's; hold the register."""
+    found = service.view.register.proposals.get(identifier)
+    return apart(title_of(service, found)[:200] if found else short(identifier))
+
+
+def _name_by_id(service: Service, identifier: str) -> str:
     found = service.view.register.proposals.get(identifier)
     if found is None or isinstance(found.motion, AppealAgainst):
         return short(identifier)
@@ -119,12 +125,10 @@ def appeal_of(service: Service, against: str) -> Appeal:
     register = service.view.register
     halt, mark, suspending = register.halts.get(against), register.marks.get(against), register.proposals.get(against)
     if halt is not None:
-        halted = register.proposals.get(halt.proposal)
-        what = apart(title_of(service, halted)[:200] if halted else short(halt.proposal))
         return Appeal(
-            _("End the halt of %(what)s") % {"what": _title_by_id(service, halt.proposal)},
+            _("End the halt of %(what)s") % {"what": _name_by_id(service, halt.proposal)},
             (
-                _("A halt ends, and the approval may be used again: %(what)s") % {"what": what},
+                _("A halt ends, and the approval may be used again: %(what)s") % {"what": title_by_id(service, halt.proposal)},
                 _("It would have lasted until %(until)s.") % {"until": when(halt.until)},
             ),
         )
@@ -140,7 +144,7 @@ def appeal_of(service: Service, against: str) -> Appeal:
         line = _("The suspension of %(member)s ends at once; else it lasts until %(until)s.")
         return Appeal(_("End the suspension of %(member)s") % {"member": member}, (line % {"member": member, "until": until},))
     return Appeal(
-        _("End this: %(what)s") % {"what": _title_by_id(service, against)},
+        _("End this: %(what)s") % {"what": _name_by_id(service, against)},
         (_("What was decided or stated under %(digest)s ends.") % {"digest": short(against)},),
     )
 

@@ -14,6 +14,7 @@ from aiosmtpd.controller import Controller
 
 from governance_hooks.canonical import CanonicalError, dumps, loads
 from governance_hooks.errors import BadInput
+from governance_hooks.motions import Consult, subject_of
 from governance_hooks.sshsig import generate_key
 from governance_hooks.statement import body, shift, sign
 from portal import i18n
@@ -285,12 +286,16 @@ def test_two_options_that_look_alike_are_no_choice(still: Portal, other: str) ->
     assert "different options" in page.words
 
 
-def test_a_title_does_not_turn_the_words_behind_it(still: Portal) -> None:
+def test_a_title_does_not_turn_the_words_behind_it(portal: Portal) -> None:
     """An isolate that was begun in a title and ended beyond where it was cut would close with the one around the title, and leave that open."""
     for title in ("pay \u2067me\u2069 \u05d0", "\u0627 \u2067" + "x" * 400):
         set_apart = i18n.apart(title[:300])
         assert (set_apart[0], set_apart[-1]) == ("\u2068", "\u2069")
         assert not any(one in set_apart[1:-1] for one in "\u2066\u2067\u2068\u2069")
+    question = portal.service.house.keep_text("Which \u2069 first?\u2067".encode())
+    motion = Consult(question=question, options=[portal.service.house.keep_text(one) for one in (b"One", b"Two")], method="approval")
+    propose(portal, "consultation", subject_of(motion), motion=motion.model_dump(mode="json"))
+    assert "puts to the vote: \u2068Which  first?\u2069" in portal.stranger().get("/log").text  # nor in the log's sentences
 
 
 def test_a_letter_at_which_the_server_breaks_off_keeps_no_other_waiting(portal: Portal) -> None:
